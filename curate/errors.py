@@ -1,0 +1,54 @@
+"""Errors that people read: what was wrong, where, and what to do.
+
+CurateError
+├── RequestError      the request was wrong: exit code 2, nothing was started
+│   ├── RecipeError       a recipe: names the file, the key and the remedy
+│   ├── InputError        an input: missing, empty, not readable, without the text field
+│   ├── WorkspaceError    a workspace: missing, not writable, of another schema version
+│   └── LeaseHeld         another live run holds the workspace
+└── RunError          something failed while running: exit code 1
+    ├── StageFailed       partitions of a stage failed after their retries
+    └── VerifyFailed      `curate verify` found a fault
+"""
+
+from __future__ import annotations
+
+
+class CurateError(Exception):
+    """The root: its text is shown to the user without a traceback."""
+
+    exit_code = 1
+
+
+class RequestError(CurateError):
+    """The request was wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class RecipeError(RequestError):
+    """A recipe is wrong; the message names the file, the key and the remedy."""
+
+
+class InputError(RequestError):
+    """An input is missing, empty, unreadable, or lacks the text field."""
+
+
+class WorkspaceError(RequestError):
+    """A workspace is missing, not writable, damaged, or of another schema version."""
+
+
+class LeaseHeld(RequestError):
+    """Another live run holds the workspace."""
+
+
+class RunError(CurateError):
+    """A run failed after it had started; what is committed stays."""
+
+
+class StageFailed(RunError):
+    """Partitions of a stage failed after their retries; the message names them."""
+
+
+class VerifyFailed(RunError):
+    """Verification found a fault; the message names it."""

@@ -1,0 +1,1 @@
+"""How often a document is seen: token masses, upsampling rates, copies."""

@@ -1,0 +1,1 @@
+"""Looking at a finished run: statistics, explanations, samples, verification."""

@@ -1,0 +1,1 @@
+"""Which documents belong together: embedders, cells and regions, neighbours, paths, measures."""

@@ -1,0 +1,1 @@
+"""From a recipe to committed tables: plan, engine, exchange, workspace, snapshots, ledger."""

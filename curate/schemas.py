@@ -1,0 +1,86 @@
+"""The tables that pass between stages: one Arrow schema each, with one version for all.
+
+Every table has exactly one writing stage. Per-document tables have one file a partition, with the documents table's
+file names, sorted by doc_id.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+POSITION_BITS = 36
+"""doc_id = unit ordinal (28 bits) · position in the unit (36 bits)."""
+
+_ID = pa.field("doc_id", pa.uint64(), nullable=False)
+
+DOCUMENTS = pa.schema([_ID, ("id", pa.string()), ("source", pa.string()), ("text", pa.large_string()), ("meta", pa.string())])
+REJECTS = pa.schema(
+    [_ID, ("source", pa.string()), ("path", pa.string()), ("position", pa.int64()), ("reason", pa.string()), ("snippet", pa.string())]
+)
+VERDICTS = pa.schema([_ID, ("removed_by", pa.string()), ("value", pa.float64())])
+EDITS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string())])
+DUPLICATES = pa.schema(
+    [
+        _ID,
+        ("kind", pa.string()),
+        ("keeper", pa.uint64()),
+        ("component", pa.uint64()),
+        ("similarity", pa.float32()),
+        ("shared_bands", pa.uint16()),
+    ]
+)
+CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])
+ORDER = pa.schema([_ID, ("position", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())])
+COPIES = pa.schema([_ID, ("copies", pa.uint16()), ("reason", pa.string())])
+WINDOWS = pa.schema(
+    [
+        ("set", pa.uint16()),
+        ("shard", pa.uint32()),
+        ("window", pa.uint32()),
+        ("piece", pa.uint32()),
+        ("kind", pa.uint8()),
+        ("doc_id", pa.uint64()),
+        ("copy", pa.uint16()),
+        ("start", pa.uint32()),
+        ("length", pa.uint32()),
+    ]
+)
+LEDGER = pa.schema(
+    [
+        _ID,
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("status", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("keeper", pa.uint64()),
+        ("n_tokens", pa.uint32()),
+        ("copies", pa.uint16()),
+        ("cluster", pa.int32()),
+        ("position", pa.uint64()),
+        ("first_shard", pa.uint32()),
+        ("first_window", pa.uint32()),
+    ]
+)
+
+KIND_DOCUMENT, KIND_SYNTHETIC, KIND_SEPARATOR = 0, 1, 2
+"""Values of ``windows.kind``."""
+
+
+def signatures_schema(num_perm: int) -> pa.Schema:
+    """Signatures of ``num_perm`` little-endian uint32 a document, with the 128-bit hash of its normalised text."""
+    return pa.schema([_ID, ("content_hash", pa.binary(16)), ("signature", pa.binary(4 * num_perm))])
+
+
+def tokens_schema(vocab_size: int) -> pa.Schema:
+    """Token ids, uint16 when the vocabulary allows."""
+    item = pa.uint16() if vocab_size <= 65_536 else pa.uint32()
+    return pa.schema([_ID, ("token_ids", pa.large_list(item)), ("n_tokens", pa.uint32())])
+
+
+def embeddings_schema(dim: int) -> pa.Schema:
+    """int8[dim] vectors with the scale that turns them back into floats."""
+    return pa.schema([_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())])

@@ -1,0 +1,1 @@
+"""Tokens and the files that trainers read: tokenizers, Parquet, MosaicML MDS, Megatron, conservation sums."""

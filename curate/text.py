@@ -1,0 +1,75 @@
+"""Text columns as bytes and offsets, the form in which the compiled kernels read them.
+
+Legend: N documents. ``data`` is uint8, ``offsets`` int64[N+1]; document i is ``data[offsets[i]:offsets[i+1]]``, valid
+UTF-8 by Arrow's contract.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Offsets = NDArray[np.int64]
+
+
+def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Offsets]:
+    """(data, offsets int64[N+1]) of a string column without nulls; copies nothing when it is one large_string array."""
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
+        if isinstance(texts, pa.ChunkedArray):
+            texts = pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], pa.large_string())
+    if texts.null_count:
+        raise ValueError("a text column must not hold nulls")
+    if not pa.types.is_large_string(texts.type):
+        texts = texts.cast(pa.large_string())
+    _, offset_buffer, data_buffer = texts.buffers()
+    n = len(texts)
+    if n == 0 or offset_buffer is None:
+        return np.zeros(0, np.uint8), np.zeros(n + 1, np.int64)
+    offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + n + 1]
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    return data, offsets
+
+
+def text_column(data: Bytes, offsets: Offsets) -> pa.LargeStringArray:
+    """large_string[N] over ``data`` and ``offsets`` (the inverse of :func:`text_buffers`)."""
+    return pa.LargeStringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(np.ascontiguousarray(data))
+    )
+
+
+@njit(nogil=True, cache=True)
+def _cut(data: Bytes, offsets: Offsets, rows: Offsets, starts: Offsets, ends: Offsets, out: Bytes, out_offsets: Offsets) -> None:
+    filled = 0
+    e = 0
+    for d in range(offsets.shape[0] - 1):
+        at = offsets[d]
+        while e < rows.shape[0] and rows[e] == d:
+            stop = offsets[d] + starts[e]
+            if stop > at:
+                out[filled : filled + stop - at] = data[at:stop]
+                filled += stop - at
+            at = max(at, offsets[d] + ends[e])
+            e += 1
+        out[filled : filled + offsets[d + 1] - at] = data[at : offsets[d + 1]]
+        filled += offsets[d + 1] - at
+        out_offsets[d + 1] = filled
+
+
+def cut_spans(texts: pa.Array | pa.ChunkedArray, rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.LargeStringArray:
+    """large_string[N]: ``texts`` without the byte spans [starts[e], ends[e]) of document ``rows[e]``.
+
+    The spans are sorted by (row, start). Offsets are bytes from the start of the document and must fall on character
+    boundaries, as the rows of the ``edits`` table do.
+    """
+    data, offsets = text_buffers(texts)
+    removed = int((ends - starts).sum()) if len(rows) else 0
+    if removed == 0:
+        return text_column(data[offsets[0] : offsets[-1]], offsets - offsets[0])
+    out = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
+    out_offsets = np.zeros(len(offsets), np.int64)
+    _cut(data, offsets, rows, starts, ends, out, out_offsets)
+    return text_column(out[: out_offsets[-1]].copy(), out_offsets)
