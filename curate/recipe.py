@@ -1,0 +1,329 @@
+"""The recipe: typed models of everything a run can be told, every field with a default and a one-line description.
+
+Only ``inputs`` is required. Relative paths are relative to the folder of the recipe file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from curate.quality.rules import RULE_SETS, check_thresholds
+
+RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
+"""The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
+
+FORMATS = ("parquet", "mds", "megatron")
+
+
+def _switch(value: Any) -> Any:
+    """YAML 1.1 reads ``off`` as false."""
+    return "off" if value is False else value
+
+
+class Section(BaseModel):
+    """A part of the recipe; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Classifier(Section):
+    """A fastText classifier whose score decides."""
+
+    model: str = Field(description="path of a fastText .bin or .ftz file")
+    label: str = Field("__label__hq", description="the label whose probability is the score")
+    min_score: float = Field(0.5, ge=0, le=1, description="documents that score lower are removed")
+    name: str = Field("quality", pattern=r"^[a-z0-9_]+$", description="name of the column classifier_<name>")
+
+
+class Quality(Section):
+    """Which documents are worth training on."""
+
+    preset: Literal["default", "fineweb"] = Field(
+        "default", description="fineweb: all four rule sets with the published limits, for web text"
+    )
+    languages: tuple[str, ...] = Field((), description="ISO 639 codes that are kept; empty: any language")
+    language_score: float = Field(0.65, ge=0, le=1, description="lowest score of the language that is kept")
+    language_model: Annotated[str, BeforeValidator(_switch)] = Field(
+        "auto", description="fastText language model: a path, auto (the one of an installed package), or off"
+    )
+    rules: tuple[Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"], ...] = Field(
+        ("gopher_repetition", "gopher_quality"), description="rule sets that remove documents"
+    )
+    thresholds: dict[str, dict[str, float | None]] = Field(
+        default_factory=dict, description="limits that differ: {rule set: {parameter: value, or null to switch the rule off}}"
+    )
+    classifier: Classifier | None = Field(None, description="a fastText quality classifier")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("preset") == "fineweb":
+            data = {"rules": list(RULE_ORDER), **data}
+        return data
+
+    @field_validator("rules")
+    @classmethod
+    def _in_order(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(rule for rule in RULE_ORDER if rule in rules)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known(cls, thresholds: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+        check_thresholds(thresholds)
+        return thresholds
+
+
+QualityOrOff = Annotated[Quality | Literal["off"], BeforeValidator(_switch)]
+
+
+class Input(Section):
+    """One source of raw text."""
+
+    source: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of the source")
+    path: str = Field(description="file, folder or pattern; local or s3://bucket/…")
+    text_field: str = Field("text", description="field that holds the text")
+    id_field: str | None = Field("id", description="field that holds your own id, where a record has it")
+    limit: int | None = Field(None, ge=1, description="read at most this many records of each file")
+    licence: str | None = Field(None, description="licence of the texts, carried to the statistics")
+    quality: dict[str, Any] | Literal["off"] | None = Field(
+        None, description="keys of the quality section that differ for this source; off: no rules"
+    )
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return _switch(value)
+
+
+class Ingest(Section):
+    """How raw files are cut into partitions; no output depends on it."""
+
+    partition_bytes: int = Field(128_000_000, ge=1_000, description="text of one partition, in bytes")
+    max_document_bytes: int = Field(1_000_000_000, ge=1, description="a longer document is rejected")
+
+
+class Near(Section):
+    """MinHash deduplication with verification."""
+
+    ngram: int = Field(5, ge=1, le=32, description="words of a shingle")
+    bands: int = Field(14, ge=1, le=1_000, description="bands of the signature")
+    rows: int = Field(8, ge=1, le=1_000, description="rows of a band; bands × rows permutations")
+    threshold: float = Field(0.8, gt=0, le=1, description="true Jaccard similarity at which a document is a duplicate")
+
+
+class Dedup(Section):
+    """Exact and near duplicates."""
+
+    exact: bool = Field(True, description="remove documents with the same normalised text")
+    near: Annotated[Near | Literal["off"], BeforeValidator(_switch)] = Field(
+        default_factory=Near, description="near duplicates by MinHash, or off"
+    )
+    semantic: Annotated[Any, BeforeValidator(_switch)] = Field("off", description="semantic duplicates: not available yet, off")
+    prefer: tuple[Literal["quality_score", "n_chars", "n_words", "language_score"], ...] = Field(
+        ("quality_score", "n_chars"), description="which document of a group is kept: larger first, then the smaller doc_id"
+    )
+
+    @field_validator("semantic")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value != "off":
+            raise ValueError("semantic deduplication is not available yet; write `semantic: off` or leave the key out")
+        return value
+
+
+DedupOrOff = Annotated[Dedup | Literal["off"], BeforeValidator(_switch)]
+
+
+class Train(Section):
+    """A byte-level BPE trained on a hash sample of the kept documents, once a workspace."""
+
+    vocab_size: int = Field(32_000, ge=257, le=1_000_000, description="tokens of the vocabulary")
+    sample_bytes: int = Field(32_000_000, ge=1, description="text it is trained on, in bytes")
+
+
+class Tokenizer(Section):
+    """Where the vocabulary comes from."""
+
+    path: str | None = Field(None, description="a Hugging Face tokenizer.json; without it, one is trained")
+    train: Train = Field(default_factory=Train, description="training, when no path is given")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("path") and data.get("train"):
+            raise ValueError("give either `path` or `train`, not both")
+        return data
+
+
+class Embed(Section):
+    """Vectors in which related documents are near each other."""
+
+    model: str = Field("lexical", description="lexical: TF-IDF with a projection fitted on a sample of the corpus")
+    dim: int = Field(256, ge=8, le=1_024, description="dimensions")
+    sample_bytes: int = Field(64_000_000, ge=1, description="text the projection is fitted on, in bytes")
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        if model != "lexical":
+            raise ValueError(f"embedding model {model!r} is not available yet; write `model: lexical`")
+        return model
+
+
+class Cluster(Section):
+    """Cells of near documents and the regions that they merge into."""
+
+    cell_size: int = Field(1_000, ge=2, description="documents of a cell, on average")
+    region_size: int = Field(100_000, ge=2, description="documents of a region, at most")
+    sample_documents: int = Field(200_000, ge=1, description="documents the centroids are fitted on")
+
+
+class Order(Section):
+    """The path through the documents of a region."""
+
+    method: Literal["related", "icp", "cluster", "source", "random"] = Field(
+        "related", description="related: path cover, joined ends, 2-opt; icp: Algorithm 1 of In-Context Pretraining"
+    )
+    neighbors: int = Field(20, ge=1, le=1_000, description="nearest documents that are searched")
+    max_similarity: float = Field(0.95, gt=0, le=1, description="documents at least this similar are duplicates: no neighbours")
+
+
+class Upsample(Section):
+    """How often a document is seen."""
+
+    method: Literal["none", "per_source", "global", "weights"] = Field("none", description="how rates are found")
+    long_tokens: int = Field(4_096, ge=1, description="a document of more tokens is long")
+    long_share: float = Field(0.7, gt=0, lt=1, description="wanted share of the tokens in long documents")
+    max_copies: int = Field(4, ge=1, le=1_000, description="no document is seen more often")
+    budget: int | None = Field(None, ge=1, description="tokens wanted; without it nothing falls below one copy")
+    weights: dict[str, float] | None = Field(None, description="wanted share of each source, for `weights`")
+
+    @model_validator(mode="after")
+    def _weights(self) -> Upsample:
+        if (self.method == "weights") != bool(self.weights):
+            raise ValueError("`weights: {source: share}` and `method: weights` go together")
+        if self.weights and min(self.weights.values()) <= 0:
+            raise ValueError("every share in `weights` must be above 0")
+        return self
+
+
+class Pack(Section):
+    """Which token spans share a context window."""
+
+    window: int = Field(8_192, ge=2, description="tokens of a context window")
+    method: Literal["related", "best_fit", "concat"] = Field(
+        "related", description="related: along the path with bounded lookahead; best_fit: fewest windows; concat: cut anywhere"
+    )
+    lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
+    eos: Annotated[bool, Field(description="end every document with the tokenizer's end-of-text token")] = True
+    refine: bool = Field(False, description="window refinement: not available yet")
+    max_similarity: float | None = Field(
+        None, gt=0, le=1, description="no two documents at least this similar share a window; default: order.max_similarity"
+    )
+
+    @field_validator("refine")
+    @classmethod
+    def _not_yet(cls, refine: bool) -> bool:
+        if refine:
+            raise ValueError("window refinement is not available yet; write `refine: false` or leave the key out")
+        return refine
+
+
+class Shards(Section):
+    """The files that a trainer reads."""
+
+    formats: tuple[Literal["parquet", "mds", "megatron"], ...] = Field(("parquet",), min_length=1, description="formats to write")
+    path: str | None = Field(None, description="where the finished set is mirrored; it is always in the workspace")
+    windows_per_shard: int = Field(4_096, ge=1, description="windows of a shard, on average")
+
+    @field_validator("formats")
+    @classmethod
+    def _in_order(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(form for form in FORMATS if form in formats)
+
+
+class Recipe(Section):
+    """A whole run."""
+
+    name: str = Field("corpus", description="name of the run")
+    workspace: str = Field("./runs/{name}", description="where every table is kept: a folder or s3://bucket/prefix")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
+    engine: Literal["auto", "ray", "inline"] = Field(
+        "auto", description="ray, inline (in this process), or auto: inline below 64 MB of input"
+    )
+    inputs: tuple[Input, ...] = Field(min_length=1, description="the sources of raw text")
+    ingest: Ingest = Field(default_factory=Ingest, description="how raw files are cut into partitions")
+    quality: QualityOrOff = Field(default_factory=Quality, description="which documents are worth training on")
+    dedup: DedupOrOff = Field(default_factory=Dedup, description="exact and near duplicates")
+    tokenizer: Tokenizer = Field(default_factory=Tokenizer, description="where the vocabulary comes from")
+    embed: Embed = Field(default_factory=Embed, description="vectors in which related documents are near each other")
+    cluster: Cluster = Field(default_factory=Cluster, description="cells of near documents, and regions")
+    order: Order = Field(default_factory=Order, description="the path through the documents of a region")
+    upsample: Upsample = Field(default_factory=Upsample, description="how often a document is seen")
+    pack: Pack = Field(default_factory=Pack, description="which token spans share a context window")
+    shards: Shards = Field(default_factory=Shards, description="the files that a trainer reads")
+
+    def source_quality(self, source: str) -> Quality | None:
+        """The quality section in force for ``source``; None when it is off."""
+        entry = next(item for item in self.inputs if item.source == source)
+        if entry.quality == "off" or (self.quality == "off" and entry.quality is None):
+            return None
+        base = {} if self.quality == "off" else self.quality.model_dump(exclude_unset=True)
+        return Quality.model_validate({**base, **(entry.quality or {})})
+
+    @property
+    def sources(self) -> list[str]:
+        """Distinct source names in the order of the recipe."""
+        return list(dict.fromkeys(item.source for item in self.inputs))
+
+    @model_validator(mode="after")
+    def _sources_agree(self) -> Recipe:
+        seen: dict[str, Any] = {}
+        for i, item in enumerate(self.inputs):
+            own = (item.quality, item.licence)
+            if seen.setdefault(item.source, own) != own:
+                raise ValueError(f"inputs.{i}: source {item.source!r} is listed twice with a different quality section or licence")
+            try:
+                self.source_quality(item.source)
+            except ValueError as error:
+                raise ValueError(f"inputs.{i}.quality: {error}") from None
+        if self.upsample.weights:
+            unknown = sorted(set(self.upsample.weights) - set(self.sources))
+            if unknown:
+                raise ValueError(f"upsample.weights names {unknown[0]!r}, which is no source; sources: {', '.join(self.sources)}")
+        return self
+
+
+def resolve_path(path: str, base: Path) -> str:
+    """``path`` as a URL or absolute path; a relative one is taken from ``base``."""
+    if "://" in path:
+        return path
+    expanded = Path(path).expanduser()
+    return str(expanded if expanded.is_absolute() else base / expanded)
+
+
+def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
+    """The recipe with every path resolved against ``base``, and ``{name}`` filled in the workspace."""
+    changes: dict[str, Any] = {
+        "workspace": resolve_path(recipe.workspace.replace("{name}", recipe.name), base),
+        "inputs": tuple(item.model_copy(update={"path": resolve_path(item.path, base)}) for item in recipe.inputs),
+    }
+    if recipe.tokenizer.path:
+        changes["tokenizer"] = recipe.tokenizer.model_copy(update={"path": resolve_path(recipe.tokenizer.path, base)})
+    if recipe.shards.path:
+        changes["shards"] = recipe.shards.model_copy(update={"path": resolve_path(recipe.shards.path, base)})
+    if recipe.quality != "off":
+        quality: dict[str, Any] = {}
+        if recipe.quality.language_model not in ("auto", "off"):
+            quality["language_model"] = resolve_path(recipe.quality.language_model, base)
+        if recipe.quality.classifier:
+            model = resolve_path(recipe.quality.classifier.model, base)
+            quality["classifier"] = recipe.quality.classifier.model_copy(update={"model": model})
+        changes["quality"] = recipe.quality.model_copy(update=quality)
+    return recipe.model_copy(update=changes)
+
+
+__all__ = ["FORMATS", "RULE_ORDER", "RULE_SETS", "Input", "Quality", "Recipe", "Section", "resolve_path", "resolve_paths"]

@@ -1,0 +1,221 @@
+"""Recipes from YAML files: reading, ``--set`` changes, and errors that name file, line, key, nearest key and remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from curate.errors import RecipeError
+from curate.recipe import Recipe, Section, resolve_paths
+
+
+def load(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in the file ``path`` after ``--set`` style ``changes`` (``a.b=c``).
+
+    Raises:
+        RecipeError: the file cannot be read, is not YAML, or holds a wrong key or value.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"recipe {path} does not exist; `curate init DIR --input PATH` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"recipe {path} must be a mapping of keys, beginning with `inputs:`; found {type(data).__name__}")
+    lines = _lines(node)
+    return from_dict(apply_changes(data, changes), base=path.resolve().parent, origin=str(path), lines=lines)
+
+
+def from_dict(
+    data: Mapping[str, Any], base: Path, origin: str = "recipe", lines: Mapping[tuple[str, ...], int] | None = None
+) -> Recipe:
+    """The recipe in ``data``; relative paths are taken from ``base``.
+
+    Raises:
+        RecipeError: a wrong key or value; ``origin`` and the line, where known, are named.
+    """
+    try:
+        return resolve_paths(Recipe.model_validate(dict(data)), base)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, origin, lines or {})) from None
+
+
+def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A copy of ``data`` with ``a.b=value`` applied; values are YAML.
+
+    Raises:
+        RecipeError: a change is not of the form ``key=value`` or goes through a value.
+    """
+    result = _copy(data)
+    for change in changes:
+        key, sign, value = change.partition("=")
+        if not sign or not key.strip():
+            raise RecipeError(f"--set {change!r} must have the form key=value, as in --set pack.window=4096")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"--set {change!r}: the value is not valid YAML") from None
+        place: Any = result
+        *parents, last = key.strip().split(".")
+        for part in parents:
+            if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+                place = place[int(part)]
+            elif isinstance(place, dict):
+                if not isinstance(place.get(part), dict | list):
+                    place[part] = {}
+                place = place[part]
+            else:
+                raise RecipeError(f"--set {change!r}: there is no key {part!r} to go through")
+        if isinstance(place, list):
+            if not last.isdigit() or int(last) >= len(place):
+                raise RecipeError(f"--set {change!r}: {last!r} is no position in a list of {len(place)}")
+            place[int(last)] = parsed
+        else:
+            place[last] = parsed
+    return result  # type: ignore[no-any-return]
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _lines(node: yaml.Node | None, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    """Line (1-based) of every key."""
+    found: dict[tuple[str, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            place = (*at, str(key.value))
+            found[place] = key.start_mark.line + 1
+            found.update(_lines(value, place))
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            found[(*at, str(i))] = value.start_mark.line + 1
+            found.update(_lines(value, (*at, str(i))))
+    return found
+
+
+def _explain(error: ValidationError, origin: str, lines: Mapping[tuple[str, ...], int]) -> str:
+    messages = []
+    for item in error.errors():
+        # A union leaves the names of its members in the place; they are no keys of the file.
+        place = tuple(str(part) for part in item["loc"] if not _is_union_member(str(part)))
+        message = _message(place, item)
+        if message is None:
+            continue
+        line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
+        where = f"{origin}, line {line}" if line else origin
+        entry = f"{where}: {message}"
+        if entry not in messages:
+            messages.append(entry)
+    return "\n".join(messages[:5])
+
+
+def _is_union_member(part: str) -> bool:
+    return part.startswith(("literal[", "function-", "dict[", "tuple[")) or part in {m.__name__ for m in _models()}
+
+
+def _models(root: type[BaseModel] = Section) -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = []
+    for model in root.__subclasses__():
+        found += [model, *_models(model)]
+    return found
+
+
+def _model_at(place: Sequence[str]) -> type[BaseModel] | None:
+    """The section that holds the key at ``place``."""
+    model: type[BaseModel] = Recipe
+    for part in place:
+        field = model.model_fields.get(part)
+        if field is None:
+            if part.isdigit():
+                continue
+            return None
+        inner = _sections(field.annotation)
+        if not inner:
+            return None
+        model = inner[0]
+    return model
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _sections(argument)]
+
+
+def _message(place: tuple[str, ...], item: Any) -> str | None:
+    key, kind = ".".join(place), item["type"]
+    if kind == "extra_forbidden":
+        model = _model_at(place[:-1])
+        known = list(model.model_fields) if model else []
+        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
+        remedy = f"did you mean `{near[0]}`?" if near else "known keys: " + ", ".join(known)
+        return f"unknown key `{key}`; {remedy}"
+    if kind == "missing":
+        return f"`{key}` is required" + ("; list at least one {source: NAME, path: PATH}" if key == "inputs" else "")
+    if kind == "literal_error":
+        expected = item["ctx"]["expected"]
+        if expected == "'off'" and isinstance(item["input"], dict | bool):
+            return None  # the other member of the union says what is wrong
+        near = difflib.get_close_matches(str(item["input"]), [part.strip("' ") for part in expected.replace(" or ", ",").split(",")], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"`{key}` is {item['input']!r}, but must be one of {expected}{hint}"
+    if kind == "value_error":
+        text = str(item["ctx"]["error"])
+        return f"`{key}`: {text}" if key else text
+    text = item["msg"][0].lower() + item["msg"][1:]
+    return f"`{key}` is {_short(item['input'])}: {text}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def field_rows(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[str, str, str, str]]:
+    """(key, type, default, meaning) of every recipe field, sections expanded in place."""
+    rows = []
+    for name, field in model.model_fields.items():
+        inner = _sections(field.annotation)
+        key = prefix + name
+        if inner and not field.is_required() or key == "inputs":
+            rows.append((key, "list" if key == "inputs" else "section", "required" if field.is_required() else "", field.description or ""))
+            rows += field_rows(inner[0], key + ("[]." if key == "inputs" else "."))
+            continue
+        default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))  # type: ignore[call-arg]
+        rows.append((key, _type_name(field.annotation), default, field.description or ""))
+    return rows
+
+
+def yaml_text(value: Any) -> str:
+    """``value`` as it would stand in a recipe, on one line."""
+    if isinstance(value, tuple):
+        value = list(value)
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    return text.removesuffix("...\n").strip()
+
+
+def _type_name(annotation: Any) -> str:
+    arguments = get_args(annotation)
+    if arguments and all(isinstance(argument, str) for argument in arguments):
+        return " | ".join(arguments)
+    if annotation is Any:
+        return "any"
+    name = str(annotation) if arguments else annotation.__name__
+    for old, new in (("typing.", ""), ("Literal", ""), ("NoneType", "null"), ("None", "null"), ("Annotated", "")):
+        name = name.replace(old, new)
+    return name

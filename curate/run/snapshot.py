@@ -1,0 +1,105 @@
+"""Snapshots: the list of files that make up a table, put after the files themselves.
+
+A file that no snapshot names is not there: readers never list.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from curate.errors import WorkspaceError
+from curate.hashing import digest
+from curate.run.storage import Storage
+from curate.schemas import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """One immutable file of a table.
+
+    ``name`` is the partition, unit or shard; ``path`` is below the workspace; ``first`` and ``last`` bound the doc_ids
+    of a per-document table (None when it has no rows).
+    """
+
+    name: str
+    path: str
+    rows: int
+    bytes: int
+    checksum: str
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One state of a table: its files sorted by name, summed counters, and small facts that readers need."""
+
+    table: str
+    stage: str
+    stage_key: str
+    id: str
+    files: tuple[TableFile, ...]
+    counters: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files as stored."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def content(self) -> str:
+        """Digest of what the table holds: names and checksums of its files and its details."""
+        return digest([[(file.name, file.checksum) for file in self.files], self.details])
+
+    @property
+    def path(self) -> str:
+        """Where the manifest lies."""
+        return manifest_path(self.table, self.stage_key, self.id)
+
+    def named(self) -> dict[str, TableFile]:
+        """Files by name."""
+        return {file.name: file for file in self.files}
+
+
+def manifest_path(table: str, stage_key: str, snapshot_id: str) -> str:
+    """Path of a snapshot's manifest below the workspace."""
+    return f"{table}/{stage_key}/{snapshot_id}/_manifest.json"
+
+
+def write_snapshot(storage: Storage, snapshot: Snapshot) -> None:
+    """Commit a snapshot; its files must be there already."""
+    data = {"schema_version": SCHEMA_VERSION, **asdict(snapshot), "rows": snapshot.rows, "bytes": snapshot.bytes}
+    storage.put(snapshot.path, json.dumps(data, indent=1, sort_keys=True).encode())
+
+
+def read_snapshot(storage: Storage, path: str) -> Snapshot:
+    """The snapshot whose manifest lies at ``path``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        WorkspaceError: it is damaged or of another schema version.
+    """
+    raw = storage.read(path)
+    try:
+        data = json.loads(raw)
+        version = data.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise WorkspaceError(
+                f"{path} in {storage.url} has schema version {version}, this release reads {SCHEMA_VERSION}; "
+                "run the recipe again in a new workspace"
+            )
+        data.pop("rows")
+        data.pop("bytes")
+        data["files"] = tuple(TableFile(**file) for file in data["files"])
+        return Snapshot(**data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{path} in {storage.url} is damaged ({error}); remove it and run again") from None

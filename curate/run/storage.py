@@ -1,0 +1,198 @@
+"""Where files lie: one small interface over a local folder and an object store.
+
+Files appear whole or not at all: on a local disk they are written beside their place and renamed, in an object store
+one put makes them visible. Nothing here lists files to find out what is there, except for inputs and for `clean`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+from curate.errors import WorkspaceError
+
+
+class FileInfo(NamedTuple):
+    """A file that a listing found: ``path`` below the storage's root, '/'-separated; size in bytes; a change mark."""
+
+    path: str
+    size: int
+    etag: str
+
+
+class Storage(Protocol):
+    """Files below one URL. Instances are small and can be pickled to workers."""
+
+    url: str
+
+    def exists(self, path: str) -> bool:
+        """Whether the file is there."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The whole file; FileNotFoundError when it is not there."""
+        ...
+
+    def open(self, path: str) -> pa.NativeFile:
+        """The file for random access; FileNotFoundError when it is not there."""
+        ...
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a small file, replacing what was there."""
+        ...
+
+    def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
+        """Write a small file only while it still holds ``expected`` (None: only if it is not there). False: it did not."""
+        ...
+
+    def scratch(self) -> Path:
+        """A local folder from which :meth:`move_in` is cheapest."""
+        ...
+
+    def move_in(self, local: Path, path: str) -> None:
+        """Make the local file appear at ``path``, whole; the local one is gone afterwards."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove a file; nothing happens when it is not there."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[FileInfo]:
+        """Every file below ``prefix``, sorted by path as UTF-8 bytes."""
+        ...
+
+    def check_writable(self) -> None:
+        """Raise WorkspaceError, naming the place and the remedy, when nothing can be written."""
+        ...
+
+
+class LocalStorage:
+    """A folder on a local or mounted disk."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.url = str(self.root)
+
+    def _at(self, path: str) -> Path:
+        place = (self.root / path).absolute()
+        if path.startswith("/") or ".." in Path(path).parts:
+            raise WorkspaceError(f"{path!r} leads out of {self.url}; the workspace is damaged or was tampered with")
+        return place
+
+    def exists(self, path: str) -> bool:
+        return self._at(path).is_file()
+
+    def read(self, path: str) -> bytes:
+        return self._at(path).read_bytes()
+
+    def open(self, path: str) -> pa.NativeFile:
+        place = self._at(path)
+        if not place.is_file():
+            raise FileNotFoundError(place)
+        return pa.OSFile(str(place), "rb")
+
+    def put(self, path: str, data: bytes) -> None:
+        place = self._at(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, place)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
+        place = self._at(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(place.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # released by the kernel when the process dies
+            current = place.read_bytes() if place.is_file() else None
+            if current != expected:
+                return False
+            self.put(path, data)
+            return True
+        finally:
+            os.close(folder)
+
+    def scratch(self) -> Path:
+        folder = self.root / "tmp" / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def move_in(self, local: Path, path: str) -> None:
+        place = self._at(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with local.open("rb") as file:
+            os.fsync(file.fileno())
+        try:
+            os.replace(local, place)
+        except OSError:
+            # Another file system (a mirror elsewhere): copy beside the place, then rename.
+            partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+            shutil.copyfile(local, partial)
+            os.replace(partial, place)
+            local.unlink()
+
+    def delete(self, path: str) -> None:
+        self._at(path).unlink(missing_ok=True)
+
+    def list(self, prefix: str = "") -> Iterator[FileInfo]:
+        found = []
+        for folder, _, names in os.walk(self.root / prefix):
+            for name in names:
+                place = Path(folder) / name
+                try:
+                    status = place.stat()
+                except OSError:
+                    continue
+                found.append(FileInfo(place.relative_to(self.root).as_posix(), status.st_size, str(status.st_mtime_ns)))
+        yield from sorted(found, key=lambda info: info.path.encode())
+
+    def check_writable(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise WorkspaceError(
+                f"workspace {self.url} is not writable ({error.strerror or error}); choose another `workspace:` or mend its permissions"
+            ) from None
+
+
+def open_storage(url: str) -> Storage:
+    """The storage at a local path or ``s3://bucket/prefix``.
+
+    Raises:
+        WorkspaceError: the URL's scheme is not known.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return LocalStorage(url)
+    if scheme == "s3":
+        from curate.run.s3 import S3Storage
+
+        return S3Storage(url)
+    raise WorkspaceError(f"{url}: only local paths and s3://bucket/prefix are supported")
+
+
+def file_checksum(local: Path) -> str:
+    """Hex blake2b-128 of a local file, read in pieces of 1 MiB."""
+    state = hashlib.blake2b(digest_size=16)
+    with local.open("rb") as file:
+        while piece := file.read(1 << 20):
+            state.update(piece)
+    return state.hexdigest()

@@ -1,0 +1,258 @@
+"""Tasks: the unit of work of every stage, and what a task may do.
+
+A task reads committed files, calls a pure function, and writes immutable files under
+``<table>/<stage key>/<task key>/``. Its record (files, rows, counters) is put last and is what makes the task done:
+a task that died anywhere before that leaves only garbage, and runs again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import WorkspaceError
+from curate.hashing import digest
+from curate.run.snapshot import Snapshot, TableFile, read_snapshot
+from curate.run.storage import Storage, file_checksum, open_storage
+
+ROW_GROUP_BYTES = 32_000_000
+"""Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
+
+TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
+"""Errors worth another try; a ValueError never is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of ``function`` (``module:name``) with JSON-like ``params``; ``home`` is where its record lies."""
+
+    function: str
+    name: str
+    key: str
+    home: str
+    workspace: str
+    params: dict[str, Any]
+    memory: int = 0
+
+    @property
+    def record_path(self) -> str:
+        return f"{self.home}/{self.key}/{self.name}.json"
+
+
+@dataclass(slots=True)
+class Record:
+    """What a finished task has written; ``error`` is set instead when it failed."""
+
+    name: str
+    key: str
+    files: dict[str, list[TableFile]] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    transient: bool = False
+
+    def to_json(self) -> str:
+        """The record as text; equal records give equal text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Record:
+        """The inverse of :meth:`to_json`."""
+        data = json.loads(text)
+        data["files"] = {table: [TableFile(**file) for file in files] for table, files in data["files"].items()}
+        return Record(**data)
+
+
+class TaskContext:
+    """What a task's function works with: reading committed files, writing new ones, counting."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.storage: Storage = open_storage(task.workspace)
+        self.record = Record(task.name, task.key)
+        self._counters: Counter[str] = Counter()
+        self._scratch: list[Path] = []
+
+    # --- reading
+
+    def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
+        """All rows of a committed Parquet file."""
+        file = as_file(file)
+        with self.open(file) as source:
+            return pq.ParquetFile(source).read(columns=columns, use_threads=False)
+
+    def batches(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """A committed Parquet file, one row group at a time."""
+        with self.open(as_file(file)) as source:
+            parquet = pq.ParquetFile(source)
+            for group in range(parquet.num_row_groups):
+                yield parquet.read_row_group(group, columns=columns, use_threads=False)
+
+    @contextmanager
+    def open(self, file: TableFile) -> Iterator[pa.NativeFile]:
+        """A committed file for random access; a missing one is named."""
+        try:
+            source = self.storage.open(file.path)
+        except FileNotFoundError:
+            raise WorkspaceError(
+                f"{file.path} is missing from {self.storage.url}, although a snapshot names it; run again after `curate clean`, or in a new workspace"
+            ) from None
+        with source:
+            yield source
+
+    def snapshot(self, path: str) -> Snapshot:
+        """A committed snapshot, read once per process."""
+        return _snapshot(self.task.workspace, path)
+
+    # --- writing
+
+    def write(self, table: str, data: pa.Table, name: str | None = None) -> TableFile:
+        """Write a whole Parquet file of ``table``; it counts once the task's record is there."""
+        with self.writer(table, data.schema, name) as writer:
+            writer.write(data)
+        return self.record.files[table][-1]
+
+    @contextmanager
+    def writer(self, table: str, schema: pa.Schema, name: str | None = None) -> Iterator[TableWriter]:
+        """A Parquet file of ``table`` that is written in parts."""
+        name = name or self.task.name
+        local = self.scratch_file()
+        writer = TableWriter(local, schema, {"curate.key": self.task.key})
+        try:
+            yield writer
+        finally:
+            writer.close()
+        self.add(table, name, ".parquet", local, writer.rows, writer.first, writer.last)
+
+    def add(
+        self, table: str, name: str, suffix: str, local: Path, rows: int, first: int | None = None, last: int | None = None
+    ) -> TableFile:
+        """Move a finished local file into the table and note it in the record."""
+        checksum, size = file_checksum(local), local.stat().st_size
+        path = f"{self._home(table)}/{name}{suffix}"
+        self.storage.move_in(local, path)
+        file = TableFile(name, path, rows, size, checksum, first, last)
+        self.record.files.setdefault(table, []).append(file)
+        return file
+
+    def scratch_file(self) -> Path:
+        """A new local file name; what is left of it is removed when the task ends."""
+        path = self.storage.scratch() / f"{os.getpid()}-{uuid.uuid4().hex}"
+        self._scratch.append(path)
+        return path
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a counter of the stage; counters of all tasks are summed."""
+        self._counters[name] += int(number)
+
+    def value(self, name: str, value: Any) -> None:
+        """A small JSON-like result for the driver."""
+        self.record.values[name] = value
+
+    def _home(self, table: str) -> str:
+        # The task's own table lies where its record lies; its other tables have folders of their own.
+        stage_key = self.task.home.rsplit("/", 1)[1]
+        prefix = "tmp/" if self.task.home.startswith("tmp/") or table.startswith("tmp/") else ""
+        return f"{prefix}{table.removeprefix('tmp/')}/{stage_key}/{self.task.key}"
+
+    def finish(self, seconds: float) -> Record:
+        """Put the record: from here on the task is done."""
+        self.record.counters = dict(sorted(self._counters.items()))
+        self.record.seconds = round(seconds, 3)
+        self.storage.put(self.task.record_path, self.record.to_json().encode())
+        return self.record
+
+    def clear(self) -> None:
+        """Remove what is left of scratch files."""
+        for path in self._scratch:
+            path.unlink(missing_ok=True)
+
+
+class TableWriter:
+    """A Parquet file that is written in parts, with the bounds of its doc_ids."""
+
+    def __init__(self, local: Path, schema: pa.Schema, metadata: dict[str, str]) -> None:
+        self.rows = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self._schema = schema.with_metadata(metadata)
+        self._writer = pq.ParquetWriter(local, self._schema, compression="zstd", compression_level=1, write_statistics=True)
+
+    def write(self, data: pa.Table) -> None:
+        """Append rows; columns are put in the schema's order and cast to its types."""
+        data = data.select(self._schema.names).cast(self._schema)
+        if data.num_rows == 0:
+            return
+        if "doc_id" in data.column_names:
+            bounds = pc.min_max(data["doc_id"])
+            low, high = bounds["min"].as_py(), bounds["max"].as_py()
+            if low is not None:
+                self.first = low if self.first is None else min(self.first, low)
+                self.last = high if self.last is None else max(self.last, high)
+        rows = max(1, int(data.num_rows * ROW_GROUP_BYTES / max(data.nbytes, 1)))
+        self._writer.write_table(data, row_group_size=rows)
+        self.rows += data.num_rows
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+
+def as_file(file: TableFile | dict[str, Any]) -> TableFile:
+    """A table file from its JSON form."""
+    return file if isinstance(file, TableFile) else TableFile(**file)
+
+
+@lru_cache(maxsize=64)
+def _snapshot(workspace: str, path: str) -> Snapshot:
+    return read_snapshot(open_storage(workspace), path)
+
+
+@lru_cache(maxsize=256)
+def _resolve(function: str) -> Any:
+    module, _, name = function.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def function_name(function: Any) -> str:
+    """``module:name`` of a top-level function, as tasks carry it."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def run_task(task: Task) -> Record:
+    """Run one task to its record; a failure becomes a record with ``error`` set, never an exception."""
+    began = time.perf_counter()
+    context = None
+    try:
+        context = TaskContext(task)
+        _resolve(task.function)(context, **task.params)
+        return context.finish(time.perf_counter() - began)
+    except Exception as error:
+        text = str(error) or type(error).__name__
+        if not isinstance(error, WorkspaceError):
+            text = f"{type(error).__name__}: {text}\n{traceback.format_exc(limit=-4)}"
+        return Record(task.name, task.key, error=text, transient=isinstance(error, TRANSIENT))
+    finally:
+        if context is not None:
+            context.clear()
+
+
+def task_key(stage_key: str, *inputs: Any) -> str:
+    """Partition key: the stage key and the checksums of exactly what the task reads."""
+    return digest([stage_key, *inputs])
