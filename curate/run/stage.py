@@ -1,0 +1,213 @@
+"""Stages: what one reads and writes, what of the recipe it depends on, and how it runs its tasks.
+
+A stage key covers the stage's settings, its version and the keys of the stages it reads: no data. A snapshot id adds
+the content of the tables it read, so an unchanged stage is skipped without looking at a single file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.errors import StageFailed
+from curate.hashing import digest
+from curate.recipe import Recipe
+from curate.run.engine import Engine
+from curate.run.progress import Progress
+from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
+from curate.run.storage import Storage
+from curate.run.tasks import Record, Task, function_name, task_key
+
+RETRIES = 2
+"""Further tries of a task that failed for a transient reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One entry of the plan.
+
+    ``name`` is the recipe section; ``version`` is raised by hand when the output for the same input changes;
+    ``settings`` picks from the recipe what the output depends on; ``run`` does the work.
+    """
+
+    name: str
+    version: int
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    settings: Callable[[Recipe], Any]
+    run: Callable[[StageRun], None]
+    found: Callable[[StageRun], Any] = lambda run: None
+    """What the stage depends on besides its tables (files of inputs): part of the snapshot id."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} → {', '.join(self.writes)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A task to be: its name, the checksums of what it reads, and the parameters of its function."""
+
+    name: str
+    inputs: Sequence[Any]
+    params: dict[str, Any]
+    memory: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """The finished tasks of one step, by name."""
+
+    records: list[Record]
+
+    def files(self, table: str) -> tuple[TableFile, ...]:
+        """Files of one table, sorted by name."""
+        return tuple(sorted((file for record in self.records for file in record.files.get(table, [])), key=lambda file: file.name))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counters of all tasks, summed."""
+        total: Counter[str] = Counter()
+        for record in self.records:
+            total.update(record.counters)
+        return dict(sorted(total.items()))
+
+    def values(self, name: str) -> list[Any]:
+        """The small result ``name`` of every task, in the order of task names."""
+        return [record.values[name] for record in self.records]
+
+
+@dataclass(slots=True)
+class StageRun:
+    """A stage at work: the recipe, the tables it may read, and the means to run tasks and commit tables."""
+
+    recipe: Recipe
+    storage: Storage
+    engine: Engine
+    tables: dict[str, Snapshot]
+    stage: Stage
+    stage_key: str
+    progress: Progress
+    former: dict[str, Snapshot] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
+    snapshot_id: str = ""
+    tasks_run: int = 0
+    began: float = field(default_factory=time.perf_counter)
+
+    def identify(self) -> str:
+        """Set and return the snapshot id: the stage key and what is read."""
+        reads = [self.tables[table].content for table in self.stage.reads]
+        self.snapshot_id = digest([self.stage_key, reads, self.stage.found(self)])
+        return self.snapshot_id
+
+    def committed(self) -> dict[str, Snapshot] | None:
+        """The stage's snapshots when all of them are there already."""
+        found = {}
+        for table in self.stage.writes:
+            try:
+                found[table] = read_snapshot(self.storage, manifest_path(table, self.stage_key, self.snapshot_id))
+            except FileNotFoundError:
+                return None
+        return found
+
+    def step(self, home: str, function: Callable[..., None], specs: Sequence[Spec]) -> Step:
+        """Run the tasks that are not done yet; ``home`` is the table (or ``tmp/…``) below which their records lie.
+
+        Raises:
+            StageFailed: tasks failed after their retries; those that did not are committed all the same.
+        """
+        tasks = [
+            Task(
+                function_name(function), spec.name, task_key(self.stage_key, function.__qualname__, *spec.inputs),
+                f"{home}/{self.stage_key}", self.storage.url, spec.params, spec.memory,
+            )  # fmt: skip
+            for spec in specs
+        ]
+        records = {}
+        todo = []
+        for task in tasks:
+            try:
+                records[task.name] = Record.from_json(self.storage.read(task.record_path))
+            except FileNotFoundError:
+                todo.append(task)
+        step_name = home.removeprefix("tmp/")
+        self.progress.step(self.stage.name, step_name, len(tasks), len(records))
+        failed: list[Record] = []
+        for attempt in range(1 + RETRIES):
+            failed, again = [], []
+            by_name = {task.name: task for task in todo}
+            for record in self.engine.run(todo):
+                self.check()
+                self.tasks_run += 1
+                if not record.error:
+                    records[record.name] = record
+                    self.progress.task(self.stage.name, step_name, record)
+                elif record.transient and attempt < RETRIES:
+                    again.append(_with_more_memory(by_name[record.name]))
+                else:
+                    failed.append(record)
+            todo = sorted(again, key=lambda task: task.name)
+            if failed or not todo:
+                break
+            time.sleep(0.5 * 2**attempt)
+        if failed:
+            raise StageFailed(_failure(self.stage.name, step_name, failed, len(tasks)))
+        return Step([records[task.name] for task in sorted(tasks, key=lambda task: task.name)])
+
+    def publish(self, table: str, step: Step, details: dict[str, Any] | None = None) -> Snapshot:
+        """A snapshot of an intermediate table (``tmp/…``), for later steps of this stage."""
+        snapshot = Snapshot(table, self.stage.name, self.stage_key, self.snapshot_id, step.files(table), step.counters, details or {})
+        write_snapshot(self.storage, snapshot)
+        return snapshot
+
+    def commit(
+        self, table: str, files: Sequence[TableFile], counters: dict[str, int] | None = None, details: dict[str, Any] | None = None
+    ) -> Snapshot:
+        """Commit a table of this stage; later stages read it from here."""
+        if table not in self.stage.writes:
+            raise ValueError(f"stage {self.stage.name} does not write {table}")
+        self.check()
+        snapshot = Snapshot(
+            table, self.stage.name, self.stage_key, self.snapshot_id, tuple(sorted(files, key=lambda file: file.name)),
+            dict(counters or {}), details or {}, round(time.perf_counter() - self.began, 2),
+        )  # fmt: skip
+        write_snapshot(self.storage, snapshot)
+        self.tables[table] = snapshot
+        return snapshot
+
+
+def _with_more_memory(task: Task) -> Task:
+    return Task(task.function, task.name, task.key, task.home, task.workspace, task.params, 2 * task.memory)
+
+
+def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
+    shown = "\n".join(f"  {record.name}: {record.error}" for record in sorted(failed, key=lambda record: record.name)[:3])
+    more = f"\n  … and {len(failed) - 3} more" if len(failed) > 3 else ""
+    return (
+        f"stage {stage} ({step}): {len(failed)} of {total} tasks failed; the others are committed, and the same command goes on from there\n"
+        f"{shown}{more}"
+    )
+
+
+def partition_specs(
+    documents: Snapshot, sidecars: dict[str, Snapshot], params: dict[str, Any] | None = None, extra: Sequence[Any] = (), memory_factor: float = 0.0
+) -> list[Spec]:
+    """One task for each documents partition: parameters ``documents=…`` and one for each side-car, by partition name."""
+    from dataclasses import asdict
+
+    named = {parameter: snapshot.named() for parameter, snapshot in sidecars.items()}
+    specs = []
+    for file in documents.files:
+        files = {"documents": file} | {parameter: table[file.name] for parameter, table in named.items()}
+        specs.append(
+            Spec(
+                file.name,
+                [*(files[parameter].checksum for parameter in files), *extra],
+                {**{parameter: asdict(one) for parameter, one in files.items()}, **(params or {})},
+                int(memory_factor * file.bytes),
+            )
+        )
+    return specs

@@ -1,0 +1,101 @@
+"""The workspace: ``run.json`` at its root names the snapshot of every table; everything else is reached from there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.errors import WorkspaceError
+from curate.run.snapshot import Snapshot, read_snapshot
+from curate.run.storage import Storage, open_storage
+from curate.schemas import SCHEMA_VERSION
+
+RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What ``run.json`` holds: the recipe as written, the manifest of every table, and how the last run went."""
+
+    name: str
+    recipe: dict[str, Any]
+    tables: dict[str, str]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    engine: str = ""
+    number: int = 1
+
+
+def read_run(storage: Storage) -> RunState:
+    """The state of a workspace.
+
+    Raises:
+        WorkspaceError: there is none, it is damaged, or its schema version is another.
+    """
+    try:
+        raw = storage.read(RUN)
+    except (FileNotFoundError, NotADirectoryError):
+        raise WorkspaceError(
+            f"{storage.url} holds no finished run (no {RUN}); name the workspace of a recipe, or finish the run with `curate run`"
+        ) from None
+    try:
+        data = json.loads(raw)
+        version = data.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise WorkspaceError(
+                f"{storage.url} was written with schema version {version}, this release reads {SCHEMA_VERSION}; run the recipe in a new workspace"
+            )
+        return RunState(**data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{storage.url}/{RUN} is damaged ({error}); run the recipe again to write it anew") from None
+
+
+def find_run(storage: Storage) -> RunState | None:
+    """The state of a workspace, or None when it holds none yet."""
+    return read_run(storage) if storage.exists(RUN) else None
+
+
+def write_run(storage: Storage, state: RunState) -> None:
+    """Commit a run: keep the former state below ``history/``, then put ``run.json``."""
+    former = find_run(storage)
+    number = 1
+    if former is not None:
+        if former.tables == state.tables:
+            number = former.number
+        else:
+            number = former.number + 1
+            storage.put(f"history/run-{former.number:05d}.json", _encode(former))
+    storage.put(RUN, _encode(RunState(state.name, state.recipe, state.tables, state.stages, state.engine, number)))
+
+
+def history(storage: Storage) -> list[RunState]:
+    """Former states, newest first."""
+    found = []
+    for info in storage.list("history"):
+        data = json.loads(storage.read(info.path))
+        data.pop("schema_version")
+        found.append(RunState(**data))
+    return sorted(found, key=lambda state: -state.number)
+
+
+def _encode(state: RunState) -> bytes:
+    data = {"schema_version": SCHEMA_VERSION} | {name: getattr(state, name) for name in RunState.__slots__}
+    return json.dumps(data, indent=1, ensure_ascii=False).encode()
+
+
+def snapshots(storage: Storage, state: RunState) -> dict[str, Snapshot]:
+    """Every table's snapshot."""
+    found = {}
+    for table, path in state.tables.items():
+        try:
+            found[table] = read_snapshot(storage, path)
+        except FileNotFoundError:
+            raise WorkspaceError(f"{path}, named by {RUN} of {storage.url}, is missing; run the recipe again") from None
+    return found
+
+
+def open_workspace(url: str) -> tuple[Storage, RunState, dict[str, Snapshot]]:
+    """Storage, state and snapshots of a finished run at ``url``."""
+    storage = open_storage(url)
+    state = read_run(storage)
+    return storage, state, snapshots(storage, state)
