@@ -72,7 +72,14 @@ class Snapshot:
 
 def manifest_path(table: str, stage_key: str, snapshot_id: str) -> str:
     """Path of a snapshot's manifest below the workspace."""
-    return f"{table}/{stage_key}/{snapshot_id}/_manifest.json"
+    return f"{table_home(table, stage_key)}/{snapshot_id}/_manifest.json"
+
+
+def table_home(table: str, stage_key: str) -> str:
+    """Folder of a table's files of one stage key; intermediates (``tmp/…``) of a stage lie together, to go together."""
+    if table.startswith("tmp/"):
+        return f"tmp/{stage_key}/{table.removeprefix('tmp/')}"
+    return f"{table}/{stage_key}"
 
 
 def write_snapshot(storage: Storage, snapshot: Snapshot) -> None:

@@ -6,11 +6,12 @@ the content of the tables it read, so an unchanged stage is skipped without look
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from curate.errors import StageFailed
 from curate.hashing import digest
@@ -20,6 +21,9 @@ from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.run.storage import Storage
 from curate.run.tasks import Record, Task, function_name, task_key
+
+if TYPE_CHECKING:
+    from curate.reading.stage import Inputs
 
 RETRIES = 2
 """Further tries of a task that failed for a transient reason."""
@@ -91,6 +95,7 @@ class StageRun:
     stage: Stage
     stage_key: str
     progress: Progress
+    inputs: Inputs
     former: dict[str, Snapshot] = field(default_factory=dict)
     check: Callable[[], None] = lambda: None
     snapshot_id: str = ""
@@ -122,7 +127,7 @@ class StageRun:
         tasks = [
             Task(
                 function_name(function), spec.name, task_key(self.stage_key, function.__qualname__, *spec.inputs),
-                f"{home}/{self.stage_key}", self.storage.url, spec.params, spec.memory,
+                home, self.stage_key, self.storage.url, spec.params, spec.memory,
             )  # fmt: skip
             for spec in specs
         ]
@@ -157,6 +162,17 @@ class StageRun:
             raise StageFailed(_failure(self.stage.name, step_name, failed, len(tasks)))
         return Step([records[task.name] for task in sorted(tasks, key=lambda task: task.name)])
 
+    def artefact(self, name: str, function: Callable[..., None], spec: Callable[[], Spec]) -> TableFile:
+        """The fitted model ``name`` of this stage key: the stored one, else the one that the task of ``spec()`` fits now."""
+        place = f"artefacts/{self.stage_key}/{name}.json"
+        try:
+            return TableFile(**json.loads(self.storage.read(place)))
+        except FileNotFoundError:
+            pass
+        file = self.step("artefacts", function, [spec()]).files("artefacts")[0]
+        self.storage.put(place, json.dumps(asdict(file), sort_keys=True).encode())
+        return file
+
     def publish(self, table: str, step: Step, details: dict[str, Any] | None = None) -> Snapshot:
         """A snapshot of an intermediate table (``tmp/…``), for later steps of this stage."""
         snapshot = Snapshot(table, self.stage.name, self.stage_key, self.snapshot_id, step.files(table), step.counters, details or {})
@@ -180,7 +196,7 @@ class StageRun:
 
 
 def _with_more_memory(task: Task) -> Task:
-    return Task(task.function, task.name, task.key, task.home, task.workspace, task.params, 2 * task.memory)
+    return replace(task, memory=2 * task.memory)
 
 
 def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
@@ -196,8 +212,6 @@ def partition_specs(
     documents: Snapshot, sidecars: dict[str, Snapshot], params: dict[str, Any] | None = None, extra: Sequence[Any] = (), memory_factor: float = 0.0
 ) -> list[Spec]:
     """One task for each documents partition: parameters ``documents=…`` and one for each side-car, by partition name."""
-    from dataclasses import asdict
-
     named = {parameter: snapshot.named() for parameter, snapshot in sidecars.items()}
     specs = []
     for file in documents.files:

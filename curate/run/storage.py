@@ -66,6 +66,10 @@ class Storage(Protocol):
         """Remove a file; nothing happens when it is not there."""
         ...
 
+    def delete_tree(self, prefix: str) -> None:
+        """Remove every file below a folder."""
+        ...
+
     def list(self, prefix: str = "") -> Iterator[FileInfo]:
         """Every file below ``prefix``, sorted by path as UTF-8 bytes."""
         ...
@@ -149,6 +153,9 @@ class LocalStorage:
 
     def delete(self, path: str) -> None:
         self._at(path).unlink(missing_ok=True)
+
+    def delete_tree(self, prefix: str) -> None:
+        shutil.rmtree(self._at(prefix), ignore_errors=True)
 
     def list(self, prefix: str = "") -> Iterator[FileInfo]:
         found = []

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import WorkspaceError
 from curate.hashing import digest
-from curate.run.snapshot import Snapshot, TableFile, read_snapshot
+from curate.run.snapshot import Snapshot, TableFile, read_snapshot, table_home
 from curate.run.storage import Storage, file_checksum, open_storage
 
 ROW_GROUP_BYTES = 32_000_000
@@ -39,19 +39,20 @@ TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call of ``function`` (``module:name``) with JSON-like ``params``; ``home`` is where its record lies."""
+    """One call of ``function`` (``module:name``) with JSON-like ``params``; its record lies with table ``home``."""
 
     function: str
     name: str
     key: str
     home: str
+    stage_key: str
     workspace: str
     params: dict[str, Any]
     memory: int = 0
 
     @property
     def record_path(self) -> str:
-        return f"{self.home}/{self.key}/{self.name}.json"
+        return f"{table_home(self.home, self.stage_key)}/{self.key}/{self.name}.record.json"
 
 
 @dataclass(slots=True)
@@ -145,7 +146,7 @@ class TaskContext:
     ) -> TableFile:
         """Move a finished local file into the table and note it in the record."""
         checksum, size = file_checksum(local), local.stat().st_size
-        path = f"{self._home(table)}/{name}{suffix}"
+        path = f"{table_home(table, self.task.stage_key)}/{self.task.key}/{name}{suffix}"
         self.storage.move_in(local, path)
         file = TableFile(name, path, rows, size, checksum, first, last)
         self.record.files.setdefault(table, []).append(file)
@@ -164,12 +165,6 @@ class TaskContext:
     def value(self, name: str, value: Any) -> None:
         """A small JSON-like result for the driver."""
         self.record.values[name] = value
-
-    def _home(self, table: str) -> str:
-        # The task's own table lies where its record lies; its other tables have folders of their own.
-        stage_key = self.task.home.rsplit("/", 1)[1]
-        prefix = "tmp/" if self.task.home.startswith("tmp/") or table.startswith("tmp/") else ""
-        return f"{prefix}{table.removeprefix('tmp/')}/{stage_key}/{self.task.key}"
 
     def finish(self, seconds: float) -> Record:
         """Put the record: from here on the task is done."""

@@ -1,0 +1,123 @@
+"""The cluster stage: cells by integer k-means, merged into regions of bounded size.
+
+Steps: a hash sample of vectors → centroids (an artefact) → the nearest cell of every document → regions from the
+cells' sizes (one process: it holds centroids and counts, never documents) → clusters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate import schemas
+from curate.hashing import document_hash
+from curate.recipe import Recipe
+from curate.relate.cells import RegionPlan, assign, fit_cells, plan_regions, region_of
+from curate.run.artefact import read_artefact
+from curate.run.partition import column
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.tasks import TaskContext
+from curate.run.vectors import vector_matrix
+
+_SAMPLE = "cluster"
+_ASSIGNED = pa.schema([("doc_id", pa.uint64()), ("cluster", pa.int32()), ("distance", pa.float32())])
+
+
+def _settings(recipe: Recipe) -> Any:
+    return {**recipe.cluster.model_dump(), "seed": recipe.seed}
+
+
+def _cluster(run: StageRun) -> None:
+    section, seed = run.recipe.cluster, run.recipe.seed
+    documents, embeddings = run.tables["documents"], run.tables["embeddings"]
+    sidecars = {"embeddings": embeddings}
+    cells = max(1, round(embeddings.rows / section.cell_size))
+
+    def spec() -> Spec:
+        share = min(1.0, section.sample_documents / max(embeddings.rows, 1))
+        step = run.step("tmp/sample", sample_vectors_task, partition_specs(documents, sidecars, {"seed": seed, "share": share}, [share]))
+        sample = run.publish("tmp/vectors", step)
+        return Spec("centroids", [sample.content, cells], {"sample": sample.path, "cells": cells, "seed": seed})
+
+    centroids = run.artefact("centroids", fit_cells_task, spec)
+    step = run.step("tmp/assign", assign_task, partition_specs(documents, sidecars, {"centroids": asdict(centroids)}, [centroids.checksum]))
+    assigned = run.publish("tmp/assigned", step)
+    spec_regions = Spec(
+        "regions", [centroids.checksum, assigned.content, section.region_size],
+        {"centroids": asdict(centroids), "assigned": assigned.path, "region_size": section.region_size, "seed": seed},
+    )  # fmt: skip
+    regions = run.step("tmp/regions", regions_task, [spec_regions])
+    plan = regions.files("tmp/region.plan")[0]
+    step = run.step("clusters", clusters_task, partition_specs(documents, {"assigned": assigned}, {"plan": asdict(plan)}, [plan.checksum]))
+    details = {"cells": regions.values("cells")[0], "regions": regions.values("regions")[0], "centroids": asdict(centroids)}
+    run.commit("clusters", step.files("clusters"), step.counters, details)
+
+
+def sample_vectors_task(context: TaskContext, documents: Any, embeddings: Any, seed: int, share: float) -> None:
+    """The sampled vectors of one partition."""
+    table = context.read(embeddings, ["doc_id", "vector"])
+    limit = int(share * 2.0**64)
+    if limit < 2**64:
+        table = table.filter(pa.array(document_hash(seed, _SAMPLE, column(table, "doc_id")) < np.uint64(limit)))
+    context.write("tmp/vectors", table)
+
+
+def fit_cells_task(context: TaskContext, sample: str, cells: int, seed: int) -> None:
+    """Centroids fitted on the sample, in one process."""
+    parts = [context.read(file) for file in context.snapshot(sample).files]
+    table = pa.concat_tables(parts).sort_by("doc_id") if parts else None
+    if table is None or table.num_rows == 0:
+        centroids = np.zeros((0, 1), np.int8)
+    else:
+        centroids = fit_cells(vector_matrix(table["vector"]), cells, seed, column(table, "doc_id"))
+    local = context.scratch_file()
+    with local.open("wb") as file:
+        np.save(file, centroids, allow_pickle=False)
+    context.add("artefacts", "centroids", ".npy", local, len(centroids))
+
+
+def load_centroids(data: bytes, path: Any) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """int8[K, D] of an artefact."""
+    return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def assign_task(context: TaskContext, documents: Any, embeddings: Any, centroids: Any) -> None:
+    """The nearest cell of every document of one partition."""
+    table = context.read(embeddings, ["doc_id", "vector"])
+    cluster, distance = assign(vector_matrix(table["vector"]), read_artefact(context, centroids, load_centroids))
+    found = pa.table({"doc_id": table["doc_id"], "cluster": pa.array(cluster), "distance": pa.array(distance)})
+    context.write("tmp/assigned", found.cast(_ASSIGNED))
+
+
+def regions_task(context: TaskContext, centroids: Any, assigned: str, region_size: int, seed: int) -> None:
+    """Regions from the sizes of the cells."""
+    points = read_artefact(context, centroids, load_centroids)
+    counts, zeros = np.zeros(len(points), np.int64), 0
+    for file in context.snapshot(assigned).files:
+        cluster = column(context.read(file, ["cluster"]), "cluster")
+        counts += np.bincount(cluster[cluster >= 0], minlength=len(points))
+        zeros += int((cluster < 0).sum())
+    plan = plan_regions(points, counts, zeros, region_size, seed)
+    local = context.scratch_file()
+    plan.save(local)
+    context.add("tmp/region.plan", "regions", ".npy", local, plan.regions)
+    context.value("cells", len(points))
+    context.value("regions", plan.regions)
+
+
+def _load_plan(data: bytes, path: Any) -> RegionPlan:
+    return RegionPlan.load(path)
+
+
+def clusters_task(context: TaskContext, documents: Any, assigned: Any, plan: Any) -> None:
+    """Cell and region of every document of one partition."""
+    table = context.read(assigned)
+    cluster = column(table, "cluster")
+    region = region_of(cluster, column(table, "doc_id"), read_artefact(context, plan, _load_plan))
+    context.write("clusters", table.append_column("region", pa.array(region)).select(schemas.CLUSTERS.names).cast(schemas.CLUSTERS))
+
+
+CLUSTER = Stage("cluster", 1, ("documents", "embeddings"), ("clusters",), _settings, _cluster)

@@ -1,0 +1,65 @@
+"""The embed stage: an int8 vector of every kept document, by a model fitted once a workspace."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curate import schemas
+from curate.recipe import Recipe
+from curate.relate.lexical import LexicalModel, fit
+from curate.run.artefact import read_artefact
+from curate.run.partition import edited_texts, survivors
+from curate.run.sample import read_sample, sample_texts
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.tasks import TaskContext
+from curate.run.vectors import binary_column
+
+
+def _settings(recipe: Recipe) -> Any:
+    return {**recipe.embed.model_dump(), "seed": recipe.seed}
+
+
+def _embed(run: StageRun) -> None:
+    section, tables = run.recipe.embed, run.tables
+
+    def spec() -> Spec:
+        sample = sample_texts(run, section.sample_bytes)
+        params = {"sample": sample.path, "sample_bytes": section.sample_bytes, "dim": section.dim, "seed": run.recipe.seed}
+        return Spec("lexical", [sample.content], params)
+
+    model = run.artefact("lexical", fit_lexical_task, spec)
+    sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
+    params = {"model": asdict(model), "dim": section.dim}
+    step = run.step("embeddings", embeddings_task, partition_specs(tables["documents"], sidecars, params, [model.checksum], memory_factor=5))
+    run.commit("embeddings", step.files("embeddings"), step.counters, {"model": asdict(model), "dim": section.dim})
+
+
+def fit_lexical_task(context: TaskContext, sample: str, sample_bytes: int, dim: int, seed: int) -> None:
+    """Vocabulary, weights and projection fitted on the sample, in one process."""
+    model = fit(read_sample(context, sample, sample_bytes), dim=dim, seed=seed)
+    local = context.scratch_file()
+    model.save(local)
+    context.add("artefacts", "lexical", ".bin", local, 1)
+
+
+def load_lexical(data: bytes, path: Path) -> LexicalModel:
+    """The fitted model of an artefact."""
+    return LexicalModel.load(path)
+
+
+def embeddings_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, model: Any, dim: int) -> None:
+    """Vectors of the kept documents of one partition."""
+    lexical = read_artefact(context, model, load_lexical)
+    with context.writer("embeddings", schemas.embeddings_schema(dim)) as writer:
+        for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
+            vectors, scale = lexical.transform(texts)
+            writer.write(pa.table({"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}))
+            context.count("documents", len(ids))
+            context.count("zero_vectors", int((~vectors.any(axis=1)).sum()))
+
+
+EMBED = Stage("embed", 1, ("documents", "verdicts", "edits", "duplicates"), ("embeddings",), _settings, _embed)

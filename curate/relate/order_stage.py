@@ -1,0 +1,127 @@
+"""The order stage: one exchange brings each region's documents together, one task a region finds their path.
+
+Regions follow each other on the path; nothing crosses a region, so regions run in parallel and the result is a
+function of the set of (doc_id, vector) alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import schemas
+from curate.recipe import Recipe
+from curate.relate.measures import summarise
+from curate.relate.neighbors import neighbors
+from curate.relate.paths import find_path, similarity_to_previous
+from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.run.partition import column, rows_of
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.tasks import TaskContext
+from curate.run.vectors import vector_matrix
+
+_PATH = pa.schema(
+    [("doc_id", pa.uint64()), ("rank", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())]
+)
+
+
+def region_schema(dim: int) -> pa.Schema:
+    """What travels to a region."""
+    return pa.schema([("doc_id", pa.uint64()), ("vector", pa.binary(dim)), ("cluster", pa.int32()), ("source", pa.string())])
+
+
+def _settings(recipe: Recipe) -> Any:
+    return {**recipe.order.model_dump(), "seed": recipe.seed}
+
+
+def _order(run: StageRun) -> None:
+    documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
+    regions, dim = int(clusters.details["regions"]), int(embeddings.details["dim"])
+    sidecars = {"clusters": clusters, "embeddings": embeddings}
+    step = run.step("tmp/regions.map", region_map_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim}))
+    maps = run.publish("tmp/regions", step)
+    section = run.recipe.order.model_dump()
+    params = {"maps": maps.path, "dim": dim, "section": section, "seed": run.recipe.seed}
+    specs = [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)]
+    paths = run.step("tmp/paths", path_task, specs)
+    bases = np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
+    step = run.step(
+        "tmp/positions", positions_task,
+        [
+            Spec(file.name, [file.checksum, int(base), documents.content], {"path": file.path, "file": _json(file), "base": int(base), "documents": documents.path})
+            for file, base in zip(paths.files("tmp/paths"), bases[:-1], strict=True)
+        ],
+    )  # fmt: skip
+    back = run.publish("tmp/positions", step)
+    step = run.step("order", order_task, [Spec(file.name, [back.content, i], {"maps": back.path, "target": i}) for i, file in enumerate(documents.files)])
+    run.commit("order", step.files("order"), {}, {"method": section["method"], "measures": summarise([record.values["measures"] for record in paths.records])})
+
+
+def _json(file: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(file)
+
+
+def region_map_task(context: TaskContext, documents: Any, clusters: Any, embeddings: Any, regions: int, dim: int) -> None:
+    """Route the vectors of a partition to their regions."""
+    table = context.read(embeddings, ["doc_id", "vector"])
+    placed = context.read(clusters, ["cluster", "region"])
+    named = context.read(documents, ["doc_id", "source"])
+    sources = named["source"].take(pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id"))))
+    rows = table.append_column("cluster", placed["cluster"]).append_column("source", sources)
+    writer = ExchangeWriter(context, region_schema(dim), regions, "regions")
+    writer.write(rows, column(placed, "region"))
+    writer.finish()
+
+
+def path_task(context: TaskContext, maps: str, region: int, dim: int, section: dict[str, Any], seed: int) -> None:
+    """The path through one region, with its measures."""
+    rows = read_slices(context, context.snapshot(maps), region, region_schema(dim)).sort_by("doc_id")
+    ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
+    found = neighbors(vectors, section["neighbors"], max_similarity=section["max_similarity"])
+    sources = pc.rank(rows["source"], tiebreaker="dense").to_numpy().astype(np.int64) if rows.num_rows else np.zeros(0, np.int64)
+    path, measures = find_path(
+        section["method"], vectors, found, ids, sources=sources, clusters=column(rows, "cluster"), seed=seed,
+        max_similarity=section["max_similarity"],
+    )  # fmt: skip
+    table = pa.table(
+        {
+            "doc_id": pa.array(ids[path]),
+            "rank": pa.array(np.arange(len(path), dtype=np.uint64)),
+            "cluster": rows["cluster"].take(pa.array(path)),
+            "similarity_to_previous": pa.array(similarity_to_previous(vectors, path)),
+        },
+        schema=_PATH,
+    )
+    context.write("tmp/paths", table)
+    context.value("rows", len(path))
+    context.value("measures", measures)
+
+
+def positions_task(context: TaskContext, path: str, file: Any, base: int, documents: str) -> None:
+    """Positions on the whole path, routed back to the documents' partitions."""
+    rows = context.read(file)
+    table = pa.table(
+        {
+            "doc_id": rows["doc_id"],
+            "position": pa.array(column(rows, "rank") + np.uint64(base)),
+            "cluster": rows["cluster"],
+            "similarity_to_previous": rows["similarity_to_previous"],
+        },
+        schema=schemas.ORDER,
+    )
+    writer = ExchangeWriter(context, schemas.ORDER, len(context.snapshot(documents).files), "positions")
+    writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
+    writer.finish()
+
+
+def order_task(context: TaskContext, maps: str, target: int) -> None:
+    """The order rows of one partition, sorted by doc_id."""
+    context.write("order", read_slices(context, context.snapshot(maps), target, schemas.ORDER).sort_by("doc_id"))
+
+
+ORDER = Stage("order", 1, ("documents", "embeddings", "clusters"), ("order",), _settings, _order)

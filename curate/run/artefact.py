@@ -1,0 +1,48 @@
+"""Artefacts: models fitted once a workspace in one process, stored with a checksum, and reused from then on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from curate.run.snapshot import TableFile
+from curate.run.storage import Storage
+from curate.run.tasks import TaskContext, as_file
+
+Loaded = TypeVar("Loaded")
+
+
+def artefact_path(storage: Storage, file: TableFile) -> Path:
+    """A local path with the artefact's content; fetched once per process from an object store."""
+    return _local(storage, file.path, file.checksum)
+
+
+@lru_cache(maxsize=32)
+def _fetched(url: str, path: str, checksum: str) -> Path:
+    from curate.run.storage import open_storage
+
+    folder = Path(tempfile.mkdtemp(prefix="curate-artefact-"))
+    local = folder / Path(path).name
+    local.write_bytes(open_storage(url).read(path))
+    return local
+
+
+def _local(storage: Storage, path: str, checksum: str) -> Path:
+    root = getattr(storage, "root", None)
+    return Path(root) / path if root is not None else _fetched(storage.url, path, checksum)
+
+
+_LOADED: dict[tuple[str, str], Any] = {}
+
+
+def read_artefact(context: TaskContext, file: TableFile | dict[str, Any], load: Callable[[bytes, Path], Loaded]) -> Loaded:
+    """The artefact as ``load(content, local path)`` makes it, once per process and checksum."""
+    file = as_file(file)
+    key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
+    if key not in _LOADED:
+        path = artefact_path(context.storage, file)
+        _LOADED[key] = load(path.read_bytes(), path)
+    return _LOADED[key]  # type: ignore[no-any-return]

@@ -1,0 +1,188 @@
+"""Running a recipe: what is there is skipped, what is missing is run, and ``run.json`` is put last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.errors import RequestError
+from curate.recipe import Recipe
+from curate.run import portable
+from curate.run.engine import Engine, InlineEngine, RayEngine
+from curate.run.lease import Lease
+from curate.run.plan import stage_keys, stages, until
+from curate.run.progress import NoProgress, Progress
+from curate.run.snapshot import Snapshot
+from curate.run.stage import StageRun
+from curate.run.storage import Storage, open_storage
+from curate.run.workspace import RunState, find_run, snapshots, write_run
+
+INLINE_BYTES = 64_000_000
+"""Below this much input, ``engine: auto`` works in this process: Ray's start would take longer than the work."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did."""
+
+    workspace: str
+    engine: str
+    tables: dict[str, Snapshot]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def tasks_run(self) -> int:
+        """Tasks that had to run; 0 when everything was there."""
+        return sum(stage["tasks"] for stage in self.stages)
+
+
+class LazyEngine:
+    """Starts the real engine when the first task has to run, so that an unchanged run starts nothing."""
+
+    def __init__(self, make: Callable[[], Engine], name: str) -> None:
+        self._make, self.name = make, name
+        self._engine: Engine | None = None
+
+    @property
+    def cpus(self) -> int:
+        return self.started().cpus
+
+    def started(self) -> Engine:
+        """The engine, started now if it was not."""
+        if self._engine is None:
+            self._engine = self._make()
+        return self._engine
+
+    def run(self, tasks: list[Any]) -> Iterator[Any]:
+        if tasks:
+            yield from self.started().run(tasks)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: str | None) -> LazyEngine:
+    """The engine that the recipe and the command line ask for.
+
+    Raises:
+        RequestError: ``--cpus`` above 1 or ``--address`` with the inline engine.
+    """
+    wanted = recipe.engine
+    if wanted == "auto":
+        wanted = "inline" if input_bytes < INLINE_BYTES and address is None and (cpus or 1) == 1 else "ray"
+    elif wanted == "inline" and (address is not None or (cpus or 1) > 1):
+        raise RequestError("`engine: inline` works in one process; leave --cpus and --address out, or set engine=ray")
+    if wanted == "inline":
+        return LazyEngine(InlineEngine, "inline")
+    return LazyEngine(lambda: RayEngine(cpus, address), "ray")
+
+
+@contextmanager
+def _leased(storage: Storage, say: Callable[[str], None]) -> Iterator[Lease]:
+    lease = Lease(storage, say)
+    lease.take()
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    stop_after: str | None = None,
+    cpus: int | None = None,
+    address: str | None = None,
+    sample: float | None = None,
+    allow_missing: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run what is missing of ``recipe`` and commit it.
+
+    Args:
+        recipe: with resolved paths (``curate.recipe_file``).
+        stop_after: last stage to run.
+        cpus: processors of a local Ray.
+        address: a running Ray cluster.
+        sample: share of the documents, by hash of doc_id, in a workspace of its own.
+        allow_missing: go on when an input of an earlier run has gone.
+        progress: what is told meanwhile.
+
+    Raises:
+        RequestError: the request is wrong; nothing was started.
+        RunError: something failed; what is committed stays.
+    """
+    from curate.reading.stage import discover
+
+    progress = progress or NoProgress()
+    began = time.perf_counter()
+    if sample is not None:
+        recipe = with_sample(recipe, sample)
+    plan = until(stages(), stop_after)
+    found = discover(recipe)
+    keys = stage_keys(recipe, plan)
+    storage = open_storage(recipe.workspace)
+    storage.check_writable()
+    engine = choose_engine(recipe, found.bytes, cpus, address)
+    outcome = Outcome(storage.url, engine.name, {})
+    with _leased(storage, progress.say) as lease:
+        state = find_run(storage)
+        former = snapshots(storage, state) if state else {}
+        found.settle(former.get("documents"), keys[plan[0].title], allow_missing)
+        try:
+            for number, stage in enumerate(plan, 1):
+                progress.stage(stage.name, stage.title, number, len(plan))
+                run = StageRun(
+                    recipe, storage, engine, outcome.tables, stage, keys[stage.title], progress, found, former, lease.check
+                )
+                run.identify()
+                there = run.committed()
+                if there is None:
+                    stage.run(run)
+                    storage.delete_tree(f"tmp/{run.stage_key}")
+                else:
+                    outcome.tables.update(there)
+                seconds = time.perf_counter() - run.began
+                note = _note(stage.writes, outcome.tables)
+                progress.stage_done(stage.name, stage.title, seconds, there is not None, note)
+                outcome.stages.append(
+                    {"stage": stage.name, "writes": list(stage.writes), "seconds": round(seconds, 2), "tasks": run.tasks_run, "skipped": there is not None}
+                )
+            _commit_run(storage, recipe, outcome, state, stop_after)
+        finally:
+            engine.close()
+            progress.close()
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None, stop_after: str | None) -> None:
+    tables = {table: snapshot.path for table, snapshot in outcome.tables.items()}
+    if state is not None and state.tables == tables and outcome.tasks_run == 0:
+        return
+    stages_ = outcome.stages
+    if state is not None:
+        # A skipped stage keeps the time that it took when it ran.
+        before = {tuple(entry["writes"]): entry for entry in state.stages}
+        stages_ = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in stages_]
+    write_run(storage, RunState(recipe.name, portable.relative_recipe(recipe), tables, stages_, outcome.engine))
+
+
+def with_sample(recipe: Recipe, share: float) -> Recipe:
+    """The recipe over a share of the documents, in a workspace with a suffix of its own.
+
+    Raises:
+        RequestError: the share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise RequestError(f"--sample {share} must be above 0 and at most 1")
+    return recipe.model_copy(update={"sample": share, "workspace": f"{recipe.workspace.rstrip('/')}-sample-{share:g}"})
+
+
+def _note(tables: tuple[str, ...], found: dict[str, Snapshot]) -> str:
+    return ", ".join(f"{found[table].rows:,} {table}" for table in tables if table in found)

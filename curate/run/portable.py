@@ -1,0 +1,49 @@
+"""The recipe as it is written down: without absolute paths, so that no snapshot tells where a user's files lie."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from curate.reading.units import relative_path
+from curate.recipe import Recipe
+
+
+def relative_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe for ``run.json``: local paths are relative to the workspace, so that it can be run again from there."""
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
+    data["workspace"] = "."
+
+    def relative(path: str) -> str:
+        if "://" in path or "://" in recipe.workspace:
+            return path
+        return os.path.relpath(path, recipe.workspace)
+
+    for item in data["inputs"]:
+        item["path"] = relative(item["path"])
+    for section, key in (("tokenizer", "path"), ("shards", "path"), ("quality", "language_model")):
+        part = data.get(section)
+        if isinstance(part, dict) and part.get(key) not in (None, "auto", "off"):
+            part[key] = relative(part[key])
+    quality = data.get("quality")
+    if isinstance(quality, dict) and quality.get("classifier"):
+        quality["classifier"]["model"] = relative(quality["classifier"]["model"])
+    return data
+
+
+def essential_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe for ``index.json``: only what the shards depend on, the same wherever the run took place."""
+    data: dict[str, Any] = recipe.model_dump(mode="json")
+    for key in ("workspace", "engine", "ingest"):
+        data.pop(key)
+    for item, entry in zip(data["inputs"], recipe.inputs, strict=True):
+        item["path"] = relative_path(entry.path, None)
+    data["shards"].pop("path")
+    if data["tokenizer"]["path"]:
+        data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
+    if isinstance(data["quality"], dict):
+        if data["quality"]["language_model"] not in ("auto", "off"):
+            data["quality"]["language_model"] = os.path.basename(data["quality"]["language_model"])
+        if data["quality"]["classifier"]:
+            data["quality"]["classifier"]["model"] = os.path.basename(data["quality"]["classifier"]["model"])
+    return data

@@ -1,0 +1,79 @@
+"""A bounded sample of the kept texts, by hash of doc_id: what artefacts are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.hashing import document_hash
+from curate.run.partition import column, edited_texts, survivors
+from curate.run.snapshot import Snapshot
+from curate.run.stage import StageRun, partition_specs
+from curate.run.tasks import TaskContext
+from curate.text import text_buffers
+
+DOCUMENT_BYTES = 1_000_000
+"""A sampled document contributes at most this much of its beginning."""
+
+MARGIN = 1.5
+"""The expected sample is this much larger than asked for, so that the exact cut by hash rarely runs short."""
+
+_SAMPLE = pa.schema([("doc_id", pa.uint64()), ("hash", pa.uint64()), ("text", pa.large_string())])
+
+
+def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
+    """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
+    tables = run.tables
+    kept = tables["verdicts"].counters.get("kept_bytes", 0)
+    share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
+    sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
+    params = {"seed": run.recipe.seed, "purpose": run.stage.name, "share": share}
+    step = run.step("tmp/sample", sample_task, partition_specs(tables["documents"], sidecars, params, [share]))
+    return run.publish("tmp/sample", step)
+
+
+def sample_task(
+    context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, seed: int, purpose: str, share: float
+) -> None:
+    """The sampled texts of one partition."""
+    ids = survivors(context, verdicts, duplicates)
+    limit = int(share * 2.0**64)
+    hashes = document_hash(seed, f"sample:{purpose}", ids)
+    ids = ids if limit >= 2**64 else ids[hashes < np.uint64(limit)]
+    with context.writer("tmp/sample", _SAMPLE) as writer:
+        for some, texts in edited_texts(context, documents, edits, ids):
+            hashed = pa.array(document_hash(seed, f"sample:{purpose}", some))
+            writer.write(pa.table({"doc_id": pa.array(some), "hash": hashed, "text": _beginnings(texts)}))
+
+
+def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    data, offsets = text_buffers(texts)
+    if len(texts) == 0 or int(np.diff(offsets).max()) <= DOCUMENT_BYTES:
+        return texts
+    # Characters are at most four bytes: cutting by characters keeps the text valid.
+    return pc.utf8_slice_codeunits(texts, 0, DOCUMENT_BYTES // 4).cast(pa.large_string())
+
+
+def read_sample(context: TaskContext, path: str, sample_bytes: int) -> pa.LargeStringArray:
+    """The sampled texts in doc_id order: the smallest hashes whose texts add up to ``sample_bytes`` (at least one)."""
+    snapshot = context.snapshot(path)
+    parts = [context.read(file) for file in snapshot.files if file.rows]
+    if not parts:
+        return pa.array([], pa.large_string())
+    table = pa.concat_tables(parts)
+    order = np.lexsort((column(table, "doc_id"), column(table, "hash")))
+    sizes = pc.binary_length(table["text"]).to_numpy()[order]
+    number = max(1, int(np.searchsorted(np.cumsum(sizes), sample_bytes, side="right")))
+    taken = np.sort(order[:number])
+    picked = table.take(pa.array(taken)).sort_by("doc_id")["text"].combine_chunks()
+    return picked.chunk(0) if isinstance(picked, pa.ChunkedArray) else picked
+
+
+def iterate(texts: pa.LargeStringArray) -> Iterator[str]:
+    """The texts as Python strings, one at a time."""
+    for value in texts:
+        yield value.as_py()

@@ -1,0 +1,117 @@
+"""The tokenize stage: token ids of every kept document, by a given or a trained tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate import schemas
+from curate.errors import RequestError
+from curate.recipe import Recipe
+from curate.run.artefact import artefact_path, read_artefact
+from curate.run.partition import edited_texts, survivors
+from curate.run.sample import iterate, read_sample, sample_texts
+from curate.run.snapshot import TableFile
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.storage import file_checksum
+from curate.run.tasks import TaskContext
+from curate.shards.tokens import Encoder, load, train
+
+
+def _settings(recipe: Recipe) -> Any:
+    if recipe.tokenizer.path:
+        return {"path": file_checksum(_given(recipe))}
+    return {"train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
+
+
+def _given(recipe: Recipe) -> Path:
+    path = Path(recipe.tokenizer.path or "")
+    if not path.is_file():
+        raise RequestError(f"tokenizer.path: {path} does not exist; name a Hugging Face tokenizer.json, or leave the key out to train one")
+    return path
+
+
+def check_tokenizer(recipe: Recipe) -> None:
+    """Raise RequestError when the given tokenizer cannot be used, before anything runs."""
+    if recipe.tokenizer.path:
+        encoder = load(str(_given(recipe)))
+        if recipe.pack.eos and encoder.eos_id is None:
+            raise RequestError(
+                f"tokenizer.path: {recipe.tokenizer.path} has no end-of-text token under a usual name; write `pack: {{eos: false}}`, or add one to it"
+            )
+
+
+def tokenizer_file(run: StageRun) -> TableFile:
+    """The tokenizer as a file of the workspace: copied from the given path, or trained on a sample."""
+    recipe = run.recipe
+    if recipe.tokenizer.path:
+        spec = Spec("tokenizer", [file_checksum(_given(recipe))], {"path": str(_given(recipe))})
+        return run.artefact("tokenizer", copy_tokenizer_task, lambda: spec)
+
+    def fit() -> Spec:
+        section = recipe.tokenizer.train
+        sample = sample_texts(run, section.sample_bytes)
+        return Spec("tokenizer", [sample.content], {"sample": sample.path, "sample_bytes": section.sample_bytes, "vocab_size": section.vocab_size})
+
+    return run.artefact("tokenizer", train_tokenizer_task, fit)
+
+
+def copy_tokenizer_task(context: TaskContext, path: str) -> None:
+    """The given tokenizer, unchanged."""
+    local = context.scratch_file()
+    local.write_bytes(Path(path).read_bytes())
+    context.add("artefacts", "tokenizer", ".json", local, 1)
+
+
+def train_tokenizer_task(context: TaskContext, sample: str, sample_bytes: int, vocab_size: int) -> None:
+    """A byte-level BPE trained on the sample, in one process."""
+    local = context.scratch_file()
+    local.write_text(train(iterate(read_sample(context, sample, sample_bytes)), vocab_size), encoding="utf-8")
+    context.add("artefacts", "tokenizer", ".json", local, 1)
+
+
+def open_encoder(context: TaskContext, file: TableFile | dict[str, Any]) -> Encoder:
+    """The tokenizer of the run, loaded once per process."""
+    return read_artefact(context, file, _load_encoder)
+
+
+def _load_encoder(data: bytes, path: Path) -> Encoder:
+    return load(str(path))
+
+
+def _tokenize(run: StageRun) -> None:
+    file = tokenizer_file(run)
+    encoder = load(str(artefact_path(run.storage, file)))
+    tables = run.tables
+    sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
+    params = {"tokenizer": asdict(file)}
+    step = run.step("tokens", tokens_task, partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10))
+    details = {
+        "tokenizer": asdict(file),
+        "vocab_size": encoder.vocab_size,
+        "eos_id": encoder.eos_id,
+        "tokenizer_hash": encoder.hash,
+    }
+    run.commit("tokens", step.files("tokens"), step.counters, details)
+
+
+def tokens_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, tokenizer: Any) -> None:
+    """Token ids of the kept documents of one partition."""
+    encoder = open_encoder(context, tokenizer)
+    schema = schemas.tokens_schema(encoder.vocab_size)
+    with context.writer("tokens", schema) as writer:
+        for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
+            flat, offsets = encoder.encode(texts)
+            lengths = np.diff(offsets)
+            lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type))
+            writer.write(pa.table({"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(lengths.astype(np.uint32))}))
+            context.count("documents", len(ids))
+            context.count("tokens", int(lengths.sum()))
+            context.count("text_bytes", texts.nbytes)
+
+
+TOKENIZE = Stage("tokenize", 1, ("documents", "verdicts", "edits", "duplicates"), ("tokens",), _settings, _tokenize)
