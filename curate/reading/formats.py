@@ -1,0 +1,94 @@
+"""Which reader a file gets: its name's extension says it, in upper or lower case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from curate.errors import InputError
+from curate.reading import jsonl, parquet, text
+from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields
+
+Kind = Literal["jsonl", "parquet", "text"]
+
+EXTENSIONS: dict[str, Kind] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",  # C4 and others name their JSON Lines so
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".md": "text",
+}
+COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".zst": "zstd"}
+
+_ARCHIVES = (".warc", ".wet", ".wat")
+
+
+class Format(NamedTuple):
+    """How a file is read."""
+
+    kind: Kind
+    compression: str | None
+
+
+def format_of(path: str) -> Format:
+    """The format of the file at ``path`` (a path, a URL or a bare name).
+
+    Raises:
+        InputError: the extension is not known; the message lists those that are.
+    """
+    name = path.rsplit("/", 1)[-1].lower()
+    compression = None
+    for extension, codec in COMPRESSIONS.items():
+        if name.endswith(extension):
+            name, compression = name.removesuffix(extension), codec
+    if name.endswith(_ARCHIVES):
+        raise InputError(f"{path}: WARC, WET and WAT files are not supported yet; extract the text to JSON Lines first")
+    kind = next((kind for extension, kind in EXTENSIONS.items() if name.endswith(extension)), None)
+    if kind is None:
+        raise InputError(f"{path}: unknown file type; known are {', '.join(EXTENSIONS)}, all but .parquet also with .gz or .zst behind")
+    if kind == "parquet" and compression is not None:
+        raise InputError(f"{path}: a compressed Parquet file cannot be read by parts; decompress it (Parquet compresses by itself)")
+    return Format(kind, compression)
+
+
+def is_known(path: str) -> bool:
+    """Whether a file found in a folder is an input: of a known type, and neither hidden nor in a hidden folder."""
+    if any(part.startswith(".") for part in path.split("/")):
+        return False
+    try:
+        format_of(path)
+    except InputError:
+        return False
+    return True
+
+
+def read(
+    file: Any,
+    path: str,
+    fields: Fields = DEFAULT_FIELDS,
+    *,
+    batch_bytes: int = BATCH_BYTES,
+    limit: int | None = None,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+) -> Iterator[Batch]:
+    """Batches of the records in ``file``, by the reader that ``path`` names.
+
+    Args:
+        file: binary, open at its beginning; for Parquet with random access. It is left open.
+        path: where the file came from; only its extension matters.
+        fields: which fields hold the text and the id.
+        batch_bytes: bytes of a batch, about; it changes nothing but where batches end.
+        limit: records to read, rejected ones counted.
+        max_document_bytes: longest text in UTF-8 bytes.
+
+    Raises:
+        InputError: the extension is not known.
+    """
+    kind, compression = format_of(path)
+    if kind == "parquet":
+        return parquet.read(file, fields, batch_bytes=batch_bytes, limit=limit, max_document_bytes=max_document_bytes)
+    reader = jsonl.read if kind == "jsonl" else text.read
+    return reader(
+        file, fields, compression=compression, batch_bytes=batch_bytes, limit=limit, max_document_bytes=max_document_bytes
+    )
