@@ -1,0 +1,82 @@
+"""Pieces: the form in which every planner answers, and the split of items that are longer than a window.
+
+Legend: n items in path order, m pieces, W windows, L tokens of a window. An item is one copy of one document; its
+length is in tokens and may be 0. A piece is ``length[j]`` tokens of item ``item[j]`` from its token ``start[j]`` on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Int64s = NDArray[np.int64]
+
+
+class Pieces(NamedTuple):
+    """int64[m] each, sorted by (window, item, start), which is also the order of the pieces inside their window."""
+
+    window: Int64s
+    item: Int64s
+    start: Int64s
+    length: Int64s
+
+    @property
+    def n_windows(self) -> int:
+        """Number of windows; they are numbered 0 … W−1 without a gap."""
+        return int(self.window[-1]) + 1 if len(self.window) else 0
+
+
+@njit(nogil=True, cache=True)
+def _split(lengths: Int64s, window: int, item: Int64s, start: Int64s, length: Int64s) -> None:
+    j = 0
+    for i in range(lengths.shape[0]):
+        at = 0
+        while at < lengths[i]:
+            item[j] = i
+            start[j] = at
+            length[j] = min(window, lengths[i] - at)
+            at += length[j]
+            j += 1
+
+
+def split(lengths: Int64s, window: int) -> tuple[Int64s, Int64s, Int64s]:
+    """(item, start, length) int64[m], by (item, start): items cut into L-long pieces and a remainder; empty ones give none."""
+    m = int(((lengths + (window - 1)) // window).sum())
+    item, start, length = np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
+    _split(lengths, window, item, start, length)
+    return item, start, length
+
+
+@njit(nogil=True, cache=True)
+def _number(window_of: Int64s, n_windows: int, number: Int64s, order: Int64s) -> None:
+    """Number windows by first appearance, then sort the pieces by that number, stably."""
+    renamed = np.full(n_windows, -1, np.int64)
+    counts = np.zeros(n_windows + 1, np.int64)
+    seen = 0
+    for j in range(window_of.shape[0]):
+        w = window_of[j]
+        if renamed[w] < 0:
+            renamed[w] = seen
+            seen += 1
+        number[j] = renamed[w]
+        counts[renamed[w] + 1] += 1
+    for w in range(n_windows):
+        counts[w + 1] += counts[w]
+    for j in range(window_of.shape[0]):
+        order[counts[number[j]]] = j
+        counts[number[j]] += 1
+
+
+def canonical(window_of: Int64s, n_windows: int, item: Int64s, start: Int64s, length: Int64s) -> Pieces:
+    """Pieces from pieces in (item, start) order and the window of each.
+
+    Windows are numbered by their smallest (item, start): the numbering is a function of what shares a window alone, not
+    of the way a planner found it, and it follows the path. ``n_windows`` bounds the ids in ``window_of``; ids that
+    hold nothing vanish.
+    """
+    number, order = np.empty(len(item), np.int64), np.empty(len(item), np.int64)
+    _number(window_of, n_windows, number, order)
+    return Pieces(number[order], item[order], start[order], length[order])

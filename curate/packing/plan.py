@@ -1,0 +1,59 @@
+"""One entry to every packing method: lengths in, pieces of windows out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.packing.best_fit import best_fit
+from curate.packing.concat import concat
+from curate.packing.conflicts import Conflicts, no_conflicts
+from curate.packing.pieces import Pieces
+from curate.packing.related import related
+
+METHODS = ("related", "best_fit", "concat")
+
+
+def pack(
+    method: Literal["related", "best_fit", "concat"] | str,
+    lengths: NDArray[np.int64],
+    window: int,
+    lookahead: int = 16,
+    conflicts: Conflicts | None = None,
+) -> Pieces:
+    """The pieces of all windows: every token of every item in exactly one piece, at most ``window`` tokens a window.
+
+    An item longer than a window is cut into window-long pieces, which are windows of their own, and a remainder, which
+    stays at the item's place on the path. Shorter items are never cut, except by ``concat``.
+
+    Args:
+        method: ``related`` (along the path with bounded lookahead), ``best_fit`` (best-fit-decreasing) or ``concat``.
+        lengths: int64[n], tokens of each item, in path order; an item of length 0 yields no piece.
+        window: tokens of a window, L.
+        lookahead: pending items that may fill the open window; of ``related`` alone.
+        conflicts: items that may not share a window (:func:`curate.packing.conflicts.conflict_graph`). ``concat``
+            cannot heed them: :func:`curate.packing.conflicts.count_shared` says how often it fails to.
+
+    Raises:
+        ValueError: on an unknown method, a window or lookahead below 1, a negative length.
+    """
+    lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+    if window < 1 or lookahead < 1:
+        raise ValueError(f"window and lookahead must be at least 1, not {window} and {lookahead}")
+    if len(lengths) and int(lengths.min()) < 0:
+        raise ValueError(f"item {int(lengths.argmin())} has a negative length")
+    refused = no_conflicts(len(lengths)) if conflicts is None else conflicts
+    if len(refused.pointers) != len(lengths) + 1:
+        raise ValueError(f"conflicts are of {len(refused.pointers) - 1} items, but there are {len(lengths)}")
+    if method == "related":
+        return related(lengths, window, lookahead, refused)
+    if method == "best_fit":
+        return best_fit(lengths, window, refused)
+    if method == "concat":
+        return concat(lengths, window)
+    raise ValueError(f"unknown packing method {method!r}; methods: {', '.join(METHODS)}")
+
+
+__all__ = ["METHODS", "Conflicts", "Pieces", "pack"]

@@ -1,0 +1,207 @@
+"""The pack stage: windows are planned region by region and pass by pass, then shuffled together by hash.
+
+Copy *c* of a document is in pass *c*, so no window holds two copies. The window's place is a hash of (seed, region,
+pass, index): neighbouring windows of the plan do not stay neighbours, so a batch is diverse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import schemas
+from curate.hashing import mix64, salt
+from curate.packing.measures import window_measures
+from curate.packing.plan import Pieces, pack
+from curate.recipe import Recipe
+from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
+from curate.run.partition import column, rows_of
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.tasks import TaskContext
+from curate.run.vectors import vector_matrix
+
+_PIECE = pa.schema(
+    [
+        ("key", pa.uint64()), ("region", pa.int32()), ("copy", pa.uint16()), ("index", pa.uint32()), ("piece", pa.uint32()),
+        ("kind", pa.uint8()), ("doc_id", pa.uint64()), ("start", pa.uint32()), ("length", pa.uint32()),
+    ]
+)  # fmt: skip
+
+
+def _item_schema(dim: int) -> pa.Schema:
+    return pa.schema(
+        [("doc_id", pa.uint64()), ("position", pa.uint64()), ("n_tokens", pa.uint32()), ("copies", pa.uint16()), ("vector", pa.binary(dim))]
+    )
+
+
+def max_similarity(recipe: Recipe) -> float:
+    """No two documents at least this similar share a window of related documents."""
+    return recipe.pack.max_similarity or recipe.order.max_similarity
+
+
+def _settings(recipe: Recipe) -> Any:
+    return {**recipe.pack.model_dump(), "max_similarity": max_similarity(recipe), "windows_per_shard": recipe.shards.windows_per_shard, "seed": recipe.seed}
+
+
+def _pack(run: StageRun) -> None:
+    tables, section = run.tables, run.recipe.pack
+    documents = tables["documents"]
+    regions, dim = int(tables["clusters"].details["regions"]), int(tables["embeddings"].details["dim"])
+    sidecars = {name: tables[name] for name in ("tokens", "clusters", "embeddings", "order", "copies")}
+    step = run.step("tmp/items.map", items_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim}))
+    maps = run.publish("tmp/items", step)
+    params = {
+        "maps": maps.path, "dim": dim, "window": section.window, "method": section.method, "lookahead": section.lookahead,
+        "eos": section.eos, "seed": run.recipe.seed, "max_similarity": max_similarity(run.recipe),
+    }  # fmt: skip
+    plans = run.step("tmp/plans", plan_task, [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)])
+    counters = plans.counters
+    shards = max(1, -(-counters.get("windows", 0) // run.recipe.shards.windows_per_shard))
+    step = run.step(
+        "tmp/pieces.map", pieces_map_task,
+        [Spec(file.name, [file.checksum, shards], {"plan": asdict(file), "shards": shards}) for file in plans.files("tmp/plans")],
+    )  # fmt: skip
+    pieces = run.publish("tmp/pieces", step)
+    step = run.step("windows", windows_task, [Spec(f"shard-{s:05d}", [pieces.content, s], {"maps": pieces.path, "shard": s}) for s in range(shards)])
+    details = {
+        "window": section.window,
+        "method": section.method,
+        "eos": section.eos,
+        "sets": [{"set": 0, "window": section.window, "shards": shards}],
+        "measures": window_measures(counters, section.window),
+    }
+    run.commit("windows", step.files("windows"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}, details)
+
+
+def items_task(
+    context: TaskContext, documents: Any, tokens: Any, clusters: Any, embeddings: Any, order: Any, copies: Any, regions: int, dim: int
+) -> None:
+    """Route position, length and vector of a partition's documents to their regions."""
+    ordered = context.read(order, ["doc_id", "position"])
+    ids = column(ordered, "doc_id")
+    counted = context.read(tokens, ["doc_id", "n_tokens"])
+    rows = pa.array(rows_of(ids, column(counted, "doc_id")))
+    placed = context.read(clusters, ["region"]).take(rows)
+    table = pa.table(
+        {
+            "doc_id": ordered["doc_id"],
+            "position": ordered["position"],
+            "n_tokens": counted["n_tokens"].take(rows),
+            "copies": context.read(copies, ["copies"])["copies"],
+            "vector": context.read(embeddings, ["vector"])["vector"].take(rows),
+        }
+    )
+    writer = ExchangeWriter(context, _item_schema(dim), regions, "items")
+    writer.write(table, column(placed, "region"))
+    writer.finish()
+
+
+def plan_task(
+    context: TaskContext, maps: str, region: int, dim: int, window: int, method: str, lookahead: int, eos: bool, seed: int, max_similarity: float
+) -> None:
+    """The windows of one region, every pass."""
+    rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
+    ids, copies = column(rows, "doc_id"), column(rows, "copies")
+    lengths = column(rows, "n_tokens").astype(np.int64)
+    vectors = vector_matrix(rows["vector"])
+    with context.writer("tmp/plans", _PIECE) as writer:
+        for copy in range(int(copies.max(initial=0))):
+            drawn = np.flatnonzero(copies > copy)
+            n_tokens = lengths[drawn]
+            extended = np.where(n_tokens > 0, n_tokens + int(eos), 0)
+            pieces = pack(method, extended, window, lookahead=lookahead, vectors=vectors[drawn], max_similarity=max_similarity)
+            writer.write(_piece_rows(pieces, ids[drawn], n_tokens, region, copy, seed))
+            for name, number in window_counters(pieces, n_tokens, extended, window).items():
+                context.count(name, number)
+
+
+def window_counters(pieces: Pieces, n_tokens: NDArray[np.int64], extended: NDArray[np.int64], window: int) -> dict[str, int]:
+    """Sums over the windows of one region and pass, from which the measures follow."""
+    n_windows = int(pieces.window[-1]) + 1 if len(pieces.window) else 0
+    per_item = np.bincount(pieces.item, minlength=len(extended))
+    cut = per_item > 1
+    return {
+        "windows": n_windows,
+        "pieces": len(pieces.window),
+        "items": int((per_item > 0).sum()),
+        "tokens": int(n_tokens.sum()),
+        "special_tokens": int((extended - n_tokens).sum()),
+        "padding": n_windows * window - int(pieces.length.sum()),
+        "cut": int(cut.sum()),
+        "cut_avoidably": int((cut & (extended <= window)).sum()),
+        "in_document_context": int((pieces.length * (pieces.length - 1) // 2).sum()),
+    }
+
+
+def _piece_rows(pieces: Pieces, ids: NDArray[np.uint64], n_tokens: NDArray[np.int64], region: int, copy: int, seed: int) -> pa.Table:
+    """Rows of the plan; the end-of-text token, planned as the document's last, becomes a piece of its own."""
+    of, start, stop = n_tokens[pieces.item], pieces.start, pieces.start + pieces.length
+    text = np.minimum(stop, of) - start
+    has_text, has_eos = text > 0, stop > of
+    row = np.concatenate([np.flatnonzero(has_text), np.flatnonzero(has_eos)])
+    kind = np.repeat(np.array([schemas.KIND_DOCUMENT, schemas.KIND_SEPARATOR], np.uint8), [has_text.sum(), has_eos.sum()])
+    order = np.lexsort((kind, row))
+    row, kind = row[order], kind[order]
+    window = pieces.window[row]
+    first = np.searchsorted(window, window)
+    length = np.where(kind == schemas.KIND_DOCUMENT, text[row], 1)
+    return pa.table(
+        {
+            "key": pa.array(window_keys(seed, region, copy, window)),
+            "region": pa.array(np.full(len(row), region, np.int32)),
+            "copy": pa.array(np.full(len(row), copy, np.uint16)),
+            "index": pa.array(window.astype(np.uint32)),
+            "piece": pa.array((np.arange(len(row)) - first).astype(np.uint32)),
+            "kind": pa.array(kind),
+            "doc_id": pa.array(ids[pieces.item[row]]),
+            "start": pa.array(np.minimum(start[row], of[row]).astype(np.uint32)),
+            "length": pa.array(length.astype(np.uint32)),
+        },
+        schema=_PIECE,
+    )
+
+
+def window_keys(seed: int, region: int, copy: int, index: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """uint64[n]: where the windows go in the shuffle of all regions and passes."""
+    base = mix64(np.array([salt(seed, f"window:{region}:{copy}")], np.uint64))
+    return mix64(index.astype(np.uint64) ^ base)
+
+
+def pieces_map_task(context: TaskContext, plan: Any, shards: int) -> None:
+    """Route the pieces of one region's windows to their shards."""
+    table = context.read(plan)
+    writer = ExchangeWriter(context, _PIECE, shards, "pieces")
+    writer.write(table, hash_targets(column(table, "key"), shards))
+    writer.finish()
+
+
+def windows_task(context: TaskContext, maps: str, shard: int) -> None:
+    """The windows of one shard, numbered in the order of their keys."""
+    rows = read_slices(context, context.snapshot(maps), shard, _PIECE)
+    rows = rows.sort_by([(name, "ascending") for name in ("key", "region", "copy", "index", "piece")])
+    n = rows.num_rows
+    new = np.zeros(n, np.bool_)
+    for name in ("key", "region", "copy", "index"):
+        values = column(rows, name)
+        new[1:] |= values[1:] != values[:-1]
+    context.write(
+        "windows",
+        pa.table(
+            {
+                "set": pa.array(np.zeros(n, np.uint16)),
+                "shard": pa.array(np.full(n, shard, np.uint32)),
+                "window": pa.array(np.cumsum(new).astype(np.uint32)),
+                **{name: rows[name] for name in ("piece", "kind", "doc_id", "copy", "start", "length")},
+            },
+            schema=schemas.WINDOWS,
+        ),
+    )
+
+
+PACK = Stage(
+    "pack", 1, ("documents", "tokens", "embeddings", "clusters", "order", "copies"), ("windows",), _settings, _pack
+)

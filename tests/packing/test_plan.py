@@ -1,0 +1,194 @@
+"""Packing plans: conservation, limits, reference algorithms, refusals."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.packing.conflicts import conflict_graph, count_shared, no_conflicts, pairs_of_copies
+from curate.packing.plan import METHODS, Pieces, pack
+
+WINDOWS = st.sampled_from([1, 2, 3, 7, 8, 64, 1000])
+
+
+@st.composite
+def corpora(draw):
+    """(lengths, window): random lengths with the awkward ones: 0, 1, L − 1, L, L + 1, multiples of L, very long."""
+    window = draw(WINDOWS)
+    awkward = st.sampled_from([0, 1, window - 1, window, window + 1, 2 * window, 5 * window + 3, 20_011])
+    lengths = draw(st.lists(st.one_of(awkward, st.integers(0, 2 * window)), max_size=60))
+    return np.array(lengths, np.int64), window
+
+
+@st.composite
+def corpora_with_conflicts(draw):
+    lengths, window = draw(corpora())
+    n = len(lengths)
+    ends = st.integers(0, n - 1)
+    pairs = draw(st.lists(st.tuples(ends, ends), max_size=80)) if n else []
+    return lengths, window, conflict_graph(n, [a for a, _ in pairs], [b for _, b in pairs])
+
+
+def assert_valid(pieces: Pieces, lengths: np.ndarray, window: int) -> None:
+    """Every token in exactly one piece, no window above L, pieces sorted, windows dense."""
+    order = np.lexsort((pieces.start, pieces.item))
+    item, start, length = pieces.item[order], pieces.start[order], pieces.length[order]
+    assert (length > 0).all()
+    first = np.ones(len(item), bool)
+    first[1:] = item[1:] != item[:-1]
+    assert (start[first] == 0).all()
+    assert (start[1:][~first[1:]] == (start + length)[:-1][~first[1:]]).all()
+    np.testing.assert_array_equal(np.bincount(item, weights=length, minlength=len(lengths)), lengths)
+    filled = np.bincount(pieces.window, weights=pieces.length)
+    assert len(filled) == pieces.n_windows
+    assert ((filled > 0) & (filled <= window)).all()
+    assert (np.lexsort((pieces.start, pieces.item, pieces.window)) == np.arange(len(item))).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(corpora_with_conflicts(), st.sampled_from(METHODS), st.sampled_from([1, 2, 16, 1000]))
+def test_every_token_is_in_exactly_one_piece(case, method, lookahead):
+    lengths, window, conflicts = case
+    pieces = pack(method, lengths, window, lookahead, conflicts)
+    assert_valid(pieces, lengths, window)
+    if method == "concat":
+        assert pieces.n_windows == -(-int(lengths.sum()) // window)
+    else:
+        n_pieces = np.bincount(pieces.item, minlength=len(lengths))
+        np.testing.assert_array_equal(n_pieces, -(-lengths // window))  # no avoidable cut
+        assert count_shared(pieces, conflicts) == 0
+    again = pack(method, lengths, window, lookahead, conflicts)
+    for a, b in zip(pieces, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def reference_best_fit(lengths: np.ndarray, window: int) -> set[frozenset[int]]:
+    """Windows, as sets of item numbers, of best-fit-decreasing over items that all fit; ties to the oldest window."""
+    rooms: list[tuple[int, int]] = []
+    members: dict[int, list[int]] = defaultdict(list)
+    for j in sorted(range(len(lengths)), key=lambda j: (-lengths[j], j)):
+        at = bisect_left(rooms, (int(lengths[j]), -1))
+        room, w = rooms.pop(at) if at < len(rooms) else (window, len(members))
+        members[w].append(j)
+        insort(rooms, (room - int(lengths[j]), w))
+    return {frozenset(items) for items in members.values()}
+
+
+def partition(pieces: Pieces) -> set[frozenset[int]]:
+    members: dict[int, list[int]] = defaultdict(list)
+    for w, i in zip(pieces.window.tolist(), pieces.item.tolist(), strict=True):
+        members[w].append(i)
+    return {frozenset(items) for items in members.values()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 200).flatmap(lambda w: st.tuples(st.lists(st.integers(1, w), max_size=150), st.just(w))))
+def test_best_fit_is_best_fit_decreasing(case):
+    lengths, window = np.array(case[0], np.int64), case[1]
+    assert partition(pack("best_fit", lengths, window)) == reference_best_fit(lengths, window)
+
+
+def test_best_fit_wastes_almost_nothing_on_long_tailed_lengths():
+    rng = np.random.default_rng(5)
+    lengths = np.minimum(rng.lognormal(np.log(892) - 0.5, 1.0, 100_000).astype(np.int64) + 1, 50_000)
+    pieces = pack("best_fit", lengths, 8192)
+    assert_valid(pieces, lengths, 8192)
+    assert 1 - lengths.sum() / ((pieces.n_windows - 1) * 8192) <= 0.001  # the last window aside
+
+
+def reference_related(lengths, window, lookahead, conflicts):
+    """Windows by the definition: before each choice, the first of the next ``lookahead`` pending items that may join."""
+    pending, rest, windows = [], list(range(len(lengths))), []
+    current: list[int] = []
+    while pending or rest or current:
+        while rest and len(pending) < lookahead:
+            pending.append(rest.pop(0))
+        room = window - sum(int(lengths[i]) for i in current)
+        apart = {int(t) for i in current for t in conflicts.targets[conflicts.pointers[i] : conflicts.pointers[i + 1]]}
+        fit = next((i for i in pending if lengths[i] <= room and i not in apart), None)
+        if fit is None:
+            windows.append(frozenset(current))
+            current = []
+        else:
+            pending.remove(fit)
+            current.append(fit)
+    return windows
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.integers(2, 40), st.sampled_from([1, 2, 3, 8, 100]))
+def test_related_is_the_first_pending_item_that_fits(data, window, lookahead):
+    lengths = np.array(data.draw(st.lists(st.integers(1, window - 1), max_size=50)), np.int64)
+    n = len(lengths)
+    ends = st.integers(0, max(n - 1, 0))
+    pairs = data.draw(st.lists(st.tuples(ends, ends), max_size=60)) if n else []
+    conflicts = conflict_graph(n, [a for a, _ in pairs], [b for _, b in pairs])
+    assert partition(pack("related", lengths, window, lookahead, conflicts)) == set(
+        reference_related(lengths, window, lookahead, conflicts)
+    )
+
+
+def test_related_keeps_the_path_and_leaves_full_windows_alone():
+    pieces = pack("related", np.array([3, 20, 4, 8, 1, 7]), 8, lookahead=4)
+    windows = [list(zip(pieces.item[pieces.window == w].tolist(), pieces.start[pieces.window == w].tolist(), strict=True)) for w in range(6)]
+    # item 1 is two full windows and 4 tokens, which wait beside item 0; item 3 is a full window
+    assert windows == [[(0, 0), (1, 16), (4, 0)], [(1, 0)], [(1, 8)], [(2, 0)], [(3, 0)], [(5, 0)]]
+
+
+def test_all_in_conflict_means_one_item_a_window():
+    lengths = np.array([1, 2, 1, 3, 0, 9])
+    a, b = np.triu_indices(6, 1)
+    for method in ("related", "best_fit"):
+        pieces = pack(method, lengths, 8, 2, conflict_graph(6, a, b))
+        assert_valid(pieces, lengths, 8)
+        assert all(len(items) == 1 for items in partition(pieces))
+
+
+def test_a_best_fit_piece_refused_by_many_windows_opens_its_own():
+    n = 300
+    lengths = np.full(n, 2)
+    star = conflict_graph(n, np.arange(n - 1), np.full(n - 1, n - 1))
+    pieces = pack("best_fit", lengths, 5, conflicts=star)
+    assert frozenset([n - 1]) in partition(pieces)
+    assert count_shared(pieces, star) == 0
+
+
+def test_copies_of_a_document_are_pairs_in_conflict():
+    a, b = pairs_of_copies(np.array([7, 5, 7, 9, 7, 5], np.uint64))
+    assert {frozenset(pair) for pair in zip(a.tolist(), b.tolist(), strict=True)} == {
+        frozenset(pair) for pair in [(0, 2), (0, 4), (2, 4), (1, 5)]
+    }
+    graph = conflict_graph(6, a, b)
+    assert graph.targets[graph.pointers[2] : graph.pointers[3]].tolist() == [0, 4]
+    pieces = pack("concat", np.array([1, 1, 1, 1, 1, 1]), 3)
+    assert count_shared(pieces, graph) == 1  # items 0 and 2
+
+
+def test_window_numbers_do_not_depend_on_how_windows_were_found():
+    pieces = pack("best_fit", np.array([2, 6, 3, 5]), 8)  # opened as {1, 0} and {3, 2}; numbered by their first item
+    assert pieces.window.tolist() == [0, 0, 1, 1]
+    assert pieces.item.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_gives_no_window(method):
+    for lengths in ([], [0, 0]):
+        assert pack(method, np.array(lengths, np.int64), 8).n_windows == 0
+
+
+def test_wrong_requests_say_what_is_wrong():
+    with pytest.raises(ValueError, match="unknown packing method 'next_fit'; methods: related, best_fit, concat"):
+        pack("next_fit", np.array([1]), 8)
+    with pytest.raises(ValueError, match="item 1 has a negative length"):
+        pack("concat", np.array([1, -2]), 8)
+    with pytest.raises(ValueError, match="at least 1"):
+        pack("related", np.array([1]), 8, lookahead=0)
+    with pytest.raises(ValueError, match="conflicts are of 3 items, but there are 1"):
+        pack("related", np.array([1]), 8, conflicts=no_conflicts(3))
+    with pytest.raises(ValueError, match="names item 4"):
+        conflict_graph(3, [0], [4])
