@@ -1,0 +1,155 @@
+"""The ledger: one row for every input record, rejects included: what became of it, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import schemas
+from curate.recipe import Recipe
+from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.run.partition import column, is_in
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.tasks import TaskContext
+
+_PLACE = pa.schema([("doc_id", pa.uint64()), ("shard", pa.uint32()), ("window", pa.uint32())])
+_PER_DOCUMENT = ("verdicts", "duplicates", "tokens", "clusters", "order", "copies")
+
+
+def _settings(recipe: Recipe) -> Any:
+    return None
+
+
+def _ledger(run: StageRun) -> None:
+    documents = run.tables["documents"]
+    specs = [Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path}) for file in run.tables["windows"].files]
+    places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
+    specs = partition_specs(documents, {name: run.tables[name] for name in _PER_DOCUMENT}, {"places": places.path}, [places.content])
+    for target, spec in enumerate(specs):
+        spec.params["target"] = target
+    step = run.step("ledger", ledger_task, specs)
+    rejects = run.step("ledger", rejects_task, [Spec(file.name, [file.checksum], {"rejects": asdict(file)}) for file in run.tables["rejects"].files])
+    counters = dict(step.counters)
+    for name, number in rejects.counters.items():
+        counters[name] = counters.get(name, 0) + number
+    run.commit("ledger", [*step.files("ledger"), *rejects.files("ledger")], counters)
+
+
+def places_task(context: TaskContext, windows: Any, documents: str) -> None:
+    """Route the first place of each document in one shard to the document's partition."""
+    table = context.read(windows, ["kind", "doc_id", "shard", "window"])
+    table = table.filter(pc.equal(table["kind"], schemas.KIND_DOCUMENT))
+    _, first = np.unique(column(table, "doc_id"), return_index=True)  # rows are in the order of windows
+    places = table.take(pa.array(first)).select(_PLACE.names)
+    writer = ExchangeWriter(context, _PLACE, len(context.snapshot(documents).files), "places")
+    writer.write(places, partition_targets(column(places, "doc_id"), context.snapshot(documents)))
+    writer.finish()
+
+
+class _Columns:
+    """The ledger's columns for n documents, filled from side-cars that hold a subset of them."""
+
+    def __init__(self, ids: Any) -> None:
+        self.ids = ids
+        self.columns: dict[str, pa.Array] = {}
+
+    def join(self, table: pa.Table, names: dict[str, str]) -> Any:
+        """Add ``table[column]`` under each name, null where a document has no row; returns which have one."""
+        pool = column(table, "doc_id")
+        has = is_in(self.ids, pool)
+        rows = pa.array(np.searchsorted(pool, self.ids), mask=~has)
+        for name, source in names.items():
+            self.columns[name] = table[source].take(rows).combine_chunks()
+        return has
+
+
+def ledger_task(
+    context: TaskContext, documents: Any, verdicts: Any, duplicates: Any, tokens: Any, clusters: Any, order: Any, copies: Any, places: str, target: int
+) -> None:
+    """The ledger of one partition."""
+    base = context.read(documents, ["doc_id", "id", "source"])
+    ids = column(base, "doc_id")
+    n = len(ids)
+    found = _Columns(ids)
+    verdict = context.read(verdicts)
+    duplicate = context.read(duplicates)
+    drawn = context.read(copies)
+    by_rule = pc.is_valid(verdict["removed_by"]).to_numpy(zero_copy_only=False) if n else np.zeros(0, np.bool_)
+    by_duplicate = found.join(duplicate, {"keeper": "keeper", "kind": "kind", "similarity": "similarity"})
+    found.join(context.read(tokens, ["doc_id", "n_tokens"]), {"n_tokens": "n_tokens"})
+    found.join(context.read(clusters, ["doc_id", "cluster"]), {"cluster": "cluster"})
+    found.join(context.read(order, ["doc_id", "position"]), {"position": "position"})
+    found.join(drawn, {"copies": "copies"})
+    place = read_slices(context, context.snapshot(places), target, _PLACE)
+    place = place.sort_by([("doc_id", "ascending"), ("shard", "ascending"), ("window", "ascending")])
+    _, first = np.unique(column(place, "doc_id"), return_index=True)
+    placed = found.join(place.take(pa.array(first)), {"first_shard": "shard", "first_window": "window"})
+
+    kept = ~by_rule & ~by_duplicate & placed
+    not_drawn = ~by_rule & ~by_duplicate & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
+    empty = ~by_rule & ~by_duplicate & ~placed & ~not_drawn
+    rule = verdict["removed_by"].combine_chunks()
+    kind = found.columns["kind"]
+    stage = _choose(n, [(by_rule, "quality"), (by_duplicate, "dedup"), (not_drawn, "upsample"), (empty, "tokenize")])
+    reason = pc.if_else(pa.array(by_rule), rule, pc.if_else(pa.array(by_duplicate), kind, _choose(n, [(not_drawn, "not_drawn"), (empty, "no_tokens")])))
+    value = _numbers(pc.if_else(pa.array(by_rule), verdict["value"].combine_chunks(), pc.cast(found.columns["similarity"], pa.float64())))
+    table = pa.table(
+        {
+            "doc_id": base["doc_id"],
+            "id": base["id"],
+            "source": base["source"],
+            "status": pa.array(np.where(kept, "kept", "removed"), pa.string()),
+            "stage": stage,
+            "reason": reason,
+            "detail": value,
+            **{name: found.columns[name] for name in ("keeper", "n_tokens", "copies", "cluster", "position", "first_shard", "first_window")},
+        }
+    ).cast(schemas.LEDGER)
+    context.write("ledger", table)
+    context.count("kept", int(kept.sum()))
+    context.count("removed", int(n - kept.sum()))
+    counted = pa.table({"stage": stage, "reason": reason}).filter(pa.array(~kept)).group_by(["stage", "reason"]).aggregate([([], "count_all")])
+    for entry in counted.to_pylist():
+        context.count(f"removed.{entry['stage']}.{entry['reason']}", entry["count_all"])
+
+
+def _choose(n: int, cases: list[tuple[Any, str]]) -> pa.Array:
+    column_: pa.Array = pa.nulls(n, pa.string())
+    for mask, name in cases:
+        column_ = pc.if_else(pa.array(mask), name, column_)
+    return column_
+
+
+def _numbers(values: pa.Array) -> pa.Array:
+    """Measured values as short text, null where there is none."""
+    return pa.array([None if value is None else f"{value:.4g}" for value in values.to_pylist()], pa.string())
+
+
+def rejects_task(context: TaskContext, rejects: Any) -> None:
+    """The ledger of the rejects of one unit."""
+    table = context.read(rejects)
+    n = table.num_rows
+    ids = [f"{row['source']}/{row['path']}#{row['position']}" for row in table.select(["source", "path", "position"]).to_pylist()]
+    empty = {field.name: pa.nulls(n, field.type) for field in schemas.LEDGER}
+    filled = {
+        "doc_id": table["doc_id"],
+        "id": pa.array(ids, pa.string()),
+        "source": table["source"],
+        "status": pa.array(["rejected"] * n, pa.string()),
+        "stage": pa.array(["ingest"] * n, pa.string()),
+        "reason": table["reason"],
+        "detail": table["snippet"],
+    }
+    context.write("ledger", pa.table({**empty, **filled}).cast(schemas.LEDGER))
+    context.count("rejected", n)
+    for entry in table["reason"].value_counts().to_pylist():
+        context.count(f"rejected.{entry['values']}", entry["counts"])
+
+
+LEDGER = Stage(
+    "ledger", 1, ("documents", "rejects", "verdicts", "duplicates", "tokens", "clusters", "order", "copies", "windows"), ("ledger",), _settings, _ledger
+)  # fmt: skip
