@@ -1,0 +1,227 @@
+"""The lexical embedder: TF-IDF over a pruned vocabulary, projected on the leading subspace of the corpus, as int8.
+
+Fitted on the corpus itself, without a download; on long documents lexical similarity beats dense models that see 512
+tokens (BM25 79.9 against 64.8 nDCG@10 on LoCoV1, arXiv 2402.07440). Everything from words to bytes is summed in one
+fixed order, document by document, so a vector does not depend on its batch, on threads or on the machine.
+
+Legend: N documents, V terms, D dimensions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.errors import WorkspaceError
+from curate.relate.similarity import MAX_DIM
+from curate.relate.subspace import right_subspace
+from curate.relate.words import UNICODE_VERSION, Vocabulary, document_frequencies
+from curate.text import Bytes, Offsets, text_buffers
+
+MAX_TERMS = 40_000
+"""Most terms in the vocabulary: the projection is 40 MB at 256 dimensions."""
+
+MEAN_PRIOR = 16
+"""The mean that is removed is shrunk as if so many more documents had the zero vector: one document is not its own mean."""
+
+_MAGIC = b"curate-lexical-1"
+_MAX_COUNT = 1 << 16
+_LOG_COUNTS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _MAX_COUNT + 1))])
+"""Sublinear term frequency, 1 + ln(count); counts above 65,536 weigh as that."""
+
+Texts = pa.Array | pa.ChunkedArray | Sequence[str]
+
+
+@njit(nogil=True, cache=True)
+def _weights(pointers, terms, counts, idf, log_counts):  # type: ignore[no-untyped-def]
+    """float64[E]: l2-normalised TF-IDF weights of CSR rows."""
+    out = np.empty(terms.shape[0])
+    for d in range(pointers.shape[0] - 1):
+        square = 0.0
+        for e in range(pointers[d], pointers[d + 1]):
+            out[e] = log_counts[min(counts[e], log_counts.shape[0] - 1)] * idf[terms[e]]
+            square += out[e] * out[e]
+        if square > 0.0:
+            inverse = 1.0 / np.sqrt(square)
+            for e in range(pointers[d], pointers[d + 1]):
+                out[e] *= inverse
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _project(pointers, terms, weights, projection, mean):  # type: ignore[no-untyped-def]
+    """(int8[N, D], scale float32[N], float64[D]): quantised vectors, and the sum of the unit vectors before the mean is removed."""
+    n, dim = pointers.shape[0] - 1, projection.shape[1]
+    vectors = np.zeros((n, dim), np.int8)
+    scales = np.zeros(n, np.float32)
+    total = np.zeros(dim)
+    row = np.empty(dim, np.float32)
+    unit = np.empty(dim)
+    for d in range(n):
+        for q in range(dim):
+            row[q] = np.float32(0.0)
+        for e in range(pointers[d], pointers[d + 1]):
+            weight, term = np.float32(weights[e]), projection[terms[e]]
+            for q in range(dim):
+                row[q] += weight * term[q]
+        square = 0.0
+        for q in range(dim):
+            square += np.float64(row[q]) * np.float64(row[q])
+        if square <= 1e-20:  # no known word, or only words outside the subspace
+            continue
+        inverse = 1.0 / np.sqrt(square)
+        for q in range(dim):
+            unit[q] = np.float64(row[q]) * inverse
+            total[q] += unit[q]
+            unit[q] -= mean[q]
+        square, largest = 0.0, 0.0
+        for q in range(dim):
+            square += unit[q] * unit[q]
+            largest = max(largest, abs(unit[q]))
+        if square <= 1e-12:  # the mean itself
+            continue
+        step = largest / 127.0
+        for q in range(dim):
+            vectors[d, q] = np.int8(np.rint(unit[q] / step))
+        scales[d] = np.float32(step / np.sqrt(square))
+    return vectors, scales, total
+
+
+@dataclass(frozen=True)
+class LexicalModel:
+    """A fitted lexical embedder. Attributes are the artefact; two models are the same when their checksums are.
+
+    Attributes:
+        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.words`), by falling document frequency.
+        idf: float64[V], ln((1 + n) / (1 + df)) + 1.
+        projection: float32[V, D], orthonormal columns; zero columns where the sample's rank was smaller.
+        mean: float64[D], removed from unit vectors (see :data:`MEAN_PRIOR`).
+        n_fitted: documents in the sample.
+    """
+
+    hashes: NDArray[np.uint64]
+    idf: NDArray[np.float64]
+    projection: NDArray[np.float32]
+    mean: NDArray[np.float64]
+    n_fitted: int
+    _vocabulary: Vocabulary = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_vocabulary", Vocabulary(self.hashes))
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a vector."""
+        return self.projection.shape[1]
+
+    @property
+    def checksum(self) -> str:
+        """Hex digest of the saved bytes."""
+        return hashlib.blake2b(self._body(), digest_size=16).hexdigest()
+
+    def transform(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """(vectors int8[N, D], scale float32[N]): ``vectors * scale`` has length 1 up to rounding.
+
+        A text without a known word gets the zero vector and scale 0.
+        """
+        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
+        weights = _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)
+        vectors, scales, _ = _project(pointers, terms, weights, self.projection, self.mean)
+        return vectors, scales
+
+    def _body(self) -> bytes:
+        header = struct.pack("<16s16sqqq", _MAGIC, UNICODE_VERSION.encode(), len(self.hashes), self.dim, self.n_fitted)
+        return header + b"".join(
+            np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+            for array in (self.hashes, self.idf, self.projection, self.mean)
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model: a header, the four arrays little-endian, and a 16-byte BLAKE2b checksum. Equal models give equal bytes."""
+        body = self._body()
+        Path(path).write_bytes(body + hashlib.blake2b(body, digest_size=16).digest())
+
+    @staticmethod
+    def load(path: str | Path) -> LexicalModel:
+        """The model saved at ``path``; raises WorkspaceError when the file is damaged or of another version."""
+        return LexicalModel.from_bytes(Path(path).read_bytes(), str(path))
+
+    @staticmethod
+    def from_bytes(saved: bytes, name: str = "lexical model") -> LexicalModel:
+        """The model in ``saved``, the content of a saved file; ``name`` appears in errors."""
+        remedy = "fit it again (embed.refit: true)"
+        body, stored = saved[:-16], saved[-16:]
+        start = struct.calcsize("<16s16sqqq")
+        if len(body) < start or hashlib.blake2b(body, digest_size=16).digest() != stored:
+            raise WorkspaceError(f"{name}: the lexical model is damaged (its checksum does not match); {remedy}")
+        magic, version, v, dim, n_fitted = struct.unpack("<16s16sqqq", body[:start])
+        if magic != _MAGIC:
+            raise WorkspaceError(f"{name}: not a lexical model of this version; {remedy}")
+        if version.rstrip(b"\0").decode() != UNICODE_VERSION:
+            raise WorkspaceError(
+                f"{name}: fitted with Unicode {version.rstrip(bytes(1)).decode()}, this Python has {UNICODE_VERSION}; {remedy}"
+            )
+        arrays, at = [], start
+        for shape, kind in (((v,), "<u8"), ((v,), "<f8"), ((v, dim), "<f4"), ((dim,), "<f8")):
+            count = math.prod(shape)
+            arrays.append(np.frombuffer(body, kind, count, at).reshape(shape))
+            at += count * np.dtype(kind).itemsize
+        return LexicalModel(arrays[0], arrays[1], arrays[2], arrays[3], n_fitted)
+
+
+def fit(
+    texts: Texts,
+    dim: int = 256,
+    seed: int = 0,
+    *,
+    max_terms: int = MAX_TERMS,
+    min_df: int = 2,
+    max_df: float = 0.5,
+    rounds: int = 4,
+) -> LexicalModel:
+    """A lexical model of a sample, a function of the texts in their order and of the arguments alone.
+
+    Args:
+        texts: the sample, in doc_id order; of bounded size, since its whole term matrix is held.
+        dim: dimensions, up to 1040; those beyond the sample's rank are zero.
+        seed: of the test matrix of the projection.
+        max_terms: terms kept, those of the largest document frequency.
+        min_df: fewest documents a term occurs in; 1 in samples of fewer than 4 documents.
+        max_df: largest share of the documents a term occurs in; terms above it are taken only if there are no others.
+        rounds: of orthogonal iteration.
+    """
+    if not 1 <= dim <= MAX_DIM:
+        raise ValueError(f"dim must be between 1 and {MAX_DIM}, got {dim}")
+    data, offsets = _buffers(texts)
+    n = len(offsets) - 1
+    hashes, frequency = document_frequencies(data, offsets)
+    kept = np.flatnonzero((frequency >= (min_df if n >= 4 else 1)) & (frequency <= max_df * n))
+    if len(kept) == 0:
+        kept = np.arange(len(hashes))
+    kept = kept[np.lexsort((hashes[kept], -frequency[kept]))][:max_terms]
+    hashes, frequency = hashes[kept], frequency[kept]
+    idf = np.array([math.log((1 + n) / (1 + df)) + 1.0 for df in frequency.tolist()])
+    vocabulary = Vocabulary(hashes)
+    pointers, terms, counts = vocabulary.counts(data, offsets)
+    weights = _weights(pointers, terms, counts, idf, _LOG_COUNTS)
+    matrix = sp.csr_array((weights, terms, pointers), shape=(n, len(hashes)))
+    matrix.sort_indices()
+    projection = right_subspace(matrix, dim, seed, rounds).astype(np.float32)
+    # The rows are projected as the transform does it, in the document's own term order.
+    rows = vocabulary.counts(data, offsets)
+    _, _, total = _project(rows[0], rows[1], _weights(*rows, idf, _LOG_COUNTS), projection, np.zeros(dim))
+    return LexicalModel(hashes, idf, projection, total / (n + MEAN_PRIOR), n)
+
+
+def _buffers(texts: Texts) -> tuple[Bytes, Offsets]:
+    return text_buffers(texts if isinstance(texts, pa.Array | pa.ChunkedArray) else pa.array(texts, pa.large_string()))

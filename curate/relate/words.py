@@ -1,0 +1,245 @@
+"""Words of texts as 64-bit hashes, counted per document, straight from the Arrow buffers.
+
+A word is a run of letters, digits and combining marks, lowercased character by character. Scripts written without
+spaces (Han, kana, Thai, Lao, Khmer, Myanmar) give overlapping pairs of characters instead, as Lucene's CJKAnalyzer does.
+Single ASCII characters are no words: they are list marks, initials and the ends of contractions.
+
+Legend: N documents, V terms, M table slots (a power of two).
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.text import Bytes, Offsets
+
+UNICODE_VERSION = unicodedata.unidata_version
+"""Version of the character table; recorded in fitted models."""
+
+_TABLE_SIZE = 0x20000
+_PAIRED = np.uint32(1 << 31)
+_PAIRED_RANGES = (
+    (0x0E01, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x30FF),  # iteration marks, hiragana, katakana
+    (0x31F0, 0x31FF),  # katakana extensions
+    (0x3400, 0x4DBF),  # Han extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0xF900, 0xFAFF),  # Han compatibility
+    (0xFF66, 0xFF9F),  # halfwidth katakana
+)
+_FNV_OFFSET = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME = np.uint64(0x100000001B3)
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+_SHIFT = np.uint64(33)
+
+
+@lru_cache(maxsize=1)
+def character_table() -> NDArray[np.uint32]:
+    """uint32[0x20000]: 0 for a separator, else the lowercased code point, top bit set for scripts taken in pairs."""
+    table = np.zeros(_TABLE_SIZE, np.uint32)
+    for point in range(min(_TABLE_SIZE, sys.maxunicode + 1)):
+        character = chr(point)
+        if unicodedata.category(character)[0] in "LNM":
+            lower = character.lower()
+            table[point] = ord(lower) if len(lower) == 1 else point
+    for first, last in _PAIRED_RANGES:
+        inside = table[first : last + 1]
+        inside[inside != 0] |= _PAIRED
+    table.flags.writeable = False
+    return table
+
+
+@njit(nogil=True, cache=True)
+def _next_word(data, at, end, characters, previous):  # type: ignore[no-untyped-def]
+    """(hash or 0, position after it, last paired character): the next word of data[at:end]; 0 when there is none.
+
+    ``previous`` is the paired character just before ``at``, or 0.
+    """
+    h = _FNV_OFFSET
+    length = 0
+    wide = False
+    while at < end:
+        byte = np.uint32(data[at])
+        step = 1
+        if byte < 0x80:
+            point = byte
+        elif byte < 0xE0:
+            point = ((byte & np.uint32(0x1F)) << np.uint32(6)) | (np.uint32(data[at + 1]) & np.uint32(0x3F))
+            step = 2
+        elif byte < 0xF0:
+            point = (
+                ((byte & np.uint32(0x0F)) << np.uint32(12))
+                | ((np.uint32(data[at + 1]) & np.uint32(0x3F)) << np.uint32(6))
+                | (np.uint32(data[at + 2]) & np.uint32(0x3F))
+            )
+            step = 3
+        else:
+            point = (
+                ((byte & np.uint32(0x07)) << np.uint32(18))
+                | ((np.uint32(data[at + 1]) & np.uint32(0x3F)) << np.uint32(12))
+                | ((np.uint32(data[at + 2]) & np.uint32(0x3F)) << np.uint32(6))
+                | (np.uint32(data[at + 3]) & np.uint32(0x3F))
+            )
+            step = 4
+        if point < _TABLE_SIZE:
+            lower = characters[point]
+        elif point < 0x40000:  # Han extensions B and later
+            lower = np.uint32(point) | _PAIRED
+        else:
+            lower = np.uint32(0)
+        if lower & _PAIRED:
+            if length > 0:
+                break  # the word before it ends here; this character is read again
+            at += step
+            if previous != 0:
+                h = (h ^ np.uint64(previous)) * _FNV_PRIME
+                h = (h ^ np.uint64(lower)) * _FNV_PRIME
+                return _finish(h), at, lower
+            previous = lower
+            continue
+        previous = np.uint32(0)
+        if lower == 0:
+            at += step
+            if length > 1 or wide:
+                break
+            length = 0
+            h = _FNV_OFFSET
+            continue
+        h = (h ^ np.uint64(lower)) * _FNV_PRIME
+        length += 1
+        wide = wide or step > 1
+        at += step
+    if length > 1 or wide:
+        return _finish(h), at, np.uint32(0)
+    return np.uint64(0), at, previous
+
+
+@njit(nogil=True, cache=True)
+def _finish(h):  # type: ignore[no-untyped-def]
+    h ^= h >> _SHIFT
+    h = h * _MIX
+    h ^= h >> _SHIFT
+    return h if h != np.uint64(0) else np.uint64(1)  # 0 marks an empty slot
+
+
+@njit(nogil=True, cache=True)
+def _frequencies(data, offsets, characters):  # type: ignore[no-untyped-def]
+    size = 1 << 16
+    keys = np.zeros(size, np.uint64)
+    counts = np.zeros(size, np.int64)
+    last = np.full(size, -1, np.int64)
+    filled = 0
+    for d in range(offsets.shape[0] - 1):
+        at, end, previous = offsets[d], offsets[d + 1], np.uint32(0)
+        while at < end:
+            h, at, previous = _next_word(data, at, end, characters, previous)
+            if h == np.uint64(0):
+                continue
+            slot = np.int64(h & np.uint64(size - 1))
+            while keys[slot] != h and keys[slot] != np.uint64(0):
+                slot = (slot + 1) & (size - 1)
+            if keys[slot] == np.uint64(0):
+                keys[slot] = h
+                filled += 1
+            if last[slot] != d:
+                last[slot] = d
+                counts[slot] += 1
+            if 2 * filled > size:
+                larger = 4 * size
+                keys_, counts_, last_ = np.zeros(larger, np.uint64), np.zeros(larger, np.int64), np.full(larger, -1, np.int64)
+                for s in range(size):
+                    if keys[s] != np.uint64(0):
+                        t = np.int64(keys[s] & np.uint64(larger - 1))
+                        while keys_[t] != np.uint64(0):
+                            t = (t + 1) & (larger - 1)
+                        keys_[t], counts_[t], last_[t] = keys[s], counts[s], last[s]
+                keys, counts, last, size = keys_, counts_, last_, larger
+    return keys, counts
+
+
+@njit(nogil=True, cache=True)
+def _counts(data, offsets, characters, keys, values, n_terms):  # type: ignore[no-untyped-def]
+    size = keys.shape[0]
+    n = offsets.shape[0] - 1
+    pointers = np.zeros(n + 1, np.int64)
+    terms = np.empty(1024, np.int32)
+    counts = np.empty(1024, np.int32)
+    seen = np.full(n_terms, -1, np.int64)  # where the term stands in this document's row
+    filled = 0
+    for d in range(n):
+        at, end, previous = offsets[d], offsets[d + 1], np.uint32(0)
+        begin = filled
+        while at < end:
+            h, at, previous = _next_word(data, at, end, characters, previous)
+            if h == np.uint64(0):
+                continue
+            slot = np.int64(h & np.uint64(size - 1))
+            while keys[slot] != h and keys[slot] != np.uint64(0):
+                slot = (slot + 1) & (size - 1)
+            if keys[slot] == np.uint64(0):
+                continue
+            term = values[slot]
+            if seen[term] >= begin:
+                counts[seen[term]] += 1
+                continue
+            if filled == terms.shape[0]:
+                terms_, counts_ = np.empty(2 * filled, np.int32), np.empty(2 * filled, np.int32)
+                for e in range(filled):  # a slice assignment would compile numba's error formatting: 2 s
+                    terms_[e], counts_[e] = terms[e], counts[e]
+                terms, counts = terms_, counts_
+            seen[term] = filled
+            terms[filled] = term
+            counts[filled] = 1
+            filled += 1
+        pointers[d + 1] = filled
+    return pointers, terms[:filled], counts[:filled]
+
+
+def document_frequencies(data: Bytes, offsets: Offsets) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """(hashes uint64[W], counts int64[W]): in how many documents each word occurs, sorted by hash."""
+    keys, counts = _frequencies(data, offsets, character_table())
+    found = np.flatnonzero(keys)
+    order = np.argsort(keys[found])
+    return keys[found][order], counts[found][order]
+
+
+class Vocabulary:
+    """Terms by word hash: an open-addressing table that the kernels read.
+
+    Args:
+        hashes: uint64[V], distinct and not 0; term t is the word with hash ``hashes[t]``.
+    """
+
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        self.hashes = np.ascontiguousarray(hashes, dtype=np.uint64)
+        size = 1 << max(4, int(4 * len(hashes)).bit_length())  # at most a quarter full: most text words are not in it
+        self._keys = np.zeros(size, np.uint64)
+        self._values = np.zeros(size, np.int32)
+        _insert(self.hashes, self._keys, self._values)
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def counts(self, data: Bytes, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """(pointers int64[N+1], terms int32[E], counts int32[E]): CSR rows of term counts, terms in order of first use."""
+        pointers, terms, counts = _counts(data, offsets, character_table(), self._keys, self._values, len(self.hashes))
+        return pointers, terms, counts
+
+
+@njit(nogil=True, cache=True)
+def _insert(hashes, keys, values):  # type: ignore[no-untyped-def]
+    size = keys.shape[0]
+    for t in range(hashes.shape[0]):
+        slot = np.int64(hashes[t] & np.uint64(size - 1))
+        while keys[slot] != np.uint64(0):
+            slot = (slot + 1) & (size - 1)
+        keys[slot] = hashes[t]
+        values[slot] = np.int32(t)
