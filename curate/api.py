@@ -1,0 +1,98 @@
+"""The Python interface: run a recipe, open a finished run. ``import curate`` stays light; the work is imported on use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curate.look.run import Run
+    from curate.recipe import Recipe
+    from curate.run.execute import Outcome
+    from curate.run.progress import Progress
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    changes: Sequence[str] = (),
+    until: str | None = None,
+    cpus: int | None = None,
+    address: str | None = None,
+    sample: float | None = None,
+    allow_missing: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Run what is missing of a recipe; returns the finished run.
+
+    Args:
+        recipe: path of a YAML file, a mapping with the same keys (paths are relative to the current folder), or a
+            :class:`curate.recipe.Recipe` with resolved paths.
+        changes: as ``--set`` on the command line: ``["pack.window=4096"]``; not with a ``Recipe``.
+        until: last stage to run.
+        cpus: processors of a local Ray.
+        address: a running Ray cluster.
+        sample: share of the documents to take, by hash, in a workspace of its own.
+        allow_missing: go on when an input of an earlier run has gone.
+        progress: what is told meanwhile (``curate.run.progress``); nothing by default.
+
+    Raises:
+        RequestError: the request is wrong; nothing was started.
+        RunError: something failed; what is committed stays, and the same call goes on.
+    """
+    from curate.look.run import Run
+
+    outcome = execute(
+        recipe, changes=changes, until=until, cpus=cpus, address=address, sample=sample, allow_missing=allow_missing, progress=progress
+    )
+    return Run(outcome.workspace)
+
+
+def execute(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    changes: Sequence[str] = (),
+    until: str | None = None,
+    cpus: int | None = None,
+    address: str | None = None,
+    sample: float | None = None,
+    allow_missing: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """As :func:`run`; returns what was done instead of the finished run."""
+    from curate.run.execute import run_recipe
+
+    return run_recipe(
+        as_recipe(recipe, changes), stop_after=until, cpus=cpus, address=address, sample=sample, allow_missing=allow_missing, progress=progress
+    )
+
+
+def as_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, a mapping or a model, with ``changes`` applied.
+
+    Raises:
+        RecipeError: a wrong key or value.
+    """
+    from curate import recipe_file
+    from curate.errors import RecipeError
+    from curate.recipe import Recipe
+
+    if isinstance(recipe, Recipe):
+        if changes:
+            raise RecipeError("changes are applied to a file or a mapping; use recipe.model_copy(update=…) on a Recipe")
+        return recipe
+    if isinstance(recipe, Mapping):
+        return recipe_file.from_dict(recipe_file.apply_changes(recipe, changes), base=Path.cwd())
+    return recipe_file.load(recipe, changes)
+
+
+def open_run(workspace: str | Path) -> Run:
+    """The finished run in a workspace: a local folder or ``s3://bucket/prefix``.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    from curate.look.run import Run
+
+    return Run(str(workspace))

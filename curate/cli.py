@@ -1,0 +1,310 @@
+"""The command line: each command is a few lines over one function of the library, imported when it is used.
+
+Exit codes: 0 done; 1 failed while running, or ``verify`` found a fault; 2 the request was wrong; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from curate import __version__
+from curate.errors import CurateError, RequestError
+
+if TYPE_CHECKING:
+    from curate.run.execute import Outcome
+
+STAGES = "ingest quality dedup tokenize embed cluster order upsample pack shards ledger"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except CurateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(interrupted(options.command), file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python would flush stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def interrupted(command: str) -> str:
+    """What is said after Ctrl-C."""
+    if command in ("run", "demo"):
+        return "\nstopped; what is finished is kept, and the same command goes on from there"
+    return "\nstopped"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="curate", description="From raw text to ordered, packed, long-context training shards, every token and every removal explained."
+    )
+    parser.add_argument("--version", action="version", version=f"curate {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], summary: str, more: str = "") -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=summary, description=(summary[0].upper() + summary[1:] + ". " + more).strip())
+        made.set_defaults(run=function)
+        return made
+
+    made = command("demo", demo, "gather the text of your Python environment, write a recipe, run it, and show the result")
+    made.add_argument("dir", metavar="DIR", nargs="?", default="curate-demo", help="folder for the corpus, the recipe and the run (default: ./curate-demo)")
+    made.add_argument("--cpus", type=_positive, metavar="N", help="processors to use (default: all)")
+
+    made = command("init", init, "look at your files and write a commented recipe for them", "An existing recipe is never overwritten.")
+    made.add_argument("dir", metavar="DIR", help="folder in which recipe.yaml is written")
+    made.add_argument("--input", metavar="PATH", nargs="+", action="extend", required=True, help="files, folders or patterns; local or s3://bucket/…")
+
+    made = command("check", check, "validate a recipe, open its inputs and print what a run would do", "Nothing is run and Ray is not started.")
+    made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
+    _add_set(made)
+    made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
+    made.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+    made = command("run", run, "run what is missing of a recipe", "What is there already is skipped, so that the same command goes on after an interruption.")
+    made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
+    made.add_argument("--from", dest="workspace", metavar="WORKSPACE", help="take the recipe from a finished run")
+    _add_set(made)
+    made.add_argument("--until", metavar="STAGE", help=f"last stage to run: {STAGES.replace(' ', ', ')}")
+    made.add_argument("--cpus", type=_positive, metavar="N", help="processors of a local Ray (default: all)")
+    made.add_argument("--address", metavar="A", help="a running Ray cluster, as in ray://host:10001 or auto")
+    made.add_argument("--sample", type=float, metavar="SHARE", help="take this share of the documents, by hash, in a workspace of its own")
+    made.add_argument("--allow-missing", action="store_true", help="go on when an input of an earlier run has gone: its documents leave")
+    made.add_argument("--repack", action="store_true", help="take all corpus-wide decisions again (not available yet)")
+    made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
+
+    command("schema", schema, "print every recipe field with its type, default and meaning")
+
+    made = command("stats", stats, "show what went in, what was removed and why, and what came out")
+    _add_workspace(made)
+    made.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+    made = command("explain", explain, "show what became of one document, and why")
+    _add_workspace(made)
+    made.add_argument("id", metavar="ID", help="the document's id or doc_id; all matches are shown")
+    made.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+    made = command("sample", sample, "show some documents with what became of them", "The same documents every time, chosen by hash.")
+    _add_workspace(made)
+    made.add_argument("--removed-by", metavar="R", help="only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`")
+    made.add_argument("--source", metavar="S", help="only documents of this source")
+    made.add_argument("--n", type=_positive, default=5, metavar="N", help="documents to show (default: 5)")
+    made.add_argument("--json", action="store_true", help="print them as JSON")
+
+    made = command("verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing.")
+    _add_workspace(made)
+    made.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    made = command("clean", clean, "list, then remove, files that no kept state of the workspace uses")
+    _add_workspace(made)
+    made.add_argument("--keep", type=_natural, default=0, metavar="N", help="also keep this many former states (default: 0)")
+    made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    return parser
+
+
+def _add_workspace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workspace", metavar="WORKSPACE", help="a finished run: a folder or s3://bucket/prefix")
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", dest="changes", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="change fields of the recipe: pack.window=4096")
+
+
+def _positive(text: str) -> int:
+    value = _natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return value
+
+
+# --- commands
+
+
+def demo(options: argparse.Namespace) -> int:
+    """``curate demo``."""
+    from curate.look.demo import prepare
+
+    recipe = prepare(options.dir, say=lambda text: print(text, file=sys.stderr))
+    outcome = _execute(str(recipe), options.cpus)
+    return _conclude(outcome)
+
+
+def init(options: argparse.Namespace) -> int:
+    """``curate init``."""
+    from curate.look.init import write_recipe
+
+    path, notes = write_recipe(options.dir, options.input)
+    for note in notes:
+        print(note)
+    print(f"wrote {path}\nnext: curate check {path}, then curate run {path}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """``curate check``."""
+    from curate.api import as_recipe
+    from curate.look.check import check as look
+    from curate.look.check import sections
+
+    recipe, changes = _recipe_and_changes(options)
+    if recipe is None:
+        raise RequestError("name a recipe: `curate check RECIPE`")
+    plan = look(as_recipe(recipe, changes), options.until)
+    _output(plan, sections, options.json)
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """``curate run``."""
+    if options.repack:
+        raise RequestError("--repack is not available yet; a changed recipe runs what it changes, and a new workspace runs everything")
+    recipe: Any
+    recipe, changes = _recipe_and_changes(options)
+    if (recipe is None) == (options.workspace is None):
+        raise RequestError("name one recipe: `curate run RECIPE`, or `curate run --from WORKSPACE`")
+    if options.workspace is not None:
+        from curate.look.repeat import recipe_of
+
+        recipe, changes = recipe_of(options.workspace, changes), []
+    outcome = _execute(
+        recipe, options.cpus, changes=changes, until=options.until, address=options.address, sample=options.sample,
+        allow_missing=options.allow_missing, as_json=options.json,
+    )  # fmt: skip
+    return _conclude(outcome, as_json=options.json, partial=options.until)
+
+
+def _recipe_and_changes(options: argparse.Namespace) -> tuple[str | None, list[str]]:
+    """The recipe and the changes; a recipe written after ``--set a.b=c`` is not a change."""
+    recipe, changes = options.recipe, list(options.changes)
+    if recipe is None:
+        others = [change for change in changes if "=" not in change]
+        if len(others) == 1:
+            recipe = others[0]
+            changes.remove(recipe)
+    return recipe, changes
+
+
+def _execute(recipe: Any, cpus: int | None, *, as_json: bool = False, **settings: Any) -> Outcome:
+    from curate.api import as_recipe, execute
+
+    recipe = as_recipe(recipe, settings.pop("changes", ()))
+    from curate.run.progress import choose_progress
+
+    progress = choose_progress(as_json)
+    try:
+        return execute(recipe, cpus=cpus, progress=progress, **settings)
+    finally:
+        progress.close()
+
+
+def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = None) -> int:
+    from curate.look.run import Run
+    from curate.look.summary import as_dict, sections
+
+    summary = as_dict(Run(outcome.workspace), outcome, partial)
+    if as_json:
+        import json
+
+        print(json.dumps({"event": "done", **summary}, ensure_ascii=False))
+        return 0
+    _output(summary, sections, as_json=False)
+    return 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    """``curate schema``."""
+    from curate.look.render import console, show, table
+    from curate.recipe_file import field_rows
+
+    show([table("", ("field", "type", "default", "meaning"), field_rows(), plain=not console().is_terminal, left=4)])
+    return 0
+
+
+def stats(options: argparse.Namespace) -> int:
+    """``curate stats``."""
+    from curate.api import open_run
+    from curate.look.render import sections
+
+    _output(open_run(options.workspace).stats(), sections, options.json)
+    return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """``curate explain``."""
+    from curate.api import open_run
+    from curate.look.explain import sections
+
+    found = open_run(options.workspace).explain(options.id)
+    _output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def sample(options: argparse.Namespace) -> int:
+    """``curate sample``."""
+    from curate.api import open_run
+    from curate.look.sample import sections
+
+    found = open_run(options.workspace).sample(options.removed_by, options.source, options.n)
+    _output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``curate verify``."""
+    from curate.look.verify import sections
+    from curate.look.verify import verify as look
+
+    report = look(options.workspace, say=None if options.json else lambda text: print(text, file=sys.stderr, flush=True))
+    _output(report.as_dict(), sections, options.json)
+    return 1 if report.faults else 0
+
+
+def clean(options: argparse.Namespace) -> int:
+    """``curate clean``."""
+    from curate.look.clean import clean as sweep
+    from curate.look.clean import sections
+
+    _output(sweep(options.workspace, keep=options.keep, remove=options.yes).as_dict(), sections, as_json=False)
+    return 0
+
+
+def _output(value: Any, sections: Callable[..., Any], as_json: bool, out: IO[str] | None = None) -> None:
+    """``value`` as JSON, or as text laid out by ``sections``."""
+    if as_json:
+        import json
+
+        print(json.dumps(value, indent=1, ensure_ascii=False), file=out or sys.stdout)
+        return
+    from curate.look.render import console, show
+
+    show(sections(value, plain=not console(out).is_terminal), out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Statistics as text: tables for a terminal, and the same tables without colour or frames when the output is a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PIPED_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def console(out: IO[str] | None = None) -> Console:
+    """A console on ``out`` (standard output): as wide as the terminal, plain when it is none."""
+    out = out or sys.stdout
+    return Console(file=out, highlight=False, soft_wrap=False, width=None if out.isatty() else PIPED_WIDTH)
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], *, plain: bool, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and whose others are numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="" if plain else "bold", box=None if plain else box.SIMPLE_HEAD,
+        show_edge=False, pad_edge=False, header_style="" if plain else "dim", padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for i, name in enumerate(head):
+        made.add_column(name, justify="left" if i < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, str) else number(cell) for cell in row))
+    return made
+
+
+def number(value: Any) -> str:
+    """A number with thousands separators; a fraction with at most four digits; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
+def size(value: int) -> str:
+    """Bytes with a unit, powers of 1,000."""
+    amount = float(value)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1_000 or unit == "TB":
+            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
+        amount /= 1_000
+    raise AssertionError
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage."""
+    return f"{100 * part / whole:.1f} %" if whole else ""
+
+
+def funnel(stats: dict[str, Any], *, plain: bool) -> Table:
+    """What went in, what was removed where and why, and what is kept."""
+    counts = stats["funnel"]
+    whole = counts["input"]
+    rows: list[Sequence[Any]] = [("input records", "", whole, "")]
+    for step in counts["removals"]:
+        rows.append((f"− {step['stage']}", step["reason"], step["records"], share(step["records"], whole)))
+    rows.append(("kept", "", counts["kept"], share(counts["kept"], whole)))
+    return table("Funnel", ("", "reason", "records", "share"), rows, plain=plain, left=2)
+
+
+def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
+    """Every part of the statistics as a table."""
+    found: list[RenderableType] = [funnel(stats, plain=plain)]
+    if "sources" in stats:
+        rows = [
+            (s["source"], s["input"], s["rejected"], s["removed"], s["kept"], s["tokens"], s["tokens_with_copies"], f"{100 * s['share']:.1f} %")
+            for s in stats["sources"]
+        ]
+        head = ("source", "input", "rejected", "removed", "kept", "tokens", "with copies", "share")
+        found.append(table("Sources", head, rows, plain=plain))
+    if "lengths" in stats:
+        names = next(iter(stats["lengths"].values()))["quantiles"]
+        head = ("tokens of a kept document", "documents", "mean", *("shortest" if q == "0" else "longest" if q == "1" else f"{100 * float(q):g} %" for q in names))
+        rows = [(source, q["documents"], q["mean"], *q["quantiles"].values()) for source, q in stats["lengths"].items()]
+        found.append(table("Lengths", head, rows, plain=plain))
+    if "duplicates" in stats:
+        counts = stats["duplicates"]
+        rows = [("exact duplicates removed", counts["exact"]), ("near duplicates removed", counts["near"])]
+        rows += [("groups", counts["groups"]), ("documents in the largest group", counts["largest_group"])]
+        if "near_similarity" in counts:
+            rows += [(f"similarity of near duplicates to their keepers, {name}", value) for name, value in counts["near_similarity"].items()]
+        found.append(table("Duplicates", ("", ""), rows, plain=plain))
+    if "upsampling" in stats:
+        found.append(upsampling(stats["upsampling"], plain=plain))
+    for name, title in (("order", "Order"), ("packing", "Packing"), ("shards", "Shards")):
+        if name in stats:
+            found.append(table(title, ("", ""), list(flat(stats[name])), plain=plain))
+    rows = [(name, one["rows"], one["files"], size(one["bytes"])) for name, one in stats["tables"].items()]
+    rows.append(("all", "", sum(one["files"] for one in stats["tables"].values()), size(sum(one["bytes"] for one in stats["tables"].values()))))
+    found.append(table("Tables", ("table", "rows", "files", "stored"), rows, plain=plain))
+    rows = [(f"{one['stage']} → {', '.join(one['writes'])}", f"{one['seconds']:.1f}") for one in stats["seconds"]]
+    rows.append(("all", f"{sum(one['seconds'] for one in stats['seconds']):.1f}"))
+    found.append(table("Time", ("stage", "seconds"), rows, plain=plain))
+    return found
+
+
+def upsampling(counts: dict[str, Any], *, plain: bool) -> Table:
+    """Documents and tokens by source and length, and how often they are seen."""
+    rates = {(source, is_long): rate for source, is_long, rate in counts.get("rates", [])}
+    rows = [
+        (source, "long" if is_long else "short", documents, tokens, float(rates.get((source, is_long), 1.0)))
+        for source, is_long, documents, tokens in counts.get("masses", [])
+    ]
+    title = f"Upsampling (method {counts.get('method', 'none')}): {counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
+    return table(title, ("source", "length", "documents", "tokens", "rate"), rows, plain=plain, left=2)
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted name, value) of nested dicts; lists of plain values on one line, other lists left to --json."""
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from flat(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list | tuple):
+            if all(isinstance(item, str | int | float) for item in inner):
+                yield prefix + name, ", ".join(number(item) for item in inner)
+        else:
+            yield prefix + name, inner
+
+
+def show(renderables: Iterable[RenderableType], out: IO[str] | None = None) -> None:
+    """Print them with a blank line between."""
+    target = console(out)
+    for i, one in enumerate(renderables):
+        if i:
+            target.print()
+        target.print(one)

@@ -1,0 +1,233 @@
+"""A finished run, opened for looking: its tables as lazy frames, single rows by doc_id, and everything derived from them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import RequestError, WorkspaceError
+from curate.run.snapshot import Snapshot, TableFile
+from curate.run.workspace import open_workspace
+
+if TYPE_CHECKING:
+    import ray.data
+
+    from curate.look.explain import Explanation
+    from curate.look.sample import Sample
+    from curate.look.windows import Windows
+    from curate.recipe import Recipe
+
+
+class Text(NamedTuple):
+    """The text of a document as it was read, and as later stages see it (without the spans in ``edits``)."""
+
+    original: str
+    edited: str
+
+
+class Run:
+    """A finished run in a workspace, local or in an object store; nothing in it is changed."""
+
+    def __init__(self, workspace: str) -> None:
+        self.storage, self.state, self.snapshots = open_workspace(workspace)
+
+    @property
+    def url(self) -> str:
+        """Where the workspace lies."""
+        return self.storage.url
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.state.name
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe of the last run, its paths resolved against the workspace."""
+        from curate.recipe_file import from_dict
+
+        base = Path.cwd() if "://" in self.url else Path(self.url)
+        return from_dict({**self.state.recipe, "workspace": self.url}, base, origin=f"{self.url}/run.json")
+
+    # --- tables
+
+    def snapshot(self, table: str) -> Snapshot:
+        """The snapshot of a table.
+
+        Raises:
+            RequestError: there is no such table; the message names the nearest.
+        """
+        if table in self.snapshots:
+            return self.snapshots[table]
+        near = difflib.get_close_matches(table, self.snapshots, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RequestError(f"there is no table {table!r} in {self.url}; {hint}tables: {', '.join(sorted(self.snapshots))}")
+
+    def has(self, *tables: str) -> bool:
+        """Whether the run has got as far as these tables."""
+        return all(table in self.snapshots for table in tables)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """A Polars LazyFrame over all Parquet files of a table.
+
+        Raises:
+            RequestError: there is no such table.
+        """
+        paths = self._paths(name)
+        root = self._root
+        if not paths:
+            return pl.LazyFrame()
+        if root is not None:
+            return pl.scan_parquet([str(root / path) for path in paths])
+        import pyarrow.dataset as ds
+
+        return pl.scan_pyarrow_dataset(ds.dataset([self._remote(path) for path in paths], filesystem=self._filesystem, format="parquet"))
+
+    def dataset(self, name: str) -> ray.data.Dataset:
+        """A ``ray.data.Dataset`` over all Parquet files of a table, for going on with Ray Data.
+
+        Raises:
+            RequestError: there is no such table, or it has no rows.
+        """
+        paths = self._paths(name)
+        if not paths:
+            raise RequestError(f"table {name!r} in {self.url} has no Parquet files")
+        import ray.data
+
+        root = self._root
+        if root is not None:
+            return ray.data.read_parquet([str(root / path) for path in paths])
+        return ray.data.read_parquet([self._remote(path) for path in paths], filesystem=self._filesystem)
+
+    def rows(self, table: str, doc_ids: Iterable[int], columns: list[str] | None = None) -> pa.Table:
+        """The rows of some documents in a table, sorted by doc_id; only the row groups that can hold them are read."""
+        wanted = np.unique(np.fromiter((int(value) for value in doc_ids), np.uint64))
+        if columns is not None and "doc_id" not in columns:
+            columns = ["doc_id", *columns]
+        parts = []
+        for file in self.snapshot(table).files:
+            if file.first is None or file.last is None:
+                continue
+            mine = wanted[np.searchsorted(wanted, np.uint64(file.first)) : np.searchsorted(wanted, np.uint64(file.last), side="right")]
+            if len(mine):
+                parts.append(self._rows_of_file(file, mine, columns))
+        if not parts:
+            return pa.table({})
+        return pa.concat_tables(parts).sort_by("doc_id")
+
+    def _rows_of_file(self, file: TableFile, wanted: np.ndarray[Any, np.dtype[np.uint64]], columns: list[str] | None) -> pa.Table:
+        with self.open(file) as source:
+            parquet = pq.ParquetFile(source)
+            index = parquet.schema_arrow.get_field_index("doc_id")
+            groups = []
+            for number in range(parquet.num_row_groups):
+                bounds = parquet.metadata.row_group(number).column(index).statistics
+                if bounds is None or not bounds.has_min_max or np.any((wanted >= np.uint64(bounds.min)) & (wanted <= np.uint64(bounds.max))):
+                    groups.append(number)
+            found = parquet.read_row_groups(groups, columns=columns)
+        return found.filter(pc.is_in(found["doc_id"], value_set=pa.array(wanted)))
+
+    def open(self, file: TableFile) -> pa.NativeFile:
+        """A file of a table for random access.
+
+        Raises:
+            WorkspaceError: it is gone.
+        """
+        try:
+            return self.storage.open(file.path)
+        except FileNotFoundError:
+            raise WorkspaceError(f"{file.path} is missing from {self.url}, although a snapshot names it; `curate verify` lists what is wrong") from None
+
+    def parquet_files(self, table: str) -> list[TableFile]:
+        """The Parquet files of a table."""
+        return [file for file in self.snapshot(table).files if file.path.endswith(".parquet")]
+
+    def _paths(self, table: str) -> list[str]:
+        return [file.path for file in self.parquet_files(table)]
+
+    @property
+    def _root(self) -> Path | None:
+        return getattr(self.storage, "root", None)
+
+    @property
+    def _filesystem(self) -> Any:
+        return self.storage.filesystem  # type: ignore[attr-defined]
+
+    def _remote(self, path: str) -> str:
+        return f"{self.url.removeprefix('s3://').rstrip('/')}/{path}"
+
+    # --- looking
+
+    def text(self, doc_id: int) -> Text:
+        """The text of a document, original and edited.
+
+        Raises:
+            RequestError: there is no such document.
+        """
+        found = self.rows("documents", [doc_id], ["text"])
+        if found.num_rows == 0:
+            raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
+        original = found["text"][0].as_py()
+        cuts = self.rows("edits", [doc_id], ["start", "end"]) if self.has("edits") else pa.table({})
+        data = original.encode()
+        kept, at = [], 0
+        for row in cuts.to_pylist():
+            kept.append(data[at : row["start"]])
+            at = max(at, row["end"])
+        return Text(original, b"".join([*kept, data[at:]]).decode())
+
+    def stats(self) -> dict[str, Any]:
+        """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.look.stats`)."""
+        from curate.look.stats import collect
+
+        return collect(self)
+
+    def explain(self, document: str | int) -> list[Explanation]:
+        """What became of every document whose id or doc_id is ``document``, and why.
+
+        Raises:
+            RequestError: there is none.
+        """
+        from curate.look.explain import explain
+
+        return explain(self, document)
+
+    def sample(self, removed_by: str | None = None, source: str | None = None, n: int = 5) -> list[Sample]:
+        """``n`` documents to look at, always the same ones (by hash of doc_id).
+
+        Raises:
+            RequestError: nothing was removed by ``removed_by``, or there is no such source.
+        """
+        from curate.look.sample import sample
+
+        return sample(self, removed_by=removed_by, source=source, n=n)
+
+    def windows(self) -> Windows:
+        """The context windows: iterate over them, or look one up by (shard, window)."""
+        from curate.look.windows import Windows
+
+        return Windows(self)
+
+    def __repr__(self) -> str:
+        return f"Run({self.url!r})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(f"<tr><td>{escape(name)}</td><td style='text-align:right'>{snapshot.rows:,}</td></tr>" for name, snapshot in self.snapshots.items())
+        return f"<b>{escape(self.name)}</b> <code>{escape(self.url)}</code><table><tr><th>table</th><th>rows</th></tr>{rows}</table>"
+
+
+def to_json(value: Any) -> str:
+    """``value`` as indented JSON for people and machines."""
+    return json.dumps(value, indent=1, ensure_ascii=False)

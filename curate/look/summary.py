@@ -1,0 +1,69 @@
+"""What a run says at its end: what was kept and why, where the shards are, and how to go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from curate.look import render
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from curate.look.run import Run
+    from curate.run.execute import Outcome
+
+
+def as_dict(run: Run, outcome: Outcome, partial: str | None = None) -> dict[str, Any]:
+    """The summary: funnel, tokens, windows, places of the shards, seconds, engine, and whether anything had to be done."""
+    from curate.look.stats import collect
+
+    stats = collect(run)
+    windows = run.snapshots["windows"].counters if run.has("windows") else {}
+    return {
+        "name": run.name,
+        "workspace": run.url,
+        "engine": outcome.engine,
+        "seconds": round(outcome.seconds, 1),
+        "unchanged": outcome.tasks_run == 0,
+        "until": partial,
+        "funnel": stats["funnel"],
+        "documents": stats.get("lengths", {}).get("all", {}).get("documents"),
+        "tokens": windows.get("tokens"),
+        "windows": windows.get("windows"),
+        "shards": shard_places(run),
+    }
+
+
+def shard_places(run: Run) -> list[dict[str, Any]]:
+    """The folders of the shards, by format: where they are, files, bytes."""
+    if not run.has("shards"):
+        return []
+    places: dict[str, dict[str, Any]] = {}
+    for file in run.snapshots["shards"].files:
+        folder, _, _ = file.path.rpartition("/")
+        entry = places.setdefault(folder, {"path": f"{run.url}/{folder}", "files": 0, "bytes": 0})
+        entry["files"] += 1
+        entry["bytes"] += file.bytes
+    return list(places.values())
+
+
+def sections(summary: dict[str, Any], *, plain: bool) -> list[RenderableType]:
+    """The summary as text."""
+    place = escape(summary["workspace"])
+    if summary["unchanged"]:
+        head = f"nothing to do: everything is there ({summary['seconds']:.1f} s)"
+    else:
+        head = f"done in {summary['seconds']:.1f} s with the {summary['engine']} engine"
+    if summary["until"]:
+        head += f"; stopped after {summary['until']}, as asked"
+    lines = [head]
+    if summary["windows"] is not None:
+        lines.append(f"{summary['tokens']:,} tokens in {summary['windows']:,} windows")
+    for shard in summary["shards"]:
+        lines.append(f"shards: {escape(shard['path'])} ({shard['files']:,} files, {render.size(shard['bytes'])})")
+    lines += ["", f"look: curate stats {place}", f"      curate sample {place} --removed-by any", f"      curate explain {place} ID"]
+    if not summary["until"]:
+        lines.append(f"      curate verify {place}")
+    return [render.funnel(summary, plain=plain), "\n".join(lines)]
