@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from curate.packing.conflicts import Conflicts
 from curate.packing.pieces import Pieces, canonical, split
+from curate.packing.similar import Similarity, Vectors, alike
 
 Int64s = NDArray[np.int64]
 
 TRIES = 64
-"""Windows that a piece is refused by before it opens a new one; bounds the work where nearly everything is in conflict."""
+"""Windows that a piece is refused by before it opens a new one: bounds the work where most items are in conflict."""
 
 
 @njit(nogil=True, cache=True)
@@ -75,7 +76,17 @@ def _smallest(tree: NDArray[np.uint8], leaves: int, wanted: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _best_fit(length: Int64s, item: Int64s, limit: int, pointers: Int64s, targets: Int64s, tries: int) -> tuple[Int64s, int]:
+def _best_fit(
+    length: Int64s,
+    item: Int64s,
+    limit: int,
+    tries: int,
+    pointers: Int64s,
+    targets: Int64s,
+    vectors: Vectors,
+    inverse: NDArray[np.float64],
+    threshold: float,
+) -> tuple[Int64s, int]:
     m = length.shape[0]
     leaves = 1
     while leaves <= limit:
@@ -85,6 +96,7 @@ def _best_fit(length: Int64s, item: Int64s, limit: int, pointers: Int64s, target
     left, right = np.full(m, -1, np.int64), np.full(m, -1, np.int64)
     window_of = np.empty(m, np.int64)
     tail = np.full(pointers.shape[0] - 1, -1, np.int64)  # window of an item's piece shorter than L
+    latest, earlier = np.full(m, -1, np.int64), np.full(m, -1, np.int64)  # chains of the pieces of a window
     aside_window, aside_room = np.empty(tries, np.int64), np.empty(tries, np.int64)
     opened = 0
     for j in _by_length(length, limit):
@@ -108,6 +120,11 @@ def _best_fit(length: Int64s, item: Int64s, limit: int, pointers: Int64s, target
                 if tail[targets[e]] == w:
                     free = False
                     break
+            if free and vectors.shape[1] > 0:
+                other = latest[w]
+                while free and other >= 0:
+                    free = not alike(vectors, inverse, threshold, me, item[other])
+                    other = earlier[other]
             if free:
                 chosen = w
                 break
@@ -117,6 +134,8 @@ def _best_fit(length: Int64s, item: Int64s, limit: int, pointers: Int64s, target
             chosen, room = opened, limit
             opened += 1
         window_of[j] = chosen
+        earlier[j] = latest[chosen]
+        latest[chosen] = j
         if size < limit:
             tail[me] = chosen
         for k in range(refused + 1):
@@ -131,11 +150,13 @@ def _best_fit(length: Int64s, item: Int64s, limit: int, pointers: Int64s, target
     return window_of, opened
 
 
-def best_fit(lengths: Int64s, window: int, conflicts: Conflicts) -> Pieces:
+def best_fit(lengths: Int64s, window: int, conflicts: Conflicts, near: Similarity) -> Pieces:
     """Pieces in about the fewest windows; ties go to the earlier item and to the older window.
 
-    A window that holds an item in conflict is passed over for the next best one, at most ``TRIES`` times a piece.
+    A window that an item may not join is passed over for the next best one, at most ``TRIES`` times a piece.
     """
     item, start, length = split(lengths, window)
-    window_of, opened = _best_fit(length, item, window, conflicts.pointers, conflicts.targets, TRIES)
+    window_of, opened = _best_fit(
+        length, item, window, TRIES, conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit
+    )
     return canonical(window_of, opened, item, start, length)

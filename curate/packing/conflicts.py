@@ -31,11 +31,12 @@ def no_conflicts(n: int) -> Conflicts:
 
 
 def conflict_graph(n: int, a: Int64s, b: Int64s) -> Conflicts:
-    """Conflicts from pairs (a[e], b[e]) in any order, listed once or twice; pairs of an item with itself are dropped."""
+    """Conflicts from pairs (a[e], b[e]) in any order, listed once or more; pairs of an item with itself are dropped."""
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
     u, v = np.concatenate([a, b]), np.concatenate([b, a])
-    if len(u) and (int(u.min()) < 0 or int(u.max()) >= n):
-        raise ValueError(f"a conflict names item {int(u.max()) if int(u.max()) >= n else int(u.min())}, but items are 0 … {n - 1}")
+    unknown = u[(u < 0) | (u >= n)]
+    if len(unknown):
+        raise ValueError(f"a conflict names item {unknown[0]}, but items are 0 … {n - 1}")
     keys = np.unique((u * n + v)[u != v])
     pointers = np.zeros(n + 1, np.int64)
     np.cumsum(np.bincount(keys // n if n else keys, minlength=n), out=pointers[1:])
@@ -43,7 +44,7 @@ def conflict_graph(n: int, a: Int64s, b: Int64s) -> Conflicts:
 
 
 def pairs_of_copies(documents: NDArray[np.uint64] | Int64s) -> tuple[Int64s, Int64s]:
-    """(a, b) int64[E]: all pairs of items with the same value in ``documents[n]``, that is the copies of one document."""
+    """(a, b) int64[E]: all pairs of items with the same value in ``documents[n]``: the copies of one document."""
     order = np.argsort(documents, kind="stable").astype(np.int64)
     ordered = documents[order]
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]

@@ -43,7 +43,7 @@ def _split(lengths: Int64s, window: int, item: Int64s, start: Int64s, length: In
 
 
 def split(lengths: Int64s, window: int) -> tuple[Int64s, Int64s, Int64s]:
-    """(item, start, length) int64[m], by (item, start): items cut into L-long pieces and a remainder; empty ones give none."""
+    """(item, start, length) int64[m], by (item, start): items cut into L-long pieces and a remainder; none if empty."""
     m = int(((lengths + (window - 1)) // window).sum())
     item, start, length = np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
     _split(lengths, window, item, start, length)

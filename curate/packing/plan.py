@@ -12,6 +12,7 @@ from curate.packing.concat import concat
 from curate.packing.conflicts import Conflicts, no_conflicts
 from curate.packing.pieces import Pieces
 from curate.packing.related import related
+from curate.packing.similar import no_similarity, similarity
 
 METHODS = ("related", "best_fit", "concat")
 
@@ -22,6 +23,8 @@ def pack(
     window: int,
     lookahead: int = 16,
     conflicts: Conflicts | None = None,
+    vectors: NDArray[np.int8] | None = None,
+    max_similarity: float = 1.0,
 ) -> Pieces:
     """The pieces of all windows: every token of every item in exactly one piece, at most ``window`` tokens a window.
 
@@ -33,8 +36,11 @@ def pack(
         lengths: int64[n], tokens of each item, in path order; an item of length 0 yields no piece.
         window: tokens of a window, L.
         lookahead: pending items that may fill the open window; of ``related`` alone.
-        conflicts: items that may not share a window (:func:`curate.packing.conflicts.conflict_graph`). ``concat``
-            cannot heed them: :func:`curate.packing.conflicts.count_shared` says how often it fails to.
+        conflicts: items that may not share a window (:func:`curate.packing.conflicts.conflict_graph`).
+        vectors: int8[n, D], embeddings of the items; a zero vector is like nothing. None: nothing is compared.
+        max_similarity: items whose cosine is at or above it may not share a window.
+
+    ``concat`` cannot heed refusals: ``count_shared`` (conflicts) and ``count_alike`` (similar) say how often it fails to.
 
     Raises:
         ValueError: on an unknown method, a window or lookahead below 1, a negative length.
@@ -47,10 +53,13 @@ def pack(
     refused = no_conflicts(len(lengths)) if conflicts is None else conflicts
     if len(refused.pointers) != len(lengths) + 1:
         raise ValueError(f"conflicts are of {len(refused.pointers) - 1} items, but there are {len(lengths)}")
+    if vectors is not None and len(vectors) != len(lengths):
+        raise ValueError(f"there are {len(vectors)} vectors, but {len(lengths)} items")
+    near = no_similarity(len(lengths)) if vectors is None else similarity(vectors, max_similarity)
     if method == "related":
-        return related(lengths, window, lookahead, refused)
+        return related(lengths, window, lookahead, refused, near)
     if method == "best_fit":
-        return best_fit(lengths, window, refused)
+        return best_fit(lengths, window, refused, near)
     if method == "concat":
         return concat(lengths, window)
     raise ValueError(f"unknown packing method {method!r}; methods: {', '.join(METHODS)}")

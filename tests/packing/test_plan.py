@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from curate.packing.conflicts import conflict_graph, count_shared, no_conflicts, pairs_of_copies
 from curate.packing.plan import METHODS, Pieces, pack
+from curate.packing.related import WAITING
+from curate.packing.similar import count_alike, similarity
 
 WINDOWS = st.sampled_from([1, 2, 3, 7, 8, 64, 1000])
 
@@ -102,21 +104,25 @@ def test_best_fit_wastes_almost_nothing_on_long_tailed_lengths():
 
 
 def reference_related(lengths, window, lookahead, conflicts):
-    """Windows by the definition: before each choice, the first of the next ``lookahead`` pending items that may join."""
-    pending, rest, windows = [], list(range(len(lengths))), []
-    current: list[int] = []
-    while pending or rest or current:
-        while rest and len(pending) < lookahead:
-            pending.append(rest.pop(0))
-        room = window - sum(int(lengths[i]) for i in current)
-        apart = {int(t) for i in current for t in conflicts.targets[conflicts.pointers[i] : conflicts.pointers[i + 1]]}
-        fit = next((i for i in pending if lengths[i] <= room and i not in apart), None)
-        if fit is None:
-            windows.append(frozenset(current))
-            current = []
-        else:
-            pending.remove(fit)
-            current.append(fit)
+    """Windows by the definition: each takes the pending items in path order, passing over at most ``lookahead``."""
+    rest, windows = list(range(len(lengths))), []
+    while rest:
+        current: list[int] = []
+        misfits = passed = 0
+        for i in list(rest):
+            room = window - sum(int(lengths[j]) for j in current)
+            if room == 0 or misfits == lookahead or passed == WAITING * lookahead:
+                break
+            apart = {int(t) for j in current for t in conflicts.targets[conflicts.pointers[j] : conflicts.pointers[j + 1]]}
+            if lengths[i] > room:
+                misfits += 1
+                passed += 1
+            elif i in apart:
+                passed += 1
+            else:
+                current.append(i)
+                rest.remove(i)
+        windows.append(frozenset(current))
     return windows
 
 
@@ -126,7 +132,7 @@ def test_related_is_the_first_pending_item_that_fits(data, window, lookahead):
     lengths = np.array(data.draw(st.lists(st.integers(1, window - 1), max_size=50)), np.int64)
     n = len(lengths)
     ends = st.integers(0, max(n - 1, 0))
-    pairs = data.draw(st.lists(st.tuples(ends, ends), max_size=60)) if n else []
+    pairs = data.draw(st.lists(st.tuples(ends, ends), max_size=200)) if n else []
     conflicts = conflict_graph(n, [a for a, _ in pairs], [b for _, b in pairs])
     assert partition(pack("related", lengths, window, lookahead, conflicts)) == set(
         reference_related(lengths, window, lookahead, conflicts)
@@ -135,7 +141,9 @@ def test_related_is_the_first_pending_item_that_fits(data, window, lookahead):
 
 def test_related_keeps_the_path_and_leaves_full_windows_alone():
     pieces = pack("related", np.array([3, 20, 4, 8, 1, 7]), 8, lookahead=4)
-    windows = [list(zip(pieces.item[pieces.window == w].tolist(), pieces.start[pieces.window == w].tolist(), strict=True)) for w in range(6)]
+    windows = [[] for _ in range(pieces.n_windows)]
+    for w, item, start in zip(*(column.tolist() for column in pieces[:3]), strict=True):
+        windows[w].append((item, start))
     # item 1 is two full windows and 4 tokens, which wait beside item 0; item 3 is a full window
     assert windows == [[(0, 0), (1, 16), (4, 0)], [(1, 0)], [(1, 8)], [(2, 0)], [(3, 0)], [(5, 0)]]
 
@@ -192,3 +200,31 @@ def test_wrong_requests_say_what_is_wrong():
         pack("related", np.array([1]), 8, conflicts=no_conflicts(3))
     with pytest.raises(ValueError, match="names item 4"):
         conflict_graph(3, [0], [4])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["related", "best_fit"]), st.sampled_from([0.3, 0.8, 1.0]))
+def test_similar_items_never_share_a_window(seed, method, limit):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 80, 60)
+    vectors = rng.integers(-3, 4, (12, 5)).astype(np.int8)[rng.integers(0, 12, 60)]
+    vectors[::10] = 0
+    pieces = pack(method, lengths, 64, 8, vectors=vectors, max_similarity=limit)
+    assert_valid(pieces, lengths, 64)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    for items in partition(pieces):
+        cosines = np.triu(unit[list(items)] @ unit[list(items)].T, 1)
+        assert cosines.max(initial=0) < limit + 1e-9
+    near = similarity(vectors, limit)
+    assert count_alike(pieces, near) == 0
+    forced = pack("concat", np.ones(60, np.int64), 60)
+    assert count_alike(forced, near) == int((np.triu(unit @ unit.T, 1) >= limit - 1e-9).sum())
+
+
+def test_zero_vectors_are_like_nothing_and_nothing_is_compared_without_vectors():
+    lengths = np.full(6, 2)
+    alone = pack("related", lengths, 12, vectors=np.zeros((6, 4), np.int8), max_similarity=0.01)
+    assert alone.n_windows == 1
+    assert pack("related", lengths, 12, vectors=np.ones((6, 4), np.int8), max_similarity=0.99).n_windows == 6
+    with pytest.raises(ValueError, match="2 vectors, but 6 items"):
+        pack("related", lengths, 12, vectors=np.ones((2, 4), np.int8))
