@@ -53,7 +53,8 @@ class Quality(Section):
         ("gopher_repetition", "gopher_quality"), description="rule sets that remove documents"
     )
     thresholds: dict[str, dict[str, float | None]] = Field(
-        default_factory=dict, description="limits that differ: {rule set: {parameter: value, or null to switch the rule off}}"
+        default_factory=dict,
+        description="limits that differ: {rule set: {parameter: value, or null to switch the rule off}}",
     )
     classifier: Classifier | None = Field(None, description="a fastText quality classifier")
 
@@ -121,9 +122,12 @@ class Dedup(Section):
     near: Annotated[Near | Literal["off"], BeforeValidator(_switch)] = Field(
         default_factory=Near, description="near duplicates by MinHash, or off"
     )
-    semantic: Annotated[Any, BeforeValidator(_switch)] = Field("off", description="semantic duplicates: not available yet, off")
+    semantic: Annotated[Any, BeforeValidator(_switch)] = Field(
+        "off", description="semantic duplicates: not available yet, off"
+    )
     prefer: tuple[Literal["quality_score", "n_chars", "n_words", "language_score"], ...] = Field(
-        ("quality_score", "n_chars"), description="which document of a group is kept: larger first, then the smaller doc_id"
+        ("quality_score", "n_chars"),
+        description="which document of a group is kept: larger first, then the smaller doc_id",
     )
 
     @field_validator("semantic")
@@ -188,7 +192,9 @@ class Order(Section):
         "related", description="related: path cover, joined ends, 2-opt; icp: Algorithm 1 of In-Context Pretraining"
     )
     neighbors: int = Field(20, ge=1, le=1_000, description="nearest documents that are searched")
-    max_similarity: float = Field(0.95, gt=0, le=1, description="documents at least this similar are duplicates: no neighbours")
+    max_similarity: float = Field(
+        0.95, gt=0, le=1, description="documents at least this similar are duplicates: no neighbours"
+    )
 
 
 class Upsample(Section):
@@ -215,13 +221,17 @@ class Pack(Section):
 
     window: int = Field(8_192, ge=2, description="tokens of a context window")
     method: Literal["related", "best_fit", "concat"] = Field(
-        "related", description="related: along the path with bounded lookahead; best_fit: fewest windows; concat: cut anywhere"
+        "related",
+        description="related: along the path with bounded lookahead; best_fit: fewest windows; concat: cut anywhere",
     )
     lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
     eos: Annotated[bool, Field(description="end every document with the tokenizer's end-of-text token")] = True
     refine: bool = Field(False, description="window refinement: not available yet")
     max_similarity: float | None = Field(
-        None, gt=0, le=1, description="no two documents at least this similar share a window; default: order.max_similarity"
+        None,
+        gt=0,
+        le=1,
+        description="no two documents at least this similar share a window; default: order.max_similarity",
     )
 
     @field_validator("refine")
@@ -235,7 +245,9 @@ class Pack(Section):
 class Shards(Section):
     """The files that a trainer reads."""
 
-    formats: tuple[Literal["parquet", "mds", "megatron"], ...] = Field(("parquet",), min_length=1, description="formats to write")
+    formats: tuple[Literal["parquet", "mds", "megatron"], ...] = Field(
+        ("parquet",), min_length=1, description="formats to write"
+    )
     path: str | None = Field(None, description="where the finished set is mirrored; it is always in the workspace")
     windows_per_shard: int = Field(4_096, ge=1, description="windows of a shard, on average")
 
@@ -254,6 +266,7 @@ class Recipe(Section):
     engine: Literal["auto", "ray", "inline"] = Field(
         "auto", description="ray, inline (in this process), or auto: inline below 64 MB of input"
     )
+    sample: float | None = Field(None, gt=0, le=1, description="share of the documents to take, by hash of doc_id")
     inputs: tuple[Input, ...] = Field(min_length=1, description="the sources of raw text")
     ingest: Ingest = Field(default_factory=Ingest, description="how raw files are cut into partitions")
     quality: QualityOrOff = Field(default_factory=Quality, description="which documents are worth training on")
@@ -285,7 +298,9 @@ class Recipe(Section):
         for i, item in enumerate(self.inputs):
             own = (item.quality, item.licence)
             if seen.setdefault(item.source, own) != own:
-                raise ValueError(f"inputs.{i}: source {item.source!r} is listed twice with a different quality section or licence")
+                raise ValueError(
+                    f"inputs.{i}: source {item.source!r} is listed twice with a different quality section or licence"
+                )
             try:
                 self.source_quality(item.source)
             except ValueError as error:
@@ -293,7 +308,9 @@ class Recipe(Section):
         if self.upsample.weights:
             unknown = sorted(set(self.upsample.weights) - set(self.sources))
             if unknown:
-                raise ValueError(f"upsample.weights names {unknown[0]!r}, which is no source; sources: {', '.join(self.sources)}")
+                raise ValueError(
+                    f"upsample.weights names {unknown[0]!r}, which is no source; sources: {', '.join(self.sources)}"
+                )
         return self
 
 
@@ -326,4 +343,14 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-__all__ = ["FORMATS", "RULE_ORDER", "RULE_SETS", "Input", "Quality", "Recipe", "Section", "resolve_path", "resolve_paths"]
+__all__ = [
+    "FORMATS",
+    "RULE_ORDER",
+    "RULE_SETS",
+    "Input",
+    "Quality",
+    "Recipe",
+    "Section",
+    "resolve_path",
+    "resolve_paths",
+]

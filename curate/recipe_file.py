@@ -33,7 +33,9 @@ def load(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise RecipeError(f"recipe {path} must be a mapping of keys, beginning with `inputs:`; found {type(data).__name__}")
+        raise RecipeError(
+            f"recipe {path} must be a mapping of keys, beginning with `inputs:`; found {type(data).__name__}"
+        )
     lines = _lines(node)
     return from_dict(apply_changes(data, changes), base=path.resolve().parent, origin=str(path), lines=lines)
 
@@ -84,7 +86,7 @@ def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
             place[int(last)] = parsed
         else:
             place[last] = parsed
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _copy(value: Any) -> Any:
@@ -171,7 +173,9 @@ def _message(place: tuple[str, ...], item: Any) -> str | None:
         expected = item["ctx"]["expected"]
         if expected == "'off'" and isinstance(item["input"], dict | bool):
             return None  # the other member of the union says what is wrong
-        near = difflib.get_close_matches(str(item["input"]), [part.strip("' ") for part in expected.replace(" or ", ",").split(",")], n=1)
+        near = difflib.get_close_matches(
+            str(item["input"]), [part.strip("' ") for part in expected.replace(" or ", ",").split(",")], n=1
+        )
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"`{key}` is {item['input']!r}, but must be one of {expected}{hint}"
     if kind == "value_error":
@@ -192,11 +196,18 @@ def field_rows(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[
     for name, field in model.model_fields.items():
         inner = _sections(field.annotation)
         key = prefix + name
-        if inner and not field.is_required() or key == "inputs":
-            rows.append((key, "list" if key == "inputs" else "section", "required" if field.is_required() else "", field.description or ""))
+        if (inner and not field.is_required()) or key == "inputs":
+            rows.append(
+                (
+                    key,
+                    "list" if key == "inputs" else "section",
+                    "required" if field.is_required() else "",
+                    field.description or "",
+                )
+            )
             rows += field_rows(inner[0], key + ("[]." if key == "inputs" else "."))
             continue
-        default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))  # type: ignore[call-arg]
+        default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))
         rows.append((key, _type_name(field.annotation), default, field.description or ""))
     return rows
 

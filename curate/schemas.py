@@ -15,9 +15,18 @@ POSITION_BITS = 36
 
 _ID = pa.field("doc_id", pa.uint64(), nullable=False)
 
-DOCUMENTS = pa.schema([_ID, ("id", pa.string()), ("source", pa.string()), ("text", pa.large_string()), ("meta", pa.string())])
+DOCUMENTS = pa.schema(
+    [_ID, ("id", pa.string()), ("source", pa.string()), ("text", pa.large_string()), ("meta", pa.string())]
+)
 REJECTS = pa.schema(
-    [_ID, ("source", pa.string()), ("path", pa.string()), ("position", pa.int64()), ("reason", pa.string()), ("snippet", pa.string())]
+    [
+        _ID,
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("position", pa.int64()),
+        ("reason", pa.string()),
+        ("snippet", pa.string()),
+    ]
 )
 VERDICTS = pa.schema([_ID, ("removed_by", pa.string()), ("value", pa.float64())])
 EDITS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string())])

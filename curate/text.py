@@ -30,7 +30,9 @@ def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Offsets]:
     if n == 0 or offset_buffer is None:
         return np.zeros(0, np.uint8), np.zeros(n + 1, np.int64)
     offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + n + 1]
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    data = (
+        np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    )
     return data, offsets
 
 
@@ -42,7 +44,9 @@ def text_column(data: Bytes, offsets: Offsets) -> pa.LargeStringArray:
 
 
 @njit(nogil=True, cache=True)
-def _cut(data: Bytes, offsets: Offsets, rows: Offsets, starts: Offsets, ends: Offsets, out: Bytes, out_offsets: Offsets) -> None:
+def _cut(
+    data: Bytes, offsets: Offsets, rows: Offsets, starts: Offsets, ends: Offsets, out: Bytes, out_offsets: Offsets
+) -> None:
     filled = 0
     e = 0
     for d in range(offsets.shape[0] - 1):
@@ -59,7 +63,9 @@ def _cut(data: Bytes, offsets: Offsets, rows: Offsets, starts: Offsets, ends: Of
         out_offsets[d + 1] = filled
 
 
-def cut_spans(texts: pa.Array | pa.ChunkedArray, rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.LargeStringArray:
+def cut_spans(
+    texts: pa.Array | pa.ChunkedArray, rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> pa.LargeStringArray:
     """large_string[N]: ``texts`` without the byte spans [starts[e], ends[e]) of document ``rows[e]``.
 
     The spans are sorted by (row, start). Offsets are bytes from the start of the document and must fall on character

@@ -67,7 +67,11 @@ def minhash_params(recipe: Recipe) -> MinHashParams:
 def _signatures(run: StageRun) -> None:
     sidecars = {"verdicts": run.tables["verdicts"], "edits": run.tables["edits"]}
     params = asdict(minhash_params(run.recipe))
-    step = run.step("signatures", signatures_task, partition_specs(run.tables["documents"], sidecars, {"minhash": params}, memory_factor=4))
+    step = run.step(
+        "signatures",
+        signatures_task,
+        partition_specs(run.tables["documents"], sidecars, {"minhash": params}, memory_factor=4),
+    )
     run.commit("signatures", step.files("signatures"), step.counters, details={"minhash": params})
 
 
@@ -135,12 +139,22 @@ def _duplicates(run: StageRun) -> None:
         buckets = run.step("tmp/buckets", buckets_task, _reduce_specs(run.publish("tmp/bands", exact), settings))
         bucket_rows = run.publish("tmp/bucket.rows", buckets)
         if bucket_rows.rows > GROUP_BOUND:
-            raise ValueError(f"{bucket_rows.rows:,} bucket rows are more than the {GROUP_BOUND:,} that one process joins; use more rows a band")
-        groups = run.step("tmp/groups", groups_task, [Spec("groups", [bucket_rows.content], {"buckets": bucket_rows.path, "targets": settings["targets"]})])
+            raise ValueError(
+                f"{bucket_rows.rows:,} bucket rows are more than the {GROUP_BOUND:,} that one process joins; use more rows a band"
+            )
+        groups = run.step(
+            "tmp/groups",
+            groups_task,
+            [Spec("groups", [bucket_rows.content], {"buckets": bucket_rows.path, "targets": settings["targets"]})],
+        )
         group_file = groups.files("tmp/group.rows")[0]
         shared = {"settings": settings, "groups": asdict(group_file)}
         sidecars = {"verdicts": run.tables["verdicts"], "edits": run.tables["edits"], **sidecars}
-        texts = run.step("tmp/resolve.map", shingles_map_task, partition_specs(documents, sidecars, shared, [group_file.checksum], memory_factor=6))
+        texts = run.step(
+            "tmp/resolve.map",
+            shingles_map_task,
+            partition_specs(documents, sidecars, shared, [group_file.checksum], memory_factor=6),
+        )
         shingles = run.publish("tmp/shingles", texts)
         links = run.step(
             "tmp/resolve.links", links_map_task,
@@ -173,7 +187,9 @@ def _duplicates(run: StageRun) -> None:
         [Spec(file.name, [*inputs, i], {"maps": sources, "target": i}) for i, file in enumerate(documents.files)],
     )  # fmt: skip
     counters |= step.counters
-    run.commit("duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")})
+    run.commit(
+        "duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}
+    )
 
 
 def _score_column(recipe: Recipe) -> str | None:
@@ -186,7 +202,8 @@ def _score_column(recipe: Recipe) -> str | None:
 
 def _reduce_specs(maps: Snapshot, settings: dict[str, Any]) -> list[Spec]:
     return [
-        Spec(f"target-{t:05d}", [maps.content, t], {"maps": maps.path, "target": t, "settings": settings}) for t in range(settings["targets"])
+        Spec(f"target-{t:05d}", [maps.content, t], {"maps": maps.path, "target": t, "settings": settings})
+        for t in range(settings["targets"])
     ]
 
 
@@ -206,7 +223,9 @@ def _preferences(context: TaskContext, signals: Any, ids: IDs, names: list[str])
     return found
 
 
-def exact_map_task(context: TaskContext, documents: Any, signatures: Any, signals: Any, settings: dict[str, Any]) -> None:
+def exact_map_task(
+    context: TaskContext, documents: Any, signatures: Any, signals: Any, settings: dict[str, Any]
+) -> None:
     """Route signatures and preferences of a partition by content hash."""
     table = context.read(signatures)
     schema = _hashed(MinHashParams(**settings["minhash"]).num_perm, len(settings["prefer"]))
@@ -289,7 +308,14 @@ def _group_slice(context: TaskContext, groups: Any, ids: IDs) -> tuple[NDArray[n
 
 
 def shingles_map_task(
-    context: TaskContext, documents: Any, verdicts: Any, edits: Any, signatures: Any, signals: Any, settings: dict[str, Any], groups: Any
+    context: TaskContext,
+    documents: Any,
+    verdicts: Any,
+    edits: Any,
+    signatures: Any,
+    signals: Any,
+    settings: dict[str, Any],
+    groups: Any,
 ) -> None:
     """Route the shingle sets of a partition's grouped documents to the target of their group."""
     params = MinHashParams(**settings["minhash"])
@@ -297,7 +323,9 @@ def shingles_map_task(
     ids = column(table, "doc_id")
     inside, targets = _group_slice(context, groups, ids)
     wanted = ids[inside]
-    writer = ExchangeWriter(context, _shingled(params.num_perm, len(settings["prefer"])), settings["targets"], "shingles")
+    writer = ExchangeWriter(
+        context, _shingled(params.num_perm, len(settings["prefer"])), settings["targets"], "shingles"
+    )
     if len(wanted):
         signed = table.filter(pa.array(inside))["signature"].combine_chunks()
         preferences = _preferences(context, signals, wanted, settings["prefer"])
@@ -326,13 +354,24 @@ def links_map_task(context: TaskContext, buckets: Any, exact: Any, settings: dic
 
 
 def resolve_task(
-    context: TaskContext, shingles: str, links: str, exact: str, target: int, threshold: float, settings: dict[str, Any], documents: str
+    context: TaskContext,
+    shingles: str,
+    links: str,
+    exact: str,
+    target: int,
+    threshold: float,
+    settings: dict[str, Any],
+    documents: str,
 ) -> None:
     """Verify, join and choose keepers among the groups of one target; rows go to the documents' partitions."""
     params = MinHashParams(**settings["minhash"])
     names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
-    rows = read_slices(context, context.snapshot(shingles), target, _shingled(params.num_perm, len(names))).sort_by("doc_id")
-    members = read_slices(context, context.snapshot(links), target, _BUCKET).sort_by([("key", "ascending"), ("doc_id", "ascending")])
+    rows = read_slices(context, context.snapshot(shingles), target, _shingled(params.num_perm, len(names))).sort_by(
+        "doc_id"
+    )
+    members = read_slices(context, context.snapshot(links), target, _BUCKET).sort_by(
+        [("key", "ascending"), ("doc_id", "ascending")]
+    )
     ids = column(rows, "doc_id")
     keys, member_ids = column(members, "key"), column(members, "doc_id")
     starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
@@ -363,7 +402,11 @@ def resolve_task(
     of = column(copies, "keeper")
     passed_on = is_in(of, removed)
     moved = near.take(pa.array(np.searchsorted(removed, of[passed_on])))
-    moved = moved.set_column(0, schemas.DUPLICATES.field(0), pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()]))
+    moved = moved.set_column(
+        0,
+        schemas.DUPLICATES.field(0),
+        pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()]),
+    )
     kept = _exact_rows(copies.filter(pa.array(~passed_on)))
     writer = ExchangeWriter(context, schemas.DUPLICATES, len(context.snapshot(documents).files), "near.rows")
     for table in (near, moved, kept):
@@ -421,6 +464,10 @@ def _duplicate_settings(recipe: Recipe) -> Any:
 
 SIGNATURES = Stage("dedup", 1, ("documents", "edits", "verdicts"), ("signatures",), _signature_settings, _signatures)
 DUPLICATES = Stage(
-    "dedup", 1, ("documents", "edits", "verdicts", "signals", "signatures"), ("duplicates",), _duplicate_settings, _duplicates
+    "dedup",
+    1,
+    ("documents", "edits", "verdicts", "signals", "signatures"),
+    ("duplicates",),
+    _duplicate_settings,
+    _duplicates,
 )
-

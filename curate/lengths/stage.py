@@ -24,21 +24,41 @@ def _upsample(run: StageRun) -> None:
     section = run.recipe.upsample
     documents = run.tables["documents"]
     sidecars = {"tokens": run.tables["tokens"], "order": run.tables["order"]}
-    step = run.step("tmp/masses", masses_task, partition_specs(documents, sidecars, {"long_tokens": section.long_tokens}))
+    step = run.step(
+        "tmp/masses", masses_task, partition_specs(documents, sidecars, {"long_tokens": section.long_tokens})
+    )
     total: Counter[tuple[str, bool, str]] = Counter()
     for masses in step.values("masses"):
         for source, is_long, n_docs, n_tokens in masses:
             total[source, is_long, "documents"] += n_docs
             total[source, is_long, "tokens"] += n_tokens
     groups = sorted({key[:2] for key in total})
-    masses = [(source, is_long, total[source, is_long, "documents"], total[source, is_long, "tokens"]) for source, is_long in groups]
+    masses = [
+        (source, is_long, total[source, is_long, "documents"], total[source, is_long, "tokens"])
+        for source, is_long in groups
+    ]
     plan = plan_rates(
-        masses, section.method, long_share=section.long_share, budget=section.budget, max_copies=section.max_copies, weights=section.weights
+        masses,
+        section.method,
+        long_share=section.long_share,
+        budget=section.budget,
+        max_copies=section.max_copies,
+        weights=section.weights,
     )
     rates = [[source, is_long, rate] for (source, is_long), rate in zip(groups, plan.rates, strict=True)]
-    params = {"rates": rates, "long_tokens": section.long_tokens, "max_copies": section.max_copies, "seed": run.recipe.seed}
+    params = {
+        "rates": rates,
+        "long_tokens": section.long_tokens,
+        "max_copies": section.max_copies,
+        "seed": run.recipe.seed,
+    }
     step = run.step("copies", copies_task, partition_specs(documents, sidecars, params, [rates]))
-    details = {"method": section.method, "masses": [list(mass) for mass in masses], "rates": rates, "report": plan.report}
+    details = {
+        "method": section.method,
+        "masses": [list(mass) for mass in masses],
+        "rates": rates,
+        "report": plan.report,
+    }
     run.commit("copies", step.files("copies"), step.counters, details)
 
 
@@ -65,7 +85,14 @@ def masses_task(context: TaskContext, documents: Any, tokens: Any, order: Any, l
 
 
 def copies_task(
-    context: TaskContext, documents: Any, tokens: Any, order: Any, rates: list[list[Any]], long_tokens: int, max_copies: int, seed: int
+    context: TaskContext,
+    documents: Any,
+    tokens: Any,
+    order: Any,
+    rates: list[list[Any]],
+    long_tokens: int,
+    max_copies: int,
+    seed: int,
 ) -> None:
     """Copies of the documents of one partition."""
     ids, n_tokens, sources = _lengths(context, documents, tokens, order)
@@ -76,7 +103,10 @@ def copies_task(
         rate[mine] = value
         reason[mine] = f"{source}.{'long' if is_long else 'short'}"
     copies = np.minimum(copies_of(rate, ids, seed), max_copies).astype(np.uint16)
-    table = pa.table({"doc_id": pa.array(ids), "copies": pa.array(copies), "reason": pa.array(reason, pa.string())}, schema=schemas.COPIES)
+    table = pa.table(
+        {"doc_id": pa.array(ids), "copies": pa.array(copies), "reason": pa.array(reason, pa.string())},
+        schema=schemas.COPIES,
+    )
     context.write("copies", table)
     context.count("documents", int((copies > 0).sum()))
     context.count("copies", int(copies.sum()))

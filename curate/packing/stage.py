@@ -34,7 +34,13 @@ _PIECE = pa.schema(
 
 def _item_schema(dim: int) -> pa.Schema:
     return pa.schema(
-        [("doc_id", pa.uint64()), ("position", pa.uint64()), ("n_tokens", pa.uint32()), ("copies", pa.uint16()), ("vector", pa.binary(dim))]
+        [
+            ("doc_id", pa.uint64()),
+            ("position", pa.uint64()),
+            ("n_tokens", pa.uint32()),
+            ("copies", pa.uint16()),
+            ("vector", pa.binary(dim)),
+        ]
     )
 
 
@@ -44,7 +50,12 @@ def max_similarity(recipe: Recipe) -> float:
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.pack.model_dump(), "max_similarity": max_similarity(recipe), "windows_per_shard": recipe.shards.windows_per_shard, "seed": recipe.seed}
+    return {
+        **recipe.pack.model_dump(),
+        "max_similarity": max_similarity(recipe),
+        "windows_per_shard": recipe.shards.windows_per_shard,
+        "seed": recipe.seed,
+    }
 
 
 def _pack(run: StageRun) -> None:
@@ -58,7 +69,11 @@ def _pack(run: StageRun) -> None:
         "maps": maps.path, "dim": dim, "window": section.window, "method": section.method, "lookahead": section.lookahead,
         "eos": section.eos, "seed": run.recipe.seed, "max_similarity": max_similarity(run.recipe),
     }  # fmt: skip
-    plans = run.step("tmp/plans", plan_task, [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)])
+    plans = run.step(
+        "tmp/plans",
+        plan_task,
+        [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)],
+    )
     counters = plans.counters
     shards = max(1, -(-counters.get("windows", 0) // run.recipe.shards.windows_per_shard))
     step = run.step(
@@ -66,7 +81,11 @@ def _pack(run: StageRun) -> None:
         [Spec(file.name, [file.checksum, shards], {"plan": asdict(file), "shards": shards}) for file in plans.files("tmp/plans")],
     )  # fmt: skip
     pieces = run.publish("tmp/pieces", step)
-    step = run.step("windows", windows_task, [Spec(f"shard-{s:05d}", [pieces.content, s], {"maps": pieces.path, "shard": s}) for s in range(shards)])
+    step = run.step(
+        "windows",
+        windows_task,
+        [Spec(f"shard-{s:05d}", [pieces.content, s], {"maps": pieces.path, "shard": s}) for s in range(shards)],
+    )
     details = {
         "window": section.window,
         "method": section.method,
@@ -74,11 +93,21 @@ def _pack(run: StageRun) -> None:
         "sets": [{"set": 0, "window": section.window, "shards": shards}],
         "measures": window_measures(counters, section.window),
     }
-    run.commit("windows", step.files("windows"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}, details)
+    run.commit(
+        "windows", step.files("windows"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}, details
+    )
 
 
 def items_task(
-    context: TaskContext, documents: Any, tokens: Any, clusters: Any, embeddings: Any, order: Any, copies: Any, regions: int, dim: int
+    context: TaskContext,
+    documents: Any,
+    tokens: Any,
+    clusters: Any,
+    embeddings: Any,
+    order: Any,
+    copies: Any,
+    regions: int,
+    dim: int,
 ) -> None:
     """Route position, length and vector of a partition's documents to their regions."""
     ordered = context.read(order, ["doc_id", "position"])
@@ -101,7 +130,16 @@ def items_task(
 
 
 def plan_task(
-    context: TaskContext, maps: str, region: int, dim: int, window: int, method: str, lookahead: int, eos: bool, seed: int, max_similarity: float
+    context: TaskContext,
+    maps: str,
+    region: int,
+    dim: int,
+    window: int,
+    method: str,
+    lookahead: int,
+    eos: bool,
+    seed: int,
+    max_similarity: float,
 ) -> None:
     """The windows of one region, every pass."""
     rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
@@ -113,13 +151,17 @@ def plan_task(
             drawn = np.flatnonzero(copies > copy)
             n_tokens = lengths[drawn]
             extended = np.where(n_tokens > 0, n_tokens + int(eos), 0)
-            pieces = pack(method, extended, window, lookahead=lookahead, vectors=vectors[drawn], max_similarity=max_similarity)
+            pieces = pack(
+                method, extended, window, lookahead=lookahead, vectors=vectors[drawn], max_similarity=max_similarity
+            )
             writer.write(_piece_rows(pieces, ids[drawn], n_tokens, region, copy, seed))
             for name, number in window_counters(pieces, n_tokens, extended, window).items():
                 context.count(name, number)
 
 
-def window_counters(pieces: Pieces, n_tokens: NDArray[np.int64], extended: NDArray[np.int64], window: int) -> dict[str, int]:
+def window_counters(
+    pieces: Pieces, n_tokens: NDArray[np.int64], extended: NDArray[np.int64], window: int
+) -> dict[str, int]:
     """Sums over the windows of one region and pass, from which the measures follow."""
     n_windows = int(pieces.window[-1]) + 1 if len(pieces.window) else 0
     per_item = np.bincount(pieces.item, minlength=len(extended))
@@ -137,13 +179,17 @@ def window_counters(pieces: Pieces, n_tokens: NDArray[np.int64], extended: NDArr
     }
 
 
-def _piece_rows(pieces: Pieces, ids: NDArray[np.uint64], n_tokens: NDArray[np.int64], region: int, copy: int, seed: int) -> pa.Table:
+def _piece_rows(
+    pieces: Pieces, ids: NDArray[np.uint64], n_tokens: NDArray[np.int64], region: int, copy: int, seed: int
+) -> pa.Table:
     """Rows of the plan; the end-of-text token, planned as the document's last, becomes a piece of its own."""
     of, start, stop = n_tokens[pieces.item], pieces.start, pieces.start + pieces.length
     text = np.minimum(stop, of) - start
     has_text, has_eos = text > 0, stop > of
     row = np.concatenate([np.flatnonzero(has_text), np.flatnonzero(has_eos)])
-    kind = np.repeat(np.array([schemas.KIND_DOCUMENT, schemas.KIND_SEPARATOR], np.uint8), [has_text.sum(), has_eos.sum()])
+    kind = np.repeat(
+        np.array([schemas.KIND_DOCUMENT, schemas.KIND_SEPARATOR], np.uint8), [has_text.sum(), has_eos.sum()]
+    )
     order = np.lexsort((kind, row))
     row, kind = row[order], kind[order]
     window = pieces.window[row]

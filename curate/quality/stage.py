@@ -17,6 +17,7 @@ from curate.run.stage import Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
 from curate.run.tasks import TaskContext
 
+
 def _qualities(recipe: Recipe) -> dict[str, Quality | None]:
     return {source: recipe.source_quality(source) for source in recipe.sources}
 
@@ -111,7 +112,9 @@ def signals_task(
 
 
 def _decided(recipe: Recipe) -> dict[str, Any]:
-    return {source: quality.model_dump(mode="json") if quality else None for source, quality in _qualities(recipe).items()}
+    return {
+        source: quality.model_dump(mode="json") if quality else None for source, quality in _qualities(recipe).items()
+    }
 
 
 def _verdicts(run: StageRun) -> None:
@@ -121,7 +124,9 @@ def _verdicts(run: StageRun) -> None:
     run.commit("verdicts", step.files("verdicts"), step.counters)
 
 
-def verdicts_task(context: TaskContext, documents: dict[str, Any], signals: dict[str, Any], qualities: dict[str, Any]) -> None:
+def verdicts_task(
+    context: TaskContext, documents: dict[str, Any], signals: dict[str, Any], qualities: dict[str, Any]
+) -> None:
     """Verdicts of one partition from its signals; the text is not read."""
     measured = context.read(signals)
     sources = context.read(documents, ["source"])["source"].combine_chunks()
@@ -136,7 +141,9 @@ def verdicts_task(context: TaskContext, documents: dict[str, Any], signals: dict
         mask[rows] = True
         removed_by = pc.replace_with_mask(removed_by, pa.array(mask), reasons)
         value[rows] = values
-    table = pa.table({"doc_id": measured["doc_id"], "removed_by": removed_by, "value": pa.array(value, from_pandas=True)})
+    table = pa.table(
+        {"doc_id": measured["doc_id"], "removed_by": removed_by, "value": pa.array(value, from_pandas=True)}
+    )
     context.write("verdicts", table.cast(schemas.VERDICTS))
     kept = pc.is_null(removed_by).to_numpy(zero_copy_only=False)
     context.count("kept", int(kept.sum()))

@@ -38,12 +38,20 @@ def _cluster(run: StageRun) -> None:
 
     def spec() -> Spec:
         share = min(1.0, section.sample_documents / max(embeddings.rows, 1))
-        step = run.step("tmp/sample", sample_vectors_task, partition_specs(documents, sidecars, {"seed": seed, "share": share}, [share]))
+        step = run.step(
+            "tmp/sample",
+            sample_vectors_task,
+            partition_specs(documents, sidecars, {"seed": seed, "share": share}, [share]),
+        )
         sample = run.publish("tmp/vectors", step)
         return Spec("centroids", [sample.content, cells], {"sample": sample.path, "cells": cells, "seed": seed})
 
     centroids = run.artefact("centroids", fit_cells_task, spec)
-    step = run.step("tmp/assign", assign_task, partition_specs(documents, sidecars, {"centroids": asdict(centroids)}, [centroids.checksum]))
+    step = run.step(
+        "tmp/assign",
+        assign_task,
+        partition_specs(documents, sidecars, {"centroids": asdict(centroids)}, [centroids.checksum]),
+    )
     assigned = run.publish("tmp/assigned", step)
     spec_regions = Spec(
         "regions", [centroids.checksum, assigned.content, section.region_size],
@@ -51,8 +59,16 @@ def _cluster(run: StageRun) -> None:
     )  # fmt: skip
     regions = run.step("tmp/regions", regions_task, [spec_regions])
     plan = regions.files("tmp/region.plan")[0]
-    step = run.step("clusters", clusters_task, partition_specs(documents, {"assigned": assigned}, {"plan": asdict(plan)}, [plan.checksum]))
-    details = {"cells": regions.values("cells")[0], "regions": regions.values("regions")[0], "centroids": asdict(centroids)}
+    step = run.step(
+        "clusters",
+        clusters_task,
+        partition_specs(documents, {"assigned": assigned}, {"plan": asdict(plan)}, [plan.checksum]),
+    )
+    details = {
+        "cells": regions.values("cells")[0],
+        "regions": regions.values("regions")[0],
+        "centroids": asdict(centroids),
+    }
     run.commit("clusters", step.files("clusters"), step.counters, details)
 
 
@@ -117,7 +133,10 @@ def clusters_task(context: TaskContext, documents: Any, assigned: Any, plan: Any
     table = context.read(assigned)
     cluster = column(table, "cluster")
     region = region_of(cluster, column(table, "doc_id"), read_artefact(context, plan, _load_plan))
-    context.write("clusters", table.append_column("region", pa.array(region)).select(schemas.CLUSTERS.names).cast(schemas.CLUSTERS))
+    context.write(
+        "clusters",
+        table.append_column("region", pa.array(region)).select(schemas.CLUSTERS.names).cast(schemas.CLUSTERS),
+    )
 
 
 CLUSTER = Stage("cluster", 1, ("documents", "embeddings"), ("clusters",), _settings, _cluster)

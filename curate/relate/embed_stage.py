@@ -28,13 +28,22 @@ def _embed(run: StageRun) -> None:
 
     def spec() -> Spec:
         sample = sample_texts(run, section.sample_bytes)
-        params = {"sample": sample.path, "sample_bytes": section.sample_bytes, "dim": section.dim, "seed": run.recipe.seed}
+        params = {
+            "sample": sample.path,
+            "sample_bytes": section.sample_bytes,
+            "dim": section.dim,
+            "seed": run.recipe.seed,
+        }
         return Spec("lexical", [sample.content], params)
 
     model = run.artefact("lexical", fit_lexical_task, spec)
     sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
     params = {"model": asdict(model), "dim": section.dim}
-    step = run.step("embeddings", embeddings_task, partition_specs(tables["documents"], sidecars, params, [model.checksum], memory_factor=5))
+    step = run.step(
+        "embeddings",
+        embeddings_task,
+        partition_specs(tables["documents"], sidecars, params, [model.checksum], memory_factor=5),
+    )
     run.commit("embeddings", step.files("embeddings"), step.counters, {"model": asdict(model), "dim": section.dim})
 
 
@@ -51,13 +60,17 @@ def load_lexical(data: bytes, path: Path) -> LexicalModel:
     return LexicalModel.load(path)
 
 
-def embeddings_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, model: Any, dim: int) -> None:
+def embeddings_task(
+    context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, model: Any, dim: int
+) -> None:
     """Vectors of the kept documents of one partition."""
     lexical = read_artefact(context, model, load_lexical)
     with context.writer("embeddings", schemas.embeddings_schema(dim)) as writer:
         for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
             vectors, scale = lexical.transform(texts)
-            writer.write(pa.table({"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}))
+            writer.write(
+                pa.table({"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)})
+            )
             context.count("documents", len(ids))
             context.count("zero_vectors", int((~vectors.any(axis=1)).sum()))
 

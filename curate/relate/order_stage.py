@@ -30,7 +30,9 @@ _PATH = pa.schema(
 
 def region_schema(dim: int) -> pa.Schema:
     """What travels to a region."""
-    return pa.schema([("doc_id", pa.uint64()), ("vector", pa.binary(dim)), ("cluster", pa.int32()), ("source", pa.string())])
+    return pa.schema(
+        [("doc_id", pa.uint64()), ("vector", pa.binary(dim)), ("cluster", pa.int32()), ("source", pa.string())]
+    )
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -41,7 +43,9 @@ def _order(run: StageRun) -> None:
     documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
     regions, dim = int(clusters.details["regions"]), int(embeddings.details["dim"])
     sidecars = {"clusters": clusters, "embeddings": embeddings}
-    step = run.step("tmp/regions.map", region_map_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim}))
+    step = run.step(
+        "tmp/regions.map", region_map_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim})
+    )
     maps = run.publish("tmp/regions", step)
     section = run.recipe.order.model_dump()
     params = {"maps": maps.path, "dim": dim, "section": section, "seed": run.recipe.seed}
@@ -56,8 +60,20 @@ def _order(run: StageRun) -> None:
         ],
     )  # fmt: skip
     back = run.publish("tmp/positions", step)
-    step = run.step("order", order_task, [Spec(file.name, [back.content, i], {"maps": back.path, "target": i}) for i, file in enumerate(documents.files)])
-    run.commit("order", step.files("order"), {}, {"method": section["method"], "measures": summarise([record.values["measures"] for record in paths.records])})
+    step = run.step(
+        "order",
+        order_task,
+        [
+            Spec(file.name, [back.content, i], {"maps": back.path, "target": i})
+            for i, file in enumerate(documents.files)
+        ],
+    )
+    run.commit(
+        "order",
+        step.files("order"),
+        {},
+        {"method": section["method"], "measures": summarise([record.values["measures"] for record in paths.records])},
+    )
 
 
 def _json(file: Any) -> dict[str, Any]:
@@ -66,7 +82,9 @@ def _json(file: Any) -> dict[str, Any]:
     return asdict(file)
 
 
-def region_map_task(context: TaskContext, documents: Any, clusters: Any, embeddings: Any, regions: int, dim: int) -> None:
+def region_map_task(
+    context: TaskContext, documents: Any, clusters: Any, embeddings: Any, regions: int, dim: int
+) -> None:
     """Route the vectors of a partition to their regions."""
     table = context.read(embeddings, ["doc_id", "vector"])
     placed = context.read(clusters, ["cluster", "region"])
@@ -83,7 +101,11 @@ def path_task(context: TaskContext, maps: str, region: int, dim: int, section: d
     rows = read_slices(context, context.snapshot(maps), region, region_schema(dim)).sort_by("doc_id")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     found = neighbors(vectors, section["neighbors"], max_similarity=section["max_similarity"])
-    sources = pc.rank(rows["source"], tiebreaker="dense").to_numpy().astype(np.int64) if rows.num_rows else np.zeros(0, np.int64)
+    sources = (
+        pc.rank(rows["source"], tiebreaker="dense").to_numpy().astype(np.int64)
+        if rows.num_rows
+        else np.zeros(0, np.int64)
+    )
     path, measures = find_path(
         section["method"], vectors, found, ids, sources=sources, clusters=column(rows, "cluster"), seed=seed,
         max_similarity=section["max_similarity"],

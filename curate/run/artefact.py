@@ -38,11 +38,13 @@ def _local(storage: Storage, path: str, checksum: str) -> Path:
 _LOADED: dict[tuple[str, str], Any] = {}
 
 
-def read_artefact(context: TaskContext, file: TableFile | dict[str, Any], load: Callable[[bytes, Path], Loaded]) -> Loaded:
+def read_artefact(
+    context: TaskContext, file: TableFile | dict[str, Any], load: Callable[[bytes, Path], Loaded]
+) -> Loaded:
     """The artefact as ``load(content, local path)`` makes it, once per process and checksum."""
     file = as_file(file)
     key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
     if key not in _LOADED:
         path = artefact_path(context.storage, file)
         _LOADED[key] = load(path.read_bytes(), path)
-    return _LOADED[key]  # type: ignore[no-any-return]
+    return _LOADED[key]

@@ -13,7 +13,6 @@ import os
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,8 +41,15 @@ WORKER_THREADS = {
 class Engine(Protocol):
     """Runs tasks and yields their records in any order."""
 
-    name: str
-    cpus: int
+    @property
+    def name(self) -> str:
+        """``inline`` or ``ray``."""
+        ...
+
+    @property
+    def cpus(self) -> int:
+        """Tasks that run at the same time."""
+        ...
 
     def run(self, tasks: list[Task]) -> Iterator[Record]:
         """Records of all ``tasks``, as they finish."""
@@ -98,7 +104,9 @@ class RayEngine:
             if address is None:
                 settings |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
                 # Socket paths are limited to 107 bytes, and a shared folder would let a bare ray.init() join this run.
-                self._folder = tempfile.TemporaryDirectory(prefix="curate-", dir=_short_folder(), ignore_cleanup_errors=True)
+                self._folder = tempfile.TemporaryDirectory(
+                    prefix="curate-", dir=_short_folder(), ignore_cleanup_errors=True
+                )
                 settings["_temp_dir"] = self._folder.name
                 settings["address"] = "local"
             else:
@@ -106,7 +114,9 @@ class RayEngine:
             try:
                 ray.init(**settings)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                raise RequestError(f"Ray {'could not be started' if address is None else f'at {address} cannot be reached'}: {error}") from None
+                raise RequestError(
+                    f"Ray {'could not be started' if address is None else f'at {address} cannot be reached'}: {error}"
+                ) from None
         self.cpus = int(ray.cluster_resources().get("CPU", 1))
         _quiet()
 
@@ -117,7 +127,8 @@ class RayEngine:
             return
         bundles = np.array_split(np.arange(len(tasks)), min(len(tasks), MAX_BUNDLES))
         rows = [{"tasks": pickle.dumps([tasks[i] for i in bundle])} for bundle in bundles]
-        memory = max((task.memory for task in tasks), default=0)
+        # A request above what the cluster has would wait for ever.
+        memory = min(max(task.memory for task in tasks), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             run_bundle, batch_size=1, num_cpus=1, **({"memory": memory} if memory else {})
         )
@@ -158,5 +169,3 @@ def run_bundle(batch: dict[str, Any]) -> dict[str, list[str]]:
         tasks: Iterable[Task] = pickle.loads(descriptor)
         found.append(json.dumps([run_task(task).to_json() for task in tasks]))
     return {"records": found}
-
-

@@ -44,8 +44,12 @@ class LazyEngine:
     """Starts the real engine when the first task has to run, so that an unchanged run starts nothing."""
 
     def __init__(self, make: Callable[[], Engine], name: str) -> None:
-        self._make, self.name = make, name
+        self._make, self._name = make, name
         self._engine: Engine | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     @property
     def cpus(self) -> int:
@@ -133,12 +137,23 @@ def run_recipe(
     with _leased(storage, progress.say) as lease:
         state = find_run(storage)
         former = snapshots(storage, state) if state else {}
-        found.settle(former.get("documents"), keys[plan[0].title], allow_missing)
+        documents = former.get("documents")
+        known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
+        found.settle(known, storage, allow_missing)
         try:
             for number, stage in enumerate(plan, 1):
                 progress.stage(stage.name, stage.title, number, len(plan))
                 run = StageRun(
-                    recipe, storage, engine, outcome.tables, stage, keys[stage.title], progress, found, former, lease.check
+                    recipe,
+                    storage,
+                    engine,
+                    outcome.tables,
+                    stage,
+                    keys[stage.title],
+                    progress,
+                    found,
+                    former,
+                    lease.check,
                 )
                 run.identify()
                 there = run.committed()
@@ -151,7 +166,13 @@ def run_recipe(
                 note = _note(stage.writes, outcome.tables)
                 progress.stage_done(stage.name, stage.title, seconds, there is not None, note)
                 outcome.stages.append(
-                    {"stage": stage.name, "writes": list(stage.writes), "seconds": round(seconds, 2), "tasks": run.tasks_run, "skipped": there is not None}
+                    {
+                        "stage": stage.name,
+                        "writes": list(stage.writes),
+                        "seconds": round(seconds, 2),
+                        "tasks": run.tasks_run,
+                        "skipped": there is not None,
+                    }
                 )
             _commit_run(storage, recipe, outcome, state, stop_after)
         finally:
@@ -161,7 +182,9 @@ def run_recipe(
     return outcome
 
 
-def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None, stop_after: str | None) -> None:
+def _commit_run(
+    storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None, stop_after: str | None
+) -> None:
     tables = {table: snapshot.path for table, snapshot in outcome.tables.items()}
     if state is not None and state.tables == tables and outcome.tasks_run == 0:
         return

@@ -28,7 +28,9 @@ POLL_S = 1.0
 class Lease:
     """Held from :meth:`take` to :meth:`release`; :meth:`check` raises once it was lost."""
 
-    def __init__(self, storage: Storage, say: Callable[[str], None], period_s: float = PERIOD_S, renew_s: float = RENEW_S) -> None:
+    def __init__(
+        self, storage: Storage, say: Callable[[str], None], period_s: float = PERIOD_S, renew_s: float = RENEW_S
+    ) -> None:
         self._storage, self._say, self._period, self._renew = storage, say, period_s, renew_s
         self._content: dict[str, Any] = {}
         self._stop = threading.Event()
@@ -46,7 +48,14 @@ class Lease:
             epoch = 1
             if current is not None:
                 epoch = self._judge(current)
-            mine = {"epoch": epoch, "owner": uuid.uuid4().hex, "pid": os.getpid(), "born": process_birth(os.getpid()), "host": host_mark(), "beat": 0}
+            mine = {
+                "epoch": epoch,
+                "owner": uuid.uuid4().hex,
+                "pid": os.getpid(),
+                "born": process_birth(os.getpid()),
+                "host": host_mark(),
+                "beat": 0,
+            }
             if self._storage.put_if(LEASE, _encode(mine), current):
                 self._content = mine
                 break
@@ -56,7 +65,9 @@ class Lease:
     def check(self) -> None:
         """Raise RunError when the lease could not be renewed: another run may have taken over."""
         if self._lost:
-            raise RunError(f"the lease on {self._storage.url} was lost ({self._lost}); stopped so that two runs do not mix. Run again to go on")
+            raise RunError(
+                f"the lease on {self._storage.url} was lost ({self._lost}); stopped so that two runs do not mix. Run again to go on"
+            )
 
     def release(self) -> None:
         """Give the lease back."""
@@ -81,9 +92,13 @@ class Lease:
             return 1  # torn by a full disk: nobody renews it
         if host == host_mark():
             if process_birth(pid) and process_birth(pid) == held.get("born"):
-                raise LeaseHeld(f"process {pid} on this machine is running in workspace {self._storage.url}; wait for it, or stop it")
+                raise LeaseHeld(
+                    f"process {pid} on this machine is running in workspace {self._storage.url}; wait for it, or stop it"
+                )
             return epoch + 1
-        self._say(f"waiting up to {self._period:.0f} s to see whether the run on another machine that holds {self._storage.url} is alive")
+        self._say(
+            f"waiting up to {self._period:.0f} s to see whether the run on another machine that holds {self._storage.url} is alive"
+        )
         began = time.monotonic()
         while time.monotonic() - began < self._period:
             time.sleep(min(POLL_S, self._period / 4))
@@ -91,7 +106,9 @@ class Lease:
             if seen is None:
                 return epoch + 1
             if seen != current:
-                raise LeaseHeld(f"another machine (process {pid} there) is running in workspace {self._storage.url}; wait for it, or stop it")
+                raise LeaseHeld(
+                    f"another machine (process {pid} there) is running in workspace {self._storage.url}; wait for it, or stop it"
+                )
         return epoch + 1
 
     def _keep(self) -> None:

@@ -26,13 +26,22 @@ def _settings(recipe: Recipe) -> Any:
 
 def _ledger(run: StageRun) -> None:
     documents = run.tables["documents"]
-    specs = [Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path}) for file in run.tables["windows"].files]
+    specs = [
+        Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path})
+        for file in run.tables["windows"].files
+    ]
     places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
-    specs = partition_specs(documents, {name: run.tables[name] for name in _PER_DOCUMENT}, {"places": places.path}, [places.content])
+    specs = partition_specs(
+        documents, {name: run.tables[name] for name in _PER_DOCUMENT}, {"places": places.path}, [places.content]
+    )
     for target, spec in enumerate(specs):
         spec.params["target"] = target
     step = run.step("ledger", ledger_task, specs)
-    rejects = run.step("ledger", rejects_task, [Spec(file.name, [file.checksum], {"rejects": asdict(file)}) for file in run.tables["rejects"].files])
+    rejects = run.step(
+        "ledger",
+        rejects_task,
+        [Spec(file.name, [file.checksum], {"rejects": asdict(file)}) for file in run.tables["rejects"].files],
+    )
     counters = dict(step.counters)
     for name, number in rejects.counters.items():
         counters[name] = counters.get(name, 0) + number
@@ -68,7 +77,16 @@ class _Columns:
 
 
 def ledger_task(
-    context: TaskContext, documents: Any, verdicts: Any, duplicates: Any, tokens: Any, clusters: Any, order: Any, copies: Any, places: str, target: int
+    context: TaskContext,
+    documents: Any,
+    verdicts: Any,
+    duplicates: Any,
+    tokens: Any,
+    clusters: Any,
+    order: Any,
+    copies: Any,
+    places: str,
+    target: int,
 ) -> None:
     """The ledger of one partition."""
     base = context.read(documents, ["doc_id", "id", "source"])
@@ -90,13 +108,23 @@ def ledger_task(
     placed = found.join(place.take(pa.array(first)), {"first_shard": "shard", "first_window": "window"})
 
     kept = ~by_rule & ~by_duplicate & placed
-    not_drawn = ~by_rule & ~by_duplicate & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
+    not_drawn = (
+        ~by_rule & ~by_duplicate & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
+    )
     empty = ~by_rule & ~by_duplicate & ~placed & ~not_drawn
     rule = verdict["removed_by"].combine_chunks()
     kind = found.columns["kind"]
     stage = _choose(n, [(by_rule, "quality"), (by_duplicate, "dedup"), (not_drawn, "upsample"), (empty, "tokenize")])
-    reason = pc.if_else(pa.array(by_rule), rule, pc.if_else(pa.array(by_duplicate), kind, _choose(n, [(not_drawn, "not_drawn"), (empty, "no_tokens")])))
-    value = _numbers(pc.if_else(pa.array(by_rule), verdict["value"].combine_chunks(), pc.cast(found.columns["similarity"], pa.float64())))
+    reason = pc.if_else(
+        pa.array(by_rule),
+        rule,
+        pc.if_else(pa.array(by_duplicate), kind, _choose(n, [(not_drawn, "not_drawn"), (empty, "no_tokens")])),
+    )
+    value = _numbers(
+        pc.if_else(
+            pa.array(by_rule), verdict["value"].combine_chunks(), pc.cast(found.columns["similarity"], pa.float64())
+        )
+    )
     table = pa.table(
         {
             "doc_id": base["doc_id"],
@@ -106,13 +134,21 @@ def ledger_task(
             "stage": stage,
             "reason": reason,
             "detail": value,
-            **{name: found.columns[name] for name in ("keeper", "n_tokens", "copies", "cluster", "position", "first_shard", "first_window")},
+            **{
+                name: found.columns[name]
+                for name in ("keeper", "n_tokens", "copies", "cluster", "position", "first_shard", "first_window")
+            },
         }
     ).cast(schemas.LEDGER)
     context.write("ledger", table)
     context.count("kept", int(kept.sum()))
     context.count("removed", int(n - kept.sum()))
-    counted = pa.table({"stage": stage, "reason": reason}).filter(pa.array(~kept)).group_by(["stage", "reason"]).aggregate([([], "count_all")])
+    counted = (
+        pa.table({"stage": stage, "reason": reason})
+        .filter(pa.array(~kept))
+        .group_by(["stage", "reason"])
+        .aggregate([([], "count_all")])
+    )
     for entry in counted.to_pylist():
         context.count(f"removed.{entry['stage']}.{entry['reason']}", entry["count_all"])
 
@@ -133,7 +169,10 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
     """The ledger of the rejects of one unit."""
     table = context.read(rejects)
     n = table.num_rows
-    ids = [f"{row['source']}/{row['path']}#{row['position']}" for row in table.select(["source", "path", "position"]).to_pylist()]
+    ids = [
+        f"{row['source']}/{row['path']}#{row['position']}"
+        for row in table.select(["source", "path", "position"]).to_pylist()
+    ]
     empty = {field.name: pa.nulls(n, field.type) for field in schemas.LEDGER}
     filled = {
         "doc_id": table["doc_id"],

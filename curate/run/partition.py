@@ -21,7 +21,7 @@ IDs = NDArray[np.uint64]
 
 def column(table: pa.Table, name: str) -> NDArray[Any]:
     """A column without nulls as a NumPy array."""
-    return table[name].to_numpy()  # type: ignore[no-any-return]
+    return table[name].to_numpy()
 
 
 def kept_by_verdict(context: TaskContext, verdicts: dict[str, Any]) -> IDs:

@@ -10,7 +10,19 @@ from curate.hashing import digest
 from curate.recipe import Recipe
 from curate.run.stage import Stage
 
-STAGE_NAMES = ("ingest", "quality", "dedup", "tokenize", "embed", "cluster", "order", "upsample", "pack", "shards", "ledger")
+STAGE_NAMES = (
+    "ingest",
+    "quality",
+    "dedup",
+    "tokenize",
+    "embed",
+    "cluster",
+    "order",
+    "upsample",
+    "pack",
+    "shards",
+    "ledger",
+)
 
 
 @lru_cache(maxsize=1)
@@ -28,7 +40,21 @@ def stages() -> tuple[Stage, ...]:
     from curate.shards.shards_stage import SHARDS
     from curate.shards.tokenize_stage import TOKENIZE
 
-    return (INGEST, SIGNALS, VERDICTS, SIGNATURES, DUPLICATES, TOKENIZE, EMBED, CLUSTER, ORDER, UPSAMPLE, PACK, SHARDS, LEDGER)
+    return (
+        INGEST,
+        SIGNALS,
+        VERDICTS,
+        SIGNATURES,
+        DUPLICATES,
+        TOKENIZE,
+        EMBED,
+        CLUSTER,
+        ORDER,
+        UPSAMPLE,
+        PACK,
+        SHARDS,
+        LEDGER,
+    )
 
 
 def stage_keys(recipe: Recipe, plan: Sequence[Stage]) -> dict[str, str]:
@@ -36,7 +62,9 @@ def stage_keys(recipe: Recipe, plan: Sequence[Stage]) -> dict[str, str]:
     writers: dict[str, str] = {}
     keys = {}
     for stage in plan:
-        key = digest([stage.name, stage.writes, stage.version, stage.settings(recipe), [writers[table] for table in stage.reads]])
+        key = digest(
+            [stage.name, stage.writes, stage.version, stage.settings(recipe), [writers[table] for table in stage.reads]]
+        )
         keys[stage.title] = key
         writers |= dict.fromkeys(stage.writes, key)
     return keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from curate.reading.units import relative_path
+from curate.reading.units import pattern_prefix
 from curate.recipe import Recipe
 
 
@@ -37,7 +37,7 @@ def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     for key in ("workspace", "engine", "ingest"):
         data.pop(key)
     for item, entry in zip(data["inputs"], recipe.inputs, strict=True):
-        item["path"] = relative_path(entry.path, None)
+        item["path"] = entry.path[len(pattern_prefix(entry.path)) :]
     data["shards"].pop("path")
     if data["tokenizer"]["path"]:
         data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])

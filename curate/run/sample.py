@@ -37,7 +37,14 @@ def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
 
 
 def sample_task(
-    context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, seed: int, purpose: str, share: float
+    context: TaskContext,
+    documents: Any,
+    verdicts: Any,
+    edits: Any,
+    duplicates: Any,
+    seed: int,
+    purpose: str,
+    share: float,
 ) -> None:
     """The sampled texts of one partition."""
     ids = survivors(context, verdicts, duplicates)

@@ -69,7 +69,11 @@ class Step:
 
     def files(self, table: str) -> tuple[TableFile, ...]:
         """Files of one table, sorted by name."""
-        return tuple(sorted((file for record in self.records for file in record.files.get(table, [])), key=lambda file: file.name))
+        return tuple(
+            sorted(
+                (file for record in self.records for file in record.files.get(table, [])), key=lambda file: file.name
+            )
+        )
 
     @property
     def counters(self) -> dict[str, int]:
@@ -126,8 +130,14 @@ class StageRun:
         """
         tasks = [
             Task(
-                function_name(function), spec.name, task_key(self.stage_key, function.__qualname__, *spec.inputs),
-                home, self.stage_key, self.storage.url, spec.params, spec.memory,
+                function_name(function),
+                spec.name,
+                task_key(self.stage_key, function.__qualname__, *spec.inputs),
+                home,
+                self.stage_key,
+                self.storage.url,
+                spec.params,
+                spec.memory,
             )  # fmt: skip
             for spec in specs
         ]
@@ -175,12 +185,18 @@ class StageRun:
 
     def publish(self, table: str, step: Step, details: dict[str, Any] | None = None) -> Snapshot:
         """A snapshot of an intermediate table (``tmp/…``), for later steps of this stage."""
-        snapshot = Snapshot(table, self.stage.name, self.stage_key, self.snapshot_id, step.files(table), step.counters, details or {})
+        snapshot = Snapshot(
+            table, self.stage.name, self.stage_key, self.snapshot_id, step.files(table), step.counters, details or {}
+        )
         write_snapshot(self.storage, snapshot)
         return snapshot
 
     def commit(
-        self, table: str, files: Sequence[TableFile], counters: dict[str, int] | None = None, details: dict[str, Any] | None = None
+        self,
+        table: str,
+        files: Sequence[TableFile],
+        counters: dict[str, int] | None = None,
+        details: dict[str, Any] | None = None,
     ) -> Snapshot:
         """Commit a table of this stage; later stages read it from here."""
         if table not in self.stage.writes:
@@ -200,7 +216,9 @@ def _with_more_memory(task: Task) -> Task:
 
 
 def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
-    shown = "\n".join(f"  {record.name}: {record.error}" for record in sorted(failed, key=lambda record: record.name)[:3])
+    shown = "\n".join(
+        f"  {record.name}: {record.error}" for record in sorted(failed, key=lambda record: record.name)[:3]
+    )
     more = f"\n  … and {len(failed) - 3} more" if len(failed) > 3 else ""
     return (
         f"stage {stage} ({step}): {len(failed)} of {total} tasks failed; the others are committed, and the same command goes on from there\n"
@@ -209,7 +227,11 @@ def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
 
 
 def partition_specs(
-    documents: Snapshot, sidecars: dict[str, Snapshot], params: dict[str, Any] | None = None, extra: Sequence[Any] = (), memory_factor: float = 0.0
+    documents: Snapshot,
+    sidecars: dict[str, Snapshot],
+    params: dict[str, Any] | None = None,
+    extra: Sequence[Any] = (),
+    memory_factor: float = 0.0,
 ) -> list[Spec]:
     """One task for each documents partition: parameters ``documents=…`` and one for each side-car, by partition name."""
     named = {parameter: snapshot.named() for parameter, snapshot in sidecars.items()}

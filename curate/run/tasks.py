@@ -142,7 +142,14 @@ class TaskContext:
         self.add(table, name, ".parquet", local, writer.rows, writer.first, writer.last)
 
     def add(
-        self, table: str, name: str, suffix: str, local: Path, rows: int, first: int | None = None, last: int | None = None
+        self,
+        table: str,
+        name: str,
+        suffix: str,
+        local: Path,
+        rows: int,
+        first: int | None = None,
+        last: int | None = None,
     ) -> TableFile:
         """Move a finished local file into the table and note it in the record."""
         checksum, size = file_checksum(local), local.stat().st_size
@@ -187,7 +194,9 @@ class TableWriter:
         self.first: int | None = None
         self.last: int | None = None
         self._schema = schema.with_metadata(metadata)
-        self._writer = pq.ParquetWriter(local, self._schema, compression="zstd", compression_level=1, write_statistics=True)
+        self._writer = pq.ParquetWriter(
+            local, self._schema, compression="zstd", compression_level=1, write_statistics=True
+        )
 
     def write(self, data: pa.Table) -> None:
         """Append rows; columns are put in the schema's order and cast to its types."""

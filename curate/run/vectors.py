@@ -17,7 +17,9 @@ def bytes_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.
         return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
     if len(data) == 0:
         return np.zeros((0, width), np.uint8)
-    return np.frombuffer(data.buffers()[1], np.uint8)[data.offset * width : (data.offset + len(data)) * width].reshape(-1, width)
+    return np.frombuffer(data.buffers()[1], np.uint8)[data.offset * width : (data.offset + len(data)) * width].reshape(
+        -1, width
+    )
 
 
 def binary_column(rows: NDArray[np.generic]) -> pa.FixedSizeBinaryArray:

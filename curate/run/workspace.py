@@ -47,7 +47,9 @@ def read_run(storage: Storage) -> RunState:
             )
         return RunState(**data)
     except (ValueError, KeyError, TypeError) as error:
-        raise WorkspaceError(f"{storage.url}/{RUN} is damaged ({error}); run the recipe again to write it anew") from None
+        raise WorkspaceError(
+            f"{storage.url}/{RUN} is damaged ({error}); run the recipe again to write it anew"
+        ) from None
 
 
 def find_run(storage: Storage) -> RunState | None:

@@ -31,7 +31,9 @@ def _settings(recipe: Recipe) -> Any:
 def _given(recipe: Recipe) -> Path:
     path = Path(recipe.tokenizer.path or "")
     if not path.is_file():
-        raise RequestError(f"tokenizer.path: {path} does not exist; name a Hugging Face tokenizer.json, or leave the key out to train one")
+        raise RequestError(
+            f"tokenizer.path: {path} does not exist; name a Hugging Face tokenizer.json, or leave the key out to train one"
+        )
     return path
 
 
@@ -55,7 +57,11 @@ def tokenizer_file(run: StageRun) -> TableFile:
     def fit() -> Spec:
         section = recipe.tokenizer.train
         sample = sample_texts(run, section.sample_bytes)
-        return Spec("tokenizer", [sample.content], {"sample": sample.path, "sample_bytes": section.sample_bytes, "vocab_size": section.vocab_size})
+        return Spec(
+            "tokenizer",
+            [sample.content],
+            {"sample": sample.path, "sample_bytes": section.sample_bytes, "vocab_size": section.vocab_size},
+        )
 
     return run.artefact("tokenizer", train_tokenizer_task, fit)
 
@@ -89,7 +95,9 @@ def _tokenize(run: StageRun) -> None:
     tables = run.tables
     sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
     params = {"tokenizer": asdict(file)}
-    step = run.step("tokens", tokens_task, partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10))
+    step = run.step(
+        "tokens", tokens_task, partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
+    )
     details = {
         "tokenizer": asdict(file),
         "vocab_size": encoder.vocab_size,
@@ -99,7 +107,9 @@ def _tokenize(run: StageRun) -> None:
     run.commit("tokens", step.files("tokens"), step.counters, details)
 
 
-def tokens_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, tokenizer: Any) -> None:
+def tokens_task(
+    context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, tokenizer: Any
+) -> None:
     """Token ids of the kept documents of one partition."""
     encoder = open_encoder(context, tokenizer)
     schema = schemas.tokens_schema(encoder.vocab_size)
@@ -107,8 +117,12 @@ def tokens_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any,
         for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
             flat, offsets = encoder.encode(texts)
             lengths = np.diff(offsets)
-            lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type))
-            writer.write(pa.table({"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(lengths.astype(np.uint32))}))
+            lists = pa.LargeListArray.from_arrays(
+                pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type)
+            )
+            writer.write(
+                pa.table({"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(lengths.astype(np.uint32))})
+            )
             context.count("documents", len(ids))
             context.count("tokens", int(lengths.sum()))
             context.count("text_bytes", texts.nbytes)

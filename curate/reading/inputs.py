@@ -1,0 +1,230 @@
+"""Inputs: the files that a recipe names, wherever they lie, and a first look at them before any work starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import InputError, WorkspaceError
+from curate.reading import formats
+from curate.reading.records import MISSING_TEXT, Fields
+from curate.reading.streams import Stream
+from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals, matches, pattern_prefix, relative_path
+from curate.recipe import Input, Recipe
+from curate.run.snapshot import Snapshot
+from curate.run.storage import Storage, file_checksum, open_storage
+
+LOOK_RECORDS = 1_000
+"""Records of each input that are looked at for the text field before anything starts."""
+
+MARKS = "inputs/marks.json"
+"""Cache in the workspace: checksums of local inputs by (size, modification time), so that they are not read again."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The files of a recipe, and after :meth:`settle` the units that they form in the workspace."""
+
+    files: list[InputFile]
+    entries: dict[tuple[str, str], Input]
+    units: list[Unit] = field(default_factory=list)
+    records: dict[int, list[int]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all input files."""
+        return sum(file.size for file in self.files)
+
+    def settle(self, former: Snapshot | None, storage: Storage, allow_missing: bool) -> Assignment:
+        """Give every file its unit: those of the ``former`` documents table keep theirs.
+
+        Raises:
+            InputError: a file of an earlier run has gone and ``allow_missing`` is not set.
+        """
+        self.files = _with_checksums(self.files, storage)
+        known: list[Unit] = []
+        if former is not None:
+            for entry in former.details["units"]:
+                files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
+                known.append(Unit(entry["ordinal"], entry["source"], files, tuple(entry["gone"])))
+                self.records[entry["ordinal"]] = entry["records"]
+        found = assign_ordinals(known, self.files)
+        if found.missing and not allow_missing:
+            names = ", ".join(f"{file.source}/{file.path}" for file in found.missing[:3])
+            more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""
+            raise InputError(
+                f"inputs of the earlier run are gone: {names}{more}; bring them back, or run with --allow-missing to let their documents leave"
+            )
+        self.units = found.units
+        return found
+
+    def entry(self, file: InputFile) -> Input:
+        """The recipe's entry that found a file."""
+        return self.entries[file.source, file.url]
+
+
+def discover(recipe: Recipe) -> Inputs:
+    """The files that the recipe names, looked at.
+
+    Raises:
+        InputError: a path does not exist, a pattern matches nothing, a type is unknown, or a text field is absent.
+    """
+    files: list[InputFile] = []
+    entries: dict[tuple[str, str], Input] = {}
+    for number, entry in enumerate(recipe.inputs):
+        found = sorted(_find(entry, number), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+        if not found:
+            raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
+        for file in found:
+            formats.format_of(file.url)
+            entries.setdefault((file.source, file.url), entry)
+        look(entry, number, found)
+        files += found
+    return Inputs(files, entries)
+
+
+def open_url(url: str) -> pa.NativeFile:
+    """An input for random access.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    if url.startswith("s3://"):
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        return open_storage(f"s3://{bucket}").open(key)
+    return pa.OSFile(url, "rb")
+
+
+def _find(entry: Input, number: int) -> Iterator[InputFile]:
+    if entry.path.startswith("s3://"):
+        yield from _find_objects(entry, number)
+        return
+    path = Path(entry.path)
+    if path.is_file():
+        yield _local(entry, path)
+        return
+    has_wildcard = pattern_prefix(entry.path) != pattern_prefix(
+        entry.path.replace("*", "").replace("?", "").replace("[", "")
+    ) or any(sign in entry.path for sign in "*?[")
+    root = Path(pattern_prefix(entry.path)) if has_wildcard else path
+    if not root.is_dir():
+        raise InputError(f"inputs.{number}: {root} does not exist")
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            place = Path(folder) / name
+            text = place.as_posix()
+            if matches(entry.path, text) and (has_wildcard or formats.is_known(relative_path(entry.path, text))):
+                yield _local(entry, place)
+
+
+def _local(entry: Input, path: Path) -> InputFile:
+    try:
+        status = path.stat()
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"input {path} cannot be read: {error.strerror}") from None
+    return InputFile(
+        entry.source,
+        relative_path(entry.path, path.as_posix()),
+        path.as_posix(),
+        status.st_size,
+        f"mtime:{status.st_mtime_ns}",
+    )
+
+
+def _find_objects(entry: Input, number: int) -> Iterator[InputFile]:
+    bucket, _, pattern = entry.path.removeprefix("s3://").partition("/")
+    has_wildcard = any(sign in pattern for sign in "*?[")
+    storage = open_storage(f"s3://{bucket}")
+    try:
+        for info in storage.list(pattern_prefix(pattern) if has_wildcard else pattern):
+            if matches(pattern, info.path) and (
+                has_wildcard or info.path == pattern or formats.is_known(relative_path(pattern, info.path))
+            ):
+                url = f"s3://{bucket}/{info.path}"
+                yield InputFile(entry.source, relative_path(pattern, info.path), url, info.size, info.etag)
+    except WorkspaceError as error:
+        raise InputError(f"inputs.{number}: {error}") from None
+
+
+def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]:
+    """Local files with the checksum of their content as etag: a copied or touched corpus is the same corpus."""
+    try:
+        marks: dict[str, list[Any]] = json.loads(storage.read(MARKS))
+    except (FileNotFoundError, ValueError):
+        marks = {}
+
+    def checked(file: InputFile) -> InputFile:
+        if not file.etag.startswith("mtime:"):
+            return file
+        mark = marks.get(f"{file.source}/{file.path}")
+        if mark is None or mark[:2] != [file.size, file.etag]:
+            mark = [file.size, file.etag, file_checksum(Path(file.url))]
+        fresh[f"{file.source}/{file.path}"] = mark
+        return file._replace(etag=mark[2])
+
+    fresh: dict[str, list[Any]] = {}
+    with ThreadPoolExecutor(4) as pool:
+        result = list(pool.map(checked, files))
+    if fresh and fresh != marks:
+        storage.put(MARKS, json.dumps(fresh, sort_keys=True).encode())
+    return result
+
+
+def look(entry: Input, number: int, files: list[InputFile]) -> None:
+    """Look at the first records of an input.
+
+    Raises:
+        InputError: none of them has the text field.
+    """
+    fields = Fields(entry.text_field, entry.id_field)
+    seen = 0
+    for file in files:
+        if seen >= LOOK_RECORDS:
+            break
+        with open_url(file.url) as source:
+            for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=LOOK_RECORDS - seen):
+                if len(batch.texts) or any(reject.reason != MISSING_TEXT for reject in batch.rejects):
+                    return
+                seen += len(batch.rejects)
+    if seen:
+        names = sorted(field_names(files[0]))
+        hint = f"; fields there: {', '.join(names[:12])}" if names else ""
+        raise InputError(
+            f"inputs.{number}: none of the first {seen:,} records of {files[0].url} has the text field {entry.text_field!r}{hint}; "
+            "set `text_field` to the one that holds the text"
+        )
+
+
+def field_names(file: InputFile) -> set[str]:
+    """Names of the fields of a file's first records."""
+    with open_url(file.url) as source:
+        form = formats.format_of(file.url)
+        if form.kind == "parquet":
+            try:
+                return set(pq.ParquetFile(source).schema_arrow.names)
+            except (pa.ArrowException, OSError):
+                return set()
+        if form.kind == "text":
+            return set()
+        names: set[str] = set()
+        for block in Stream(source, form.compression):
+            for line in block.split(b"\n")[:-1][:100] or [block]:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    names |= set(record)
+            break
+        return names

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""The task runner: `python3 tasks.py TASK`. Needs Python 3.11 or later and nothing else; everything goes to .venv.
+
+demo       set up, then gather the text of this Python environment, curate it, and show what was kept and why
+test       set up, then run all tests
+lint       ruff and mypy
+check      lint and test
+consumers  set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
+lock       write requirements.lock anew (needs uv)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements.lock"
+CONSUMERS = ROOT / ".venv-consumers"
+
+
+def bin_of(environment: Path, name: str) -> str:
+    """Path of a program in a virtual environment."""
+    return str(environment / ("Scripts" if os.name == "nt" else "bin") / name)
+
+
+def call(*command: str, **environment: str) -> None:
+    """Run a command from the project's folder; end with its exit code when it fails."""
+    code = subprocess.call(command, cwd=ROOT, env={**os.environ, **environment})
+    if code:
+        sys.exit(code)
+
+
+def setup() -> None:
+    """Install the locked dependencies and the project, unless that is done already."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}")
+    mark = VENV / "curate.lock.blake2b"
+    wanted = hashlib.blake2b(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if mark.is_file() and mark.read_text() == wanted:
+        return
+    print("setting up .venv (once) …", flush=True)
+    if not Path(bin_of(VENV, "python")).exists():
+        venv.create(VENV, with_pip=True)
+    python = bin_of(VENV, "python")
+    quiet = ("--quiet", "--disable-pip-version-check")
+    # --no-deps: the lock is complete, and leaves out on purpose one package that would overwrite another's module.
+    call(python, "-m", "pip", "install", *quiet, "--no-deps", "--require-hashes", "-r", str(LOCK))
+    call(python, "-m", "pip", "install", *quiet, "--no-deps", "--editable", str(ROOT))
+    mark.write_text(wanted)
+
+
+def demo(*arguments: str) -> None:
+    """Set up and run the main job on the text of this Python environment."""
+    setup()
+    call(bin_of(VENV, "curate"), "demo", *arguments)
+
+
+def test(*arguments: str) -> None:
+    """Set up and run all tests."""
+    setup()
+    call(bin_of(VENV, "python"), "-m", "pytest", *arguments)
+
+
+def lint() -> None:
+    """Check style and types."""
+    setup()
+    call(bin_of(VENV, "ruff"), "check", ".")
+    call(bin_of(VENV, "ruff"), "format", "--check", ".")
+    call(bin_of(VENV, "mypy"))
+
+
+def check() -> None:
+    """Everything that must pass before a change lands."""
+    lint()
+    test()
+
+
+def consumers() -> None:
+    """An environment with the trainers' own loaders; torch first, so that no other package pulls a build of several GB."""
+    mark = CONSUMERS / "done"
+    requirements = ROOT / "tests" / "consumers" / "requirements.txt"
+    wanted = hashlib.blake2b(requirements.read_bytes()).hexdigest()
+    if mark.is_file() and mark.read_text() == wanted:
+        return
+    if not Path(bin_of(CONSUMERS, "python")).exists():
+        venv.create(CONSUMERS, with_pip=True)
+    pip = (bin_of(CONSUMERS, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    call(*pip, "torch==2.13.0")
+    call(*pip, "-r", str(requirements))
+    mark.write_text(wanted)
+
+
+def lock() -> None:
+    """Resolve the dependencies anew, for every platform, with hashes and without a registry's address."""
+    options = ("--universal", "--generate-hashes", "--no-header", "--no-emit-package", "fasttext-predict", "--quiet")
+    call("uv", "pip", "compile", "pyproject.toml", "--group", "dev", "--group", "models", *options, "-o", str(LOCK))
+
+
+TASKS = {"demo": demo, "test": test, "lint": lint, "check": check, "consumers": consumers, "lock": lock, "setup": setup}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in TASKS:
+        sys.exit(__doc__)
+    TASKS[sys.argv[1]](*sys.argv[2:])
