@@ -1,0 +1,149 @@
+"""Upsampling: targets, caps, spilling, and copies by hash."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.errors import RequestError
+from curate.lengths.upsample import copies_of, plan_rates, water_fill
+
+MASSES = [
+    ("books", False, 10, 2_000),
+    ("books", True, 50, 98_000),
+    ("web", False, 900, 700_000),
+    ("web", True, 40, 200_000),
+]
+
+
+def reached(masses, rates):
+    tokens = np.array([mass[3] for mass in masses]) * np.array(rates)
+    is_long = np.array([mass[1] for mass in masses])
+    sources = np.array([mass[0] for mass in masses])
+    total = tokens.sum()
+    return tokens[is_long].sum() / total, {s: tokens[sources == s].sum() / total for s in set(sources)}, total
+
+
+def test_per_source_is_the_published_formula():
+    masses = [("a", False, 7, 700), ("a", True, 3, 300), ("b", False, 70, 1_400), ("b", True, 9, 600)]
+    plan = plan_rates(masses, "per_source", long_share=0.7, budget=3_000, max_copies=10)
+    # m_s B q / T and m_s B (1 - q) / T; the ratio is 7/3 * 7/3 = 5.44
+    np.testing.assert_allclose(plan.rates, [0.3 / 0.7, 0.7 / 0.3, 0.3 / 0.7, 0.7 / 0.3])
+    assert plan.report["long_share"] == {"before": 0.3, "wanted": 0.7, "after": 0.7}
+    assert plan.report["sources"]["b"] == {"before": 0.6667, "wanted": 0.6667, "after": 0.6667}
+    assert plan.report["capped"] == []
+
+
+def test_global_reaches_the_share_and_reports_the_drift():
+    plan = plan_rates(MASSES, "global", long_share=0.5, budget=900_000, max_copies=4)
+    long, sources, total = reached(MASSES, plan.rates)
+    assert (long, total) == pytest.approx((0.5, 900_000))
+    assert plan.rates[0] == plan.rates[2] and plan.rates[1] == plan.rates[3]
+    assert plan.report["sources"]["books"]["after"] == pytest.approx(sources["books"], abs=1e-4)
+    assert sources["books"] > 0.15 > plan.report["sources"]["books"]["before"]
+
+
+def test_weights_are_shares_of_tokens():
+    plan = plan_rates(MASSES, "weights", budget=300_000, weights={"books": 3.0, "web": 7.0}, max_copies=4)
+    _, sources, total = reached(MASSES, plan.rates)
+    assert (sources["books"], total) == pytest.approx((0.3, 300_000))
+
+
+def test_none_leaves_everything_once_or_scales_all_alike():
+    assert plan_rates(MASSES, "none").rates == [1.0] * 4
+    assert plan_rates(MASSES, "none", budget=500_000).rates == [0.5] * 4
+    assert plan_rates(MASSES, "none", budget=10**9, max_copies=4).rates == [4.0] * 4
+    assert plan_rates([], "none").rates == []
+
+
+def test_a_capped_source_keeps_its_share_by_spilling_inside():
+    masses = [("a", False, 1, 950), ("a", True, 1, 50), ("b", False, 1, 500), ("b", True, 1, 500)]
+    plan = plan_rates(masses, "per_source", long_share=0.7, budget=2_000, max_copies=4)
+    long_a = plan.rates[1] * 50
+    assert plan.rates[1] == 4.0
+    assert long_a + plan.rates[0] * 950 == pytest.approx(1_000)
+    np.testing.assert_allclose(plan.rates[2:], [0.6, 1.4])
+    assert plan.report["capped"] == ["a.long"]
+    assert plan.report["long_share"]["after"] == 0.45
+
+
+def test_without_a_budget_the_rarest_is_seen_once():
+    plan = plan_rates(MASSES, "global", long_share=0.5, max_copies=4)
+    assert plan.rates[0] == plan.rates[2] == 1.0
+    assert reached(MASSES, plan.rates)[0] == pytest.approx(0.5)
+    capped = plan_rates(MASSES, "global", long_share=0.9, max_copies=4)
+    assert capped.rates == [1.0, 4.0, 1.0, 4.0]  # the nearest share that can be reached with at most four copies
+    weighted = plan_rates(MASSES, "weights", weights={"books": 0.9, "web": 0.1}, max_copies=4)
+    assert weighted.rates == [4.0, 4.0, 1.0, 1.0]
+
+
+def test_a_source_without_long_documents_gives_short_ones():
+    masses = [("notes", False, 5, 1_000), ("web", False, 5, 700), ("web", True, 2, 300)]
+    plan = plan_rates(masses, "per_source", long_share=0.7, budget=2_000)
+    np.testing.assert_allclose(plan.rates, [1.0, 0.3 / 0.7, 0.7 / 0.3])
+
+
+def test_a_source_without_a_weight_is_an_error_that_says_so():
+    with pytest.raises(RequestError, match="no share for source 'web'"):
+        plan_rates(MASSES, "weights", weights={"books": 1.0})
+    with pytest.raises(ValueError, match="unknown upsampling method 'twice'"):
+        plan_rates(MASSES, "twice")
+
+
+cells = st.lists(
+    st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(1, 50), st.integers(0, 10**6)),
+    min_size=1, max_size=6, unique_by=lambda mass: mass[:2],
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(cells, st.sampled_from(["none", "per_source", "global", "weights"]), st.floats(0.05, 0.95), st.integers(1, 8),
+       st.one_of(st.none(), st.integers(1, 10**7)))  # fmt: skip
+def test_rates_hold_their_promises(masses, method, q, most, budget):
+    weights = {"a": 0.2, "b": 0.5, "c": 0.3} if method == "weights" else None
+    plan = plan_rates(masses, method, q, budget, most, weights)
+    whole = sum(mass[3] for mass in masses)
+    seen = [rate for rate, mass in zip(plan.rates, masses, strict=True) if mass[3]]
+    assert all(0 <= rate <= most for rate in seen)
+    if not whole:
+        return
+    long, sources, total = reached(masses, plan.rates)
+    if budget is None:
+        assert min(seen) >= 1
+    elif method != "weights" or {mass[0] for mass in masses if mass[3]} == set(weights):
+        assert total == pytest.approx(min(budget, most * whole), rel=1e-6, abs=1e-3 * len(masses))
+    if method == "per_source":
+        for s, share in sources.items():
+            assert share == pytest.approx(sum(m[3] for m in masses if m[0] == s) / whole, abs=1e-4)
+    if method == "global" and max(seen) < most and {mass[1] for mass in masses if mass[3]} == {True, False}:
+        assert long == pytest.approx(q, abs=1e-3)
+    assert plan_rates(masses[::-1], method, q, budget, most, weights).rates == plan.rates[::-1]
+
+
+def test_water_fill_spills_over_until_everything_is_full():
+    assert water_fill([10, 10, 10], [0.8, 0.1, 0.1], 30, 2) == pytest.approx([2, 0.5, 0.5])
+    assert water_fill([10, 10], [0.5, 0.5], 1_000, 3) == [3, 3]
+    assert water_fill([0, 10], [0.5, 0.5], 10, 3) == [0, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0, 6), st.floats(0, 6))
+def test_copies_are_monotone_and_nested(seed, low, high):
+    low, high = min(low, high), max(low, high)
+    ids = np.arange(500, dtype=np.uint64) + (np.uint64(3) << np.uint64(36))
+    few, many = copies_of(np.full(500, low), ids, seed), copies_of(np.full(500, high), ids, seed)
+    assert (few <= many).all()
+    assert (few >= int(low)).all() and (few <= int(np.ceil(low))).all()
+    shuffled = np.random.default_rng(0).permutation(500)
+    np.testing.assert_array_equal(copies_of(np.full(500, low), ids[shuffled], seed), few[shuffled])
+
+
+def test_copies_hit_the_rate_on_average():
+    ids = np.arange(200_000, dtype=np.uint64)
+    for rate in (0.25, 1.0, 2.7):
+        copies = copies_of(np.full(len(ids), rate), ids, seed=7)
+        assert copies.dtype == np.uint16
+        assert abs(copies.mean() - rate) < 4 * 0.5 / np.sqrt(len(ids))
+    assert (copies_of(np.full(100, 0.5), ids[:100], 1) != copies_of(np.full(100, 0.5), ids[:100], 2)).any()
