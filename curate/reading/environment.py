@@ -23,17 +23,11 @@ MIN_DOCSTRING_CHARS = 300
 MAX_FILE_BYTES = 2_000_000
 """Larger files are data."""
 
-_SKIPPED_FOLDERS = frozenset(
-    {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test", "node_modules"}
-)
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test", "node_modules"})
 _SKIPPED_INNER_FOLDERS = frozenset({"build", "static"})  # assets inside a package; at the top they are packages
 _PAGE = re.compile(r".+\.(md|rst|txt)", re.IGNORECASE)
-_NO_PAGE = re.compile(
-    r"requirements.*|cmakelists.*|(top_level|entry_points|sources|namespace_packages)\.txt", re.IGNORECASE
-)
-_LICENCE = re.compile(
-    r"(licen[cs]e|copying|copyright|notice|authors|third.?party)(?!.*\.(py|pyi|json|html|js|css)$).*", re.IGNORECASE
-)
+_NO_PAGE = re.compile(r"requirements.*|cmakelists.*|(top_level|entry_points|sources|namespace_packages)\.txt", re.IGNORECASE)
+_LICENCE = re.compile(r"(licen[cs]e|copying|copyright|notice|authors|third.?party)(?!.*\.(py|pyi|json|html|js|css)$).*", re.IGNORECASE)
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -63,7 +57,7 @@ class Source(NamedTuple):
 
     @property
     def package(self) -> str:
-        """The top-level module; the distribution for files of its metadata; python for documents of the library itself."""
+        """The top-level module; the distribution for files of its metadata; python for documents at the top."""
         top, _, below = self.path.partition("/")
         if top.endswith((".dist-info", ".egg-info")):
             return top.rsplit(".", 1)[0].split("-", 1)[0]
@@ -184,13 +178,11 @@ def document(source: Source, data: bytes) -> list[Text]:
         UnicodeDecodeError: it is not UTF-8.
     """
     text = data.decode("utf-8")
-    return (
-        [Text(source.path, text, source.package, "licence" if is_licence(source) else "page")] if _is_text(text) else []
-    )
+    return [Text(source.path, text, source.package, "licence" if is_licence(source) else "page")] if _is_text(text) else []
 
 
 def topics(folders: list[Path]) -> list[Text]:
-    """The chapters of the language reference that ``help("topics")`` shows, sorted by name; none where they are missing."""
+    """The chapters of the language reference that ``help("topics")`` shows, by name; none where they are missing."""
     for folder in folders:
         try:
             tree = ast.parse((folder / "pydoc_data" / "topics.py").read_bytes())

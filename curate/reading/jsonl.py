@@ -33,7 +33,7 @@ from curate.reading.records import (
 from curate.reading.streams import Stream
 
 MAX_DEPTH = 200
-"""Levels of nesting in the remaining fields. Python's own limit depends on how deep its caller is, which must not decide."""
+"""Levels of nesting in the remaining fields. Python's own limit depends on its caller, which must not decide."""
 
 _BOM = b"\xef\xbb\xbf"
 _MISSING = object()
@@ -113,7 +113,7 @@ def read(
 
 
 def _lines(stream: Stream, max_line: int) -> Iterator[tuple[list[bytes], bool]]:
-    """(lines without their newline, whether they had one); a line above ``max_line`` is cut to ``max_line + 1`` bytes."""
+    """(lines without newline, whether they had one); a line above ``max_line`` is cut to ``max_line + 1`` bytes."""
     begun: list[bytes] = []
     held = 0
     mark = _BOM

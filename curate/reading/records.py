@@ -42,7 +42,7 @@ REASONS: Mapping[str, str] = {
     EMPTY_TEXT: "the text is empty or whitespace only",
     TEXT_NOT_A_STRING: "the text field is a number, a list or something else that is not a string",
     INVALID_UTF8: "the bytes are not UTF-8",
-    LONE_SURROGATE: "the text or the id holds half of a surrogate pair (an escape such as \\ud800), which UTF-8 cannot hold",
+    LONE_SURROGATE: "the text or the id holds half of a surrogate pair (an escape such as \\ud800)",
     TOO_LARGE: "the text is longer than max_document_bytes, or the whole line than three times that and 16 MB",
     TRUNCATED: "the file ends too early; records before this position were read",
     CORRUPT: "the file is damaged from here on; for Parquet, the rows that the snippet names",
@@ -129,7 +129,7 @@ class BatchBuilder:
 
     def take(self) -> Batch:
         """The batch so far; the builder is empty afterwards."""
-        # One growing buffer instead of pa.array(list of str): no text is held twice, and pyarrow does not import pandas.
+        # One growing buffer, not pa.array(list of str): no text is held twice, and pyarrow does not import pandas.
         ends = pa.py_buffer(np.array(self._ends, np.int64))
         texts = pa.LargeStringArray.from_buffers(len(self._positions), ends, pa.py_buffer(self._data))
         batch = Batch(np.array(self._positions, np.int64), self._ids, texts, self._metas, self._rejects)

@@ -21,7 +21,7 @@ from curate.errors import InputError
 from curate.schemas import POSITION_BITS
 
 GROUP_BYTES = 128_000_000
-"""Small files are grouped up to this size on disk. A constant of the identity: another value is another set of doc_ids."""
+"""Small files are grouped up to this size on disk. A constant of the identity: another value, other doc_ids."""
 
 MAX_POSITION = (1 << POSITION_BITS) - 1
 MAX_ORDINAL = (1 << (64 - POSITION_BITS)) - 1
@@ -105,9 +105,7 @@ def units(files: Iterable[InputFile], group_bytes: int = GROUP_BYTES, first_ordi
         groups[-1].append(file)
         size += file.size
     if first_ordinal + len(groups) - 1 > MAX_ORDINAL:
-        raise InputError(
-            f"{len(groups):,} new input units, but a workspace holds {MAX_ORDINAL + 1:,}; start a new workspace"
-        )
+        raise InputError(f"{len(groups):,} new input units, but a workspace holds {MAX_ORDINAL + 1:,}; start a new workspace")
     return [Unit(first_ordinal + i, group[0].source, tuple(group)) for i, group in enumerate(groups)]
 
 
@@ -179,9 +177,7 @@ def doc_id(ordinal: int, position: int) -> int:
     if not 0 <= ordinal <= MAX_ORDINAL:
         raise InputError(f"unit ordinal {ordinal:,} is not below {MAX_ORDINAL + 1:,}; start a new workspace")
     if not 0 <= position <= MAX_POSITION:
-        raise InputError(
-            f"record {position:,} of unit {ordinal}: a unit holds {MAX_POSITION + 1:,} records; split its file"
-        )
+        raise InputError(f"record {position:,} of unit {ordinal}: a unit holds {MAX_POSITION + 1:,} records; split its file")
     return ordinal << POSITION_BITS | position
 
 
