@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from curate.quality.rules import RULE_SETS, check_thresholds
-
 RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 """The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
 
@@ -73,6 +71,8 @@ class Quality(Section):
     @field_validator("thresholds")
     @classmethod
     def _known(cls, thresholds: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+        from curate.quality.rules import check_thresholds
+
         check_thresholds(thresholds)
         return thresholds
 

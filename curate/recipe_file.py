@@ -75,8 +75,10 @@ def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
             if isinstance(place, list) and part.isdigit() and int(part) < len(place):
                 place = place[int(part)]
             elif isinstance(place, dict):
-                if not isinstance(place.get(part), dict | list):
+                if place.get(part) in (None, False, "off"):
                     place[part] = {}
+                elif not isinstance(place[part], dict | list):
+                    raise RecipeError(f"--set {change!r}: {part!r} is a value, not a section")
                 place = place[part]
             else:
                 raise RecipeError(f"--set {change!r}: there is no key {part!r} to go through")

@@ -1,0 +1,112 @@
+"""Recipes: what is accepted, and how errors name file, line, key and remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from curate.errors import RecipeError
+from curate.recipe import Quality
+from curate.recipe_file import apply_changes, field_rows, from_dict, load
+
+INPUTS = "inputs:\n  - {source: web, path: web.jsonl}\n"
+
+
+def write(folder, text: str):
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be a mapping of keys"),
+        ("inputs: []\n", "line 1: `inputs`"),
+        ("name: x\n", "`inputs` is required; list at least one"),
+        (INPUTS + "dedupe: {}\n", "line 3: unknown key `dedupe`; did you mean `dedup`?"),
+        (INPUTS + "pack:\n  windw: 5\n", "line 4: unknown key `pack.windw`; did you mean `window`?"),
+        (INPUTS + "pack: {window: many}\n", "line 3: `pack.window` is 'many': input should be a valid integer"),
+        (INPUTS + "pack: {method: bestfit}\n", "did you mean best_fit?"),
+        (INPUTS + "pack: {refine: true}\n", "window refinement is not available yet"),
+        (INPUTS + "dedup: {semantic: {threshold: 0.9}}\n", "semantic deduplication is not available yet"),
+        (INPUTS + "dedup: {near: {bnads: 3}}\n", "unknown key `dedup.near.bnads`; did you mean `bands`?"),
+        (INPUTS + "embed: {model: minilm}\n", "embedding model 'minilm' is not available yet"),
+        (INPUTS + "tokenizer: {path: a.json, train: {vocab_size: 300}}\n", "either `path` or `train`"),
+        (INPUTS + "upsample: {method: weights}\n", "go together"),
+        (INPUTS + "quality: {thresholds: {gopher_quality: {min_wrds: 3}}}\n", "min_wrds"),
+        ("inputs:\n  - {path: web.jsonl}\n", "line 2: `inputs.0.source` is required"),
+        ("inputs:\n  - {source: a/b, path: x}\n", "`inputs.0.source` is 'a/b'"),
+        ("inputs:\n  - {source: a, path: x, quality: {ruels: []}}\n", "ruels"),
+        ("inputs: [\n", "is not valid YAML"),
+        ("inputs: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
+    ],
+)
+def test_errors_say_where_and_what_to_do(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_missing_recipe_names_the_remedy(tmp_path):
+    with pytest.raises(RecipeError, match="curate init"):
+        load(tmp_path / "none.yaml")
+
+
+def test_defaults_and_switches(tmp_path):
+    recipe = load(write(tmp_path, INPUTS + "quality: off\ndedup: {near: off}\n"))
+    assert recipe.quality == "off"
+    assert recipe.dedup.near == "off"
+    assert recipe.workspace == str(tmp_path / "runs/corpus")
+    assert recipe.inputs[0].path == str(tmp_path / "web.jsonl")
+
+
+def test_rules_run_in_the_published_order_and_presets_can_be_changed():
+    assert Quality(rules=("c4", "gopher_repetition")).rules == ("gopher_repetition", "c4")
+    fineweb = Quality(preset="fineweb")
+    assert fineweb.rules == ("gopher_repetition", "gopher_quality", "c4", "fineweb")
+    assert Quality(preset="fineweb", rules=("c4",)).rules == ("c4",)
+
+
+def test_a_source_may_have_a_quality_section_of_its_own(tmp_path):
+    recipe = from_dict(
+        {
+            "inputs": [
+                {"source": "web", "path": "w.jsonl"},
+                {"source": "books", "path": "b.jsonl", "quality": {"rules": ["gopher_quality"]}},
+                {"source": "code", "path": "c.jsonl", "quality": False},
+            ],
+            "quality": {"languages": ["en"]},
+        },
+        tmp_path,
+    )
+    assert recipe.source_quality("books").languages == ("en",)
+    assert recipe.source_quality("books").rules == ("gopher_quality",)
+    assert recipe.source_quality("code") is None
+    assert recipe.source_quality("web").rules == ("gopher_repetition", "gopher_quality")
+
+
+@pytest.mark.parametrize("change", ["pack.window", "=3", "name.x.y=3", "inputs.7.path=x"])
+def test_wrong_changes_are_refused(change):
+    with pytest.raises(RecipeError, match="--set"):
+        apply_changes({"name": "a", "inputs": [{"source": "a", "path": "p"}]}, [change])
+
+
+def test_changes_apply_to_a_copy():
+    data = {"inputs": [{"source": "a", "path": "p"}], "pack": {"window": 5}}
+    changed = apply_changes(data, ["pack.window=7", "inputs.0.path=q", "shards.formats=[mds]"])
+    assert changed == {
+        "inputs": [{"source": "a", "path": "q"}],
+        "pack": {"window": 7},
+        "shards": {"formats": ["mds"]},
+    }
+    assert data["pack"] == {"window": 5}
+
+
+def test_every_field_has_a_meaning():
+    rows = field_rows()
+    assert all(meaning for *_, meaning in rows), [row for row in rows if not row[3]]
+    keys = [row[0] for row in rows]
+    assert len(keys) == len(set(keys))
+    assert {"inputs[].path", "dedup.near.bands", "quality.classifier.min_score", "pack.window"} <= set(keys)
