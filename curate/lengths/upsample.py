@@ -17,8 +17,8 @@ A rate that would exceed R is held at R and the excess is spilled (water-filling
 by a common factor until the tokens fit or all are at R). Groups: ``per_source`` spills from long to short or back inside
 the source, so that its share stays; ``global`` between all long and all short; ``weights`` between the sources. Without
 a budget, ``global`` and ``weights`` do not spill: nothing demands the tokens, and the shares are nearest to the wanted
-ones without them. A source without long (or without short) documents gives its tokens from what it has. Documents without
-tokens have rate 1.
+ones without them. A source without long (or without short) documents gives its tokens from what it has. Documents
+without tokens have rate 1.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RatePlan(NamedTuple):
 
 
 def water_fill(tokens: Sequence[int], shares: Sequence[float], total: float, most: float) -> list[float]:
-    """Rates with Σ rate · tokens = ``total``, token masses in proportion to ``shares`` as far as no rate exceeds ``most``.
+    """Rates with Σ rate · tokens = ``total``: masses in proportion to ``shares`` as far as no rate exceeds ``most``.
 
     Cells without tokens, and cells with share 0, get rate 0; their share goes to the others. When all are at ``most``,
     the rest of ``total`` stays unmet.
