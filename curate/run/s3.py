@@ -61,6 +61,7 @@ _BODY_FAULTS = (HTTPClientError, IncompleteReadError, FlexibleChecksumError)
 _FAULTS = (BotoCoreError, ClientError, ResponseParserError)
 
 _Result = TypeVar("_Result")
+_Keys = list[dict[str, str]]
 
 
 class S3Error(WorkspaceError, OSError):
@@ -177,7 +178,7 @@ class S3Storage:
             client.delete_object(Bucket=self.bucket, Key=key)
 
     def delete_tree(self, prefix: str) -> None:
-        batch: list[dict[str, str]] = []
+        batch: _Keys = []
         for key, _, _ in self._objects(prefix):
             batch.append({"Key": key})
             if len(batch) == LIST_KEYS:
@@ -273,7 +274,7 @@ class S3Storage:
                 for item in page.get("Contents", []):
                     yield item["Key"], item["Size"], item["ETag"].strip('"')
 
-    def _delete_keys(self, batch: list[dict[str, str]]) -> None:
+    def _delete_keys(self, batch: _Keys) -> None:
         with self._explained():
             answer = self._client().delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
             if errors := answer.get("Errors"):
