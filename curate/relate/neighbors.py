@@ -1,0 +1,132 @@
+"""Nearest neighbours of int8 vectors, exact among the candidates: every document of a region, or those of the nearest cells.
+
+Pairs at or above ``max_similarity`` are duplicates, not neighbours: they are passed over, so that a template family
+does not fill its members' places with each other. A document is never its own neighbour (dropped by index, not rank).
+
+Legend: N documents, D dimensions, K neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.relate.similarity import IDENTICAL, Vectors, check, cosine, inverse_norms
+
+BRUTE_FORCE_LIMIT = 20_000
+"""Up to so many documents each is compared with every other."""
+
+CANDIDATE_BUDGET = 16_384
+"""Documents of the nearest cells (own cell first) with which the documents of a cell are compared."""
+
+_ROWS, _COLUMNS = 1024, 8192
+"""Block of one matrix product: 32 MiB of float32."""
+
+
+class Neighbors(NamedTuple):
+    """Neighbours of each document, strongest first, ties by index.
+
+    Attributes:
+        index: int64[N, K], -1 padded.
+        similarity: float64[N, K], cosine; 0 where padded.
+        n_duplicates: int64[N], how many compared documents were passed over as duplicates.
+    """
+
+    index: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    n_duplicates: NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True)
+def _update(products, rows, columns, inverse, group, highest, index, similarity, filled, duplicates):  # type: ignore[no-untyped-def]
+    """Merges one block of dot products into the rows' best lists."""
+    k = index.shape[1]
+    for r in range(rows.shape[0]):
+        i = rows[r]
+        own, mine, count = inverse[i], group[i], filled[i]
+        worst = similarity[i, k - 1] if count == k else -2.0
+        for c in range(columns.shape[0]):
+            j = columns[c]
+            s = np.float64(products[r, c]) * (own * inverse[j])
+            if s < worst or group[j] == mine:
+                continue
+            if s >= highest:
+                duplicates[i] += 1
+                continue
+            if count == k:
+                if s == worst and j > index[i, k - 1]:
+                    continue
+                at = k - 1
+            else:
+                at = count
+                count += 1
+            while at > 0 and (similarity[i, at - 1] < s or (similarity[i, at - 1] == s and index[i, at - 1] > j)):
+                similarity[i, at], index[i, at] = similarity[i, at - 1], index[i, at - 1]
+                at -= 1
+            similarity[i, at], index[i, at] = s, j
+            if count == k:
+                worst = similarity[i, k - 1]
+        filled[i] = count
+
+
+def neighbors(
+    vectors: Vectors,
+    k: int = 20,
+    max_similarity: float | None = None,
+    *,
+    cluster: NDArray[np.int32] | None = None,
+    centroids: Vectors | None = None,
+    group: NDArray[np.int64] | None = None,
+    budget: int = CANDIDATE_BUDGET,
+    brute_force_limit: int = BRUTE_FORCE_LIMIT,
+) -> Neighbors:
+    """The K nearest documents of each, below ``max_similarity``.
+
+    Args:
+        vectors: int8[N, D]; zero vectors neither have neighbours nor are any.
+        k: neighbours a document.
+        max_similarity: duplicates' threshold; None passes over parallel vectors only.
+        cluster: int32[N], the documents' cells; with ``centroids``, above ``brute_force_limit`` documents only the
+            nearest cells are searched. Without, everything is.
+        centroids: int8[C, D], by cell number.
+        group: int64[N]; documents of one group are no neighbours of each other. Default: every document its own.
+        budget: candidates a cell; whole cells are taken while they fit, at least the own one.
+        brute_force_limit: documents up to which cells are ignored.
+    """
+    vectors = check(vectors)
+    n = len(vectors)
+    index = np.full((n, k), -1, np.int64)
+    similarity = np.zeros((n, k))
+    filled, duplicates = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    if n == 0 or k == 0:
+        return Neighbors(index, similarity, duplicates)
+    highest = IDENTICAL if max_similarity is None else min(float(max_similarity), IDENTICAL)
+    inverse = inverse_norms(vectors)
+    groups = np.arange(n, dtype=np.int64) if group is None else np.ascontiguousarray(group, dtype=np.int64)
+    used = np.flatnonzero(inverse > 0)
+
+    def search(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+        for first in range(0, len(columns), _COLUMNS):
+            there = columns[first : first + _COLUMNS]
+            right = np.ascontiguousarray(vectors[there].astype(np.float32).T)
+            for start in range(0, len(rows), _ROWS):
+                here = rows[start : start + _ROWS]
+                products = vectors[here].astype(np.float32) @ right
+                _update(products, here, there, inverse, groups, highest, index, similarity, filled, duplicates)
+
+    if cluster is None or centroids is None or len(used) <= brute_force_limit:
+        search(used, used)
+        return Neighbors(index, similarity, duplicates)
+    cells, of = np.unique(cluster[used], return_inverse=True)
+    members = np.split(used[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
+    sizes = np.array([len(m) for m in members])
+    likeness = cosine(centroids[cells], centroids[cells])
+    np.fill_diagonal(likeness, 2.0)  # the own cell comes first, whatever its centroid
+    for c in range(len(cells)):
+        near = np.argsort(-likeness[c], kind="stable")
+        taken = max(1, int(np.searchsorted(np.cumsum(sizes[near]), budget, side="right")))
+        search(members[c], np.concatenate([members[other] for other in near[:taken]]))
+    return Neighbors(index, similarity, duplicates)

@@ -1,0 +1,206 @@
+"""Orders of documents: every document once, like documents next to each other.
+
+`related`  greedy path cover (strongest edge first), ends joined by the same rule, then local search;
+`icp`      Algorithm 1 of In-Context Pretraining (arXiv 2310.10638);
+`cluster`, `source`, `random`  for comparison.
+
+Each is a function of the set of (doc_id, vector): documents are given in order of doc_id, and every tie ends there.
+Zero vectors have no relations; `related` and `icp` put them at the end, in order of doc_id.
+
+Legend: N documents, D dimensions, K neighbours. A path is int64[N]: indices of documents in order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from curate.hashing import document_hash
+from curate.relate import local_search
+from curate.relate.graph import Cover, Edges, adjacency, edges
+from curate.relate.neighbors import neighbors as nearest
+from curate.relate.similarity import Vectors, check, inverse_norms, pair_cosine
+
+METHODS = ("related", "icp", "cluster", "source", "random")
+
+JOIN_NEIGHBORS = 16
+"""Nearest ends considered for each end in a round of joining."""
+
+KICKS = 2
+"""Kicks of local search for each document."""
+
+Path = NDArray[np.int64]
+
+
+def order(
+    method: str,
+    doc_ids: NDArray[np.uint64],
+    *,
+    vectors: Vectors | None = None,
+    neighbors: NDArray[np.int64] | None = None,
+    similarity: NDArray[np.float64] | None = None,
+    cluster: NDArray[np.int32] | None = None,
+    centroids: Vectors | None = None,
+    sources: ArrayLike | None = None,
+    max_similarity: float | None = None,
+    seed: int = 0,
+) -> Path:
+    """int64[N]: the path of ``method`` (one of :data:`METHODS`); arguments a method does not need may be left out.
+
+    Raises:
+        ValueError: for an unknown method, a missing argument, or doc_ids that do not ascend.
+    """
+    if method == "random":
+        return random(doc_ids, seed)
+    if method == "source" and sources is not None:
+        return source(doc_ids, sources)
+    if method == "cluster" and cluster is not None:
+        return source(doc_ids, cluster)
+    if vectors is not None and neighbors is not None and similarity is not None:
+        if method == "related":
+            return related(
+                vectors, neighbors, similarity, doc_ids, max_similarity=max_similarity, cluster=cluster, centroids=centroids
+            )
+        if method == "icp":
+            return icp(vectors, neighbors, similarity, doc_ids)
+    if method not in METHODS:
+        raise ValueError(f"order.method is {method!r}; it must be one of {', '.join(METHODS)}")
+    needed = {"source": "sources", "cluster": "cluster"}.get(method, "vectors, neighbors and similarity")
+    raise ValueError(f"order method {method!r} needs {needed}")
+
+
+def random(doc_ids: NDArray[np.uint64], seed: int = 0) -> Path:
+    """int64[N]: by a hash of doc_id."""
+    return np.asarray(np.lexsort((doc_ids, document_hash(seed, "order", doc_ids))), dtype=np.int64)
+
+
+def source(doc_ids: NDArray[np.uint64], sources: ArrayLike) -> Path:
+    """int64[N]: by source (or any other key that sorts), then doc_id."""
+    _, key = np.unique(np.asarray(sources), return_inverse=True)
+    return np.asarray(np.lexsort((doc_ids, key)), dtype=np.int64)
+
+
+def icp(vectors: Vectors, neighbors: NDArray[np.int64], similarity: NDArray[np.float64], doc_ids: NDArray[np.uint64]) -> Path:
+    """int64[N]: the walk of In-Context Pretraining's Algorithm 1.
+
+    From the unvisited document of smallest degree (static, ties: doc_id) to the strongest unvisited neighbour until
+    there is none; then again. (Line 7 of the printed algorithm says arg min; text and figure say the strongest.)
+    """
+    n = _check_ascending(doc_ids)
+    zero = inverse_norms(check(vectors)) == 0
+    pointers, targets = adjacency(n, edges(neighbors, similarity))
+    starts = np.lexsort((np.arange(n), np.diff(pointers), zero))
+    return np.asarray(_walk_strongest(pointers, targets, starts), dtype=np.int64)
+
+
+@njit(nogil=True, cache=True)
+def _walk_strongest(pointers, targets, starts):  # type: ignore[no-untyped-def]
+    n = pointers.shape[0] - 1
+    seen, path, filled = np.zeros(n, np.bool_), np.empty(n, np.int64), 0
+    for start in starts:
+        current = start
+        while current >= 0 and not seen[current]:
+            seen[current] = True
+            path[filled] = current
+            filled += 1
+            following = np.int64(-1)
+            for e in range(pointers[current], pointers[current + 1]):
+                if not seen[targets[e]]:
+                    following = targets[e]
+                    break
+            current = following
+    return path
+
+
+def related(
+    vectors: Vectors,
+    neighbors: NDArray[np.int64],
+    similarity: NDArray[np.float64],
+    doc_ids: NDArray[np.uint64],
+    *,
+    max_similarity: float | None = None,
+    cluster: NDArray[np.int32] | None = None,
+    centroids: Vectors | None = None,
+    kicks: int = KICKS,
+) -> Path:
+    """int64[N]: one path over all documents with steps as strong as can be had.
+
+    Args:
+        vectors: int8[N, D].
+        neighbors, similarity: [N, K] as :func:`curate.relate.neighbors.neighbors` gives them.
+        doc_ids: uint64[N], ascending.
+        max_similarity: documents at or above it are put next to each other only where nothing else is left to join.
+        cluster, centroids: cells, which bound the search when very many ends are to be joined.
+        kicks: of local search, for each document.
+    """
+    n = _check_ascending(doc_ids)
+    used = np.flatnonzero(inverse_norms(check(vectors)) > 0)
+    zero = np.setdiff1d(np.arange(n, dtype=np.int64), used)
+    cover = Cover(n)
+    graph = edges(neighbors, similarity)
+    positive = int(np.searchsorted(-graph.weight, 0))  # edges that repel are left to the joining
+    cover.take(Edges(graph.a[:positive], graph.b[:positive], graph.weight[:positive]))
+    _join(cover, vectors, used, len(zero), max_similarity, cluster, centroids)
+    path = cover.walk()
+    path = path[np.isin(path, zero, assume_unique=True, invert=True)] if len(zero) else path
+    path = local_search.improve(path, vectors, neighbors, similarity, max_similarity, kicks * n)
+    if len(path) and path[0] > path[-1]:  # a path has no direction: the smaller end comes first
+        path = path[::-1].copy()
+    return np.concatenate([path, zero])
+
+
+def _join(
+    cover: Cover,
+    vectors: Vectors,
+    used: Path,
+    n_zero: int,
+    max_similarity: float | None,
+    cluster: NDArray[np.int32] | None,
+    centroids: Vectors | None,
+) -> None:
+    """Joins paths at their most similar ends, round after round, until one is left or no allowed pair of ends is."""
+    while cover.n_paths - n_zero > 1:
+        ends = used[cover.degree[used] < 2]
+        found = nearest(
+            vectors[ends],
+            JOIN_NEIGHBORS,
+            max_similarity,
+            cluster=None if cluster is None else cluster[ends],
+            centroids=centroids,
+            group=cover.path_of()[ends],
+        )
+        graph = edges(found.index, found.similarity)
+        if cover.take(Edges(ends[graph.a], ends[graph.b], graph.weight)) == 0:
+            return
+
+
+def similarity_to_previous(
+    path: Path, vectors: Vectors, neighbors: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """float32[N] along the path: cosine to the document before, rounded to 1e-4; 0 for the first.
+
+    Args:
+        path: int64[N].
+        vectors: int8[N, D].
+        neighbors: int64[N, K]; when given, a step between documents that are not linked in the graph is a jump and
+            counts 0, as in the paper.
+    """
+    out = np.zeros(len(path), np.float32)
+    if len(path) > 1:
+        out[1:] = np.round(pair_cosine(vectors, path[:-1], path[1:]), 4)
+        if neighbors is not None:
+            out[1:][jumps(path, neighbors)] = 0
+    return out
+
+
+def jumps(path: Path, neighbors: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool[N-1]: whether the step after each document joins two that are not linked in the neighbour graph."""
+    before, after = path[:-1], path[1:]
+    return ~((neighbors[before] == after[:, None]).any(axis=1) | (neighbors[after] == before[:, None]).any(axis=1))
+
+
+def _check_ascending(doc_ids: NDArray[np.uint64]) -> int:
+    if np.any(doc_ids[1:] <= doc_ids[:-1]):
+        raise ValueError("doc_ids must ascend: sort documents and vectors by doc_id")
+    return len(doc_ids)
