@@ -105,7 +105,9 @@ def units(files: Iterable[InputFile], group_bytes: int = GROUP_BYTES, first_ordi
         groups[-1].append(file)
         size += file.size
     if first_ordinal + len(groups) - 1 > MAX_ORDINAL:
-        raise InputError(f"{len(groups):,} new input units, but a workspace holds {MAX_ORDINAL + 1:,}; start a new workspace")
+        raise InputError(
+            f"{len(groups):,} new input units, but a workspace holds {MAX_ORDINAL + 1:,}; start a new workspace"
+        )
     return [Unit(first_ordinal + i, group[0].source, tuple(group)) for i, group in enumerate(groups)]
 
 
@@ -177,7 +179,9 @@ def doc_id(ordinal: int, position: int) -> int:
     if not 0 <= ordinal <= MAX_ORDINAL:
         raise InputError(f"unit ordinal {ordinal:,} is not below {MAX_ORDINAL + 1:,}; start a new workspace")
     if not 0 <= position <= MAX_POSITION:
-        raise InputError(f"record {position:,} of unit {ordinal}: a unit holds {MAX_POSITION + 1:,} records; split its file")
+        raise InputError(
+            f"record {position:,} of unit {ordinal}: a unit holds {MAX_POSITION + 1:,} records; split its file"
+        )
     return ordinal << POSITION_BITS | position
 
 
@@ -209,7 +213,7 @@ def relative_path(pattern: str, path: str) -> str:
         ValueError: ``path`` cannot come from ``pattern``.
     """
     has_wildcard = _WILDCARD.search(pattern) is not None
-    if not has_wildcard and path == pattern:
+    if not has_wildcard and path == pattern and not path.endswith("/"):
         return path.rsplit("/", 1)[-1]
     prefix = pattern_prefix(pattern) if has_wildcard else pattern.rstrip("/") + "/"
     if not path.startswith(prefix) or path == prefix:
@@ -222,8 +226,10 @@ def matches(pattern: str, path: str) -> bool:
 
     ``*`` and ``?`` stay within one folder, ``[a-z]`` and ``[!a-z]`` stand for one character, ``**/`` for any number of
     folders and a ``**`` at the end for everything below. A pattern without a wildcard is a file, or a folder with
-    everything below it.
+    everything below it. A path that ends in ``/`` (an object store's mark of a folder) is no file.
     """
+    if path.endswith("/"):
+        return False
     if not _WILDCARD.search(pattern):
         return path == pattern or path.startswith(pattern.rstrip("/") + "/")
     return _compiled(pattern).fullmatch(path) is not None

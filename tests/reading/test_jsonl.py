@@ -96,7 +96,9 @@ def test_a_text_of_exactly_the_limit_is_kept() -> None:
 def test_a_line_that_is_far_too_long_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "BATCH_BYTES", 1_000)
     data = b'{"text": "' + b"a" * 5_000_000 + b'"}'
-    held = [len(found) for lines, _ in jsonl._lines(iter([data[:2_000_000], data[2_000_000:]]), 4_000) for found in lines]  # type: ignore[arg-type]
+    held = [
+        len(found) for lines, _ in jsonl._lines(iter([data[:2_000_000], data[2_000_000:]]), 4_000) for found in lines
+    ]  # type: ignore[arg-type]
     assert held == [4_001]
     outcome = read(line(text="before") + data + b"\n" + line(text="after"), max_document_bytes=1_000)
     assert outcome.reasons == [(1, records.TOO_LARGE)]
@@ -104,7 +106,14 @@ def test_a_line_that_is_far_too_long_is_not_held(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_real_files_have_is_tolerated() -> None:
-    data = b"\xef\xbb\xbf" + b'{"text": "bom"}\r\n' + b"\n  \r\n" + b' {"text": "crlf"} \r\n' + b"\n" + b'{"text": "no newline"}'
+    data = (
+        b"\xef\xbb\xbf"
+        + b'{"text": "bom"}\r\n'
+        + b"\n  \r\n"
+        + b' {"text": "crlf"} \r\n'
+        + b"\n"
+        + b'{"text": "no newline"}'
+    )
     outcome = read(data)
     assert [row[:3] for row in outcome.documents] == [(0, None, "bom"), (1, None, "crlf"), (2, None, "no newline")]
     assert outcome.rejects == []
@@ -189,7 +198,9 @@ def test_padding_and_skippable_frames_are_passed_over() -> None:
 
 def test_a_zstd_window_above_the_usual_limit_is_read() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=28)
-    writer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()  # no size in the frame: the window counts
+    writer = zstandard.ZstdCompressor(
+        compression_params=parameters
+    ).compressobj()  # no size in the frame: the window counts
     assert read(writer.compress(PLAIN) + writer.flush(), compression="zstd") == read(PLAIN)
 
 
@@ -268,7 +279,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3),
     max_leaves=8,
 )
-RECORD = st.dictionaries(st.text(st.characters(), max_size=5).filter(lambda key: key not in ("text", "id")), JSON, max_size=4)
+RECORD = st.dictionaries(
+    st.text(st.characters(), max_size=5).filter(lambda key: key not in ("text", "id")), JSON, max_size=4
+)
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: not text.isspace())
 
 
@@ -283,7 +296,11 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-@given(st.lists(st.tuples(TEXT, st.none() | TEXT, RECORD), max_size=6), st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n"]))
+@given(
+    st.lists(st.tuples(TEXT, st.none() | TEXT, RECORD), max_size=6),
+    st.booleans(),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+)
 @settings(max_examples=150, deadline=None)
 def test_records_come_back_as_they_were_written(
     rows: list[tuple[str, str | None, dict[str, Any]]], ascii_only: bool, newline: str
