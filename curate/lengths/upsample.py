@@ -13,8 +13,8 @@ arXiv 2402.10171, gives the two notions):
 
 Without a budget the smallest one is taken with which no rate is below 1: nothing is left out.
 
-A rate that would exceed R is held at R and the excess is spilled (water-filling: all other rates of the same group grow
-by a common factor until the tokens fit or all are at R). Groups: ``per_source`` spills from long to short or back inside
+A rate that would exceed R is held at R and the excess is spilled (water-filling: all other rates of the same group
+grow by a common factor until the tokens fit or all are at R). Groups: ``per_source`` spills from long to short or back inside
 the source, so that its share stays; ``global`` between all long and all short; ``weights`` between the sources. Without
 a budget, ``global`` and ``weights`` do not spill: nothing demands the tokens, and the shares are nearest to the wanted
 ones without them. A source without long (or without short) documents gives its tokens from what it has. Documents

@@ -21,6 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from curate.errors import RequestError
 from curate.text import text_buffers
 
+Ids = NDArray[np.uint16] | NDArray[np.uint32]
+
 END_OF_TEXT = "<|endoftext|>"
 
 EOS_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "[EOS]", "<EOT>")
@@ -31,19 +33,17 @@ BATCH_BYTES = 1_000_000
 
 _SPACED = re.compile(rb"[A-Za-z] [A-Za-z]")
 
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _GPT4 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-SPACED_PATTERNS = frozenset(
-    [
-        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # GPT-2
-        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
-        _GPT4,  # cl100k, Llama 3
-        _GPT4.replace(r"\p{N}{1,3}", r"\p{N}"),  # Qwen 2
-    ]
+_CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-"""Word patterns under which a text may be cut between a letter and a space that a letter follows: words end there."""
+SPACED_PATTERNS = frozenset([_GPT2, _CL100K, _GPT4, _GPT4.replace(r"\p{N}{1,3}", r"\p{N}")])
+"""Word patterns (of GPT-2, tiktoken's cl100k, Llama 3, Qwen 2) under which a text may be cut between a letter and a
+space that a letter follows: words end there."""
 
 
 class Encoder:
@@ -68,7 +68,7 @@ class Encoder:
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
 
-    def encode(self, texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint16] | NDArray[np.uint32], NDArray[np.int64]]:
+    def encode(self, texts: pa.Array | pa.ChunkedArray) -> tuple[Ids, NDArray[np.int64]]:
         """(ids[T] of ``dtype``, offsets int64[n+1]): text i is ``ids[offsets[i]:offsets[i + 1]]``.
 
         A long text is encoded in parts where that is exact; with other tokenizers it is encoded whole, which takes
@@ -101,7 +101,9 @@ class Encoder:
                 start = found.start() + 1
             yield row, view[start:stop]
 
-    def _encode_batch(self, rows: list[int], parts: list[str], ids: list[NDArray[Any]], counts: NDArray[np.int64]) -> None:
+    def _encode_batch(
+        self, rows: list[int], parts: list[str], ids: list[NDArray[Any]], counts: NDArray[np.int64]
+    ) -> None:
         encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
         for row, one in zip(rows, encoded, strict=True):
             found = np.array(one.ids, self.dtype)
@@ -127,8 +129,8 @@ def _cuttable(content: dict[str, Any]) -> bool:
     if not splits:
         return bool(last.get("use_regex", True))
     pattern = (splits[0].get("pattern") or {}).get("Regex")
-    isolated = splits[0].get("type") == "Split" and splits[0].get("behavior") == "Isolated" and not splits[0].get("invert")
-    return len(splits) == 1 and isolated and pattern in SPACED_PATTERNS
+    isolated = splits[0].get("behavior") == "Isolated" and not splits[0].get("invert")
+    return len(splits) == 1 and splits[0].get("type") == "Split" and isolated and pattern in SPACED_PATTERNS
 
 
 def load(path: str) -> Encoder:
