@@ -12,9 +12,10 @@ import itertools
 import json
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class S3Server:
         return name
 
 
+@functools.cache
 def _client(service: str, endpoint: str, access_key: str, secret_key: str):
     session = boto3.session.Session(access_key, secret_key, region_name=REGION)
     return session.client(service, endpoint_url=endpoint)
@@ -127,12 +129,21 @@ def fresh_clients(s3: S3Server) -> Iterator[None]:
 
 
 def _serve() -> None:
-    from moto.server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    print(f"http://{host}:{port}", flush=True)
+    moto = DomainDispatcherApplication(create_backend_app)
+    one_at_a_time = threading.Lock()
+
+    def application(environ, start_response):
+        # moto looks at the object, then writes it: without the lock, two conditional puts could both go through.
+        conditional = environ["REQUEST_METHOD"] == "PUT" and {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"} & environ.keys()
+        with one_at_a_time if conditional else nullcontext():
+            return moto(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://127.0.0.1:{server.port}", flush=True)
     sys.stdin.read()
 
 
