@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import mix64, salt
-from curate.packing.measures import window_measures
+from curate.packing.measures import count_windows, window_measures
 from curate.packing.plan import Pieces, pack
+from curate.packing.similar import count_alike, similarity
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
@@ -155,28 +156,11 @@ def plan_task(
                 method, extended, window, lookahead=lookahead, vectors=vectors[drawn], max_similarity=max_similarity
             )
             writer.write(_piece_rows(pieces, ids[drawn], n_tokens, region, copy, seed))
-            for name, number in window_counters(pieces, n_tokens, extended, window).items():
+            counts = count_windows(pieces, extended, window)
+            counts["special_tokens"] = int((extended - n_tokens).sum())
+            counts["leaked_pairs"] = count_alike(pieces, similarity(vectors[drawn], max_similarity))
+            for name, number in counts.items():
                 context.count(name, number)
-
-
-def window_counters(
-    pieces: Pieces, n_tokens: NDArray[np.int64], extended: NDArray[np.int64], window: int
-) -> dict[str, int]:
-    """Sums over the windows of one region and pass, from which the measures follow."""
-    n_windows = int(pieces.window[-1]) + 1 if len(pieces.window) else 0
-    per_item = np.bincount(pieces.item, minlength=len(extended))
-    cut = per_item > 1
-    return {
-        "windows": n_windows,
-        "pieces": len(pieces.window),
-        "items": int((per_item > 0).sum()),
-        "tokens": int(n_tokens.sum()),
-        "special_tokens": int((extended - n_tokens).sum()),
-        "padding": n_windows * window - int(pieces.length.sum()),
-        "cut": int(cut.sum()),
-        "cut_avoidably": int((cut & (extended <= window)).sum()),
-        "in_document_context": int((pieces.length * (pieces.length - 1) // 2).sum()),
-    }
 
 
 def _piece_rows(

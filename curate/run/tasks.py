@@ -150,10 +150,15 @@ class TaskContext:
         rows: int,
         first: int | None = None,
         last: int | None = None,
+        folder: str | None = None,
     ) -> TableFile:
-        """Move a finished local file into the table and note it in the record."""
+        """Move a finished local file into the table and note it in the record.
+
+        ``folder`` replaces the task's own: files of several tasks that belong in one folder, as those of a shard set
+        do. It must then be named by what all of these files are made from.
+        """
         checksum, size = file_checksum(local), local.stat().st_size
-        path = f"{table_home(table, self.task.stage_key)}/{self.task.key}/{name}{suffix}"
+        path = f"{table_home(table, self.task.stage_key)}/{folder or self.task.key}/{name}{suffix}"
         self.storage.move_in(local, path)
         file = TableFile(name, path, rows, size, checksum, first, last)
         self.record.files.setdefault(table, []).append(file)
