@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -245,6 +246,59 @@ def test_a_put_whose_answer_was_lost_has_won(remote):
     finally:
         events.unregister("needs-retry.s3.PutObject", lose_the_answer)
     assert remote.read("run.json") == b"2"
+
+
+class CuttingProxy:
+    """Hands TCP connections on, and cuts the first ``cuts`` of them after ``after`` bytes of answers."""
+
+    def __init__(self, port: int, cuts: int, after: int) -> None:
+        self.left, self._port, self._after = cuts, port, after
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._port))
+            threading.Thread(target=self._hand_on, args=(near, far, False), daemon=True).start()
+            threading.Thread(target=self._hand_on, args=(far, near, True), daemon=True).start()
+
+    def _hand_on(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        total = 0
+        try:
+            while data := source.recv(65536):
+                total += len(data)
+                if answers and total > self._after and self.left > 0:
+                    self.left -= 1
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.usefixtures("fresh_clients")
+@pytest.mark.parametrize("how", ["read", "open"])
+def test_an_answer_that_breaks_off_is_asked_for_again(s3, remote, monkeypatch, how):
+    data = os.urandom(1 << 20)
+    remote.put("x", data)
+    proxy = CuttingProxy(int(s3.endpoint.rpartition(":")[2]), cuts=3, after=300_000)
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        forget_clients()
+        assert (remote.read("x") if how == "read" else remote.open("x").read()) == data
+        assert proxy.left == 0
+    finally:
+        proxy.close()
 
 
 WRONG = {
