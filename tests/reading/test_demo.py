@@ -95,6 +95,7 @@ def test_everything_is_found_once(folder: Path, tmp_path: Path) -> None:
     assert rows[5]["text"].startswith("Café. ")
     (readme,) = gzip.decompress((out / "readmes.jsonl.gz").read_bytes()).splitlines()
     assert json.loads(readme)["text"].startswith("# Alpha, grüße")
+    assert (out / "readmes.jsonl.gz").read_bytes()[4:8] == bytes(4)  # no time of writing (RFC 1952 §2.3)
     (licence,) = (out / "licences.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(licence)["id"] == "alpha-1.0.dist-info/licenses/LICENSE"
     pages = sorted(

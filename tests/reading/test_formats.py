@@ -108,6 +108,13 @@ def test_a_bad_text_file_is_one_reject(data: bytes, compression: str | None, rea
     assert [(reject.position, reject.reason) for reject in batch.rejects] == [(0, reason)]
 
 
+def test_a_text_file_that_is_too_large_is_not_read_to_its_end() -> None:
+    file = io.BytesIO(b"a" * 10_000_000)
+    (batch,) = text.read(file, max_document_bytes=100)
+    assert batch.rejects[0].reason == records.TOO_LARGE
+    assert file.tell() < 3_000_000
+
+
 def test_limits_of_a_text_file() -> None:
     assert len(one(b"a" * 100, max_document_bytes=100).texts) == 1
     assert len(one(b"\xef\xbb\xbf" + b"a" * 100, max_document_bytes=100).texts) == 1

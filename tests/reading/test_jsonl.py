@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+import tracemalloc
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ def line(**record: Any) -> bytes:
         (b'{"text": "cut', records.INVALID_JSON),
         (b'{"text": "a"} trailing', records.INVALID_JSON),
         (b'{"text": "a", "n": ' + b"9" * 5_000 + b"}", records.INVALID_JSON),
-        (b'{"text": "a", "deep": ' + b"[" * 201 + b"]" * 201 + b"}", records.INVALID_JSON),
+        (b'{"text": "a", "deep": ' + b"[" * 200 + b"]" * 200 + b"}", records.INVALID_JSON),
         (b'{"text": "a", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", records.INVALID_JSON),
         (b'["text"]', records.NOT_AN_OBJECT),
         (b'"text"', records.NOT_AN_OBJECT),
@@ -103,6 +104,13 @@ def test_a_line_that_is_far_too_long_is_not_held(monkeypatch: pytest.MonkeyPatch
     outcome = read(line(text="before") + data + b"\n" + line(text="after"), max_document_bytes=1_000)
     assert outcome.reasons == [(1, records.TOO_LARGE)]
     assert [row[0] for row in outcome.documents] == [0, 2]
+    tracemalloc.start()
+    try:
+        blocks = (bytes(100_000) for _ in range(100))
+        assert [len(found) for lines, _ in jsonl._lines(blocks, 4_000) for found in lines] == [4_001]  # type: ignore[arg-type]
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_real_files_have_is_tolerated() -> None:

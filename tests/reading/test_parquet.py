@@ -193,6 +193,7 @@ def test_a_damaged_row_group_leaves_the_others() -> None:
             row_group_size=100,
             use_dictionary=False,
             write_page_checksum=True,
+            compression="none",
         )
     )
     chunk = pq.ParquetFile(io.BytesIO(bytes(data))).metadata.row_group(1).column(0)
