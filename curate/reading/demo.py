@@ -77,7 +77,9 @@ class Summary(NamedTuple):
     inputs: list[dict[str, str]]
 
 
-def gather(out_dir: Path, limit_bytes: int = LIMIT_BYTES, seed: int = 0, folders: Sequence[Path] | None = None) -> Summary:
+def gather(
+    out_dir: Path, limit_bytes: int = LIMIT_BYTES, seed: int = 0, folders: Sequence[Path] | None = None
+) -> Summary:
     """Write the demo corpus into ``out_dir`` and say what is in it.
 
     Args:
@@ -137,7 +139,9 @@ def _within(texts: Iterable[Text], budget: int) -> list[Text]:
     return taken
 
 
-def _texts(sources: Iterable[Source], read: Callable[[Source, bytes], list[Text]], budget: int) -> tuple[list[Text], int]:
+def _texts(
+    sources: Iterable[Source], read: Callable[[Source, bytes], list[Text]], budget: int
+) -> tuple[list[Text], int]:
     """(texts that fit into ``budget`` bytes, sorted by id; number of unreadable files)."""
     found: list[Text] = []
     unreadable = 0
@@ -245,7 +249,9 @@ def _check(out_dir: Path) -> None:
         return
     foreign = [name for name in _OWN if (out_dir / name).exists()]
     if foreign:
-        raise RequestError(f"{out_dir / foreign[0]} is there already and was not gathered by `curate demo`; name an empty folder")
+        raise RequestError(
+            f"{out_dir / foreign[0]} is there already and was not gathered by `curate demo`; name an empty folder"
+        )
 
 
 def _write(out_dir: Path, files: dict[str, bytes]) -> None:
@@ -266,7 +272,9 @@ def _write(out_dir: Path, files: dict[str, bytes]) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             _put(place, data)
     except OSError as error:
-        raise RequestError(f"the demo corpus cannot be written to {out_dir} ({error.strerror or error}); name another folder") from None
+        raise RequestError(
+            f"the demo corpus cannot be written to {out_dir} ({error.strerror or error}); name another folder"
+        ) from None
 
 
 def _put(place: Path, data: bytes) -> None:

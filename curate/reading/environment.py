@@ -23,11 +23,17 @@ MIN_DOCSTRING_CHARS = 300
 MAX_FILE_BYTES = 2_000_000
 """Larger files are data."""
 
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test", "node_modules"})
+_SKIPPED_FOLDERS = frozenset(
+    {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test", "node_modules"}
+)
 _SKIPPED_INNER_FOLDERS = frozenset({"build", "static"})  # assets inside a package; at the top they are packages
 _PAGE = re.compile(r".+\.(md|rst|txt)", re.IGNORECASE)
-_NO_PAGE = re.compile(r"requirements.*|cmakelists.*|(top_level|entry_points|sources|namespace_packages)\.txt", re.IGNORECASE)
-_LICENCE = re.compile(r"(licen[cs]e|copying|copyright|notice|authors|third.?party)(?!.*\.(py|pyi|json|html|js|css)$).*", re.IGNORECASE)
+_NO_PAGE = re.compile(
+    r"requirements.*|cmakelists.*|(top_level|entry_points|sources|namespace_packages)\.txt", re.IGNORECASE
+)
+_LICENCE = re.compile(
+    r"(licen[cs]e|copying|copyright|notice|authors|third.?party)(?!.*\.(py|pyi|json|html|js|css)$).*", re.IGNORECASE
+)
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -178,7 +184,9 @@ def document(source: Source, data: bytes) -> list[Text]:
         UnicodeDecodeError: it is not UTF-8.
     """
     text = data.decode("utf-8")
-    return [Text(source.path, text, source.package, "licence" if is_licence(source) else "page")] if _is_text(text) else []
+    return (
+        [Text(source.path, text, source.package, "licence" if is_licence(source) else "page")] if _is_text(text) else []
+    )
 
 
 def topics(folders: list[Path]) -> list[Text]:

@@ -46,9 +46,13 @@ def format_of(path: str) -> Format:
         raise InputError(f"{path}: WARC, WET and WAT files are not supported yet; extract the text to JSON Lines first")
     kind = next((kind for extension, kind in EXTENSIONS.items() if name.endswith(extension)), None)
     if kind is None:
-        raise InputError(f"{path}: unknown file type; known are {', '.join(EXTENSIONS)}; all but .parquet may end in .gz or .zst")
+        raise InputError(
+            f"{path}: unknown file type; known are {', '.join(EXTENSIONS)}; all but .parquet may end in .gz or .zst"
+        )
     if kind == "parquet" and compression is not None:
-        raise InputError(f"{path}: a compressed Parquet file cannot be read by parts; decompress it (Parquet compresses by itself)")
+        raise InputError(
+            f"{path}: a compressed Parquet file cannot be read by parts; decompress it (Parquet compresses by itself)"
+        )
     return Format(kind, compression)
 
 

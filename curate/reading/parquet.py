@@ -71,7 +71,9 @@ def read(
         if damage:
             yield _only(Reject(0, *damage))
             return
-        source = pq.ParquetFile(pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+        source = pq.ParquetFile(
+            pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
     except (pa.ArrowException, OSError) as error:
         watched.raise_own()
         yield _only(Reject(0, CORRUPT, snippet(f"the footer cannot be read: {error}")))
@@ -88,7 +90,9 @@ def read(
             size = _batch_rows(source.metadata.row_group(group), names, batch_bytes)
             # A file that cannot show a single column of ours still has rows, each of which is a reject.
             parts: Iterator[pa.RecordBatch] = (
-                source.iter_batches(size, row_groups=[group], columns=names, use_threads=False) if names else _bare(rows, size)
+                source.iter_batches(size, row_groups=[group], columns=names, use_threads=False)
+                if names
+                else _bare(rows, size)
             )
             for part in parts:
                 part = part.slice(0, wanted - done)
@@ -215,7 +219,9 @@ def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         columns.setdefault(name, column)
-    metas: dict[str, list[Any]] = {name: _values(column) for name, column in columns.items() if name not in ("", fields.text)}
+    metas: dict[str, list[Any]] = {
+        name: _values(column) for name, column in columns.items() if name not in ("", fields.text)
+    }
     ids: list[str | None] = [None] * part.num_rows
     if fields.id is not None and fields.id in metas:
         ids = [own_id(value) for value in metas[fields.id]]
@@ -230,11 +236,14 @@ def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes:
 
     column = columns.get(fields.text)
     if column is None:
-        rejects = [Reject(int(p), MISSING_TEXT, snippet(meta or "")) for p, meta in zip(positions, encoded, strict=True)]
+        rejects = [
+            Reject(int(p), MISSING_TEXT, snippet(meta or "")) for p, meta in zip(positions, encoded, strict=True)
+        ]
         return Batch(positions[:0], [], pa.array([], pa.large_string()), [], rejects)
     texts, reasons = _check_texts(column, max_document_bytes)
     rejects = [
-        Reject(int(positions[row]), reason, snippet(_begin(column[row]) or encoded[row] or "")) for row, reason in sorted(reasons.items())
+        Reject(int(positions[row]), reason, snippet(_begin(column[row]) or encoded[row] or ""))
+        for row, reason in sorted(reasons.items())
     ]
     if reasons:
         keep = np.ones(part.num_rows, bool)
@@ -303,7 +312,10 @@ def _values(column: pa.Array) -> list[Any]:
     try:
         return column.to_pylist()
     except UnicodeDecodeError:
-        return [None if data is None else data.decode("utf-8", "replace") for data in column.cast(pa.large_binary()).to_pylist()]
+        return [
+            None if data is None else data.decode("utf-8", "replace")
+            for data in column.cast(pa.large_binary()).to_pylist()
+        ]
 
 
 def _iso(column: pa.Array) -> list[str | None]:
