@@ -6,6 +6,7 @@ pass, index): neighbouring windows of the plan do not stay neighbours, so a batc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,7 @@ from curate.packing.measures import count_windows, window_measures
 from curate.packing.plan import Pieces, pack
 from curate.packing.similar import count_alike, similarity
 from curate.recipe import Recipe
+from curate.relate.measures import window_measures as in_windows
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -76,6 +78,7 @@ def _pack(run: StageRun) -> None:
         [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)],
     )
     counters = plans.counters
+    similarities = [record.values["similarity"] for record in plans.records if "similarity" in record.values]
     shards = max(1, -(-counters.get("windows", 0) // run.recipe.shards.windows_per_shard))
     step = run.step(
         "tmp/pieces.map", pieces_map_task,
@@ -92,7 +95,7 @@ def _pack(run: StageRun) -> None:
         "method": section.method,
         "eos": section.eos,
         "sets": [{"set": 0, "window": section.window, "shards": shards}],
-        "measures": window_measures(counters, section.window),
+        "measures": window_measures(counters, section.window) | summarise(similarities),
     }
     run.commit(
         "windows", step.files("windows"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}, details
@@ -161,6 +164,30 @@ def plan_task(
             counts["leaked_pairs"] = count_alike(pieces, similarity(vectors[drawn], max_similarity))
             for name, number in counts.items():
                 context.count(name, number)
+            if copy == 0:
+                context.value("similarity", similarity_measures(pieces, vectors, lengths, drawn))
+
+
+def similarity_measures(
+    pieces: Pieces, vectors: NDArray[np.int8], lengths: NDArray[np.int64], drawn: NDArray[np.int64]
+) -> dict[str, float]:
+    """How alike the documents of a window are, over the first pass of a region, with the pairs that this is a mean of."""
+    window = np.full(len(vectors), -1, np.int64)
+    window[drawn[pieces.item]] = pieces.window  # a cut document counts in its last window
+    found = in_windows(window, vectors, np.zeros((len(vectors), 0), np.int64), lengths=lengths)
+    sizes = np.bincount(window[window >= 0])
+    pairs = {"pairs": found.pairs, "pairs_by_tokens": found.pairs_by_tokens, "pairs_random": found.pairs_random}
+    return {"n_pairs": int((sizes * (sizes - 1)).sum()), **pairs}
+
+
+def summarise(records: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over regions, weighted with the pairs of each."""
+    total = sum(record["n_pairs"] for record in records) or 1
+    names = {"in_window": "pairs", "in_window_by_tokens": "pairs_by_tokens", "in_window_random": "pairs_random"}
+    return {
+        name: round(sum(record["n_pairs"] * record[key] for record in records) / total, 4)
+        for name, key in names.items()
+    }
 
 
 def _piece_rows(
@@ -188,7 +215,7 @@ def _piece_rows(
             "piece": pa.array((np.arange(len(row)) - first).astype(np.uint32)),
             "kind": pa.array(kind),
             "doc_id": pa.array(ids[pieces.item[row]]),
-            "start": pa.array(np.minimum(start[row], of[row]).astype(np.uint32)),
+            "start": pa.array(np.where(kind == schemas.KIND_DOCUMENT, start[row], of[row]).astype(np.uint32)),
             "length": pa.array(length.astype(np.uint32)),
         },
         schema=_PIECE,

@@ -6,15 +6,15 @@ function of the set of (doc_id, vector) alone.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate import schemas
 from curate.recipe import Recipe
-from curate.relate.measures import summarise
+from curate.relate.measures import neighbor_recall, summarise
 from curate.relate.neighbors import neighbors
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
@@ -22,6 +22,9 @@ from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import vector_matrix
+
+RECALL_SAMPLE = 200
+"""Documents of a region whose neighbours are compared with an exhaustive search."""
 
 _PATH = pa.schema(
     [("doc_id", pa.uint64()), ("rank", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())]
@@ -52,13 +55,15 @@ def _order(run: StageRun) -> None:
     specs = [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)]
     paths = run.step("tmp/paths", path_task, specs)
     bases = np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
-    step = run.step(
-        "tmp/positions", positions_task,
-        [
-            Spec(file.name, [file.checksum, int(base), documents.content], {"path": file.path, "file": _json(file), "base": int(base), "documents": documents.path})
-            for file, base in zip(paths.files("tmp/paths"), bases[:-1], strict=True)
-        ],
-    )  # fmt: skip
+    specs = [
+        Spec(
+            file.name,
+            [file.checksum, int(base), documents.content],
+            {"path": asdict(file), "base": int(base), "documents": documents.path},
+        )
+        for file, base in zip(paths.files("tmp/paths"), bases[:-1], strict=True)
+    ]
+    step = run.step("tmp/positions", positions_task, specs)
     back = run.publish("tmp/positions", step)
     step = run.step(
         "order",
@@ -68,18 +73,15 @@ def _order(run: StageRun) -> None:
             for i, file in enumerate(documents.files)
         ],
     )
+    recalls = paths.values("recall")
+    recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
+    measures = {**summarise(paths.values("measures")), "neighbor_recall": round(recall, 4)}
     run.commit(
         "order",
         step.files("order"),
         {},
-        {"method": section["method"], "measures": summarise([record.values["measures"] for record in paths.records])},
+        {"method": section["method"], "measures": measures},
     )
-
-
-def _json(file: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(file)
 
 
 def region_map_task(
@@ -100,33 +102,38 @@ def path_task(context: TaskContext, maps: str, region: int, dim: int, section: d
     """The path through one region, with its measures."""
     rows = read_slices(context, context.snapshot(maps), region, region_schema(dim)).sort_by("doc_id")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
-    found = neighbors(vectors, section["neighbors"], max_similarity=section["max_similarity"])
-    sources = (
-        pc.rank(rows["source"], tiebreaker="dense").to_numpy().astype(np.int64)
-        if rows.num_rows
-        else np.zeros(0, np.int64)
-    )
+    limit = section["max_similarity"]
+    found = neighbors(vectors, section["neighbors"], limit)
     path, measures = find_path(
-        section["method"], vectors, found, ids, sources=sources, clusters=column(rows, "cluster"), seed=seed,
-        max_similarity=section["max_similarity"],
-    )  # fmt: skip
+        section["method"],
+        vectors,
+        found,
+        ids,
+        sources=rows["source"].to_numpy(),
+        clusters=column(rows, "cluster"),
+        seed=seed,
+        max_similarity=limit,
+    )
     table = pa.table(
         {
             "doc_id": pa.array(ids[path]),
             "rank": pa.array(np.arange(len(path), dtype=np.uint64)),
             "cluster": rows["cluster"].take(pa.array(path)),
-            "similarity_to_previous": pa.array(similarity_to_previous(vectors, path)),
+            "similarity_to_previous": pa.array(similarity_to_previous(vectors, path, found.ids)),
         },
         schema=_PATH,
     )
     context.write("tmp/paths", table)
     context.value("rows", len(path))
+    recall = neighbor_recall(vectors, found.ids, limit, RECALL_SAMPLE)
     context.value("measures", measures)
+    context.value("recall", [recall, len(path)])
+    context.count("neighbors_missing", int((found.ids < 0).sum()))
 
 
-def positions_task(context: TaskContext, path: str, file: Any, base: int, documents: str) -> None:
+def positions_task(context: TaskContext, path: Any, base: int, documents: str) -> None:
     """Positions on the whole path, routed back to the documents' partitions."""
-    rows = context.read(file)
+    rows = context.read(path)
     table = pa.table(
         {
             "doc_id": rows["doc_id"],

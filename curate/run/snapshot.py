@@ -57,8 +57,9 @@ class Snapshot:
 
     @property
     def content(self) -> str:
-        """Digest of what the table holds: names and checksums of its files and its details."""
-        return digest([[(file.name, file.checksum) for file in self.files], self.details])
+        """Digest of what the table holds: names and checksums of its files and its details, measures left out."""
+        details = {key: value for key, value in self.details.items() if key != "measures"}
+        return digest([[(file.name, file.checksum) for file in self.files], details])
 
     @property
     def path(self) -> str:

@@ -6,7 +6,11 @@ that joins what a format keeps in one place (MDS index, Megatron's .bin and .idx
 
 from __future__ import annotations
 
+import json
+import uuid
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +24,15 @@ from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.portable import essential_recipe
-from curate.run.stage import Spec, StageRun, partition_specs
-from curate.run.tasks import TaskContext
-from curate.shards.windows import ShardWindows
+from curate.run.snapshot import TableFile
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.storage import open_storage
+from curate.run.tasks import TaskContext, as_file
+from curate.shards import conservation, mds, megatron, parquet
+from curate.shards.windows import ShardWindows, windows_of_plan
+
+COPY_BYTES = 8 << 20
+"""Files are copied in pieces of this size."""
 
 _PLACE = pa.schema(
     [
@@ -42,7 +52,7 @@ def _span_schema(vocab_size: int) -> pa.Schema:
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {"formats": recipe.shards.formats, "recipe": essential_recipe(recipe)}
+    return {"formats": recipe.shards.formats, "path": recipe.shards.path, "recipe": essential_recipe(recipe)}
 
 
 def _shards(run: StageRun) -> None:
@@ -54,43 +64,54 @@ def _shards(run: StageRun) -> None:
         for file in windows.files
     ]
     places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
-    shards = len(windows.files)
-    specs = partition_specs(
-        documents,
-        {"tokens": tokens},
-        {"places": places.path, "shards": shards, "vocab_size": vocab_size},
-        [places.content],
-    )
+    params = {"places": places.path, "shards": len(windows.files), "vocab_size": vocab_size}
+    specs = partition_specs(documents, {"tokens": tokens}, params, [places.content])
     for target, spec in enumerate(specs):
         spec.params["target"] = target
     spans = run.publish("tmp/spans", run.step("tmp/spans.map", spans_task, specs))
     shared = {
-        "spans": spans.path,
+        "folder": run.snapshot_id,
+        "size": int(windows.details["window"]),
         "vocab_size": vocab_size,
-        "eos_id": eos_id,
         "formats": formats,
-        "length": int(windows.details["window"]),
     }
-    written = run.step(
-        "shards", shard_task,
-        [Spec(file.name, [file.checksum, spans.content], {"windows": asdict(file), "shard": i, **shared}) for i, file in enumerate(windows.files)],
-    )  # fmt: skip
-    parts = {
-        table: [asdict(file) for file in written.files(table)]
-        for table in ("shards", *(f"tmp/{form}" for form in formats))
+    params = {**shared, "spans": spans.path, "eos_id": eos_id}
+    specs = [
+        Spec(
+            file.name,
+            [file.checksum, spans.content, run.snapshot_id],
+            {"windows": asdict(file), "shard": shard, **params},
+        )
+        for shard, file in enumerate(windows.files)
+    ]
+    written = run.step("shards", shard_task, specs)
+    sums = np.array(written.values("sum"), np.uint64)
+    head = {
+        "format_version": 1,
+        "recipe": essential_recipe(run.recipe),
+        "tokenizer": {"blake2b": tokens.details["tokenizer_hash"], "vocab_size": vocab_size, "eos_id": eos_id},
+        "sets": windows.details["sets"],
+        "windows": written.counters.get("windows", 0),
+        "tokens": written.counters.get("tokens", 0),
+        "special_tokens": windows.counters.get("special_tokens", 0),
+        "conservation": conservation.hex_sum(conservation.add_sums(sums)),
     }
-    joined = run.step(
-        "shards", join_task,
-        [Spec("index", [[file["checksum"] for files in parts.values() for file in files]], {
-            "parts": parts, "formats": formats, "vocab_size": vocab_size, "eos_id": eos_id, "length": shared["length"],
-            "tokenizer_hash": tokens.details["tokenizer_hash"], "recipe": essential_recipe(run.recipe), "counters": windows.counters,
-        })],
-    )  # fmt: skip
+    parts = [asdict(file) for file in written.files("tmp/megatron")]
+    made = [asdict(file) for file in written.files("shards")]
+    spec = Spec(
+        "index",
+        [[file["checksum"] for file in (*made, *parts)], head, run.snapshot_id],
+        {"shards": made, "parts": parts, "head": head, **shared},
+    )
+    joined = run.step("shards", join_task, [spec])
+    files = [*written.files("shards"), *joined.files("shards")]
+    if run.recipe.shards.path:
+        mirror(run, run.recipe.shards.path, files)
     run.commit(
         "shards",
-        [*written.files("shards"), *joined.files("shards")],
+        files,
         written.counters,
-        {"formats": formats, "vocab_size": vocab_size, "eos_id": eos_id},
+        {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head},
     )
 
 
@@ -139,7 +160,7 @@ def spans_task(
     writer.finish()
 
 
-def assemble(pieces: pa.Table, spans: pa.Table, eos_id: int | None) -> ShardWindows:
+def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -> ShardWindows:
     """The windows of one shard from its plan and the token spans of its document pieces."""
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
@@ -148,9 +169,10 @@ def assemble(pieces: pa.Table, spans: pa.Table, eos_id: int | None) -> ShardWind
     if not np.array_equal(np.diff(offsets), lengths[is_text]):
         raise ValueError("the token spans of a shard do not match its windows")
     ends = np.concatenate([[0], np.cumsum(lengths)])
-    out = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
-    _copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], out)
-    return ShardWindows.from_pieces(pieces, out)
+    tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
+    _copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
+    plan = (column(pieces, name) for name in ("doc_id", "copy", "start", "length"))
+    return windows_of_plan(size, column(pieces, "window"), kind, *plan, tokens)
 
 
 def shard_task(
@@ -158,13 +180,92 @@ def shard_task(
     windows: Any,
     spans: str,
     shard: int,
+    folder: str,
+    size: int,
     vocab_size: int,
     eos_id: int | None,
     formats: list[str],
-    length: int,
 ) -> None:
-    """The files of one shard."""
-    pieces = context.read(windows)
-    whole = assemble(pieces, read_slices(context, context.snapshot(spans), shard, _span_schema(vocab_size)), eos_id)
-    context.count("windows", whole.num_windows)
+    """The files of one shard; Megatron's are parts that :func:`join_task` joins."""
+    rows = read_slices(context, context.snapshot(spans), shard, _span_schema(vocab_size))
+    whole = assemble(context.read(windows), rows, size, eos_id)
+    whole.check()
+    n = len(whole)
+    if "parquet" in formats:
+        local = context.scratch_file()
+        parquet.write(whole, str(local))
+        context.add("shards", f"parquet/shard-{shard:05d}", ".parquet", local, n, folder=folder)
+    if "mds" in formats:
+        local = context.scratch_file()
+        mds.write(whole, str(local))
+        context.add("shards", f"mds/shard.{shard:05d}", ".mds", local, n, folder=folder)
+    if "megatron" in formats:
+        local = context.scratch_file()
+        megatron.write_part(whole, str(local), 0 if eos_id is None else eos_id)
+        context.add("tmp/megatron", context.task.name, ".bin", local, n)
+    context.value("tokens", len(whole.tokens))
+    context.value("sum", [int(lane) for lane in conservation.add_sums(conservation.window_sums(whole))])
+    context.count("windows", n)
     context.count("tokens", len(whole.tokens))
+
+
+def join_task(
+    context: TaskContext,
+    shards: list[dict[str, Any]],
+    parts: list[dict[str, Any]],
+    folder: str,
+    size: int,
+    vocab_size: int,
+    formats: list[str],
+    head: dict[str, Any],
+) -> None:
+    """What a format keeps in one place, and ``index.json``."""
+    token_type = np.dtype(np.uint16 if vocab_size <= 65_536 else np.uint32)
+    files = [as_file(file) for file in shards]
+    if "mds" in formats:
+        local = context.scratch_file()
+        entries = [(Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith("mds/")]
+        local.write_text(mds.index(entries, token_type))
+        files.append(context.add("shards", "mds/index", ".json", local, 0, folder=folder))
+    if "megatron" in formats:
+        local = context.scratch_file()
+        with local.open("wb") as out:
+            for part in parts:
+                with context.open(as_file(part)) as source:
+                    while block := source.read(COPY_BYTES):
+                        out.write(block)
+        n = sum(part["rows"] for part in parts)
+        files.append(context.add("shards", "megatron/tokens", ".bin", local, n, folder=folder))
+        local = context.scratch_file()
+        megatron.write_index(str(local), n, size, token_type)
+        files.append(context.add("shards", "megatron/tokens", ".idx", local, n, folder=folder))
+    listing = [
+        {
+            "name": f"{file.name}{Path(file.path).suffix}",
+            "windows": file.rows,
+            "bytes": file.bytes,
+            "blake2b": file.checksum,
+        }
+        for file in sorted(files, key=lambda file: file.path)
+    ]
+    local = context.scratch_file()
+    local.write_text(
+        json.dumps({**head, "files": listing}, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    context.add("shards", "index", ".json", local, 0, folder=folder)
+
+
+def mirror(run: StageRun, url: str, files: Sequence[TableFile]) -> None:
+    """Copy the finished set to ``url``; ``index.json`` goes last, so that a set with one is whole."""
+    target = open_storage(url)
+    target.check_writable()
+    for file in sorted(files, key=lambda file: (file.name == "index", file.path)):
+        name = f"{file.name}{Path(file.path).suffix}"
+        local = target.scratch() / f"mirror-{uuid.uuid4().hex}"
+        with run.storage.open(file.path) as source, local.open("wb") as out:
+            while block := source.read(COPY_BYTES):
+                out.write(block)
+        target.move_in(local, name)
+
+
+SHARDS = Stage("shards", 1, ("documents", "tokens", "windows"), ("shards",), _settings, _shards)
