@@ -53,39 +53,83 @@ def interrupted(command: str) -> str:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="curate", description="From raw text to ordered, packed, long-context training shards, every token and every removal explained."
+        prog="curate",
+        description="From raw text to ordered, packed, long-context training shards, every token and every removal explained.",
     )
     parser.add_argument("--version", action="version", version=f"curate {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
-    def command(name: str, function: Callable[[argparse.Namespace], int], summary: str, more: str = "") -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=summary, description=(summary[0].upper() + summary[1:] + ". " + more).strip())
+    def command(
+        name: str, function: Callable[[argparse.Namespace], int], summary: str, more: str = ""
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=summary, description=(summary[0].upper() + summary[1:] + ". " + more).strip()
+        )
         made.set_defaults(run=function)
         return made
 
-    made = command("demo", demo, "gather the text of your Python environment, write a recipe, run it, and show the result")
-    made.add_argument("dir", metavar="DIR", nargs="?", default="curate-demo", help="folder for the corpus, the recipe and the run (default: ./curate-demo)")
+    made = command(
+        "demo", demo, "gather the text of your Python environment, write a recipe, run it, and show the result"
+    )
+    made.add_argument(
+        "dir",
+        metavar="DIR",
+        nargs="?",
+        default="curate-demo",
+        help="folder for the corpus, the recipe and the run (default: ./curate-demo)",
+    )
     made.add_argument("--cpus", type=_positive, metavar="N", help="processors to use (default: all)")
 
-    made = command("init", init, "look at your files and write a commented recipe for them", "An existing recipe is never overwritten.")
+    made = command(
+        "init",
+        init,
+        "look at your files and write a commented recipe for them",
+        "An existing recipe is never overwritten.",
+    )
     made.add_argument("dir", metavar="DIR", help="folder in which recipe.yaml is written")
-    made.add_argument("--input", metavar="PATH", nargs="+", action="extend", required=True, help="files, folders or patterns; local or s3://bucket/…")
+    made.add_argument(
+        "--input",
+        metavar="PATH",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="files, folders or patterns; local or s3://bucket/…",
+    )
 
-    made = command("check", check, "validate a recipe, open its inputs and print what a run would do", "Nothing is run and Ray is not started.")
+    made = command(
+        "check",
+        check,
+        "validate a recipe, open its inputs and print what a run would do",
+        "Nothing is run and Ray is not started.",
+    )
     made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
     _add_set(made)
     made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
     made.add_argument("--json", action="store_true", help="print the plan as JSON")
 
-    made = command("run", run, "run what is missing of a recipe", "What is there already is skipped, so that the same command goes on after an interruption.")
+    made = command(
+        "run",
+        run,
+        "run what is missing of a recipe",
+        "What is there already is skipped, so that the same command goes on after an interruption.",
+    )
     made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
     made.add_argument("--from", dest="workspace", metavar="WORKSPACE", help="take the recipe from a finished run")
     _add_set(made)
     made.add_argument("--until", metavar="STAGE", help=f"last stage to run: {STAGES.replace(' ', ', ')}")
     made.add_argument("--cpus", type=_positive, metavar="N", help="processors of a local Ray (default: all)")
     made.add_argument("--address", metavar="A", help="a running Ray cluster, as in ray://host:10001 or auto")
-    made.add_argument("--sample", type=float, metavar="SHARE", help="take this share of the documents, by hash, in a workspace of its own")
-    made.add_argument("--allow-missing", action="store_true", help="go on when an input of an earlier run has gone: its documents leave")
+    made.add_argument(
+        "--sample",
+        type=float,
+        metavar="SHARE",
+        help="take this share of the documents, by hash, in a workspace of its own",
+    )
+    made.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="go on when an input of an earlier run has gone: its documents leave",
+    )
     made.add_argument("--repack", action="store_true", help="take all corpus-wide decisions again (not available yet)")
     made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
 
@@ -100,20 +144,33 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("id", metavar="ID", help="the document's id or doc_id; all matches are shown")
     made.add_argument("--json", action="store_true", help="print the findings as JSON")
 
-    made = command("sample", sample, "show some documents with what became of them", "The same documents every time, chosen by hash.")
+    made = command(
+        "sample",
+        sample,
+        "show some documents with what became of them",
+        "The same documents every time, chosen by hash.",
+    )
     _add_workspace(made)
-    made.add_argument("--removed-by", metavar="R", help="only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`")
+    made.add_argument(
+        "--removed-by",
+        metavar="R",
+        help="only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`",
+    )
     made.add_argument("--source", metavar="S", help="only documents of this source")
     made.add_argument("--n", type=_positive, default=5, metavar="N", help="documents to show (default: 5)")
     made.add_argument("--json", action="store_true", help="print them as JSON")
 
-    made = command("verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing.")
+    made = command(
+        "verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing."
+    )
     _add_workspace(made)
     made.add_argument("--json", action="store_true", help="print the report as JSON")
 
     made = command("clean", clean, "list, then remove, files that no kept state of the workspace uses")
     _add_workspace(made)
-    made.add_argument("--keep", type=_natural, default=0, metavar="N", help="also keep this many former states (default: 0)")
+    made.add_argument(
+        "--keep", type=_natural, default=0, metavar="N", help="also keep this many former states (default: 0)"
+    )
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     return parser
 
@@ -123,7 +180,15 @@ def _add_workspace(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", dest="changes", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="change fields of the recipe: pack.window=4096")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="change fields of the recipe: pack.window=4096",
+    )
 
 
 def _positive(text: str) -> int:
@@ -183,7 +248,9 @@ def check(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """``curate run``."""
     if options.repack:
-        raise RequestError("--repack is not available yet; a changed recipe runs what it changes, and a new workspace runs everything")
+        raise RequestError(
+            "--repack is not available yet; a changed recipe runs what it changes, and a new workspace runs everything"
+        )
     recipe: Any
     recipe, changes = _recipe_and_changes(options)
     if (recipe is None) == (options.workspace is None):
@@ -280,7 +347,9 @@ def verify(options: argparse.Namespace) -> int:
     from curate.look.verify import sections
     from curate.look.verify import verify as look
 
-    report = look(options.workspace, say=None if options.json else lambda text: print(text, file=sys.stderr, flush=True))
+    report = look(
+        options.workspace, say=None if options.json else lambda text: print(text, file=sys.stderr, flush=True)
+    )
     _output(report.as_dict(), sections, options.json)
     return 1 if report.faults else 0
 

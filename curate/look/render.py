@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,17 +26,23 @@ def console(out: IO[str] | None = None) -> Console:
     return Console(file=out, highlight=False, soft_wrap=False, width=None if out.isatty() else PIPED_WIDTH)
 
 
-def table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], *, plain: bool, left: int = 1) -> Table:
-    """A table whose first ``left`` columns are text and whose others are numbers."""
+def table(
+    title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], *, plain: bool, left: int = 1
+) -> RenderableType:
+    """A titled table whose first ``left`` columns are text and whose others are numbers."""
     made = Table(
-        title=title, title_justify="left", title_style="" if plain else "bold", box=None if plain else box.SIMPLE_HEAD,
-        show_edge=False, pad_edge=False, header_style="" if plain else "dim", padding=(0, 2, 0, 0),
-    )  # fmt: skip
+        box=None if plain else box.SIMPLE_HEAD,
+        show_edge=False,
+        show_header=any(head),
+        pad_edge=False,
+        header_style="" if plain else "dim",
+        padding=(0, 2, 0, 0),
+    )
     for i, name in enumerate(head):
         made.add_column(name, justify="left" if i < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, str) else number(cell) for cell in row))
-    return made
+        made.add_row(*(escape(cell) if isinstance(cell, str) else number(cell) for cell in row))
+    return Group(Text(title, style="" if plain else "bold"), made) if title else made
 
 
 def number(value: Any) -> str:
@@ -64,7 +73,7 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
-def funnel(stats: dict[str, Any], *, plain: bool) -> Table:
+def funnel(stats: dict[str, Any], *, plain: bool) -> RenderableType:
     """What went in, what was removed where and why, and what is kept."""
     counts = stats["funnel"]
     whole = counts["input"]
@@ -78,16 +87,32 @@ def funnel(stats: dict[str, Any], *, plain: bool) -> Table:
 def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """Every part of the statistics as a table."""
     found: list[RenderableType] = [funnel(stats, plain=plain)]
+    rows: list[Sequence[Any]]
+    head: tuple[str, ...]
     if "sources" in stats:
         rows = [
-            (s["source"], s["input"], s["rejected"], s["removed"], s["kept"], s["tokens"], s["tokens_with_copies"], f"{100 * s['share']:.1f} %")
+            (
+                s["source"],
+                s["input"],
+                s["rejected"],
+                s["removed"],
+                s["kept"],
+                s["tokens"],
+                s["tokens_with_copies"],
+                f"{100 * s['share']:.1f} %",
+            )
             for s in stats["sources"]
         ]
         head = ("source", "input", "rejected", "removed", "kept", "tokens", "with copies", "share")
         found.append(table("Sources", head, rows, plain=plain))
     if "lengths" in stats:
         names = next(iter(stats["lengths"].values()))["quantiles"]
-        head = ("tokens of a kept document", "documents", "mean", *("shortest" if q == "0" else "longest" if q == "1" else f"{100 * float(q):g} %" for q in names))
+        head = (
+            "tokens of a kept document",
+            "documents",
+            "mean",
+            *("shortest" if q == "0" else "longest" if q == "1" else f"{100 * float(q):g} %" for q in names),
+        )
         rows = [(source, q["documents"], q["mean"], *q["quantiles"].values()) for source, q in stats["lengths"].items()]
         found.append(table("Lengths", head, rows, plain=plain))
     if "duplicates" in stats:
@@ -95,7 +120,10 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         rows = [("exact duplicates removed", counts["exact"]), ("near duplicates removed", counts["near"])]
         rows += [("groups", counts["groups"]), ("documents in the largest group", counts["largest_group"])]
         if "near_similarity" in counts:
-            rows += [(f"similarity of near duplicates to their keepers, {name}", value) for name, value in counts["near_similarity"].items()]
+            rows += [
+                (f"similarity of near duplicates to their keepers, {name}", value)
+                for name, value in counts["near_similarity"].items()
+            ]
         found.append(table("Duplicates", ("", ""), rows, plain=plain))
     if "upsampling" in stats:
         found.append(upsampling(stats["upsampling"], plain=plain))
@@ -103,7 +131,14 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         if name in stats:
             found.append(table(title, ("", ""), list(flat(stats[name])), plain=plain))
     rows = [(name, one["rows"], one["files"], size(one["bytes"])) for name, one in stats["tables"].items()]
-    rows.append(("all", "", sum(one["files"] for one in stats["tables"].values()), size(sum(one["bytes"] for one in stats["tables"].values()))))
+    rows.append(
+        (
+            "all",
+            "",
+            sum(one["files"] for one in stats["tables"].values()),
+            size(sum(one["bytes"] for one in stats["tables"].values())),
+        )
+    )
     found.append(table("Tables", ("table", "rows", "files", "stored"), rows, plain=plain))
     rows = [(f"{one['stage']} → {', '.join(one['writes'])}", f"{one['seconds']:.1f}") for one in stats["seconds"]]
     rows.append(("all", f"{sum(one['seconds'] for one in stats['seconds']):.1f}"))
@@ -111,7 +146,7 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     return found
 
 
-def upsampling(counts: dict[str, Any], *, plain: bool) -> Table:
+def upsampling(counts: dict[str, Any], *, plain: bool) -> RenderableType:
     """Documents and tokens by source and length, and how often they are seen."""
     rates = {(source, is_long): rate for source, is_long, rate in counts.get("rates", [])}
     rows = [
@@ -135,9 +170,13 @@ def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def show(renderables: Iterable[RenderableType], out: IO[str] | None = None) -> None:
-    """Print them with a blank line between."""
+    """Print them with a blank line between; lines of a file do not end in the spaces that fill a table."""
+    out = out or sys.stdout
     target = console(out)
-    for i, one in enumerate(renderables):
-        if i:
-            target.print()
-        target.print(one)
+    with nullcontext() if target.is_terminal else target.capture() as capture:
+        for i, one in enumerate(renderables):
+            if i:
+                target.print()
+            target.print(one)
+    if capture is not None:
+        out.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")

@@ -71,7 +71,9 @@ class Run:
             return self.snapshots[table]
         near = difflib.get_close_matches(table, self.snapshots, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise RequestError(f"there is no table {table!r} in {self.url}; {hint}tables: {', '.join(sorted(self.snapshots))}")
+        raise RequestError(
+            f"there is no table {table!r} in {self.url}; {hint}tables: {', '.join(sorted(self.snapshots))}"
+        )
 
     def has(self, *tables: str) -> bool:
         """Whether the run has got as far as these tables."""
@@ -91,7 +93,9 @@ class Run:
             return pl.scan_parquet([str(root / path) for path in paths])
         import pyarrow.dataset as ds
 
-        return pl.scan_pyarrow_dataset(ds.dataset([self._remote(path) for path in paths], filesystem=self._filesystem, format="parquet"))
+        return pl.scan_pyarrow_dataset(
+            ds.dataset([self._remote(path) for path in paths], filesystem=self._filesystem, format="parquet")
+        )
 
     def dataset(self, name: str) -> ray.data.Dataset:
         """A ``ray.data.Dataset`` over all Parquet files of a table, for going on with Ray Data.
@@ -118,21 +122,31 @@ class Run:
         for file in self.snapshot(table).files:
             if file.first is None or file.last is None:
                 continue
-            mine = wanted[np.searchsorted(wanted, np.uint64(file.first)) : np.searchsorted(wanted, np.uint64(file.last), side="right")]
+            mine = wanted[
+                np.searchsorted(wanted, np.uint64(file.first)) : np.searchsorted(
+                    wanted, np.uint64(file.last), side="right"
+                )
+            ]
             if len(mine):
                 parts.append(self._rows_of_file(file, mine, columns))
         if not parts:
             return pa.table({})
         return pa.concat_tables(parts).sort_by("doc_id")
 
-    def _rows_of_file(self, file: TableFile, wanted: np.ndarray[Any, np.dtype[np.uint64]], columns: list[str] | None) -> pa.Table:
+    def _rows_of_file(
+        self, file: TableFile, wanted: np.ndarray[Any, np.dtype[np.uint64]], columns: list[str] | None
+    ) -> pa.Table:
         with self.open(file) as source:
             parquet = pq.ParquetFile(source)
             index = parquet.schema_arrow.get_field_index("doc_id")
             groups = []
             for number in range(parquet.num_row_groups):
                 bounds = parquet.metadata.row_group(number).column(index).statistics
-                if bounds is None or not bounds.has_min_max or np.any((wanted >= np.uint64(bounds.min)) & (wanted <= np.uint64(bounds.max))):
+                if (
+                    bounds is None
+                    or not bounds.has_min_max
+                    or np.any((wanted >= np.uint64(bounds.min)) & (wanted <= np.uint64(bounds.max)))
+                ):
                     groups.append(number)
             found = parquet.read_row_groups(groups, columns=columns)
         return found.filter(pc.is_in(found["doc_id"], value_set=pa.array(wanted)))
@@ -146,7 +160,9 @@ class Run:
         try:
             return self.storage.open(file.path)
         except FileNotFoundError:
-            raise WorkspaceError(f"{file.path} is missing from {self.url}, although a snapshot names it; `curate verify` lists what is wrong") from None
+            raise WorkspaceError(
+                f"{file.path} is missing from {self.url}, although a snapshot names it; `curate verify` lists what is wrong"
+            ) from None
 
     def parquet_files(self, table: str) -> list[TableFile]:
         """The Parquet files of a table."""
@@ -224,7 +240,10 @@ class Run:
     def _repr_html_(self) -> str:
         from html import escape
 
-        rows = "".join(f"<tr><td>{escape(name)}</td><td style='text-align:right'>{snapshot.rows:,}</td></tr>" for name, snapshot in self.snapshots.items())
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td style='text-align:right'>{snapshot.rows:,}</td></tr>"
+            for name, snapshot in self.snapshots.items()
+        )
         return f"<b>{escape(self.name)}</b> <code>{escape(self.url)}</code><table><tr><th>table</th><th>rows</th></tr>{rows}</table>"
 
 

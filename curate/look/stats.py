@@ -28,7 +28,12 @@ def collect(run: Run) -> dict[str, Any]:
     Raises:
         RunError: records are missing or counted twice (kept + removed + rejected ≠ input).
     """
-    found: dict[str, Any] = {"name": run.name, "workspace": run.url, "engine": run.state.engine, "run": run.state.number}
+    found: dict[str, Any] = {
+        "name": run.name,
+        "workspace": run.url,
+        "engine": run.state.engine,
+        "run": run.state.number,
+    }
     if run.has("ledger"):
         outcomes = ledger_outcomes(run)
         found["funnel"] = funnel_of(run, outcomes)
@@ -45,7 +50,8 @@ def collect(run: Run) -> dict[str, Any]:
             snapshot = run.snapshots[table]
             found[name] = {"counters": snapshot.counters, **_without_files(snapshot.details)}
     found["tables"] = {
-        name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)} for name, snapshot in run.snapshots.items()
+        name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)}
+        for name, snapshot in run.snapshots.items()
     }
     found["seconds"] = seconds_of(run)
     return found
@@ -96,7 +102,9 @@ def funnel_of(run: Run, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     order = {name: i for i, name in enumerate(STAGE_NAMES)}
     steps = [
         {"stage": stage, "reason": reason, "records": records}
-        for (stage, reason), records in sorted(by_reason.items(), key=lambda item: (order.get(item[0][0], 99), -item[1], item[0][1]))
+        for (stage, reason), records in sorted(
+            by_reason.items(), key=lambda item: (order.get(item[0][0], 99), -item[1], item[0][1])
+        )
     ]
     return {"input": inputs, **by_status, "removals": steps}
 
@@ -107,13 +115,23 @@ def funnel_so_far(run: Run) -> dict[str, Any]:
     documents = run.snapshots["documents"].rows if run.has("documents") else 0
     steps = [
         {"stage": stage, "reason": name.removeprefix(prefix), "records": number}
-        for table, stage, prefix in (("rejects", "ingest", "rejects."), ("verdicts", "quality", "removed."), ("duplicates", "dedup", "removed."))
+        for table, stage, prefix in (
+            ("rejects", "ingest", "rejects."),
+            ("verdicts", "quality", "removed."),
+            ("duplicates", "dedup", "removed."),
+        )
         if run.has(table)
         for name, number in sorted(run.snapshots[table].counters.items(), key=lambda item: (-item[1], item[0]))
         if name.startswith(prefix) and number
     ]
     removed = sum(step["records"] for step in steps if step["stage"] != "ingest")
-    return {"input": rejected + documents, "rejected": rejected, "removed": removed, "kept": documents - removed, "removals": steps}
+    return {
+        "input": rejected + documents,
+        "rejected": rejected,
+        "removed": removed,
+        "kept": documents - removed,
+        "removals": steps,
+    }
 
 
 def sources_of(run: Run, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -124,7 +142,10 @@ def sources_of(run: Run, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]
     names = sorted({outcome["source"] for outcome in outcomes}, key=[*run.recipe.sources].index)
     for name in names:
         mine = [outcome for outcome in outcomes if outcome["source"] == name]
-        counts = {status: sum(o["records"] for o in mine if o["status"] == status) for status in ("rejected", "removed", "kept")}
+        counts = {
+            status: sum(o["records"] for o in mine if o["status"] == status)
+            for status in ("rejected", "removed", "kept")
+        }
         kept = [outcome for outcome in mine if outcome["status"] == "kept"]
         tokens, copied = sum(o["tokens"] for o in kept), sum(o["tokens_with_copies"] for o in kept)
         found.append(
@@ -174,7 +195,11 @@ def duplicates_of(run: Run) -> dict[str, Any]:
     if run.snapshots["duplicates"].rows == 0:
         return {**found, "groups": 0, "largest_group": 0, "counters": counters}
     groups = table.group_by("component").agg((pl.len() + pl.col("keeper").n_unique()).alias("size"))
-    summary = groups.select(pl.len().alias("groups"), pl.col("size").max().alias("largest_group")).collect(engine="streaming").to_dicts()[0]
+    summary = (
+        groups.select(pl.len().alias("groups"), pl.col("size").max().alias("largest_group"))
+        .collect(engine="streaming")
+        .to_dicts()[0]
+    )
     near = table.filter(pl.col("kind") == "near").select(
         pl.col("similarity").min().alias("min"), pl.col("similarity").mean().alias("mean"), pl.col("similarity").max().alias("max")
     ).collect(engine="streaming").to_dicts()[0]  # fmt: skip
@@ -185,9 +210,15 @@ def duplicates_of(run: Run) -> dict[str, Any]:
 
 def seconds_of(run: Run) -> list[dict[str, Any]]:
     """Seconds of every stage when it last ran, by the tables it writes."""
-    return [{"stage": entry["stage"], "writes": entry["writes"], "seconds": entry["seconds"]} for entry in run.state.stages]
+    return [
+        {"stage": entry["stage"], "writes": entry["writes"], "seconds": entry["seconds"]} for entry in run.state.stages
+    ]
 
 
 def _without_files(details: dict[str, Any]) -> dict[str, Any]:
-    """Details without the places of artefacts, which mean nothing to a reader."""
-    return {name: value for name, value in details.items() if not (isinstance(value, dict) and "checksum" in value)}
+    """Details without the places of artefacts and the recipe, which say nothing about the outcome."""
+    return {
+        name: value
+        for name, value in details.items()
+        if name not in ("recipe", "sets") and not (isinstance(value, dict) and "checksum" in value)
+    }

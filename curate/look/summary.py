@@ -26,7 +26,7 @@ def as_dict(run: Run, outcome: Outcome, partial: str | None = None) -> dict[str,
         "workspace": run.url,
         "engine": outcome.engine,
         "seconds": round(outcome.seconds, 1),
-        "unchanged": outcome.tasks_run == 0,
+        "unchanged": all(stage["skipped"] for stage in outcome.stages),
         "until": partial,
         "funnel": stats["funnel"],
         "documents": stats.get("lengths", {}).get("all", {}).get("documents"),
@@ -37,15 +37,23 @@ def as_dict(run: Run, outcome: Outcome, partial: str | None = None) -> dict[str,
 
 
 def shard_places(run: Run) -> list[dict[str, Any]]:
-    """The folders of the shards, by format: where they are, files, bytes."""
+    """The folders of the shards, one a format: where they are, files, bytes; last the copy elsewhere that was asked for."""
     if not run.has("shards"):
         return []
+    snapshot = run.snapshots["shards"]
+    base = snapshot.details["folder"]
     places: dict[str, dict[str, Any]] = {}
-    for file in run.snapshots["shards"].files:
-        folder, _, _ = file.path.rpartition("/")
-        entry = places.setdefault(folder, {"path": f"{run.url}/{folder}", "files": 0, "bytes": 0})
-        entry["files"] += 1
-        entry["bytes"] += file.bytes
+    for file in snapshot.files:
+        form, _, rest = file.path.removeprefix(base + "/").partition("/")
+        if rest:
+            entry = places.setdefault(
+                form, {"format": form, "path": f"{run.url}/{base}/{form}", "files": 0, "bytes": 0}
+            )
+            entry["files"] += 1
+            entry["bytes"] += file.bytes
+    if run.recipe.shards.path:
+        files, size = len(snapshot.files), snapshot.bytes
+        places["copy"] = {"format": "all", "path": run.recipe.shards.path, "files": files, "bytes": size}
     return list(places.values())
 
 
@@ -62,8 +70,15 @@ def sections(summary: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     if summary["windows"] is not None:
         lines.append(f"{summary['tokens']:,} tokens in {summary['windows']:,} windows")
     for shard in summary["shards"]:
-        lines.append(f"shards: {escape(shard['path'])} ({shard['files']:,} files, {render.size(shard['bytes'])})")
-    lines += ["", f"look: curate stats {place}", f"      curate sample {place} --removed-by any", f"      curate explain {place} ID"]
+        lines.append(
+            f"shards ({shard['format']}): {escape(shard['path'])} ({shard['files']:,} files, {render.size(shard['bytes'])})"
+        )
+    lines += [
+        "",
+        f"look: curate stats {place}",
+        f"      curate sample {place} --removed-by any",
+        f"      curate explain {place} ID",
+    ]
     if not summary["until"]:
         lines.append(f"      curate verify {place}")
     return [render.funnel(summary, plain=plain), "\n".join(lines)]

@@ -1,0 +1,309 @@
+"""Conservation, proved from the shards: every token of every document exactly as often as it has copies.
+
+Each format that was written is read back. Its windows must be those of the plan, and the additive 128-bit sum over
+(doc_id, copy, offset, token) of all its segments must be that of the ``tokens`` and ``copies`` tables
+(:mod:`curate.shards.conservation`). A difference is traced to the documents that cause it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.look.verify_tables import read
+from curate.look.verify_windows import read_windows
+from curate.run.exchange import partition_targets
+from curate.run.snapshot import TableFile
+from curate.shards import mds, megatron, parquet
+from curate.shards.conservation import add_sums, hex_sum, token_sum, window_sums
+from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
+
+if TYPE_CHECKING:
+    from curate.look.run import Run
+    from curate.look.verify import Report
+
+Sums = NDArray[np.uint64]
+
+_NAMED = 5
+"""Documents, windows and partitions that one difference names."""
+
+
+def check_shards(run: Run, report: Report) -> None:
+    """Read every format back and compare it with the plan and with the documents."""
+    wanted, tokens = expected_sums(run)
+    details = run.snapshots["windows"].details
+    report.count("shards", "tokens of documents, copies counted", tokens)
+    stated = run.snapshots["shards"].details.get("conservation")
+    if stated is not None and stated != hex_sum(add_sums(wanted)):
+        report.fault("shards", "index.json", f"states the sum {stated}, the documents have {hex_sum(add_sums(wanted))}")
+    for form in run.snapshots["shards"].details["formats"]:
+        found = np.zeros_like(wanted)
+        counts = {"windows": 0, "tokens": 0, "padding": 0}
+        try:
+            for shard, windows in READERS[form](run, report):
+                counts["windows"] += len(windows)
+                counts["tokens"] += len(windows.tokens)
+                counts["padding"] += len(windows) * int(details["window"]) - len(windows.tokens)
+                _compare(run, report, f"{form}, shard {shard}", windows, shard)
+                _add(found, segment_sums(windows), partition_targets(windows.doc_ids, run.snapshots["documents"]))
+        except (ValueError, OSError, KeyError, IndexError, pa.ArrowException) as error:
+            report.fault("shards", form, f"cannot be read back: {error}")
+            continue
+        for name, number in counts.items():
+            report.count("shards", f"{name} in {form}", number)
+        _check_counts(run, report, form, counts)
+        bad = np.flatnonzero((found != wanted).any(axis=1))
+        for partition in bad[:_NAMED]:
+            _trace(run, report, form, int(partition))
+
+
+def _check_counts(run: Run, report: Report, form: str, counts: dict[str, int]) -> None:
+    """Nothing but document tokens, counted special tokens and counted padding."""
+    counted = run.snapshots["windows"].counters
+    planned = {
+        "windows": counted.get("windows", 0),
+        "tokens": counted.get("tokens", 0) + counted.get("special_tokens", 0),
+        "padding": counted.get("padding", 0),
+    }
+    for name, number in counts.items():
+        if number != planned[name]:
+            report.fault("shards", form, f"holds {number:,} {name}, the plan counted {planned[name]:,}")
+
+
+# --- the documents' side
+
+
+def expected_sums(run: Run) -> tuple[Sums, int]:
+    """(uint64[partitions, 2], tokens): the sum that the shards must hold of each partition's documents."""
+    documents = run.snapshots["documents"].files
+    out = np.zeros((len(documents), 2), np.uint64)
+    tokens = 0
+    for number, _ in enumerate(documents):
+        for ids, copies, flat, offsets in documents_of(run, number):
+            with np.errstate(over="ignore"):
+                out[number] += token_sum(ids, copies, flat, offsets, _end(run))
+            tokens += int((np.diff(offsets) * copies).sum())
+    return out, tokens
+
+
+def documents_of(
+    run: Run, partition: int
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint16], Any, NDArray[np.int64]]]:
+    """(doc_ids, copies, tokens, offsets) of the documents with copies in a partition, one row group at a time."""
+    name = run.snapshots["documents"].files[partition].name
+    drawn = read(run, run.snapshots["copies"].named()[name], ["doc_id", "copies"])
+    pool, times = drawn["doc_id"].to_numpy(), drawn["copies"].to_numpy()
+    with run.open(run.snapshots["tokens"].named()[name]) as source:
+        file = pq.ParquetFile(source)
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=["doc_id", "token_ids"])
+            ids = rows["doc_id"].to_numpy()
+            lists = rows["token_ids"].combine_chunks()
+            lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
+            offsets = lists.offsets.to_numpy().astype(np.int64)
+            at = np.minimum(np.searchsorted(pool, ids), max(len(pool) - 1, 0))
+            copies = (
+                np.where(pool[at] == ids, times[at], 0).astype(np.uint16)
+                if len(pool)
+                else np.zeros(len(ids), np.uint16)
+            )
+            yield ids, copies, lists.values.to_numpy(), offsets
+
+
+def _end(run: Run) -> int | None:
+    if not run.snapshots["windows"].details["eos"]:
+        return None
+    end = run.snapshots["tokens"].details["eos_id"]
+    return None if end is None else int(end)
+
+
+# --- the shards' side
+
+
+def segment_sums(windows: ShardWindows) -> Sums:
+    """uint64[S, 2]: the sum of every segment."""
+    alone = np.arange(len(windows.lengths) + 1, dtype=np.int64)
+    return window_sums(replace(windows, window=np.zeros(len(windows.lengths), np.uint32), segment_offsets=alone))
+
+
+def _add(total: Sums, sums: Sums, targets: NDArray[np.int64]) -> None:
+    with np.errstate(over="ignore"):
+        np.add.at(total, targets, sums)
+
+
+def plan_of(run: Run, file: TableFile) -> ShardWindows:
+    """The windows of one shard as planned, without tokens."""
+    columns = read_windows(run, file)
+    named = {name: columns[name] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
+    return windows_of_plan(int(run.snapshots["windows"].details["window"]), **named, tokens=np.zeros(0, np.uint16))
+
+
+def _compare(run: Run, report: Report, where: str, found: ShardWindows, shard: int) -> None:
+    """Windows of a shard against its plan; the first difference is named."""
+    plan = plan_of(run, run.snapshots["windows"].files[shard])
+    if len(found) != len(plan):
+        report.fault("shards", where, f"holds {len(found):,} windows, the plan has {len(plan):,}")
+        return
+    wrong = np.flatnonzero(
+        (np.diff(found.token_offsets) != np.diff(plan.token_offsets)) | (found.window != plan.window)
+    )
+    for w in wrong[:_NAMED]:
+        report.fault(
+            "shards",
+            f"{where}, window {plan.window[w]}",
+            f"holds {found.n_tokens[w]:,} tokens, the plan has {plan.n_tokens[w]:,}",
+        )
+    if len(wrong) or len(found.lengths) != len(plan.lengths):
+        return
+    for name in ("doc_ids", "copies", "starts", "lengths"):
+        differ = np.flatnonzero(getattr(found, name) != getattr(plan, name))
+        if len(differ):
+            w = int(np.searchsorted(plan.segment_offsets, differ[0], side="right")) - 1
+            have, want = getattr(found, name)[differ[0]], getattr(plan, name)[differ[0]]
+            report.fault(
+                "shards",
+                f"{where}, window {plan.window[w]}",
+                f"{name} of segment {differ[0] - plan.segment_offsets[w]}: {have}, the plan has {want}",
+            )
+            return
+
+
+@contextmanager
+def _local(run: Run, file: TableFile) -> Iterator[str]:
+    """A local path with the content of a file."""
+    root = getattr(run.storage, "root", None)
+    if root is not None:
+        yield str(Path(root) / file.path)
+        return
+    with tempfile.NamedTemporaryFile(prefix="curate-verify-", suffix=Path(file.path).suffix) as copy:
+        with run.open(file) as source:
+            while piece := source.read(1 << 24):
+                copy.write(piece)
+        copy.flush()
+        yield copy.name
+
+
+def _of(run: Run, suffix: str) -> list[TableFile]:
+    """Files of a format in the order of their shards."""
+    return sorted(
+        (file for file in run.snapshots["shards"].files if file.path.endswith(suffix)), key=lambda file: file.path
+    )
+
+
+def _per_shard(
+    run: Run, report: Report, suffix: str, read_one: Callable[[str], Iterator[ShardWindows]]
+) -> Iterator[tuple[int, ShardWindows]]:
+    files, plan = _of(run, suffix), run.snapshots["windows"].files
+    if len(files) != len(plan):
+        report.fault("shards", suffix, f"there are {len(files)} files for {len(plan)} shards")
+        return
+    for shard, file in enumerate(files):
+        with _local(run, file) as path:
+            parts = list(read_one(path))
+        if parts:
+            yield shard, concatenate(parts)
+        elif plan[shard].rows:
+            report.fault("shards", file.path, "holds no windows, although the plan has some")
+
+
+def _read_parquet(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
+    yield from _per_shard(run, report, ".parquet", parquet.read)
+
+
+def _read_mds(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
+    size = int(run.snapshots["windows"].details["window"])
+    yield from _per_shard(run, report, ".mds", lambda path: mds.read(path, size))
+
+
+def _read_megatron(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
+    """Megatron's one file, cut into shards; it holds tokens alone, so places are taken from the plan."""
+    size = int(run.snapshots["windows"].details["window"])
+    kind = np.dtype(np.uint16 if int(run.snapshots["tokens"].details["vocab_size"]) <= 65_536 else np.uint32)
+    pad = run.snapshots["tokens"].details["eos_id"] or 0
+    bins, indexes = _of(run, ".bin"), _of(run, ".idx")
+    if len(bins) != 1 or len(indexes) != 1:
+        report.fault(
+            "shards", "megatron", f"there are {len(bins)} .bin and {len(indexes)} .idx files, expected one each"
+        )
+        return
+    with _local(run, indexes[0]) as path:
+        _, lengths, pointers, _ = megatron.read_index(path)
+    total = int(run.snapshots["windows"].counters.get("windows", 0))
+    stored = 2 if kind == np.uint16 else 4
+    if (
+        len(lengths) != total
+        or (lengths != size).any()
+        or (pointers != np.arange(total, dtype=np.int64) * size * stored).any()
+    ):
+        report.fault("shards", indexes[0].path, f"does not describe {total:,} windows of {size:,} tokens")
+    with _local(run, bins[0]) as path:
+        blocks = megatron.read(path, size, kind)
+        held: NDArray[Any] = np.zeros((0, size), kind)
+        for shard, file in enumerate(run.snapshots["windows"].files):
+            plan = plan_of(run, file)
+            while len(held) < len(plan):
+                following = next(blocks, None)
+                if following is None:
+                    report.fault("shards", bins[0].path, f"ends in shard {shard}")
+                    return
+                held = np.concatenate([held, following])
+            rows, held = held[: len(plan)], held[len(plan) :]
+            filled = np.arange(size) < plan.n_tokens[:, None]
+            for w in np.flatnonzero((~filled & (rows != pad)).any(axis=1))[:_NAMED]:
+                report.fault(
+                    "shards", f"megatron, shard {shard}, window {w}", f"is padded with other tokens than {pad}"
+                )
+            if len(plan):
+                yield shard, replace(plan, tokens=np.ascontiguousarray(rows[filled]))
+        if len(held) or next(blocks, None) is not None:
+            report.fault("shards", bins[0].path, "holds windows behind the last one of the plan")
+
+
+READERS: dict[str, Callable[[Run, Report], Iterator[tuple[int, ShardWindows]]]] = {
+    "parquet": _read_parquet,
+    "mds": _read_mds,
+    "megatron": _read_megatron,
+}
+
+
+# --- where they differ
+
+
+def _trace(run: Run, report: Report, form: str, partition: int) -> None:
+    """Name the documents of a partition whose tokens in the shards are not theirs."""
+    ids, wanted = [], []
+    for some, copies, flat, offsets in documents_of(run, partition):
+        for i in np.flatnonzero(copies > 0):
+            ids.append(some[i])
+            wanted.append(token_sum(some[i : i + 1], copies[i : i + 1], flat, offsets[i : i + 2], _end(run)))
+    known = np.array(ids, np.uint64)
+    expected = np.array(wanted, np.uint64).reshape(-1, 2)
+    found = np.zeros_like(expected)
+    named = 0
+    for shard, windows in READERS[form](run, type(report)(report.workspace)):
+        mine = partition_targets(windows.doc_ids, run.snapshots["documents"]) == partition
+        at = np.minimum(np.searchsorted(known, windows.doc_ids), max(len(known) - 1, 0))
+        is_known = mine & (known[at] == windows.doc_ids) if len(known) else np.zeros(len(mine), np.bool_)
+        for row in np.flatnonzero(mine & ~is_known)[: _NAMED - named]:
+            named += 1
+            report.fault(
+                "shards",
+                f"{form}, shard {shard}, document {windows.doc_ids[row]}",
+                "has tokens in the shards, but no copies",
+            )
+        _add(found, segment_sums(windows)[is_known], at[is_known])
+    for i in np.flatnonzero((found != expected).any(axis=1))[: max(_NAMED - named, 1)]:
+        report.fault(
+            "shards",
+            f"{form}, document {known[i]}",
+            "its tokens are not in the shards exactly as often as it has copies",
+        )

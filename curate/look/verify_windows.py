@@ -1,0 +1,94 @@
+"""The plan of the windows: rows in order, lengths within the window, no two copies of a document in one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.run.snapshot import TableFile
+from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, WINDOWS
+
+if TYPE_CHECKING:
+    from curate.look.run import Run
+    from curate.look.verify import Report
+
+
+def read_windows(run: Run, file: TableFile) -> dict[str, NDArray[Any]]:
+    """Columns of one file of the plan."""
+    with run.open(file) as source:
+        table = pq.ParquetFile(source).read()
+    return {name: table[name].to_numpy() for name in WINDOWS.names}
+
+
+def check_windows(run: Run, report: Report) -> None:
+    """Check the plan shard by shard, and its counters."""
+    snapshot = run.snapshots["windows"]
+    sizes = {int(entry["set"]): int(entry["window"]) for entry in snapshot.details["sets"]}
+    found = dict.fromkeys(("windows", "tokens", "special_tokens", "padding"), 0)
+    for file in snapshot.files:
+        columns = read_windows(run, file)
+        for name, number in _check_shard(report, file.path, columns, sizes).items():
+            found[name] += number
+    for name, number in found.items():
+        report.count("windows", name.replace("_", " "), number)
+        if name in snapshot.counters and snapshot.counters[name] != number:
+            report.fault(
+                "windows",
+                "windows",
+                f"{name}: {number:,} in the plan, its snapshot counted {snapshot.counters[name]:,}",
+            )
+
+
+def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], sizes: dict[int, int]) -> dict[str, int]:
+    n = len(columns["window"])
+    if n == 0:
+        return {}
+    window, piece, length = (columns[name].astype(np.int64) for name in ("window", "piece", "length"))
+    for name in ("set", "shard"):
+        if (columns[name] != columns[name][0]).any():
+            report.fault("windows", where, f"holds more than one {name}")
+    step = np.diff(window)
+    new = np.concatenate([[True], step != 0])
+    if window[0] != 0 or (step < 0).any() or (step > 1).any():
+        report.fault("windows", where, "windows are not numbered 0, 1, 2, … without a gap")
+        return {}
+    first = np.flatnonzero(new)
+    wrong = np.flatnonzero(piece != np.arange(n) - first[window])
+    if len(wrong):
+        report.fault(
+            "windows",
+            f"{where}, window {window[wrong[0]]}",
+            f"pieces are not numbered 0, 1, 2, …: {piece[wrong[0]]} is out of turn",
+        )
+    size = sizes.get(int(columns["set"][0]), 0)
+    filled = np.add.reduceat(length, first)
+    for w in np.flatnonzero(filled > size)[:5]:
+        report.fault("windows", f"{where}, window {w}", f"holds {filled[w]:,} tokens, more than {size:,}")
+    for row in np.flatnonzero(length <= 0)[:5]:
+        report.fault("windows", f"{where}, window {window[row]}", f"piece {piece[row]} has no tokens")
+    is_document = columns["kind"] == KIND_DOCUMENT
+    _check_copies(report, where, window[is_document], columns["doc_id"][is_document], columns["copy"][is_document])
+    separators = int(length[columns["kind"] == KIND_SEPARATOR].sum())
+    return {
+        "windows": len(filled),
+        "tokens": int(length[is_document].sum()),
+        "special_tokens": separators,
+        "padding": len(filled) * size - int(filled.sum()),
+    }
+
+
+def _check_copies(
+    report: Report, where: str, window: NDArray[np.int64], doc_id: NDArray[np.uint64], copy: NDArray[Any]
+) -> None:
+    order = np.lexsort((copy, doc_id, window))
+    window, doc_id, copy = window[order], doc_id[order], copy[order]
+    same = (window[1:] == window[:-1]) & (doc_id[1:] == doc_id[:-1])
+    for row in np.flatnonzero(same & (copy[1:] != copy[:-1]))[:5]:
+        report.fault(
+            "windows",
+            f"{where}, window {window[row]}",
+            f"holds copies {copy[row]} and {copy[row + 1]} of document {doc_id[row]}",
+        )

@@ -1,0 +1,125 @@
+"""The context windows of a run: what each holds, by (shard, window)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import RequestError
+from curate.schemas import KIND_DOCUMENT
+
+if TYPE_CHECKING:
+    from curate.look.run import Run
+
+
+class Piece(NamedTuple):
+    """A span of a window: ``length`` tokens of copy ``copy`` of a document from its token ``start`` on.
+
+    ``kind`` is 0 for a document's text, 1 for synthetic text, 2 for a separator or control token.
+    """
+
+    kind: int
+    doc_id: int
+    copy: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One context window and its pieces in their order."""
+
+    set: int
+    shard: int
+    window: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens, separators included; the rest of the window is padding."""
+        return sum(piece.length for piece in self.pieces)
+
+    @property
+    def doc_ids(self) -> list[int]:
+        """Distinct documents in the order of their first piece."""
+        return list(dict.fromkeys(piece.doc_id for piece in self.pieces if piece.kind == KIND_DOCUMENT))
+
+
+class Windows:
+    """All windows of a run: ``len``, iteration in the order of the shards, and ``windows[shard, window]``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._snapshot = run.snapshot("windows")
+
+    def __len__(self) -> int:
+        return self._snapshot.counters.get("windows", 0)
+
+    def __iter__(self) -> Iterator[Window]:
+        for file in self._snapshot.files:
+            with self._run.open(file) as source:
+                yield from windows_of(pq.ParquetFile(source).read())
+
+    def __getitem__(self, place: tuple[int, int] | tuple[int, int, int]) -> Window:
+        number_of_set, shard, window = place if len(place) == 3 else (0, *place)
+        found = self.rows([(number_of_set, shard, window)])
+        if found.num_rows == 0:
+            raise RequestError(
+                f"{self._run.url} has no window {window} in shard {shard}"
+                + (f" of set {number_of_set}" if number_of_set else "")
+            )
+        return next(windows_of(found))
+
+    def rows(self, places: list[tuple[int, int, int]]) -> pa.Table:
+        """The rows of the windows at (set, shard, window), in the order of the table."""
+        shards = {shard for _, shard, _ in places}
+        parts = [
+            self._snapshot_rows(shard, [place for place in places if place[1] == shard]) for shard in sorted(shards)
+        ]
+        return pa.concat_tables([part for part in parts if part is not None] or [pa.table({})])
+
+    def _snapshot_rows(self, shard: int, places: list[tuple[int, int, int]]) -> pa.Table | None:
+        named = [file for file in self._snapshot.files if file.name.endswith(f"shard-{shard:05d}")]
+        found = []
+        for file in named:
+            with self._run.open(file) as source:
+                table = pq.ParquetFile(source).read()
+            keys = table["set"].to_numpy().astype(np.int64) << 32 | table["window"].to_numpy().astype(np.int64)
+            wanted = [number << 32 | window for number, _, window in places]
+            found.append(table.filter(pa.array(np.isin(keys, wanted))))
+        return pa.concat_tables(found) if found else None
+
+    def holding(self, doc_id: int) -> pa.Table:
+        """The rows of a document, by (set, shard, window, piece)."""
+        parts = []
+        for file in self._snapshot.files:
+            if file.first is None or file.last is None or not file.first <= doc_id <= file.last:
+                continue
+            with self._run.open(file) as source:
+                parquet = pq.ParquetFile(source)
+                ids = parquet.read(["doc_id"])["doc_id"]
+                mask = pc.equal(ids, pa.scalar(doc_id, pa.uint64()))
+                if pc.any(mask).as_py():
+                    parts.append(parquet.read().filter(mask))
+        return pa.concat_tables(parts) if parts else pa.table({})
+
+
+def windows_of(table: pa.Table) -> Iterator[Window]:
+    """The windows in rows of the ``windows`` table."""
+    held: list[Piece] = []
+    at: tuple[int, int, int] | None = None
+    for row in table.to_pylist():
+        place = (row["set"], row["shard"], row["window"])
+        if place != at and at is not None:
+            yield Window(*at, tuple(held))
+            held = []
+        at = place
+        held.append(Piece(row["kind"], row["doc_id"], row["copy"], row["start"], row["length"]))
+    if at is not None:
+        yield Window(*at, tuple(held))
