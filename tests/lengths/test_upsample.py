@@ -40,7 +40,8 @@ def test_global_reaches_the_share_and_reports_the_drift():
     plan = plan_rates(MASSES, "global", long_share=0.5, budget=900_000, max_copies=4)
     long, sources, total = reached(MASSES, plan.rates)
     assert (long, total) == pytest.approx((0.5, 900_000))
-    assert plan.rates[0] == plan.rates[2] and plan.rates[1] == plan.rates[3]
+    assert plan.rates[0] == plan.rates[2]
+    assert plan.rates[1] == plan.rates[3]
     assert plan.report["sources"]["books"]["after"] == pytest.approx(sources["books"], abs=1e-4)
     assert sources["books"] > 0.15 > plan.report["sources"]["books"]["before"]
 
@@ -135,7 +136,8 @@ def test_copies_are_monotone_and_nested(seed, low, high):
     ids = np.arange(500, dtype=np.uint64) + (np.uint64(3) << np.uint64(36))
     few, many = copies_of(np.full(500, low), ids, seed), copies_of(np.full(500, high), ids, seed)
     assert (few <= many).all()
-    assert (few >= int(low)).all() and (few <= int(np.ceil(low))).all()
+    assert (few >= int(low)).all()
+    assert (few <= int(np.ceil(low))).all()
     shuffled = np.random.default_rng(0).permutation(500)
     np.testing.assert_array_equal(copies_of(np.full(500, low), ids[shuffled], seed), few[shuffled])
 

@@ -113,7 +113,9 @@ def reference_related(lengths, window, lookahead, conflicts):
             room = window - sum(int(lengths[j]) for j in current)
             if room == 0 or misfits == lookahead or passed == WAITING * lookahead:
                 break
-            apart = {int(t) for j in current for t in conflicts.targets[conflicts.pointers[j] : conflicts.pointers[j + 1]]}
+            apart = {
+                int(t) for j in current for t in conflicts.targets[conflicts.pointers[j] : conflicts.pointers[j + 1]]
+            }
             if lengths[i] > room:
                 misfits += 1
                 passed += 1

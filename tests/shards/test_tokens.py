@@ -20,9 +20,10 @@ import curate.shards.tokens as tokens
 from curate.errors import RequestError
 from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_eos, train
 
-WORDS = "the of a window holds related documents and their tokens are packed so that none is cut".split()
+WORDS = "the of a window holds related documents and their tokens are packed so that none is cut".split()  # noqa: SIM905
 TEXTS = [
-    " ".join(WORDS[(i * k) % len(WORDS)] for k in range(40)) + f".\n\nNo. {i}: naïve — 東京 🙂\t{i}\n" for i in range(60)
+    " ".join(WORDS[(i * k) % len(WORDS)] for k in range(40)) + f".\n\nNo. {i}: naïve — 東京 🙂\t{i}\n"
+    for i in range(60)
 ]
 
 
@@ -64,7 +65,7 @@ def test_a_trained_tokenizer_has_all_bytes_and_ends_texts_with_id_0(trained):
     assert (encoder.vocab_size, encoder.eos_id, encoder.dtype) == (320, 0, np.uint16)
     assert require_eos(encoder, trained) == 0
     odd = "\x00\x01 ÿ ﷽ \U0010ffff \r\n  \t x"
-    ids, offsets = encoder.encode(pa.array([odd], pa.large_string()))
+    ids, _ = encoder.encode(pa.array([odd], pa.large_string()))
     assert decode(trained, ids) == odd
 
 
@@ -98,7 +99,8 @@ def test_offsets_delimit_each_text_in_any_slicing(trained):
     encoder = load(trained)
     texts = pa.array(["", TEXTS[0], "", TEXTS[1], ""], pa.large_string())
     ids, offsets = encoder.encode(texts)
-    assert offsets[0] == offsets[1] == 0 and offsets[2] == offsets[3]
+    assert offsets[:2].tolist() == [0, 0]
+    assert offsets[2] == offsets[3]
     assert decode(trained, ids[offsets[3] : offsets[4]]) == TEXTS[1]
     part = texts.slice(1, 3)
     for form in (part, pa.chunked_array([part.slice(0, 1), part.slice(1)]), part.cast(pa.string())):
@@ -106,7 +108,7 @@ def test_offsets_delimit_each_text_in_any_slicing(trained):
         np.testing.assert_array_equal(again, ids)
         np.testing.assert_array_equal(cuts, offsets[1:5] - offsets[1])
     empty, cuts = encoder.encode(pa.array([], pa.large_string()))
-    assert len(empty) == 0 and empty.dtype == np.uint16 and cuts.tolist() == [0]
+    assert (len(empty), empty.dtype, cuts.tolist()) == (0, np.uint16, [0])
 
 
 @settings(max_examples=150, deadline=None)
@@ -169,7 +171,7 @@ def test_a_large_vocabulary_needs_32_bits(tmp_path):
 
 def test_files_that_are_no_tokenizer_are_named(tmp_path):
     path = tmp_path / "bad.json"
-    with pytest.raises(RequestError, match="bad.json cannot be read"):
+    with pytest.raises(RequestError, match=r"bad\.json cannot be read"):
         load(str(path))
     for content in ("", "{}", "not json", '{"version": "1.0"}'):
         path.write_text(content)
@@ -182,7 +184,7 @@ def test_a_tokenizer_without_end_of_text_says_what_to_do(tmp_path):
     path.write_text(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}))
     encoder = load(str(path))
     assert encoder.eos_id is None
-    with pytest.raises(RequestError, match="pack: {eos: false}"):
+    with pytest.raises(RequestError, match=r"pack: \{eos: false\}"):
         require_eos(encoder, str(path))
     with pytest.raises(ValueError, match="at least 257"):
         train(iter(TEXTS), 200)

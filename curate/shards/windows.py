@@ -1,0 +1,228 @@
+"""The windows of one shard in memory: what every format writes and every reader gives back.
+
+Legend: W windows of at most L tokens, T tokens, S segments. A segment is a run of tokens of one copy of one document
+inside a window; its end-of-text token belongs to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.schemas import KIND_SEPARATOR
+
+Int64s = NDArray[np.int64]
+Ids = NDArray[np.uint16] | NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardWindows:
+    """Windows with their tokens and where the tokens come from.
+
+    Attributes:
+        size: tokens of a full window, L.
+        window: uint32[W], numbers of the windows in the shard.
+        tokens: uint16 or uint32[T], token ids of all windows, one after the other.
+        token_offsets: int64[W+1]; window w holds ``tokens[token_offsets[w]:token_offsets[w + 1]]``.
+        segment_offsets: int64[W+1]; window w holds segments ``segment_offsets[w] … segment_offsets[w + 1] − 1``.
+        doc_ids: uint64[S].
+        copies: uint16[S], which copy of the document, from 0.
+        starts: uint32[S], offset of the segment's first token in its document.
+        lengths: int64[S], tokens.
+    """
+
+    size: int
+    window: NDArray[np.uint32]
+    tokens: Ids
+    token_offsets: Int64s
+    segment_offsets: Int64s
+    doc_ids: NDArray[np.uint64]
+    copies: NDArray[np.uint16]
+    starts: NDArray[np.uint32]
+    lengths: Int64s
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    @property
+    def n_tokens(self) -> NDArray[np.uint32]:
+        """uint32[W]: tokens of each window, padding not counted."""
+        return np.diff(self.token_offsets).astype(np.uint32)
+
+    def slice(self, start: int, stop: int) -> ShardWindows:
+        """Windows ``start`` … ``stop`` − 1, without copying their tokens."""
+        token, segment = self.token_offsets[start : stop + 1], self.segment_offsets[start : stop + 1]
+        tokens, segments = slice(token[0], token[-1]), slice(segment[0], segment[-1])
+        return ShardWindows(
+            self.size,
+            self.window[start:stop],
+            self.tokens[tokens],
+            token - token[0],
+            segment - segment[0],
+            self.doc_ids[segments],
+            self.copies[segments],
+            self.starts[segments],
+            self.lengths[segments],
+        )
+
+    def segment_ids(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
+        """One number a token, 1 for the first segment of its window; uint16[T] up to L = 65,535, else uint32[T]."""
+        per_window = np.diff(self.segment_offsets)
+        number = np.arange(1, len(self.lengths) + 1) - np.repeat(self.segment_offsets[:-1], per_window)
+        kind = np.uint16 if self.size <= 65_535 else np.uint32
+        return np.repeat(number.astype(kind), self.lengths)
+
+    def cu_seqlens(self) -> tuple[NDArray[np.uint32], Int64s]:
+        """(values, offsets int64[W+1]): for each window 0 and the running sum of its segments' lengths.
+
+        These are the cumulative sequence lengths that variable-length attention takes (FlashAttention's name).
+        """
+        per_window = np.diff(self.segment_offsets)
+        ends = np.zeros(len(self.lengths) + 1, np.int64)
+        np.cumsum(self.lengths, out=ends[1:])
+        offsets = self.segment_offsets + np.arange(len(per_window) + 1)
+        values = np.zeros(int(offsets[-1]), np.uint32)
+        inner = np.arange(len(self.lengths)) + np.repeat(np.arange(1, len(per_window) + 1), per_window)
+        values[inner] = (ends[1:] - np.repeat(self.token_offsets[:-1], per_window)).astype(np.uint32)
+        return values, offsets
+
+    def check(self) -> None:
+        """Raise ValueError unless offsets, lengths and L agree and no window is empty."""
+        if self.token_offsets[-1] != len(self.tokens) or self.segment_offsets[-1] != len(self.lengths):
+            raise ValueError("the last offsets are not the numbers of tokens and segments")
+        filled = np.diff(self.token_offsets)
+        held = np.zeros(len(self), np.int64)
+        np.add.at(held, np.repeat(np.arange(len(self)), np.diff(self.segment_offsets)), self.lengths)
+        if len(self.window) + 1 != len(self.token_offsets) or (filled != held).any():
+            raise ValueError("the segments of a window do not add up to its tokens")
+        if len(filled) and (filled.min() < 1 or filled.max() > self.size or self.lengths.min() < 1):
+            raise ValueError(f"a window must hold 1 to {self.size} tokens, in segments of at least 1")
+
+
+def concatenate(parts: list[ShardWindows]) -> ShardWindows:
+    """The windows of all ``parts``, at least one, which must be of one L."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def summed(name: str) -> Int64s:
+        counts = [np.diff(getattr(part, name)) for part in parts]
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
+
+    return ShardWindows(
+        first.size,
+        joined("window"),
+        joined("tokens"),
+        summed("token_offsets"),
+        summed("segment_offsets"),
+        joined("doc_ids"),
+        joined("copies"),
+        joined("starts"),
+        joined("lengths"),
+    )
+
+
+@njit(nogil=True, cache=True)
+def _gather(row: Int64s, start: Int64s, length: Int64s, end: int, flat: Any, offsets: Int64s, out: Any) -> int:
+    """Copy every piece; returns the number of the first piece that its document does not cover, or -1."""
+    filled = 0
+    for j in range(row.shape[0]):
+        if row[j] < 0:
+            out[filled] = end
+            filled += 1
+            continue
+        at = offsets[row[j]] + start[j]
+        if start[j] < 0 or at + length[j] > offsets[row[j] + 1]:
+            return j
+        for i in range(length[j]):
+            out[filled + i] = flat[at + i]
+        filled += length[j]
+    return -1
+
+
+def assemble(
+    size: int,
+    window: NDArray[np.uint32],
+    kind: NDArray[np.uint8],
+    doc_id: NDArray[np.uint64],
+    copy: NDArray[np.uint16],
+    start: NDArray[np.uint32],
+    length: NDArray[np.uint32],
+    documents: NDArray[np.uint64],
+    flat: Ids,
+    offsets: Int64s,
+    end: int | None,
+) -> ShardWindows:
+    """The windows that a plan describes, with their tokens.
+
+    Args:
+        size: tokens of a full window, L.
+        window, kind, doc_id, copy, start, length: the plan, rows of the ``windows`` table of one shard by (window,
+            piece). A separator right behind its document joins the document's segment.
+        documents: uint64[n], ascending: the documents that the plan names.
+        flat: token ids of the documents, one after the other.
+        offsets: int64[n+1]; document i has ``flat[offsets[i]:offsets[i + 1]]``.
+        end: id of the end-of-text token, which every separator stands for; None when the plan has none.
+
+    Raises:
+        ValueError: the plan names a document that is not there or tokens that it does not have.
+    """
+    separator = kind == KIND_SEPARATOR
+    if end is None and separator.any():
+        raise ValueError("the plan has end-of-text tokens, but no id for them is given")
+    found = np.searchsorted(documents, doc_id)
+    row = np.minimum(found, max(len(documents) - 1, 0)).astype(np.int64)
+    missing = ~separator & ((documents[row] != doc_id) if len(documents) else np.ones(len(doc_id), np.bool_))
+    if missing.any():
+        raise ValueError(f"the plan names document {doc_id[missing.argmax()]}, whose tokens are not there")
+    row[separator] = -1
+    lengths, starts = length.astype(np.int64), start.astype(np.int64)
+    tokens = np.empty(int(lengths.sum()), flat.dtype)
+    wrong = _gather(row, starts, lengths, 0 if end is None else end, flat, offsets, tokens)
+    if wrong >= 0:
+        raise ValueError(
+            f"the plan takes tokens {starts[wrong]} to {starts[wrong] + lengths[wrong]} of document {doc_id[wrong]}, "
+            f"which has {offsets[row[wrong] + 1] - offsets[row[wrong]]}"
+        )
+    return windows_of_plan(size, window, kind, doc_id, copy, start, length, tokens)
+
+
+def windows_of_plan(
+    size: int,
+    window: NDArray[np.uint32],
+    kind: NDArray[np.uint8],
+    doc_id: NDArray[np.uint64],
+    copy: NDArray[np.uint16],
+    start: NDArray[np.uint32],
+    length: NDArray[np.uint32],
+    tokens: Ids,
+) -> ShardWindows:
+    """The windows of a plan whose ``tokens`` lie one piece after the other; the other arguments as in :func:`assemble`."""
+    first = np.ones(len(window), np.bool_)
+    first[1:] = window[1:] != window[:-1]
+    lengths, starts = length.astype(np.int64), start.astype(np.int64)
+    separator = kind == KIND_SEPARATOR
+    same = (doc_id[1:] == doc_id[:-1]) & (copy[1:] == copy[:-1]) & (starts[1:] == starts[:-1] + lengths[:-1])
+    opens = np.ones(len(window), np.bool_)
+    opens[1:] = first[1:] | ~(separator[1:] & same)
+    bounds = np.append(np.flatnonzero(opens), len(window))
+    cumulative = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    windows_at = np.append(np.flatnonzero(first), len(window))
+    return ShardWindows(
+        size,
+        np.ascontiguousarray(window[first], np.uint32),
+        tokens,
+        cumulative[windows_at],
+        np.searchsorted(bounds, windows_at).astype(np.int64),
+        doc_id[opens],
+        copy[opens],
+        start[opens],
+        np.diff(cumulative[bounds]),
+    )

@@ -1,0 +1,54 @@
+"""Random windows for the tests of formats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.packing.plan import pack
+from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
+from curate.shards.windows import ShardWindows, assemble
+
+
+def random_corpus(seed: int, n: int, longest: int, dtype=np.uint16):
+    """(doc_ids, copies, flat, offsets): ascending ids, 0 to 3 copies, lengths from 0 on, any token id of the type."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, longest + 1, n)
+    lengths[rng.random(n) < 0.1] = 0
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    top = 65_536 if dtype == np.uint16 else 200_000
+    flat = rng.integers(1, top, offsets[-1]).astype(dtype)
+    ids = np.sort(rng.choice(2**62, n, replace=False).astype(np.uint64))
+    return ids, rng.integers(0, 4, n).astype(np.uint16), flat, offsets
+
+
+def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int | None) -> ShardWindows:
+    """The corpus packed pass by pass; with ``end``, every document with tokens is followed by that token."""
+    rows = {name: [] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
+    lengths = np.diff(offsets)
+    first = 0
+    for copy in range(int(copies.max(initial=0))):
+        drawn = np.flatnonzero(copies > copy)
+        extended = lengths[drawn] + (lengths[drawn] > 0) * (end is not None)
+        pieces = pack(method, extended, size)
+        for window, item, start, length in zip(*(column.tolist() for column in pieces), strict=True):
+            document = drawn[item]
+            text = min(start + length, int(lengths[document])) - start
+            parts = [(KIND_DOCUMENT, start, text)] if text > 0 else []
+            if text < length:
+                parts.append((KIND_SEPARATOR, start + text, 1))
+            for kind, at, count in parts:
+                row = (first + window, kind, ids[document], copy, at, count)
+                for name, value in zip(rows, row, strict=True):
+                    rows[name].append(value)
+        first += pieces.n_windows
+    types = (np.uint32, np.uint8, np.uint64, np.uint16, np.uint32, np.uint32)
+    plan = [np.array(values, dtype) for values, dtype in zip(rows.values(), types, strict=True)]
+    return assemble(size, *plan, ids, flat, offsets, end)
+
+
+def assert_same_windows(a: ShardWindows, b: ShardWindows) -> None:
+    assert a.size == b.size
+    for name in ("window", "tokens", "token_offsets", "segment_offsets", "doc_ids", "copies", "starts", "lengths"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert x.dtype == y.dtype, name
+        np.testing.assert_array_equal(x, y, err_msg=name)
