@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from curate.schemas import KIND_SEPARATOR
@@ -129,71 +128,6 @@ def concatenate(parts: list[ShardWindows]) -> ShardWindows:
     )
 
 
-@njit(nogil=True, cache=True)
-def _gather(row: Int64s, start: Int64s, length: Int64s, end: int, flat: Any, offsets: Int64s, out: Any) -> int:
-    """Copy every piece; returns the number of the first piece that its document does not cover, or -1."""
-    filled = 0
-    for j in range(row.shape[0]):
-        if row[j] < 0:
-            out[filled] = end
-            filled += 1
-            continue
-        at = offsets[row[j]] + start[j]
-        if start[j] < 0 or at + length[j] > offsets[row[j] + 1]:
-            return j
-        for i in range(length[j]):
-            out[filled + i] = flat[at + i]
-        filled += length[j]
-    return -1
-
-
-def assemble(
-    size: int,
-    window: NDArray[np.uint32],
-    kind: NDArray[np.uint8],
-    doc_id: NDArray[np.uint64],
-    copy: NDArray[np.uint16],
-    start: NDArray[np.uint32],
-    length: NDArray[np.uint32],
-    documents: NDArray[np.uint64],
-    flat: Ids,
-    offsets: Int64s,
-    end: int | None,
-) -> ShardWindows:
-    """The windows that a plan describes, with their tokens.
-
-    Args:
-        size: tokens of a full window, L.
-        window, kind, doc_id, copy, start, length: the plan, rows of the ``windows`` table of one shard by (window,
-            piece). A separator right behind its document joins the document's segment.
-        documents: uint64[n], ascending: the documents that the plan names.
-        flat: token ids of the documents, one after the other.
-        offsets: int64[n+1]; document i has ``flat[offsets[i]:offsets[i + 1]]``.
-        end: id of the end-of-text token, which every separator stands for; None when the plan has none.
-
-    Raises:
-        ValueError: the plan names a document that is not there or tokens that it does not have.
-    """
-    separator = kind == KIND_SEPARATOR
-    if end is None and separator.any():
-        raise ValueError("the plan has end-of-text tokens, but no id for them is given")
-    found = np.searchsorted(documents, doc_id)
-    row = np.minimum(found, max(len(documents) - 1, 0)).astype(np.int64)
-    missing = ~separator & ((documents[row] != doc_id) if len(documents) else np.ones(len(doc_id), np.bool_))
-    if missing.any():
-        raise ValueError(f"the plan names document {doc_id[missing.argmax()]}, whose tokens are not there")
-    row[separator] = -1
-    lengths, starts = length.astype(np.int64), start.astype(np.int64)
-    tokens = np.empty(int(lengths.sum()), flat.dtype)
-    wrong = _gather(row, starts, lengths, 0 if end is None else end, flat, offsets, tokens)
-    if wrong >= 0:
-        raise ValueError(
-            f"the plan takes tokens {starts[wrong]} to {starts[wrong] + lengths[wrong]} of document {doc_id[wrong]}, "
-            f"which has {offsets[row[wrong] + 1] - offsets[row[wrong]]}"
-        )
-    return windows_of_plan(size, window, kind, doc_id, copy, start, length, tokens)
-
-
 def windows_of_plan(
     size: int,
     window: NDArray[np.uint32],
@@ -204,7 +138,14 @@ def windows_of_plan(
     length: NDArray[np.uint32],
     tokens: Ids,
 ) -> ShardWindows:
-    """The windows of a plan whose ``tokens`` lie one piece after the other; the other arguments as in :func:`assemble`."""
+    """The windows that a plan describes.
+
+    Args:
+        size: tokens of a full window, L.
+        window, kind, doc_id, copy, start, length: the plan, rows of the ``windows`` table of one shard by (window,
+            piece). A separator right behind its document joins the document's segment.
+        tokens: token ids of the pieces, one piece after the other.
+    """
     first = np.ones(len(window), np.bool_)
     first[1:] = window[1:] != window[:-1]
     lengths, starts = length.astype(np.int64), start.astype(np.int64)

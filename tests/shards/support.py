@@ -6,7 +6,7 @@ import numpy as np
 
 from curate.packing.plan import pack
 from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
-from curate.shards.windows import ShardWindows, assemble
+from curate.shards.windows import ShardWindows, windows_of_plan
 
 
 def random_corpus(seed: int, n: int, longest: int, dtype=np.uint16):
@@ -43,7 +43,12 @@ def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int 
         first += pieces.n_windows
     types = (np.uint32, np.uint8, np.uint64, np.uint16, np.uint32, np.uint32)
     plan = [np.array(values, dtype) for values, dtype in zip(rows.values(), types, strict=True)]
-    return assemble(size, *plan, ids, flat, offsets, end)
+    at = dict(zip(ids.tolist(), offsets.tolist(), strict=False))
+    spans = [np.zeros(0, flat.dtype)]
+    for kind, doc_id, start, length in zip(*(plan[k].tolist() for k in (1, 2, 4, 5)), strict=True):
+        first = at[doc_id] + start
+        spans.append(np.array([end], flat.dtype) if kind == KIND_SEPARATOR else flat[first : first + length])
+    return windows_of_plan(size, *plan, np.concatenate(spans))
 
 
 def assert_same_windows(a: ShardWindows, b: ShardWindows) -> None:

@@ -1,4 +1,4 @@
-"""Windows in memory: assembling, segments, slices; conservation of tokens."""
+"""Windows in memory: plans, segments, slices; conservation of tokens."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
 from curate.shards.conservation import add_sums, hex_sum, token_sum, window_sums
-from curate.shards.windows import ShardWindows, assemble, concatenate
+from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 from tests.shards.support import assert_same_windows, packed_windows, random_corpus
 
 D, S = KIND_DOCUMENT, KIND_SEPARATOR
 
 
-def small_plan(**changes):
+def small_plan() -> ShardWindows:
     plan = {
         "window": np.array([0, 0, 0, 1, 1], np.uint32),
         "kind": np.array([D, S, D, S, D], np.uint8),
@@ -23,15 +23,11 @@ def small_plan(**changes):
         "copy": np.array([0, 0, 1, 1, 0], np.uint16),
         "start": np.array([0, 3, 0, 2, 1], np.uint32),
         "length": np.array([3, 1, 2, 1, 1], np.uint32),
-        **changes,
     }
-    documents = np.array([5, 7, 9], np.uint64)
-    return assemble(
-        6, *plan.values(), documents, np.array([11, 12, 13, 21, 22, 31, 32], np.uint16), np.array([0, 3, 5, 7]), 99
-    )
+    return windows_of_plan(6, **plan, tokens=np.array([11, 12, 13, 99, 31, 32, 99, 22], np.uint16))
 
 
-def test_assembling_a_plan_by_hand():
+def test_a_plan_by_hand():
     windows = small_plan()
     windows.check()
     assert windows.tokens.tolist() == [11, 12, 13, 99, 31, 32, 99, 22]
@@ -47,16 +43,12 @@ def test_assembling_a_plan_by_hand():
     assert offsets.tolist() == [0, 3, 6]
 
 
-def test_plans_that_the_tokens_contradict_are_refused():
-    with pytest.raises(ValueError, match="names document 8, whose tokens are not there"):
-        small_plan(doc_id=np.array([5, 5, 9, 9, 8], np.uint64))
-    with pytest.raises(ValueError, match="takes tokens 1 to 3 of document 7, which has 2"):
-        small_plan(length=np.array([3, 1, 2, 1, 2], np.uint32))
+def test_an_empty_plan_has_no_windows():
     empty = [np.zeros(0, t) for t in (np.uint32, np.uint8, np.uint64, np.uint16, np.uint32, np.uint32)]
-    nothing = assemble(6, *empty, np.zeros(0, np.uint64), np.zeros(0, np.uint16), np.zeros(1, np.int64), None)
-    assert len(nothing) == 0
-    assert len(nothing.tokens) == 0
+    nothing = windows_of_plan(6, *empty, np.zeros(0, np.uint16))
     nothing.check()
+    assert len(nothing) == 0
+    assert nothing.segment_ids().tolist() == nothing.cu_seqlens()[0].tolist() == []
 
 
 def changed(windows: ShardWindows, name: str, at: int, by: int) -> ShardWindows:
