@@ -1,0 +1,115 @@
+"""Candidate pairs of a bucket list, each measured once: stars with re-election, never cliques.
+
+A bucket's smallest document is compared with each of its members. Those it rejects form a bucket of their own, with
+their own smallest document, and so on for at most ``max_rounds`` stars: at most max_rounds · (size − 1) pairs, while a
+clique has size² / 2. What a bucket yields depends on its members and the similarities alone.
+
+Legend: n documents, M bucket members, E pairs. A pair is one uint64: smaller row << 32 | larger row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.dedup.buckets import equal_counts
+from curate.dedup.minhash import Signature
+from curate.dedup.verify import Hashes, Ratios, Rows, jaccard, jaccard_bound
+
+SCREEN_DEVIATIONS = 4.0
+"""A pair is not measured when its signatures' estimate lies this many standard deviations below the threshold: of the
+pairs exactly at the threshold one in 30,000 is lost so."""
+
+NOT_MEASURED = -1.0
+
+_HALF = np.uint64(32)
+
+
+class Candidates(NamedTuple):
+    """Distinct pairs tried, ascending: ``a`` < ``b`` int64[E], ``similarity`` float64[E], true Jaccard or NOT_MEASURED.
+
+    A pair is not measured when it cannot, or by the estimate almost surely does not, reach the threshold.
+    """
+
+    a: Rows
+    b: Rows
+    similarity: Ratios
+
+
+def screen_cutoff(threshold: float, num_perm: int) -> float:
+    """Estimate below which a pair is dropped: threshold − 4 √(threshold (1 − threshold) / P)."""
+    return threshold - SCREEN_DEVIATIONS * float(np.sqrt(threshold * (1 - threshold) / num_perm))
+
+
+def _measured(
+    pairs: NDArray[np.uint64], values: Hashes, offsets: Rows, threshold: float, signature: Signature | None
+) -> Ratios:
+    a, b = _ends(pairs)
+    worth = jaccard_bound(offsets, a, b) >= threshold
+    if signature is not None:
+        near = np.flatnonzero(worth)
+        estimates = equal_counts(signature, a[near], b[near]) / signature.shape[1]
+        worth[near] = estimates >= screen_cutoff(threshold, signature.shape[1])
+    similarity = np.full(len(pairs), NOT_MEASURED)
+    similarity[worth] = jaccard(values, offsets, a[worth], b[worth])
+    return similarity
+
+
+def _ends(pairs: NDArray[np.uint64]) -> tuple[Rows, Rows]:
+    return (pairs >> _HALF).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def star_pairs(
+    values: Hashes,
+    offsets: Rows,
+    bucket_offsets: Rows,
+    members: Rows,
+    threshold: float,
+    max_rounds: int,
+    signature: Signature | None = None,
+) -> Candidates:
+    """The pairs that the buckets' stars try, with their similarities.
+
+    Args:
+        values, offsets: shingle sets of the n documents.
+        bucket_offsets: int64[G+1]; bucket g holds ``members[bucket_offsets[g]:bucket_offsets[g+1]]``.
+        members: int64[M], rows of the documents, in any order.
+        threshold: true Jaccard similarity at which a member is accepted.
+        max_rounds: stars a bucket may have.
+        signature: uint32[n, P] to drop hopeless pairs by, or None to measure all.
+    """
+    bucket = np.repeat(np.arange(len(bucket_offsets) - 1, dtype=np.uint64), np.diff(bucket_offsets))
+    active = np.sort(bucket << _HALF | members.astype(np.uint64))  # (bucket, row), rows ascending within a bucket
+    known = np.zeros(0, np.uint64)
+    similarity = np.zeros(0, np.float64)
+    for _ in range(max_rounds):
+        if len(active) < 2:
+            break
+        first = np.ones(len(active), np.bool_)
+        np.not_equal(active[1:] >> _HALF, active[:-1] >> _HALF, out=first[1:])
+        leader = active[np.maximum.accumulate(np.where(first, np.arange(len(active)), 0))]
+        rest = active != leader
+        pairs = leader[rest] << _HALF | active[rest] & np.uint64(0xFFFFFFFF)
+        new = _absent(_distinct(pairs), known)
+        at = np.searchsorted(known, new)
+        known = np.insert(known, at, new)
+        similarity = np.insert(similarity, at, _measured(new, values, offsets, threshold, signature))
+        active = active[rest][similarity[np.searchsorted(known, pairs)] < threshold]
+    return Candidates(*_ends(known), similarity)
+
+
+def _distinct(pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    pairs = np.sort(pairs)  # numpy's unique hashes integers, tens of times slower than its sort at 10⁷
+    keep = np.ones(len(pairs), np.bool_)
+    np.not_equal(pairs[1:], pairs[:-1], out=keep[1:])
+    return pairs[keep]
+
+
+def _absent(pairs: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Those of ascending ``pairs`` that ascending ``known`` lacks."""
+    if len(known) == 0:
+        return pairs
+    at = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
+    return pairs[known[at] != pairs]

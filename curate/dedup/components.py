@@ -1,0 +1,76 @@
+"""Connected components of an edge list, labelled by their smallest document: a function of the edge set alone.
+
+Legend: E edges, M documents. Indices are int32, half the cache lines of int64; 2³¹ documents of one call are the limit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+IDs = NDArray[np.uint64]
+Indices = NDArray[np.int32]
+
+
+def _dense(ids: IDs) -> tuple[IDs, Indices]:
+    """(distinct ids in ascending order, int32 index of each of ``ids`` among them)."""
+    order = np.argsort(ids)
+    ascending = ids[order]
+    new = np.ones(len(ids), np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=new[1:])
+    distinct = ascending[new]
+    if len(distinct) >= 2**31 - 1:
+        raise ValueError(f"{len(distinct):,} documents are more than one call joins (2^31); contract the edges first")
+    index = np.empty(len(ids), np.int32)
+    index[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    return distinct, index
+
+
+@njit(nogil=True, cache=True)
+def _unite(u: Indices, v: Indices, parent: Indices) -> None:
+    """Join u[e] and v[e] in ``parent`` (parent ≤ child): Rem's algorithm with splicing.
+
+    Patwary, Blair, Manne: Experiments on union-find algorithms (SEA 2010) found it the fastest of 53.
+    """
+    for e in range(u.shape[0]):
+        x, y = u[e], v[e]
+        while parent[x] != parent[y]:
+            if parent[x] > parent[y]:
+                if x == parent[x]:
+                    parent[x] = parent[y]
+                    break
+                above = parent[x]
+                parent[x] = parent[y]
+                x = above
+            else:
+                if y == parent[y]:
+                    parent[y] = parent[x]
+                    break
+                above = parent[y]
+                parent[y] = parent[x]
+                y = above
+
+
+@njit(nogil=True, cache=True)
+def _flatten(parent: Indices) -> None:
+    for i in range(parent.shape[0]):
+        parent[i] = parent[parent[i]]
+
+
+def union_find(u: Indices, v: Indices, n: int) -> Indices:
+    """int32[n]: the smallest index of each index's component under the edges (u[e], v[e])."""
+    parent = np.arange(n, dtype=np.int32)
+    _unite(u, v, parent)
+    _flatten(parent)
+    return parent
+
+
+def components(u: IDs, v: IDs) -> tuple[IDs, IDs]:
+    """(doc_ids uint64[M], labels uint64[M]): documents of the edges in ascending order, each with its component's
+    smallest doc_id. An edge from a document to itself makes it a component of one.
+    """
+    if len(u) != len(v):
+        raise ValueError(f"{len(u)} left ends and {len(v)} right ends; an edge has one of each")
+    ids, index = _dense(np.concatenate([np.asarray(u, np.uint64), np.asarray(v, np.uint64)]))
+    return ids, ids[union_find(index[: len(u)], index[len(u) :], len(ids))]
