@@ -63,6 +63,13 @@ def adjacency(n: int, graph: Edges) -> tuple[Ids, Ids]:
     return pointers, targets
 
 
+def jumps(path: Ids, neighbors: Ids) -> NDArray[np.bool_]:
+    """bool[N-1]: whether the step after each document joins two that are not linked in the neighbour graph."""
+    before, after = path[:-1], path[1:]
+    forward = (neighbors[before] == after[:, None]).any(axis=1)
+    return np.asarray(~(forward | (neighbors[after] == before[:, None]).any(axis=1)))
+
+
 class Cover:
     """Disjoint paths over all documents, grown by edges; at the beginning every document is a path of its own.
 

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ _MAX_COUNT = 1 << 16
 _LOG_COUNTS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _MAX_COUNT + 1))])
 """Sublinear term frequency, 1 + ln(count); counts above 65,536 weigh as that."""
 
-Texts = pa.Array | pa.ChunkedArray | Sequence[str]
+Texts: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
 
 
 @njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""Nearest neighbours of int8 vectors, exact among the candidates: every document of a region, or those of the nearest cells.
+"""Nearest neighbours of int8 vectors, exact among the candidates: all documents of a region, or those of near cells.
 
 Pairs at or above ``max_similarity`` are duplicates, not neighbours: they are passed over, so that a template family
 does not fill its members' places with each other. A document is never its own neighbour (dropped by index, not rank).
@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.relate.cells import assign, fit_cells
 from curate.relate.similarity import IDENTICAL, Vectors, check, cosine, inverse_norms
 
 BRUTE_FORCE_LIMIT = 20_000
@@ -21,6 +22,9 @@ BRUTE_FORCE_LIMIT = 20_000
 
 CANDIDATE_BUDGET = 16_384
 """Documents of the nearest cells (own cell first) with which the documents of a cell are compared."""
+
+_CELL_SIZE = 1000
+"""Documents of a cell on average."""
 
 _ROWS, _COLUMNS = 1024, 8192
 """Block of one matrix product: 32 MiB of float32."""
@@ -30,12 +34,12 @@ class Neighbors(NamedTuple):
     """Neighbours of each document, strongest first, ties by index.
 
     Attributes:
-        index: int64[N, K], -1 padded.
+        ids: int64[N, K], indices of documents, -1 padded.
         similarity: float64[N, K], cosine; 0 where padded.
         n_duplicates: int64[N], how many compared documents were passed over as duplicates.
     """
 
-    index: NDArray[np.int64]
+    ids: NDArray[np.int64]
     similarity: NDArray[np.float64]
     n_duplicates: NDArray[np.int64]
 
@@ -77,8 +81,6 @@ def neighbors(
     k: int = 20,
     max_similarity: float | None = None,
     *,
-    cluster: NDArray[np.int32] | None = None,
-    centroids: Vectors | None = None,
     group: NDArray[np.int64] | None = None,
     budget: int = CANDIDATE_BUDGET,
     brute_force_limit: int = BRUTE_FORCE_LIMIT,
@@ -88,13 +90,11 @@ def neighbors(
     Args:
         vectors: int8[N, D]; zero vectors neither have neighbours nor are any.
         k: neighbours a document.
-        max_similarity: duplicates' threshold; None passes over parallel vectors only.
-        cluster: int32[N], the documents' cells; with ``centroids``, above ``brute_force_limit`` documents only the
-            nearest cells are searched. Without, everything is.
-        centroids: int8[C, D], by cell number.
+        max_similarity: duplicates' threshold; None passes over parallel vectors only, a value above 1 over none.
         group: int64[N]; documents of one group are no neighbours of each other. Default: every document its own.
         budget: candidates a cell; whole cells are taken while they fit, at least the own one.
-        brute_force_limit: documents up to which cells are ignored.
+        brute_force_limit: up to so many documents everything is compared; above, cells are fitted and for each cell
+            the nearest ones are searched.
     """
     vectors = check(vectors)
     n = len(vectors)
@@ -103,7 +103,7 @@ def neighbors(
     filled, duplicates = np.zeros(n, np.int64), np.zeros(n, np.int64)
     if n == 0 or k == 0:
         return Neighbors(index, similarity, duplicates)
-    highest = IDENTICAL if max_similarity is None else min(float(max_similarity), IDENTICAL)
+    highest = IDENTICAL if max_similarity is None else float(max_similarity)
     inverse = inverse_norms(vectors)
     groups = np.arange(n, dtype=np.int64) if group is None else np.ascontiguousarray(group, dtype=np.int64)
     used = np.flatnonzero(inverse > 0)
@@ -117,10 +117,12 @@ def neighbors(
                 products = vectors[here].astype(np.float32) @ right
                 _update(products, here, there, inverse, groups, highest, index, similarity, filled, duplicates)
 
-    if cluster is None or centroids is None or len(used) <= brute_force_limit:
+    if len(used) <= brute_force_limit:
         search(used, used)
         return Neighbors(index, similarity, duplicates)
-    cells, of = np.unique(cluster[used], return_inverse=True)
+    ordinals = np.arange(len(used), dtype=np.uint64)
+    centroids = fit_cells(vectors[used], max(2, len(used) // _CELL_SIZE), 0, ordinals, rounds=4)
+    cells, of = np.unique(assign(vectors[used], centroids)[0], return_inverse=True)
     members = np.split(used[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
     sizes = np.array([len(m) for m in members])
     likeness = cosine(centroids[cells], centroids[cells])

@@ -18,7 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.hashing import document_hash
 from curate.relate import local_search
-from curate.relate.graph import Cover, Edges, adjacency, edges
+from curate.relate.graph import Cover, Edges, adjacency, edges, jumps
+from curate.relate.measures import path_counts
+from curate.relate.neighbors import Neighbors
 from curate.relate.neighbors import neighbors as nearest
 from curate.relate.similarity import Vectors, check, inverse_norms, pair_cosine
 
@@ -27,47 +29,53 @@ METHODS = ("related", "icp", "cluster", "source", "random")
 JOIN_NEIGHBORS = 16
 """Nearest ends considered for each end in a round of joining."""
 
-KICKS = 2
+KICKS = 1
 """Kicks of local search for each document."""
 
 Path = NDArray[np.int64]
 
 
-def order(
+def find_path(
     method: str,
+    vectors: Vectors,
+    found: Neighbors,
     doc_ids: NDArray[np.uint64],
     *,
-    vectors: Vectors | None = None,
-    neighbors: NDArray[np.int64] | None = None,
-    similarity: NDArray[np.float64] | None = None,
-    cluster: NDArray[np.int32] | None = None,
-    centroids: Vectors | None = None,
     sources: ArrayLike | None = None,
-    max_similarity: float | None = None,
+    clusters: ArrayLike | None = None,
     seed: int = 0,
-) -> Path:
-    """int64[N]: the path of ``method`` (one of :data:`METHODS`); arguments a method does not need may be left out.
+    max_similarity: float | None = None,
+) -> tuple[Path, dict[str, float]]:
+    """(path int64[N], counts for :func:`curate.relate.measures.summarise`) by one of :data:`METHODS`.
+
+    Args:
+        method: one of :data:`METHODS`.
+        vectors: int8[N, D].
+        found: the neighbours of all documents.
+        doc_ids: uint64[N], ascending.
+        sources: [N], for ``source``.
+        clusters: [N], for ``cluster``.
+        seed: of the recipe.
+        max_similarity: duplicates' threshold.
 
     Raises:
         ValueError: for an unknown method, a missing argument, or doc_ids that do not ascend.
     """
-    if method == "random":
-        return random(doc_ids, seed)
-    if method == "source" and sources is not None:
-        return source(doc_ids, sources)
-    if method == "cluster" and cluster is not None:
-        return source(doc_ids, cluster)
-    if vectors is not None and neighbors is not None and similarity is not None:
-        if method == "related":
-            return related(
-                vectors, neighbors, similarity, doc_ids, max_similarity=max_similarity, cluster=cluster, centroids=centroids
-            )
-        if method == "icp":
-            return icp(vectors, neighbors, similarity, doc_ids)
-    if method not in METHODS:
+    _check_ascending(doc_ids)
+    if method == "related":
+        path = related(vectors, found.ids, found.similarity, doc_ids, max_similarity=max_similarity)
+    elif method == "icp":
+        path = icp(vectors, found.ids, found.similarity, doc_ids)
+    elif method == "random":
+        path = random(doc_ids, seed)
+    elif method in ("source", "cluster"):
+        key = sources if method == "source" else clusters
+        if key is None:
+            raise ValueError(f"order method {method!r} needs {method}s")
+        path = source(doc_ids, key)
+    else:
         raise ValueError(f"order.method is {method!r}; it must be one of {', '.join(METHODS)}")
-    needed = {"source": "sources", "cluster": "cluster"}.get(method, "vectors, neighbors and similarity")
-    raise ValueError(f"order method {method!r} needs {needed}")
+    return path, path_counts(path, vectors, found.ids, found.similarity, max_similarity)
 
 
 def random(doc_ids: NDArray[np.uint64], seed: int = 0) -> Path:
@@ -81,7 +89,9 @@ def source(doc_ids: NDArray[np.uint64], sources: ArrayLike) -> Path:
     return np.asarray(np.lexsort((doc_ids, key)), dtype=np.int64)
 
 
-def icp(vectors: Vectors, neighbors: NDArray[np.int64], similarity: NDArray[np.float64], doc_ids: NDArray[np.uint64]) -> Path:
+def icp(
+    vectors: Vectors, neighbors: NDArray[np.int64], similarity: NDArray[np.float64], doc_ids: NDArray[np.uint64]
+) -> Path:
     """int64[N]: the walk of In-Context Pretraining's Algorithm 1.
 
     From the unvisited document of smallest degree (static, ties: doc_id) to the strongest unvisited neighbour until
@@ -120,8 +130,6 @@ def related(
     doc_ids: NDArray[np.uint64],
     *,
     max_similarity: float | None = None,
-    cluster: NDArray[np.int32] | None = None,
-    centroids: Vectors | None = None,
     kicks: int = KICKS,
 ) -> Path:
     """int64[N]: one path over all documents with steps as strong as can be had.
@@ -131,7 +139,6 @@ def related(
         neighbors, similarity: [N, K] as :func:`curate.relate.neighbors.neighbors` gives them.
         doc_ids: uint64[N], ascending.
         max_similarity: documents at or above it are put next to each other only where nothing else is left to join.
-        cluster, centroids: cells, which bound the search when very many ends are to be joined.
         kicks: of local search, for each document.
     """
     n = _check_ascending(doc_ids)
@@ -141,7 +148,7 @@ def related(
     graph = edges(neighbors, similarity)
     positive = int(np.searchsorted(-graph.weight, 0))  # edges that repel are left to the joining
     cover.take(Edges(graph.a[:positive], graph.b[:positive], graph.weight[:positive]))
-    _join(cover, vectors, used, len(zero), max_similarity, cluster, centroids)
+    _join(cover, vectors, used, len(zero), max_similarity)
     path = cover.walk()
     path = path[np.isin(path, zero, assume_unique=True, invert=True)] if len(zero) else path
     path = local_search.improve(path, vectors, neighbors, similarity, max_similarity, kicks * n)
@@ -150,39 +157,24 @@ def related(
     return np.concatenate([path, zero])
 
 
-def _join(
-    cover: Cover,
-    vectors: Vectors,
-    used: Path,
-    n_zero: int,
-    max_similarity: float | None,
-    cluster: NDArray[np.int32] | None,
-    centroids: Vectors | None,
-) -> None:
+def _join(cover: Cover, vectors: Vectors, used: Path, n_zero: int, max_similarity: float | None) -> None:
     """Joins paths at their most similar ends, round after round, until one is left or no allowed pair of ends is."""
     while cover.n_paths - n_zero > 1:
         ends = used[cover.degree[used] < 2]
-        found = nearest(
-            vectors[ends],
-            JOIN_NEIGHBORS,
-            max_similarity,
-            cluster=None if cluster is None else cluster[ends],
-            centroids=centroids,
-            group=cover.path_of()[ends],
-        )
-        graph = edges(found.index, found.similarity)
+        found = nearest(vectors[ends], JOIN_NEIGHBORS, max_similarity, group=cover.path_of()[ends])
+        graph = edges(found.ids, found.similarity)
         if cover.take(Edges(ends[graph.a], ends[graph.b], graph.weight)) == 0:
             return
 
 
 def similarity_to_previous(
-    path: Path, vectors: Vectors, neighbors: NDArray[np.int64] | None = None
+    vectors: Vectors, path: Path, neighbors: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
     """float32[N] along the path: cosine to the document before, rounded to 1e-4; 0 for the first.
 
     Args:
-        path: int64[N].
         vectors: int8[N, D].
+        path: int64[N].
         neighbors: int64[N, K]; when given, a step between documents that are not linked in the graph is a jump and
             counts 0, as in the paper.
     """
@@ -192,12 +184,6 @@ def similarity_to_previous(
         if neighbors is not None:
             out[1:][jumps(path, neighbors)] = 0
     return out
-
-
-def jumps(path: Path, neighbors: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """bool[N-1]: whether the step after each document joins two that are not linked in the neighbour graph."""
-    before, after = path[:-1], path[1:]
-    return ~((neighbors[before] == after[:, None]).any(axis=1) | (neighbors[after] == before[:, None]).any(axis=1))
 
 
 def _check_ascending(doc_ids: NDArray[np.uint64]) -> int:

@@ -30,7 +30,9 @@ def check(vectors: Vectors) -> Vectors:
     if vectors.ndim != 2 or vectors.dtype != np.int8:
         raise ValueError(f"vectors must be int8[N, D], got {vectors.dtype}{list(vectors.shape)}")
     if vectors.shape[1] > MAX_DIM:
-        raise ValueError(f"vectors have {vectors.shape[1]} dimensions; products are exact up to {MAX_DIM}: use a smaller dim")
+        raise ValueError(
+            f"vectors have {vectors.shape[1]} dimensions; products are exact up to {MAX_DIM}: use a smaller dim"
+        )
     return np.ascontiguousarray(vectors)
 
 
@@ -69,7 +71,7 @@ def scaled(similarity: NDArray[np.float64]) -> NDArray[np.int64]:
 @njit(nogil=True, cache=True)
 def scaled_pair(vectors, inverse, i, j):  # type: ignore[no-untyped-def]
     """int64: the scaled similarity of documents i and j (compiled; for use inside kernels)."""
-    total = np.int32(0)
-    for q in range(vectors.shape[1]):
-        total += np.int32(vectors[i, q]) * np.int32(vectors[j, q])
+    a, b, total = vectors[i], vectors[j], np.int32(0)
+    for q in range(a.shape[0]):
+        total = np.int32(total + np.int32(a[q]) * np.int32(b[q]))  # stays int32: 16 products an instruction, not 4
     return np.int64(np.rint(np.float64(total) * (inverse[i] * inverse[j]) * 1073741824.0))

@@ -9,8 +9,6 @@ Legend: N documents, V terms, D dimensions.
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
@@ -94,7 +92,7 @@ def right_subspace(matrix: sp.csr_array, dim: int, seed: int = 0, rounds: int = 
     n, v = matrix.shape
     if n == 0 or v == 0:
         return np.zeros((v, dim))
-    transposed = cast(sp.csr_array, matrix.T.tocsr())
+    transposed = matrix.T.tocsr()
     entries = np.arange(v * dim, dtype=np.uint64).reshape(v, dim)
     signs = mix64(entries ^ np.uint64(salt(seed, "subspace"))) & np.uint64(1)
     basis = matrix @ (signs.astype(np.float64) * 2.0 - 1.0)

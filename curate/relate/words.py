@@ -154,7 +154,11 @@ def _frequencies(data, offsets, characters):  # type: ignore[no-untyped-def]
                 counts[slot] += 1
             if 2 * filled > size:
                 larger = 4 * size
-                keys_, counts_, last_ = np.zeros(larger, np.uint64), np.zeros(larger, np.int64), np.full(larger, -1, np.int64)
+                keys_, counts_, last_ = (
+                    np.zeros(larger, np.uint64),
+                    np.zeros(larger, np.int64),
+                    np.full(larger, -1, np.int64),
+                )
                 for s in range(size):
                     if keys[s] != np.uint64(0):
                         t = np.int64(keys[s] & np.uint64(larger - 1))

@@ -1,0 +1,137 @@
+"""The lexical embedder: related texts are near, and bytes do not depend on the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+
+from curate.errors import WorkspaceError
+from curate.relate.lexical import LexicalModel, fit
+from curate.relate.similarity import cosine, inverse_norms
+from curate.relate.subspace import right_subspace
+
+TOPICS = (
+    "river boat water fish net bank shore tide harbour sail",
+    "engine wheel fuel road motor brake gear driver tyre clutch",
+    "violin concert orchestra melody chord opera singer rhythm tempo choir",
+)
+
+
+def texts(n: int = 60) -> tuple[list[str], list[int]]:
+    """Texts of twelve words each, from one topic and from common words."""
+    rng = np.random.default_rng(1)
+    label = [i % len(TOPICS) for i in range(n)]
+    common = ["the", "and", "of", "it", "was", "with", "for"]
+    return [" ".join([*rng.choice(TOPICS[t].split(), 8), *rng.choice(common, 4)]) for t in label], label
+
+
+@pytest.fixture(scope="module")
+def model() -> LexicalModel:
+    return fit(texts()[0], dim=16)
+
+
+def test_texts_of_a_topic_are_nearest(model: LexicalModel) -> None:
+    documents, label = texts()
+    likeness = cosine(model.transform(documents)[0], model.transform(documents)[0])
+    np.fill_diagonal(likeness, -2)
+    assert np.mean(np.array(label)[likeness.argmax(axis=1)] == label) > 0.95
+
+
+def test_vectors_are_unit_and_mean_free(model: LexicalModel) -> None:
+    vectors, scale = model.transform(texts()[0])
+    assert vectors.dtype == np.int8
+    assert scale.dtype == np.float32
+    assert vectors.shape == (60, 16)
+    assert np.abs(vectors).max(axis=1).tolist() == [127] * 60
+    unit = vectors * scale[:, None]
+    assert np.linalg.norm(unit, axis=1) == pytest.approx(1, abs=0.01)
+    assert np.linalg.norm(unit.mean(axis=0)) < 0.25  # before removal, common words make it above 0.5
+
+
+@pytest.mark.parametrize("size", [1, 7, 59])
+def test_bytes_do_not_depend_on_the_batch(model: LexicalModel, size: int) -> None:
+    documents = pa.array(texts()[0], pa.large_string())
+    whole = model.transform(documents)
+    parts = [model.transform(documents[i : i + size]) for i in range(0, len(documents), size)]
+    assert np.concatenate([v for v, _ in parts]).tobytes() == whole[0].tobytes()
+    assert np.concatenate([s for _, s in parts]).tobytes() == whole[1].tobytes()
+
+
+def test_text_without_known_words(model: LexicalModel) -> None:
+    vectors, scale = model.transform(["", "zzz qqq", "boat river"])
+    assert not vectors[:2].any()
+    assert scale.tolist()[:2] == [0, 0]
+    assert vectors[2].any()
+
+
+@pytest.mark.parametrize(
+    "sample", [[], [""], ["alpha beta"], ["alpha beta", "beta gamma"], ["same same"] * 3, ["a"] * 50]
+)
+def test_tiny_samples_keep_the_dimensions(sample: list[str]) -> None:
+    model = fit(sample, dim=8)
+    vectors, scale = model.transform([*sample, "alpha"])
+    assert vectors.shape == (len(sample) + 1, 8)
+    assert np.all((scale == 0) == (inverse_norms(vectors) == 0))
+
+
+def test_one_document_is_not_its_own_mean() -> None:
+    vectors, scale = fit(["alpha beta"], dim=8).transform(["alpha beta"])
+    assert vectors.any()
+    assert scale[0] > 0
+
+
+def test_fit_is_a_function_of_its_arguments() -> None:
+    documents = texts()[0]
+    assert fit(documents, dim=16).checksum == fit(pa.chunked_array([documents[:9], documents[9:]]), dim=16).checksum
+    assert fit(documents, dim=16).checksum != fit(documents, dim=16, seed=1).checksum
+
+
+def test_vocabulary_is_pruned() -> None:
+    documents = [f"always often{i % 2} rare{i} some{i % 5}" for i in range(20)]
+    assert len(fit(documents, dim=8).hashes) == 7  # often0, often1, some0 … some4
+    assert len(fit(documents, dim=8, max_terms=2).hashes) == 2
+    assert len(fit(documents, dim=8, max_df=0.4).hashes) == 5
+
+
+def test_save_and_load(model: LexicalModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "one")
+    loaded = LexicalModel.load(tmp_path / "one")
+    loaded.save(tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert loaded.checksum == model.checksum
+    assert loaded.transform(texts()[0])[0].tobytes() == model.transform(texts()[0])[0].tobytes()
+
+
+def test_damaged_model_is_refused(model: LexicalModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    saved = bytearray((tmp_path / "model").read_bytes())
+    saved[len(saved) // 2] ^= 1
+    with pytest.raises(WorkspaceError, match="m.bin: the lexical model is damaged.*refit"):
+        LexicalModel.from_bytes(bytes(saved), "m.bin")
+    with pytest.raises(WorkspaceError, match="damaged"):
+        LexicalModel.from_bytes(b"short")
+
+
+@pytest.mark.parametrize("dim", [0, 1041])
+def test_dimensions_out_of_range(dim: int) -> None:
+    with pytest.raises(ValueError, match="dim must be between 1 and 1040"):
+        fit(["alpha beta"], dim=dim)
+
+
+def test_subspace_is_that_of_the_singular_vectors() -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(50, 6)) @ rng.normal(size=(6, 40)) + 0.01 * rng.normal(size=(50, 40))
+    basis = right_subspace(sp.csr_array(dense), 6)
+    assert basis.T @ basis == pytest.approx(np.eye(6), abs=1e-12)
+    leading = np.linalg.svd(dense)[2][:6]
+    assert np.linalg.svd(leading @ basis)[1] == pytest.approx(np.ones(6), abs=1e-6)
+
+
+def test_subspace_beyond_the_rank_is_zero() -> None:
+    basis = right_subspace(sp.csr_array(np.outer(np.arange(1.0, 5.0), np.ones(7))), 3)
+    assert (np.linalg.norm(basis, axis=0) > 0.5).sum() == 1
+    assert (basis == 0).all(axis=0).sum() == 2
