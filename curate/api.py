@@ -44,7 +44,14 @@ def run(
     from curate.look.run import Run
 
     outcome = execute(
-        recipe, changes=changes, until=until, cpus=cpus, address=address, sample=sample, allow_missing=allow_missing, progress=progress
+        recipe,
+        changes=changes,
+        until=until,
+        cpus=cpus,
+        address=address,
+        sample=sample,
+        allow_missing=allow_missing,
+        progress=progress,
     )
     return Run(outcome.workspace)
 
@@ -64,7 +71,13 @@ def execute(
     from curate.run.execute import run_recipe
 
     return run_recipe(
-        as_recipe(recipe, changes), stop_after=until, cpus=cpus, address=address, sample=sample, allow_missing=allow_missing, progress=progress
+        as_recipe(recipe, changes),
+        stop_after=until,
+        cpus=cpus,
+        address=address,
+        sample=sample,
+        allow_missing=allow_missing,
+        progress=progress,
     )
 
 

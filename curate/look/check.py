@@ -287,8 +287,9 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     if todo == 0:
         lines.append("nothing to do: everything is there")
     else:
+        cores = f"{estimate['cores']} core{'s' if estimate['cores'] > 1 else ''}"
         lines.append(
-            f"{todo} of {len(plan['stages'])} stages to run: about {_duration(estimate['seconds'])} on {estimate['cores']} core{'s' if estimate['cores'] > 1 else ''}, "
+            f"{todo} of {len(plan['stages'])} stages to run: about {_duration(estimate['seconds'])} on {cores}, "
             f"memory up to about {render.size(estimate['memory_bytes'])}"
         )
     lines += [

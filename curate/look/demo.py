@@ -26,7 +26,8 @@ _REST = f"""
 tokenizer:
   train: {{vocab_size: {VOCAB_SIZE}}}
 cluster: {{cell_size: 200}}
-upsample: {{method: per_source, long_tokens: {WINDOW}, long_share: 0.5, max_copies: 3}}   # long documents are seen more often
+# Long documents are seen more often than short ones.
+upsample: {{method: per_source, long_tokens: {WINDOW}, long_share: 0.5, max_copies: 3}}
 pack: {{window: {WINDOW}, method: related}}
 shards: {{formats: [parquet, mds, megatron], windows_per_shard: 512}}
 """
@@ -51,7 +52,8 @@ def prepare(folder: str | Path, say: Callable[[str], None]) -> Path:
     documents, size = sum(found.documents.values()), sum(found.text_bytes.values())
     counts = ", ".join(f"{number:,} {source}" for source, number in found.documents.items())
     say(
-        f"{documents:,} documents, {size / 1e6:.1f} MB of text from {found.packages:,} packages: {counts}; {found.bad_records} bad records on purpose"
+        f"{documents:,} documents, {size / 1e6:.1f} MB of text from {found.packages:,} packages: {counts}; "
+        f"{found.bad_records} bad records on purpose"
     )
     if not recipe.exists():
         try:

@@ -16,8 +16,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PIPED_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe."""
+PIPED_WIDTH = 10_000
+"""A line that goes to a file or a pipe is not broken."""
 
 
 def console(out: IO[str] | None = None) -> Console:
@@ -153,7 +153,8 @@ def upsampling(counts: dict[str, Any], *, plain: bool) -> RenderableType:
         (source, "long" if is_long else "short", documents, tokens, float(rates.get((source, is_long), 1.0)))
         for source, is_long, documents, tokens in counts.get("masses", [])
     ]
-    title = f"Upsampling (method {counts.get('method', 'none')}): {counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
+    copies = f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
+    title = f"Upsampling (method {counts.get('method', 'none')}): {copies}"
     return table(title, ("source", "length", "documents", "tokens", "rate"), rows, plain=plain, left=2)
 
 

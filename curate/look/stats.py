@@ -113,7 +113,7 @@ def funnel_so_far(run: Run) -> dict[str, Any]:
     """The funnel of a run that was stopped before the ledger, from counters alone."""
     rejected = run.snapshots["rejects"].rows if run.has("rejects") else 0
     documents = run.snapshots["documents"].rows if run.has("documents") else 0
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"stage": stage, "reason": name.removeprefix(prefix), "records": number}
         for table, stage, prefix in (
             ("rejects", "ingest", "rejects."),

@@ -104,7 +104,7 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
         "order",
         "copies",
     )
-    checks: list[tuple[str, Callable[[Run, Report], None], tuple[str, ...]]] = [
+    checks: list[tuple[str, Callable[[Run, Report], set[str] | None], tuple[str, ...]]] = [
         ("partitions", check_partitions, (*per_document, "ledger")),
         ("counters", check_counters, ()),
         ("keepers", check_keepers, ("documents", "verdicts", "duplicates")),
@@ -122,7 +122,7 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
             report.skipped[name] = "the run was stopped before it"
             continue
         tell(_TITLES[name])
-        check(run, report)
+        damaged |= check(run, report) or set()
     report.seconds = time.perf_counter() - began
     return report
 
@@ -148,15 +148,19 @@ def sections(report: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     for name, numbers in report["checks"].items():
         wrong = sum(fault["check"] == name for fault in report["faults"])
         counted = ", ".join(f"{render.number(value)} {what}" for what, value in numbers.items())
-        rows.append((name, f"{wrong} faults" if wrong else "ok", counted))
+        rows.append((name, _faults(wrong) if wrong else "ok", counted))
     rows += [(name, "not checked", why) for name, why in report["skipped"].items()]
     found: list[RenderableType] = [render.table("", ("check", "", ""), rows, plain=plain, left=3)]
     if report["ok"]:
         found.append(f"no fault found in {escape(report['workspace'])} ({report['seconds']:.1f} s)")
         return found
-    lines = [f"{report['fault_count']:,} faults in {escape(report['workspace'])}"]
+    lines = [f"{_faults(report['fault_count'])} in {escape(report['workspace'])}"]
     lines += [escape(f"  {fault['check']}: {fault['where']}: {fault['what']}") for fault in report["faults"]]
     if report["fault_count"] > len(report["faults"]):
         lines.append(f"  … and {report['fault_count'] - len(report['faults']):,} more")
     found.append("\n".join(lines))
     return found
+
+
+def _faults(number: int) -> str:
+    return f"{number:,} fault{'s' if number != 1 else ''}"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _SORTED = {
-    "documents", "rejects", "signals", "verdicts", "signatures", "duplicates", "tokens", "embeddings", "clusters", "order", "copies", "ledger",
+    "documents", "rejects", "signals", "verdicts", "signatures", "duplicates",
+    "tokens", "embeddings", "clusters", "order", "copies", "ledger",
 }  # fmt: skip
 """Tables with at most one row a document, sorted by doc_id."""
 

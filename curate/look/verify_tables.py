@@ -64,19 +64,23 @@ _SIDECARS = (
 )
 
 
-def check_partitions(run: Run, report: Report) -> None:
-    """Every side-car has the partitions of the documents table, and in each the documents that it should have."""
+def check_partitions(run: Run, report: Report) -> set[str]:
+    """Every side-car has the partitions of the documents table, and in each the documents that it should have.
+
+    Returns the tables that lack a partition.
+    """
     if not run.has("documents"):
-        return
+        return set()
     documents = run.snapshots["documents"].files
     names = {file.name for file in documents}
     named = _Named(run)
+    incomplete = set()
     for table in _SIDECARS:
-        missing = sorted(names - named.files[table].keys()) if table in named.files else []
-        for name in missing:
+        for name in sorted(names - named.files[table].keys()) if table in named.files else []:
             report.fault("partitions", f"{table}/{name}", "the table has no file for this partition of the documents")
-        if missing:
-            return
+            incomplete.add(table)
+    if incomplete:
+        return incomplete
     before = -1
     for file in documents:
         if file.first is not None and file.last is not None:
@@ -99,6 +103,7 @@ def check_partitions(run: Run, report: Report) -> None:
                 read(run, file, ["doc_id"])["doc_id"].to_numpy(),
                 "rejects",
             )
+    return incomplete
 
 
 def _check_partition(named: _Named, report: Report, name: str) -> None:
@@ -322,4 +327,7 @@ def _twice(run: Run, n: int) -> str:
         inside, counts = np.unique(positions[positions < n].astype(np.int64), return_counts=True)
         seen[inside] = np.minimum(seen[inside] + counts, 2)
     missing, twice = np.flatnonzero(seen == 0), np.flatnonzero(seen == 2)
-    return f"positions are not 0 to {n - 1:,}, each once: {len(missing):,} missing (first {missing[:1]}), {len(twice):,} twice (first {twice[:1]})"
+    return (
+        f"positions are not 0 to {n - 1:,}, each once: {len(missing):,} missing (first {missing[:1]}), "
+        f"{len(twice):,} twice (first {twice[:1]})"
+    )
