@@ -1,0 +1,96 @@
+"""Reads a folder of shards with the trainers' own libraries and prints as JSON what each of them saw.
+
+Runs in the environment of requirements.txt, which has no curate: ``python read_shards.py FOLDER SCRATCH``. A window is
+reported as the hash of its token ids, so that the test can compare it with the windows that were written.
+"""
+
+import glob
+import hashlib
+import json
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+
+warnings.filterwarnings("ignore")
+
+
+def token_hash(tokens):
+    return hashlib.blake2b(np.asarray(tokens, np.int64).tobytes(), digest_size=16).hexdigest()
+
+
+def described(sample):
+    """Everything in a window but its number: tokens, and where they come from."""
+    lists = [np.asarray(sample[name]).tolist() for name in ("doc_ids", "copies", "starts", "cu_seqlens")]
+    return {"tokens": token_hash(sample["input_ids"]), "segments": lists}
+
+
+def read_mds(folder):
+    from streaming import StreamingDataset
+
+    def opened(shuffle):
+        return StreamingDataset(local=f"{folder}/mds", shuffle=shuffle, batch_size=1, num_canonical_nodes=1)
+
+    dataset = opened(False)
+    windows = [{**described(dataset[i]), "length": int(dataset[i]["length"])} for i in range(len(dataset))]
+    dtype = dataset[0]["input_ids"].dtype.name
+    stopped = opened(True)
+    before = [token_hash(sample["input_ids"]) for _, sample in zip(range(len(dataset) // 3), stopped)]
+    state = stopped.state_dict(len(before), False)
+    resumed = opened(True)
+    resumed.load_state_dict(state)
+    after = [token_hash(sample["input_ids"]) for sample in resumed]
+    return {"windows": windows, "dtype": dtype, "interrupted": before + after}
+
+
+def read_megatron(folder, scratch):
+    from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+    from megatron.core.datasets.indexed_dataset import IndexedDataset
+    from megatron.core.datasets.utils import Split
+
+    prefix = f"{folder}/megatron/tokens"
+    dataset = IndexedDataset(prefix)
+    windows = [token_hash(dataset[i]) for i in range(len(dataset))]
+    config = GPTDatasetConfig(
+        random_seed=1,
+        sequence_length=len(dataset[0]),
+        split="1,0,0",
+        tokenizer=SimpleNamespace(eod=0, pad=0, vocab_size=1 << 31, unique_identifiers={"class": "none"}),
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=False,
+        create_attention_mask=False,
+        path_to_cache=scratch,
+    )
+    # one epoch: a sample is L tokens and one more for the last label, so the last window gives none
+    samples = GPTDataset(dataset, prefix, np.arange(len(dataset)), len(dataset) - 1, Split.train, config)
+    return {
+        "windows": windows,
+        "dtype": np.dtype(dataset.index.dtype).name,
+        "documents": len(dataset.document_indices) - 1,
+        "trained_on": [token_hash(samples[i]["tokens"]) for i in range(len(samples))],
+    }
+
+
+def read_parquet(folder, scratch):
+    from datasets import load_dataset
+
+    files = sorted(glob.glob(f"{folder}/parquet/*.parquet"))
+    dataset = load_dataset("parquet", data_files=files, split="train", cache_dir=scratch)
+    streamed = load_dataset("parquet", data_files=files, split="train", streaming=True)
+    return {
+        "windows": [described(row) for row in dataset.with_format("numpy")],
+        "streamed": [token_hash(row["input_ids"]) for row in streamed],
+        "dtype": dataset.features["input_ids"].feature.dtype,
+    }
+
+
+if __name__ == "__main__":
+    shards, work = sys.argv[1:3]
+    found = {
+        "mds": read_mds(shards),
+        "megatron": read_megatron(shards, f"{work}/megatron"),
+        "parquet": read_parquet(shards, f"{work}/datasets"),
+    }
+    print(json.dumps(found))

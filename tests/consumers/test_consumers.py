@@ -1,0 +1,121 @@
+"""The trainers' own libraries load the shards and see exactly the windows that were written.
+
+They live in an environment of their own, ``.venv-consumers`` (``make consumers``); without it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.shards import mds, megatron, parquet
+from curate.shards.windows import ShardWindows
+from tests.shards.support import packed_windows, random_corpus
+
+HERE = Path(__file__).parent
+PYTHON = HERE.parents[1] / ".venv-consumers" / "bin" / "python"
+SIZE, PAD = 64, 3
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="the consumers' environment is absent: run `make consumers`"),
+]
+
+
+def token_hash(tokens: np.ndarray) -> str:
+    return hashlib.blake2b(np.asarray(tokens, np.int64).tobytes(), digest_size=16).hexdigest()
+
+
+def write_set(windows: ShardWindows, folder: Path) -> None:
+    """Three shards of uneven size in every format, as the shards stage lays them out."""
+    for name in ("parquet", "mds", "megatron"):
+        (folder / name).mkdir(parents=True)
+    cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
+    entries, parts = [], b""
+    for shard, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+        part = windows.slice(start, stop)
+        parquet.write(part, str(folder / "parquet" / f"shard-{shard:05d}.parquet"))
+        name = mds.shard_name(shard)
+        stated = mds.write(part, str(folder / "mds" / name))
+        entries.append((name, stated["bytes"], stated["samples"]))
+        megatron.write_part(part, str(folder / "part"), PAD)
+        parts += (folder / "part").read_bytes()
+    (folder / "mds" / "index.json").write_text(mds.index(entries, windows.tokens.dtype))
+    (folder / "megatron" / "tokens.bin").write_bytes(parts)
+    megatron.write_index(str(folder / "megatron" / "tokens.idx"), len(windows), SIZE, windows.tokens.dtype)
+
+
+@pytest.fixture(scope="module", params=[np.uint16, np.uint32], ids=["uint16", "uint32"])
+def seen(request, tmp_path_factory):
+    """(windows written, what each consumer read)."""
+    folder = tmp_path_factory.mktemp("consumers")
+    windows = packed_windows(*random_corpus(5, 120, 100, request.param), SIZE, "related", PAD)
+    write_set(windows, folder / "shards")
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(HERE / "torchvision_stub"),
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [str(PYTHON), str(HERE / "read_shards.py"), str(folder / "shards"), str(folder / "scratch")]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return windows, json.loads(run.stdout.splitlines()[-1])
+
+
+def written(windows: ShardWindows) -> list[dict]:
+    """What a consumer must see of each window."""
+    cumulative, offsets = windows.cu_seqlens()
+    found = []
+    for w in range(len(windows)):
+        tokens = windows.tokens[windows.token_offsets[w] : windows.token_offsets[w + 1]]
+        s = slice(windows.segment_offsets[w], windows.segment_offsets[w + 1])
+        origin = [windows.doc_ids[s], windows.copies[s], windows.starts[s], cumulative[offsets[w] : offsets[w + 1]]]
+        found.append({"tokens": token_hash(tokens), "segments": [values.tolist() for values in origin]})
+    return found
+
+
+def padded(windows: ShardWindows) -> list[str]:
+    rows = np.full((len(windows), SIZE), PAD, np.int64)
+    rows[np.arange(SIZE) < windows.n_tokens[:, None]] = windows.tokens
+    return [token_hash(row) for row in rows]
+
+
+def test_mosaicml_streaming_reads_every_window(seen):
+    windows, found = seen
+    expected = [{**one, "length": int(n)} for one, n in zip(written(windows), windows.n_tokens, strict=True)]
+    assert found["mds"]["windows"] == expected
+    assert found["mds"]["dtype"] == ("uint16" if windows.tokens.dtype == np.uint16 else "int32")
+
+
+def test_mosaicml_streaming_resumes_in_mid_epoch(seen):
+    windows, found = seen
+    assert Counter(found["mds"]["interrupted"]) == Counter(one["tokens"] for one in written(windows))
+
+
+def test_megatron_reads_every_window_padded(seen):
+    windows, found = seen
+    assert found["megatron"]["windows"] == padded(windows)
+    assert found["megatron"]["documents"] == len(windows)
+    assert found["megatron"]["dtype"] == ("uint16" if windows.tokens.dtype == np.uint16 else "int32")
+
+
+def test_megatron_trains_on_whole_windows(seen):
+    windows, found = seen
+    samples, whole = Counter(found["megatron"]["trained_on"]), Counter(padded(windows))
+    assert samples.total() == len(windows) - 1
+    assert samples <= whole
+
+
+def test_hugging_face_datasets_reads_every_window(seen):
+    windows, found = seen
+    assert found["parquet"]["windows"] == written(windows)
+    assert found["parquet"]["streamed"] == [one["tokens"] for one in written(windows)]
+    assert found["parquet"]["dtype"] == windows.tokens.dtype.name
