@@ -105,8 +105,8 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
         "copies",
     )
     checks: list[tuple[str, Callable[[Run, Report], set[str] | None], tuple[str, ...]]] = [
-        ("partitions", check_partitions, (*per_document, "ledger")),
-        ("counters", check_counters, ()),
+        ("partitions", check_partitions, (*per_document, "rejects", "ledger")),
+        ("counters", check_counters, ("ledger",)),
         ("keepers", check_keepers, ("documents", "verdicts", "duplicates")),
         ("order", check_order, ("order",)),
         ("windows", check_windows, ("windows",)),
