@@ -52,10 +52,10 @@ def _scatter(keys: Keys, ids: IDs, bits: int, out_keys: Keys, out_ids: IDs) -> O
         offsets[p + 1] += offsets[p]
     at = offsets.copy()
     for i in range(keys.shape[0]):
-        p = np.int64(keys[i] >> shift)
-        out_keys[at[p]] = keys[i]
-        out_ids[at[p]] = ids[i]
-        at[p] += 1
+        to = np.int64(keys[i] >> shift)
+        out_keys[at[to]] = keys[i]
+        out_ids[at[to]] = ids[i]
+        at[to] += 1
     return offsets
 
 
@@ -86,10 +86,10 @@ def _sort_partitions(
         for b in range(2, size + 2):
             bins[b] += bins[b - 1]
         for i in range(start, end):
-            b = np.int64(uint64(keys[i] << uint64(bits)) >> shift) + 1
-            to_keys[start + bins[b]] = keys[i]
-            to_ids[start + bins[b]] = ids[i]
-            bins[b] += 1
+            to = np.int64(uint64(keys[i] << uint64(bits)) >> shift) + 1
+            to_keys[start + bins[to]] = keys[i]
+            to_ids[start + bins[to]] = ids[i]
+            bins[to] += 1
         for b in range(size):
             low, high = start + bins[b], start + bins[b + 1]
             moves = _MOVES * (high - low)
@@ -167,9 +167,9 @@ def group(keys: Keys, doc_ids: IDs) -> tuple[Keys, IDs, Offsets]:
 
 
 @njit(nogil=True, cache=True)
-def equal_values(signature: Signature, a: int, b: int) -> int:
+def equal_values(signature: Signature, a: np.int64, b: np.int64) -> np.int64:
     """How many of the P values of rows ``a`` and ``b`` agree."""
-    agree = 0
+    agree = np.int64(0)
     for k in range(signature.shape[1]):
         agree += np.int64(signature[a, k] == signature[b, k])
     return agree

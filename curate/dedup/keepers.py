@@ -29,7 +29,7 @@ MEASURED, CAPPED, SCREENED = range(3)
 
 
 @njit(nogil=True, cache=True)
-def _similarity(values: Hashes, offsets: Rows, a: int, b: int, threshold: float) -> float:
+def _similarity(values: Hashes, offsets: Rows, a: np.int64, b: np.int64, threshold: float) -> float:
     """True Jaccard, or −1 where the sizes alone say that it lies below ``threshold``."""
     one, two = offsets[a + 1] - offsets[a], offsets[b + 1] - offsets[b]
     if max(one, two) == 0 or min(one, two) / max(one, two) < threshold:
@@ -70,6 +70,7 @@ def choose_keepers(
     cutoff: float,
     large: int,
     max_keepers: int,
+    pool: int,
     keeper: Rows,
     similarity: Ratios,
 ) -> NDArray[np.int64]:
@@ -83,6 +84,7 @@ def choose_keepers(
         bucket_offsets, row_offsets, row_buckets: sizes of the buckets; by row, the buckets it is in.
         signature: uint32[n, P]; P = 0 without signatures.
         threshold, large, max_keepers: as in :func:`curate.dedup.resolve.resolve`.
+        pool: keepers of a component above which only those in a document's buckets are looked at (:data:`POOL`).
         cutoff: estimate below which a pair of a large component is not measured.
         keeper: int64[n], −1 throughout; similarity: float64[n].
 
@@ -126,7 +128,7 @@ def choose_keepers(
                     tries = max_keepers
                     for k in range(tries):
                         nearest[k] = uint64(k)
-                elif n_keepers <= POOL:
+                elif n_keepers <= pool:
                     for k in range(n_keepers):
                         apart = num_perm - equal_values(signature, d, keepers[k])
                         tries = _offer(nearest, tries, uint64(uint64(apart) << uint64(32)) | uint64(k))
@@ -140,7 +142,7 @@ def choose_keepers(
                                 apart = num_perm - equal_values(signature, d, r)
                                 tries = _offer(nearest, tries, uint64(uint64(apart) << uint64(32)) | uint64(ordinal[r]))
             for t in range(tries):
-                at = t
+                at = np.int64(t)
                 if capped:
                     at = np.int64(nearest[t] & uint64(0xFFFFFFFF))
                 r = keepers[at]

@@ -1,7 +1,7 @@
 """MinHash signatures and content hashes, text to numbers in one compiled pass.
 
-The permutations and the arithmetic are datasketch's ``affine32`` scheme (datasketch ≥ 2.0): a shingle's 32-bit hash is
-mixed once by MurmurHash3's finaliser, then permutation k is a_k · x + b_k mod 2^32 with odd a_k, and the signature keeps
+The permutations and the arithmetic are datasketch's ``affine32`` scheme (datasketch ≥ 2.0): a shingle's 32-bit hash
+is mixed once by MurmurHash3's finaliser, then permutation k is a_k · x + b_k mod 2^32 with odd a_k, and the signature keeps
 each permutation's minimum. So a row of the signature table *is* the ``hashvalues`` of a ``datasketch.MinHash``.
 
 Legend: N documents, P permutations = B bands × R rows.

@@ -4,8 +4,8 @@ A character becomes the code points of its compatibility decomposition, fully ca
 kinds (below). Words are runs of letters and numbers. Combining marks are dropped after Latin, Greek, Cyrillic, Hebrew
 and Arabic letters and ASCII digits, where they are accents, vowel points or keycaps, and kept elsewhere, where they
 carry vowels (Devanagari) or consonants; the order of marks on one base does not matter, so canonically equivalent texts
-(NFC, NFD) have the same words. Punctuation, symbols, white space and controls separate words; invisible format characters
-(soft hyphen, joiners, variation selectors) count as absent. Thai, Lao, Khmer, Myanmar, kana and Han write no spaces:
+(NFC, NFD) have the same words. Punctuation, symbols, white space and controls separate words; invisible format
+characters (soft hyphen, joiners, variation selectors) count as absent. Thai, Lao, Khmer, Myanmar, kana and Han write no spaces:
 each of their letters, with its marks, is a word.
 
 The compiled kernel (:mod:`curate.dedup.shingles`) reads the rules from one table; :func:`normalized_words` is the same

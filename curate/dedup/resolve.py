@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
 from curate.dedup.components import union_find
-from curate.dedup.keepers import CAPPED, MEASURED, SCREENED, choose_keepers
+from curate.dedup.keepers import CAPPED, MEASURED, POOL, SCREENED, choose_keepers
 from curate.dedup.minhash import Signature
 from curate.dedup.verify import Hashes, Ratios, Rows, intersections
 
@@ -95,7 +95,7 @@ def resolve(
         signature, cutoff = np.ascontiguousarray(signature), screen_cutoff(threshold, signature.shape[1])
     counts = choose_keepers(
         values, offsets, docs, component_offsets, *known, bucket_offsets, row_offsets, row_buckets,
-        signature, threshold, cutoff, large, max_keepers, keeper, similarity,
+        signature, threshold, cutoff, large, max_keepers, POOL, keeper, similarity,
     )  # fmt: skip
     removed = np.flatnonzero(keeper >= 0)
     shared = intersections(row_buckets, row_offsets, removed, keeper[removed])

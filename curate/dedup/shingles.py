@@ -1,11 +1,11 @@
 """Words and shingles as 64-bit hashes, read from UTF-8 bytes without an object a word.
 
-A word's hash takes its base characters in order (as FNV-1a does, by code point) and adds its kept marks, so that their order
-does not matter. A shingle of n words is a polynomial of their hashes; its low 32 bits are what MinHash permutes. The
+A word's hash takes its base characters in order (as FNV-1a does, by code point) and adds its kept marks, so that
+their order does not matter. A shingle of n words is a polynomial of their hashes; its low 32 bits are what MinHash permutes. The
 text is read in blocks of :data:`BLOCK_WORDS` words, so a document of any length needs the same small memory.
 
-Legend: N documents, S shingles. numba promotes uint32 op uint32 to uint64 and int64 op uint64 to float64: every step
-is cast explicitly.
+Legend: N documents, S shingles. numba promotes uint32 op uint32 to uint64 and int64 op uint64 to float64:
+every step is cast explicitly.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ _U6, _U12, _U18 = np.uint32(6), np.uint32(12), np.uint32(18)
 
 def utf8_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Offsets]:
     """:func:`curate.text.text_buffers`, always read-only: numba compiles a kernel anew for a writable array."""
-    data, offsets = (array.view() for array in text_buffers(texts))
+    data, offsets = text_buffers(texts)
+    data, offsets = data.view(), offsets.view()
     data.flags.writeable = offsets.flags.writeable = False
     return data, offsets
 
@@ -68,19 +69,19 @@ def fmix64(h: np.uint64) -> np.uint64:
 @njit(nogil=True, cache=True)
 def read_words(
     data: Bytes,
-    at: int,
-    end: int,
+    at: np.int64,
+    end: np.int64,
     h: np.uint64,
-    state: int,
-    n: int,
+    state: np.int64,
+    n: np.int64,
     entries: NDArray[np.uint32],
     expansions: NDArray[np.uint32],
     out: Hashes,
-) -> tuple[int, np.uint64, int, int]:
+) -> tuple[np.int64, np.uint64, np.int64, np.int64]:
     """(position, hash of the open word or 0, kind of its last base, n): word hashes of data[at:end] go to out[n:].
 
-    Reads until the end or until ``out`` is full; resumes where it stopped when it is given back what it returned. At the
-    end of the text an open word (hash not 0) is still to be closed with ``fmix64``.
+    Reads until the end or until ``out`` is full; resumes where it stopped when it is given back what it returned. At
+    the end of the text an open word (hash not 0) is still to be closed with ``fmix64``.
 
     ASCII, the bulk of most corpora, is read without a branch on what a byte is: the word's hash is stored after each
     byte, and n moves on where a word has ended. A mispredicted branch a word would cost as much as the word (measured:
@@ -107,7 +108,7 @@ def read_words(
             h = uint64(uint64((h ^ uint64(entry >> _VALUE)) * _FNV_PRIME) & uint64(uint64(0) - letter))
             i += uint64(1)
         if i > uint64(at):
-            state = WORD if h != 0 else SEPARATOR
+            state = np.int64(WORD if h != 0 else SEPARATOR)
             at = np.int64(i)
         while at < end and n < limit:
             c = data[at]
@@ -132,7 +133,7 @@ def read_words(
                 )
                 at += 4
             entry = entries[code]
-            first, pieces = 0, 1
+            first, pieces = np.int64(0), np.int64(1)
             expanded = (entry & _KINDS) == EXPANDED
             if expanded:
                 first = np.int64(entry >> uint32(_VALUE + _LENGTH))
@@ -147,7 +148,7 @@ def read_words(
                     if state > WORD:  # WORD_WITH_MARKS or ALONE
                         h = uint64(h + fmix64(uint64(entry >> _VALUE)))
                     continue
-                if h != 0 and (kind == SEPARATOR or kind == ALONE or state == ALONE):
+                if h != 0 and (kind in (SEPARATOR, ALONE) or state == ALONE):
                     out[n] = h
                     n += 1
                     h = uint64(0)
@@ -199,17 +200,17 @@ def _sort_distinct(values: Hashes, start: int, end: int, scratch: Hashes) -> int
     filled = np.zeros(1 << bits, np.int32)
     for i in range(start, end):
         v = values[i]
-        b = np.int64(v >> shift)
-        low = bins[b]
-        at = low + filled[b]
+        to = np.int64(v >> shift)
+        low = bins[to]
+        at = low + filled[to]
         while at > low and scratch[at - 1] > v:
             at -= 1
         if at > low and scratch[at - 1] == v:
             continue
-        for k in range(low + filled[b], at, -1):
+        for k in range(low + filled[to], at, -1):
             scratch[k] = scratch[k - 1]
         scratch[at] = v
-        filled[b] += 1
+        filled[to] += 1
     for b in range(1 << bits):
         for k in range(bins[b], bins[b] + filled[b]):
             values[start] = scratch[k]

@@ -15,11 +15,11 @@ Ratios = NDArray[np.float64]
 
 
 @njit(nogil=True, cache=True)
-def shared_values(values: Hashes, offsets: Rows, a: int, b: int) -> int:
+def shared_values(values: Hashes, offsets: Rows, a: np.int64, b: np.int64) -> np.int64:
     """|A ∩ B| of sets ``a`` and ``b``: a merge without branches on the values (2 ns a step against 8 with them)."""
     i, j = offsets[a], offsets[b]
     end_i, end_j = offsets[a + 1], offsets[b + 1]
-    shared = 0
+    shared = np.int64(0)
     while i < end_i and j < end_j:
         x, y = values[i], values[j]
         shared += np.int64(x == y)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-import numpy as np
+import itertools
+import unicodedata
+
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
@@ -25,8 +27,6 @@ def fmix64(h):
 
 def word_hash(word):
     """The documented hash of a normalised word."""
-    import unicodedata
-
     h = 0
     for character in word:
         if unicodedata.category(character)[0] == "M":
@@ -50,7 +50,7 @@ def expected(text, ngram):
 
 
 def as_lists(values, offsets):
-    return [values[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [values[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 
 @settings(deadline=None)
