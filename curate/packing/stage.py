@@ -160,6 +160,7 @@ def plan_task(
             )
             writer.write(_piece_rows(pieces, ids[drawn], n_tokens, region, copy, seed))
             counts = count_windows(pieces, extended, window)
+            counts["tokens"] = int(n_tokens.sum())
             counts["special_tokens"] = int((extended - n_tokens).sum())
             counts["leaked_pairs"] = count_alike(pieces, similarity(vectors[drawn], max_similarity))
             for name, number in counts.items():
