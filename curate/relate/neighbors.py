@@ -14,17 +14,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.relate.cells import assign, fit_cells
+from curate.relate.cells import fit_cells
 from curate.relate.similarity import IDENTICAL, Vectors, check, cosine, inverse_norms
 
 BRUTE_FORCE_LIMIT = 20_000
 """Up to so many documents each is compared with every other."""
 
 CANDIDATE_BUDGET = 16_384
-"""Documents of the nearest cells (own cell first) with which the documents of a cell are compared."""
+"""Documents, in the cells nearest to it, with which each document is compared, on average."""
 
-_CELL_SIZE = 1000
-"""Documents of a cell on average."""
+CELL_SIZE = 1000
+"""Documents of a cell on average: far fewer make many small products, far more search what is far away."""
 
 _ROWS, _COLUMNS = 1024, 8192
 """Block of one matrix product: 32 MiB of float32."""
@@ -84,6 +84,7 @@ def neighbors(
     group: NDArray[np.int64] | None = None,
     budget: int = CANDIDATE_BUDGET,
     brute_force_limit: int = BRUTE_FORCE_LIMIT,
+    cell_size: int = CELL_SIZE,
 ) -> Neighbors:
     """The K nearest documents of each, below ``max_similarity``.
 
@@ -92,9 +93,10 @@ def neighbors(
         k: neighbours a document.
         max_similarity: duplicates' threshold; None passes over parallel vectors only, a value above 1 over none.
         group: int64[N]; documents of one group are no neighbours of each other. Default: every document its own.
-        budget: candidates a cell; whole cells are taken while they fit, at least the own one.
-        brute_force_limit: up to so many documents everything is compared; above, cells are fitted and for each cell
-            the nearest ones are searched.
+        budget: candidates a document, on average: it is compared with those in its nearest ``budget / cell_size`` cells.
+        brute_force_limit: up to so many documents everything is compared; above, cells are fitted and the nearest ones
+            searched.
+        cell_size: documents of a fitted cell, on average.
     """
     vectors = check(vectors)
     n = len(vectors)
@@ -120,15 +122,20 @@ def neighbors(
     if len(used) <= brute_force_limit:
         search(used, used)
         return Neighbors(index, similarity, duplicates)
-    ordinals = np.arange(len(used), dtype=np.uint64)
-    centroids = fit_cells(vectors[used], max(2, len(used) // _CELL_SIZE), 0, ordinals, rounds=4)
-    cells, of = np.unique(assign(vectors[used], centroids)[0], return_inverse=True)
-    members = np.split(used[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
-    sizes = np.array([len(m) for m in members])
-    likeness = cosine(centroids[cells], centroids[cells])
-    np.fill_diagonal(likeness, 2.0)  # the own cell comes first, whatever its centroid
-    for c in range(len(cells)):
-        near = np.argsort(-likeness[c], kind="stable")
-        taken = max(1, int(np.searchsorted(np.cumsum(sizes[near]), budget, side="right")))
-        search(members[c], np.concatenate([members[other] for other in near[:taken]]))
+    cells = max(2, len(used) // cell_size)
+    centroids = fit_cells(vectors[used], cells, 0, np.arange(len(used), dtype=np.uint64), rounds=4)
+    near = _nearest_cells(vectors[used], centroids, max(1, budget // cell_size))
+    order = np.argsort(near[:, 0], kind="stable")
+    members = np.split(used[order], np.searchsorted(near[order, 0], np.arange(1, len(centroids))))
+    for cell, documents in enumerate(members):
+        search(used[(near == cell).any(axis=1)], documents)
     return Neighbors(index, similarity, duplicates)
+
+
+def _nearest_cells(vectors: Vectors, centroids: Vectors, n_cells: int) -> NDArray[np.int64]:
+    """int64[N, P]: the cells nearest to each document, the own one first, ties to the lowest."""
+    near = np.empty((len(vectors), min(n_cells, len(centroids))), np.int64)
+    for start in range(0, len(vectors), _ROWS):
+        block = cosine(vectors[start : start + _ROWS], centroids)
+        near[start : start + _ROWS] = np.argsort(-block, axis=1, kind="stable")[:, : near.shape[1]]
+    return near

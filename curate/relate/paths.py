@@ -29,8 +29,11 @@ METHODS = ("related", "icp", "cluster", "source", "random")
 JOIN_NEIGHBORS = 16
 """Nearest ends considered for each end in a round of joining."""
 
-KICKS = 1
-"""Kicks of local search for each document."""
+KICKS = 2
+"""Kicks of local search for each document, of which there are at most :data:`MAX_KICKS` in all."""
+
+MAX_KICKS = 20_000
+"""About 5 seconds; a region of 100,000 documents gains 0.15 % from 100,000 kicks, one of 2,000 gains 0.6 % from 4,000."""
 
 Path = NDArray[np.int64]
 
@@ -139,7 +142,7 @@ def related(
         neighbors, similarity: [N, K] as :func:`curate.relate.neighbors.neighbors` gives them.
         doc_ids: uint64[N], ascending.
         max_similarity: documents at or above it are put next to each other only where nothing else is left to join.
-        kicks: of local search, for each document.
+        kicks: of local search, for each document; in all at most :data:`MAX_KICKS`.
     """
     n = _check_ascending(doc_ids)
     used = np.flatnonzero(inverse_norms(check(vectors)) > 0)
@@ -151,7 +154,7 @@ def related(
     _join(cover, vectors, used, len(zero), max_similarity)
     path = cover.walk()
     path = path[np.isin(path, zero, assume_unique=True, invert=True)] if len(zero) else path
-    path = local_search.improve(path, vectors, neighbors, similarity, max_similarity, kicks * n)
+    path = local_search.improve(path, vectors, neighbors, similarity, max_similarity, min(kicks * n, MAX_KICKS))
     if len(path) and path[0] > path[-1]:  # a path has no direction: the smaller end comes first
         path = path[::-1].copy()
     return np.concatenate([path, zero])

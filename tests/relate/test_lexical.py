@@ -110,7 +110,7 @@ def test_damaged_model_is_refused(model: LexicalModel, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     saved = bytearray((tmp_path / "model").read_bytes())
     saved[len(saved) // 2] ^= 1
-    with pytest.raises(WorkspaceError, match="m.bin: the lexical model is damaged.*refit"):
+    with pytest.raises(WorkspaceError, match=r"m\.bin: the lexical model is damaged.*refit"):
         LexicalModel.from_bytes(bytes(saved), "m.bin")
     with pytest.raises(WorkspaceError, match="damaged"):
         LexicalModel.from_bytes(b"short")

@@ -14,15 +14,12 @@ from curate.relate.similarity import cosine
 
 def plain(vectors: np.ndarray, k: int, highest: float) -> list[list[int]]:
     """The rule in plain Python."""
-    table = cosine(vectors, vectors)
-    used = vectors.any(axis=1)
-    return [
-        sorted(
-            (j for j in range(len(vectors)) if j != i and used[i] and used[j] and table[i, j] < highest),
-            key=lambda j: (-table[i, j], j),
-        )[:k]
-        for i in range(len(vectors))
-    ]
+    table, used = cosine(vectors, vectors), vectors.any(axis=1)
+    rows = []
+    for i in range(len(vectors)):
+        allowed = [j for j in range(len(vectors)) if j != i and used[i] and used[j] and table[i, j] < highest]
+        rows.append(sorted(allowed, key=lambda j: (-table[i, j], j))[:k])
+    return rows
 
 
 def listed(ids: np.ndarray) -> list[list[int]]:
@@ -70,12 +67,11 @@ def test_cells_find_nearly_all(planted: Callable) -> None:
     vectors, _ = planted(n=4000, clusters=40, dim=64, noise=1.5)
     vectors[7] = 0
     exact = neighbors(vectors, 10, 0.95)
-    near = neighbors(vectors, 10, 0.95, brute_force_limit=100, budget=2500)
+    near = neighbors(vectors, 10, 0.95, brute_force_limit=100, budget=800, cell_size=100)
     assert neighbor_recall(vectors, exact.ids, 0.95, sample=200) == 1.0
-    recall = neighbor_recall(vectors, near.ids, 0.95, sample=4000)
-    assert 0.9 < recall < 1
-    assert recall == pytest.approx(
+    assert neighbor_recall(vectors, near.ids, 0.95, sample=4000) == pytest.approx(
         np.mean([len({*a} & {*b}) / 10 for a, b in zip(listed(exact.ids), listed(near.ids), strict=True) if a]),
         abs=1e-3,
     )
+    assert 0.85 < neighbor_recall(vectors, near.ids, 0.95, sample=4000) < 1
     assert (near.ids[7] == -1).all()

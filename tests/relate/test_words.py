@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -74,10 +75,7 @@ def test_counts_agree_with_plain_python(texts: list[str]) -> None:
     pointers, terms, counts = Vocabulary(np.array(hashes, np.uint64)).counts(
         *text_buffers(pa.array(texts, pa.large_string()))
     )
-    rows = [
-        {every[t]: c for t, c in zip(terms[a:b], counts[a:b], strict=True)}
-        for a, b in zip(pointers, pointers[1:], strict=False)
-    ]
+    rows = [{every[t]: c for t, c in zip(terms[a:b], counts[a:b], strict=True)} for a, b in pairwise(pointers)]
     assert rows == expected
 
 
