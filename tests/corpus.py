@@ -42,7 +42,7 @@ def documents(count: int = 240, seed: int = 0) -> list[dict[str, str]]:
     for i in range(count):
         topic = sorted(TOPICS)[i % 4]
         if i > 20 and i % 8 == 0:
-            body = found[i - 13]["text"].upper() + "!!"
+            body = found[i - 13]["text"].replace(".", " !!")
         elif i > 20 and i % 9 == 0:
             body = found[i - 11]["text"] + " " + sentence(rng, topic)
         elif i % 30 == 29:

@@ -72,7 +72,7 @@ def test_an_unchanged_run_does_nothing_and_a_changed_section_runs_what_depends_o
 def test_a_changed_threshold_reads_no_text(corpus, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run"))
     curate("run", str(recipe), "--until", "quality")
-    changes = ("--set", "quality.thresholds={gopher_quality: {min_words: 120}}")
+    changes = ("--set", "quality.thresholds={gopher_quality: {min_doc_words: 120}}")
     changed = curate("run", str(recipe), "--until", "quality", "--json", *changes)
     steps = {line.split('"step": "')[1].split('"')[0] for line in changed.stdout.splitlines() if '"event": "task"' in line}
     assert steps == {"verdicts"}
