@@ -23,6 +23,10 @@ inputs:
 """
 
 _REST = f"""
+# Documentation of code is no web text: it is short, and much of it is names and signs.
+quality:
+  thresholds:
+    gopher_quality: {{min_doc_words: 30, max_non_alpha_words_ratio: 0.5}}
 tokenizer:
   train: {{vocab_size: {VOCAB_SIZE}}}
 cluster: {{cell_size: 200}}
