@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import warnings
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,7 +37,7 @@ def read_mds(folder):
     windows = [{**described(dataset[i]), "length": int(dataset[i]["length"])} for i in range(len(dataset))]
     dtype = dataset[0]["input_ids"].dtype.name
     stopped = opened(True)
-    before = [token_hash(sample["input_ids"]) for _, sample in zip(range(len(dataset) // 3), stopped)]
+    before = [token_hash(sample["input_ids"]) for sample in islice(stopped, len(dataset) // 3)]
     state = stopped.state_dict(len(before), False)
     resumed = opened(True)
     resumed.load_state_dict(state)

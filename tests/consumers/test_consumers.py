@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def write_set(windows: ShardWindows, folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
     entries, parts = [], b""
-    for shard, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for shard, (start, stop) in enumerate(pairwise(cuts)):
         part = windows.slice(start, stop)
         parquet.write(part, str(folder / "parquet" / f"shard-{shard:05d}.parquet"))
         name = mds.shard_name(shard)
