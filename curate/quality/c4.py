@@ -1,178 +1,408 @@
-"""C4's line rules: which spans of a text they cut, and the counts that its document rules decide on.
+"""C4's rules: which spans of a text its line rules cut, and what the lines that stay say about the document.
 
-The order of the checks is that of datatrove's C4QualityFilter. A kept line loses the white space around it and its
-citation marks; lines are joined by the first line break between them.
+The text that is left equals the reference's (kept lines joined by newlines, stripped) wherever lines end in newlines;
+another line separator between two kept lines stays as it is, since an edit can only cut.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.quality.rules import C4
-from curate.quality.words import split_words
+from curate.quality.characters import DIGIT, PUNCT, SENTENCE
+from curate.quality.compiled import inner, kernel
+from curate.quality.lines import line_end, trim
+from curate.quality.rules import C4_LINES, limits_of
+from curate.quality.words import (
+    FNV_BASIS,
+    FNV_PRIME,
+    KNOWN_SLOTS,
+    Flags,
+    Known,
+    Pairs,
+    Rules,
+    decode,
+    flags_at,
+    known_words,
+    next_chunk,
+    space_bytes,
+    word_tables,
+)
+from curate.text import Bytes, Offsets, text_buffers
 
-_CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
-_END_PUNCTUATION = (".", "?", "!", '"', "'")
-_ELLIPSIS = "..."
-_POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
-_BREAK = re.compile("\r\n|[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")  # as str.splitlines
-_SENTENCE_ENDS = frozenset(".!?։؟۔।॥၊။።፧፨᙮᠃᠉‼‽⁇⁈⁉⸮。．！？｡")
+KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = range(8)
+REASONS = (
+    "",
+    "c4.whitespace",
+    "c4.citation",
+    "c4.too_long_word",
+    "c4.no_terminal_punc",
+    "c4.too_few_words",
+    "c4.javascript",
+    "c4.policy",
+)
+"""Reasons of edits, by code: the reference's counters of lines, its citations, and white space that joins lines."""
 
-Spans = list[tuple[int, int]]
+_PHRASES = (
+    b"lorem ipsum",
+    b"javascript",
+    b"{",
+    b"terms of use",
+    b"privacy policy",
+    b"cookie policy",
+    b"uses cookies",
+    b"use of cookies",
+    b"use cookies",
+    b"[citation needed]",
+)
+_CITATION_NEEDED = len(_PHRASES) - 1
+_LOREM, _SCRIPT, _CURLY, _POLICY = 1, 2, 4, 8
+_PHRASE_BYTES = np.zeros((len(_PHRASES), 24), np.uint8)
+for _row, _phrase in enumerate(_PHRASES):
+    _PHRASE_BYTES[_row, : len(_phrase)] = np.frombuffer(_phrase, np.uint8)
+
+_LINES, _LOREM_LINE, _CURLY_LINE, _SENTENCES, _KEPT_LINES = range(5)
 
 
-class C4Lines(NamedTuple):
-    """Spans to cut, sorted by (row, start), and three counts a document.
-
-    Attributes:
-        rows, starts, ends: int64[E]; span e is bytes [starts[e], ends[e]) of text ``rows[e]``.
-        lorem_ipsum, curly_bracket: int64[N], 1 where the document is removed for that line; the later lines are not read.
-        sentences: int64[N], sentences of the kept lines.
-    """
+@dataclass(frozen=True)
+class C4Lines:
+    """Spans that C4 cuts from N texts, sorted by (row, start), and one value a document by column."""
 
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-    lorem_ipsum: NDArray[np.int64]
-    curly_bracket: NDArray[np.int64]
-    sentences: NDArray[np.int64]
+    """Bytes from the start of the document."""
+    reasons: pa.StringArray
+    columns: dict[str, NDArray[np.int64]]
+    """c4_lines, c4_kept_lines, c4_sentences, and the number (from 1, 0 = none) of the first line, among those that the
+    line rules let pass, with "lorem ipsum" (c4_lorem_ipsum) and with a curly bracket (c4_curly_bracket)."""
 
 
-def line_parameters(preset: str, limits: Mapping[str, float | None]) -> dict[str, float]:
-    """What shapes the text: parameters of the line rules, as changed by a recipe."""
-    found = dict(C4.parameters)
-    if preset == "fineweb":
-        found["filter_no_terminal_punct"] = 0
-    for name in found:
-        if name in limits:
-            found[name] = limits[name] or 0
+def line_parameters(preset: str, thresholds: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Parameters of the line rules in force: what edits depend on, by name."""
+    limits = limits_of("c4", {"c4": thresholds}, preset)
+    return {name: limits[name] for name, _ in C4_LINES}
+
+
+@inner
+def _citation(data: Bytes, at: int, end: int, flags: Flags, patterns: Bytes) -> int:
+    """Bytes of a citation marker, ``[12]``, ``[]``, ``[edit]`` or ``[citation needed]``, that begins at ``at``; else 0."""
+    i = at + 1
+    while i < end and flags_at(data, i, flags) & DIGIT:
+        i += decode(data, i)[1]
+    if i < end and data[i] == 93:
+        return i + 1 - at
+    if end - at >= 6 and data[at + 1] == 101 and data[at + 2] == 100 and data[at + 3] == 105 and data[at + 4] == 116:
+        return 6 if data[at + 5] == 93 else 0
+    k = 0
+    while patterns[_CITATION_NEEDED, k]:
+        if at + k >= end or data[at + k] != patterns[_CITATION_NEEDED, k]:
+            return 0
+        k += 1
+    return k
+
+
+@inner
+def _without_citations(
+    data: Bytes, start: int, end: int, flags: Flags, patterns: Bytes, line: Bytes, cuts: Offsets
+) -> tuple[int, int]:
+    """(bytes, citations): copies the line without them to ``line``; ``cuts`` gets their starts and ends."""
+    n = 0
+    found = 0
+    at = start
+    while at < end:
+        b = data[at]
+        if b == 91:
+            size = _citation(data, at, end, flags, patterns)
+            if size:
+                cuts[2 * found], cuts[2 * found + 1] = at, at + size
+                found += 1
+                at += size
+                continue
+        line[n] = b
+        n += 1
+        at += 1
+    return n, found
+
+
+@inner
+def _phrases(line: Bytes, n: int, patterns: Bytes) -> int:
+    """Bits of the phrases in a line, ASCII letters of either case."""
+    found = 0
+    for at in range(n):
+        b = np.int64(line[at])
+        if b == 123:
+            found |= _CURLY
+            continue
+        b = b | 32
+        if b != 108 and b != 106 and b != 116 and b != 112 and b != 99 and b != 117:
+            continue
+        for row in range(_CITATION_NEEDED):
+            k = 0
+            while patterns[row, k] and at + k < n:
+                c = np.int64(line[at + k])
+                if 65 <= c <= 90:
+                    c = c + 32
+                if c != patterns[row, k]:
+                    break
+                k += 1
+            if k and patterns[row, k] == 0:
+                found |= _LOREM if row == 0 else _SCRIPT if row == 1 else _CURLY if row == 2 else _POLICY
     return found
 
 
-def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float] = C4.parameters) -> C4Lines:
-    """The spans that the line rules cut from each text, and the counts for the document rules.
+@inner
+def _ends_sentence(line: Bytes, n: int) -> bool:
+    """Whether a line ends in . ? ! " or ' and not in an ellipsis."""
+    if n == 0:
+        return False
+    b = line[n - 1]
+    if b == 46:
+        return not (n >= 3 and line[n - 2] == 46 and line[n - 3] == 46)
+    return b == 63 or b == 33 or b == 34 or b == 39
+
+
+@inner
+def _sentences(
+    line: Bytes, n: int, flags: Flags, rules: Rules, pairs: Pairs, known: Known, starts: Offsets, ends: Offsets
+) -> int:
+    """Sentences of a line as spaCy's sentencizer counts them: words after closing punctuation begin a new one."""
+    sentences = 0
+    closed = False
+    at = 0
+    while True:
+        left, following, plain, h = next_chunk(line, at, n)
+        # White space other than one space is a token, which may begin a sentence.
+        gap = left - at
+        if gap and not (gap == 1 and line[at] == 32) and (sentences == 0 or closed):
+            sentences += 1
+            closed = False
+        if left == following:
+            return max(sentences, 1)
+        at = following
+        parts = 1
+        if plain:
+            starts[0], ends[0] = left, at
+        else:
+            parts = known_words(line, left, at, h, flags, rules, pairs, known, starts, ends)
+        for k in range(parts):
+            size = 1 if plain else decode(line, starts[k])[1]
+            f = 0 if plain else flags_at(line, starts[k], flags)
+            closes = starts[k] + size == ends[k] and f & SENTENCE != 0
+            if sentences == 0:
+                sentences = 1
+            if closes:
+                closed = True
+            elif closed and not _is_punctuation(line, starts[k], ends[k], flags):
+                sentences += 1
+                closed = False
+
+
+@inner
+def _is_punctuation(data: Bytes, start: int, end: int, flags: Flags) -> bool:
+    while start < end:
+        if not flags_at(data, start, flags) & PUNCT:
+            return False
+        start += decode(data, start)[1]
+    return True
+
+
+@inner
+def _widest_words(data: Bytes, start: int, end: int) -> tuple[int, int]:
+    """(words, characters of the longest), words as by str.split."""
+    words = 0
+    longest = 0
+    chars = 0
+    at = start
+    while at < end:
+        b = data[at]
+        size = space_bytes(data, at) if b <= 32 or b >= 0x80 else 0
+        if size:
+            chars = 0
+            at += size
+            continue
+        if b & 0xC0 != 0x80:
+            words += chars == 0
+            chars += 1
+            longest = max(longest, chars)
+        at += 1
+    return words, longest
+
+
+@inner
+def _push(spans: Offsets, n: int, start: int, end: int, reason: int) -> int:
+    """Number of spans after one was added, joined to the last where it continues it."""
+    if start == end:
+        return n
+    if n and spans[n - 1, 1] == start and spans[n - 1, 2] == reason:
+        spans[n - 1, 1] = end
+        return n
+    spans[n, 0], spans[n, 1], spans[n, 2] = start, end, reason
+    return n + 1
+
+
+@inner
+def _content(data: Bytes, spans: Offsets, n: int) -> tuple[int, int]:
+    """(start, end) of what is left of the kept spans when white space at both ends of the text goes (str.strip)."""
+    first, last = -1, -1
+    for i in range(n):
+        if spans[i, 2] == KEPT:
+            start, end = trim(data, spans[i, 0], spans[i, 1])
+            if start < end:
+                first = start if first < 0 else first
+                last = end
+    return first, last
+
+
+@inner
+def _cut(edits: Offsets, n: int, row: int, start: int, end: int, reason: int) -> int:
+    """Number of edits after one was added, joined to the last where it continues it."""
+    if start >= end:
+        return n
+    if n and edits[n - 1, 0] == row and edits[n - 1, 2] == start and edits[n - 1, 3] == reason:
+        edits[n - 1, 2] = end
+        return n
+    edits[n, 0], edits[n, 1], edits[n, 2], edits[n, 3] = row, start, end, reason
+    return n + 1
+
+
+@kernel
+def _lines(
+    data: Bytes,
+    offsets: Offsets,
+    flags: Flags,
+    rules: Rules,
+    pairs: Pairs,
+    patterns: Bytes,
+    options: NDArray[np.int64],
+    edit: bool,
+    columns: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """int64[E, 4]: (row, start, end, reason) of what is cut; fills ``columns`` int64[N, 5]."""
+    citations, terminal, script, policy = options[0] != 0, options[1] != 0, options[4] != 0, options[5] != 0
+    least_words, most_chars = options[2], options[3]
+    n_documents = offsets.shape[0] - 1
+    longest = 0
+    for d in range(n_documents):
+        longest = max(longest, offsets[d + 1] - offsets[d])
+    line = np.empty(longest + 1, np.uint8)
+    cuts = np.empty(longest + 2, np.int64)
+    starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    known = np.zeros((KNOWN_SLOTS, 2), np.uint64)
+    spans = np.empty((2 * longest + 8 if edit else 1, 3), np.int64)
+    edits = np.empty((1024 if edit else 1, 4), np.int64)
+    n_edits = 0
+    for d in range(n_documents):
+        start, end = offsets[d], offsets[d + 1]
+        n = 0
+        at = start
+        kept = 0
+        passed = 0
+        while at < end:
+            stop, following = line_end(data, at, end, flags)
+            columns[d, _LINES] += 1
+            left, right = trim(data, at, stop)
+            words, chars = _widest_words(data, left, right)
+            reason = KEPT
+            found = 0
+            if most_chars >= 0 and chars > most_chars:
+                reason = TOO_LONG_WORD
+            else:
+                size, marks = right - left, 0
+                if citations:
+                    size, marks = _without_citations(data, left, right, flags, patterns, line, cuts)
+                else:
+                    line[:size] = data[left:right]
+                if terminal and not _ends_sentence(line, size):
+                    reason = NO_TERMINAL_PUNCT
+                elif words < least_words:
+                    reason = TOO_FEW_WORDS
+                else:
+                    passed += 1
+                    found = _phrases(line, size, patterns)
+                    if found & _LOREM and columns[d, _LOREM_LINE] == 0:
+                        columns[d, _LOREM_LINE] = passed
+                    if script and found & _SCRIPT:
+                        reason = JAVASCRIPT
+                    else:
+                        if found & _CURLY and columns[d, _CURLY_LINE] == 0:
+                            columns[d, _CURLY_LINE] = passed
+                        if policy and found & _POLICY:
+                            reason = POLICY
+            if reason == KEPT:
+                columns[d, _SENTENCES] += _sentences(line, size, flags, rules, pairs, known, starts, ends)
+                kept += 1
+                if edit:
+                    n = _push(spans, n, at, left, WHITESPACE)
+                    n = _push(spans, n, left, cuts[0] if marks else right, KEPT)
+                    for k in range(marks):
+                        n = _push(spans, n, cuts[2 * k], cuts[2 * k + 1], CITATION)
+                        n = _push(spans, n, cuts[2 * k + 1], cuts[2 * k + 2] if k + 1 < marks else right, KEPT)
+                    n = _push(spans, n, right, stop, WHITESPACE)
+                    # Of a separator the newline stays; "\r\n" loses its carriage return.
+                    if following - stop == 2 and data[stop] == 13:
+                        n = _push(spans, n, stop, stop + 1, WHITESPACE)
+                        n = _push(spans, n, stop + 1, following, KEPT)
+                    else:
+                        n = _push(spans, n, stop, following, KEPT)
+            elif edit:
+                n = _push(spans, n, at, following, reason)
+            at = following
+        columns[d, _KEPT_LINES] = kept
+        if not edit:
+            continue
+        if n_edits + n + 4 > edits.shape[0]:
+            grown = np.empty((2 * (n_edits + n + 4), 4), np.int64)
+            grown[:n_edits] = edits[:n_edits]
+            edits = grown
+        first, last = _content(data, spans, n)
+        for k in range(n):
+            left, right, reason = spans[k, 0], spans[k, 1], spans[k, 2]
+            if reason != KEPT:
+                n_edits = _cut(edits, n_edits, d, left - start, right - start, reason)
+            else:
+                n_edits = _cut(edits, n_edits, d, left - start, min(right, max(first, left)) - start, WHITESPACE)
+                n_edits = _cut(edits, n_edits, d, max(left, first, min(last, right)) - start, right - start, WHITESPACE)
+    return edits[:n_edits]
+
+
+def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float | None], edit: bool = True) -> C4Lines:
+    """What C4's rules cut from every text and what they say about it.
 
     Args:
         texts: string column without nulls.
-        parameters: as :func:`line_parameters` gives them.
+        parameters: of :func:`line_parameters`.
+        edit: False measures the documents only, and no span is returned.
     """
-    n = len(texts)
-    counts = np.zeros((3, n), np.int64)
-    rows, starts, ends = [], [], []
-    for row, value in enumerate(texts):
-        text = value.as_py()
-        kept, fault, sentences = _kept(text, parameters)
-        if fault is not None:
-            counts[fault, row] = 1
-            continue
-        counts[2, row] = sentences
-        cut = _complement(_stripped(text, kept), len(text))
-        for start, end in cut if text.isascii() else _in_bytes(text, cut):
-            rows.append(row)
-            starts.append(start)
-            ends.append(end)
-    spans = (np.array(values, np.int64) for values in (rows, starts, ends))
-    return C4Lines(*spans, *counts)
-
-
-def _kept(text: str, parameters: Mapping[str, float]) -> tuple[Spans, int | None, int]:
-    """(character spans that stay, which count removes the document, sentences)."""
-    longest, fewest = parameters["max_word_length"], parameters["min_words_per_line"]
-    kept: Spans = []
-    sentences, at = 0, 0
-    pending: tuple[int, int] | None = None
-    while at < len(text):
-        found = _BREAK.search(text, at)
-        end, following = (found.start(), found.end()) if found else (len(text), len(text))
-        raw = text[at:end]
-        line = raw.strip()
-        start = at + len(raw) - len(raw.lstrip())
-        words = line.split()
-        clean = _CITATION.sub("", line)
-        lower = clean.lower()
-        if (longest and any(len(word) > longest for word in words)) or (
-            parameters["filter_no_terminal_punct"]
-            and (not clean.endswith(_END_PUNCTUATION) or clean.endswith(_ELLIPSIS))
-        ) or len(words) < fewest:
-            pass
-        elif "lorem ipsum" in lower:
-            return kept, 0, sentences
-        elif "javascript" in lower:
-            pass
-        elif "{" in clean:
-            return kept, 1, sentences
-        elif not any(phrase in lower for phrase in _POLICY):
-            if pending:
-                kept.append(pending)
-            first = start
-            for mark in _CITATION.finditer(line):
-                kept.append((first, start + mark.start()))
-                first = start + mark.end()
-            kept.append((first, start + len(line)))
-            sentences += count_sentences(clean)
-            pending = (following - 1, following)
-        at = following
-    return kept, None, sentences
-
-
-def _stripped(text: str, kept: Spans) -> Spans:
-    """The spans without white space at the two ends of what they join to."""
-    spans = [span for span in kept if span[0] < span[1]]
-    while spans:
-        start, end = spans[0]
-        size = end - start - len(text[start:end].lstrip())
-        spans[0] = (start + size, end)
-        if start + size < end:
-            break
-        spans.pop(0)
-    while spans:
-        start, end = spans[-1]
-        spans[-1] = (start, start + len(text[start:end].rstrip()))
-        if spans[-1][1] > start:
-            break
-        spans.pop()
-    return spans
-
-
-def _complement(spans: Spans, length: int) -> Spans:
-    cut, at = [], 0
-    for start, end in spans:
-        if start > at:
-            cut.append((at, start))
-        at = end
-    if at < length:
-        cut.append((at, length))
-    return cut
-
-
-def _in_bytes(text: str, cut: Spans) -> Spans:
-    found, at, size = [], 0, 0
-    for start, end in cut:
-        size += len(text[at:start].encode())
-        first = size
-        size += len(text[start:end].encode())
-        found.append((first, size))
-        at = end
-    return found
-
-
-def count_sentences(line: str) -> int:
-    """Sentences of a line as spaCy's sentencizer cuts them: a new one begins at the first word behind end punctuation."""
-    count, ended = 0, True
-    for word in split_words(line):
-        if word in _SENTENCE_ENDS:
-            count, ended = (count or 1), True
-        elif ended and (count == 0 or any(character.isalnum() for character in word)):
-            count, ended = count + 1, False
-    return count
-
-
-def no_lines(n: int) -> dict[str, Any]:
-    """Columns of texts on which no line rule is in force: nulls."""
-    return {f"c4_{name}": pa.nulls(n, pa.int64()) for name in ("lorem_ipsum", "curly_bracket", "sentences")}
+    data, offsets = text_buffers(texts)
+    columns = np.zeros((len(offsets) - 1, 5), np.int64)
+    value = {name: int(parameters[name] or 0) for name, _ in C4_LINES}
+    options = np.array(
+        [
+            value["remove_citations"],
+            value["filter_no_terminal_punct"],
+            value["min_words_per_line"],
+            value["max_word_length"] or -1,
+            value["filter_javascript"],
+            value["filter_policy"],
+        ],
+        np.int64,
+    )
+    edits = _lines(data, offsets, *word_tables(), _PHRASE_BYTES, options, edit, columns)
+    return C4Lines(
+        edits[:, 0].copy(),
+        edits[:, 1].copy(),
+        edits[:, 2].copy(),
+        pa.array(REASONS, pa.string()).take(pa.array(edits[:, 3])),
+        {
+            "c4_lines": columns[:, _LINES].copy(),
+            "c4_kept_lines": columns[:, _KEPT_LINES].copy(),
+            "c4_sentences": columns[:, _SENTENCES].copy(),
+            "c4_lorem_ipsum": columns[:, _LOREM_LINE].copy(),
+            "c4_curly_bracket": columns[:, _CURLY_LINE].copy(),
+        },
+    )

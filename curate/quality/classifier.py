@@ -1,38 +1,50 @@
-"""Quality classifiers: the probability that a fastText model gives a label."""
+"""Scores of fastText classifiers: the probability of one label."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import RequestError
-from curate.quality.fasttext_model import check_model, load_model, predict
-from curate.quality.language import one_line
+from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model
+
+PREFIX_BYTES = 1_000_000
+"""A classifier reads this much of a text: fastText averages word vectors, which no longer move after so many words."""
+
+__all__ = ["PREFIX_BYTES", "Classifier", "check_model", "classifier"]
 
 
-def check_classifier(path: Path, label: str) -> None:
-    """Raise RequestError unless ``path`` is a fastText classifier that knows ``label``."""
-    check_model(path)
-    known = _load(str(path)).get_labels()
-    if label not in known:
-        raise RequestError(
-            f"quality.classifier.label: {path} has no label {label!r}; its labels: {', '.join(known[:20])}"
-        )
+class Classifier:
+    """A supervised fastText model and the label whose probability is the score.
+
+    Raises:
+        RequestError: the file is not such a model, or has no such label (the message lists them).
+    """
+
+    def __init__(self, path: Path | str, label: str) -> None:
+        self._model = load_model(str(path))
+        labels = self._model.get_labels()
+        self.label = label if label in labels else LABEL_PREFIX + label
+        if self.label not in labels:
+            shown = ", ".join(sorted(labels)[:20]) + (", …" if len(labels) > 20 else "")
+            raise RequestError(f"the classifier {path} has no label `{label}`; its labels are: {shown}")
+        self._labels = len(labels)
+
+    def score(self, texts: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+        """float64[N] rounded to 1e-4: the label's probability for every text, newlines as spaces; 0 without a word."""
+        scores: list[float] = []
+        predict = self._model.f.predict
+        for line in lines_of(texts, PREFIX_BYTES):
+            found = predict(line, self._labels, 0.0, "strict") if not line.isspace() else []
+            scores.append(min(next((score for score, label in found if label == self.label), 0.0), 1.0))
+        return np.round(np.array(scores, np.float64), 4)
 
 
 @lru_cache(maxsize=8)
-def _load(path: str) -> Any:
-    return load_model(Path(path))
-
-
-def score(texts: pa.Array | pa.ChunkedArray, model: str, label: str) -> NDArray[np.float64]:
-    """float64[N]: probability of ``label`` for each text, rounded to 1e-4; 0 for blank texts."""
-    labels, scores = predict(_load(model), one_line(texts), -1)
-    return np.array(
-        [dict(zip(some, values, strict=True)).get(label, 0.0) for some, values in zip(labels, scores, strict=True)]
-    )
+def classifier(path: str, label: str) -> Classifier:
+    """The classifier at ``path``, loaded once a process."""
+    return Classifier(path, label)

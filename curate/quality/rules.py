@@ -1,196 +1,251 @@
-"""The published rule sets as tables: which column is compared with which limit, in the reference's order.
+"""The published rule sets as data, and the verdicts that follow from the statistics and the limits alone.
 
-The reference is datatrove (its filters and ``examples/fineweb.py``); reasons and parameters have its names. A verdict
-follows from columns and limits alone, so a changed limit is decided again without reading text.
+Reasons, parameters and order are those of datatrove 0.10's filters; ``docs/quality.md`` has them as a table.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Limits = Mapping[str, Mapping[str, float | None]]
+Thresholds = Mapping[str, Mapping[str, float | None]]
+"""Limits by rule set and parameter; None switches the rules of a parameter off."""
 
 
-class Rule(NamedTuple):
-    """A document is removed for ``reason`` when ``column`` compares with the limit ``parameter`` as ``sign`` says."""
+@dataclass(frozen=True)
+class Rule:
+    """One reason to remove a document: ``column`` ``comparison`` limit."""
 
     reason: str
     column: str
-    sign: Literal["<", ">"]
+    comparison: Literal["<", ">"]
     parameter: str
     default: float | None
-    published: float | None
+    """The limit as published."""
+    zero_is_off: bool = False
+    """The reference skips the rule when its limit is 0."""
+    earliest: bool = False
+    """The column is the number of the first line that the rule is about: of several such rules the first line decides."""
+
+    def limit(self, limits: Mapping[str, float | None]) -> float | None:
+        """The limit in force, None when the rule is off."""
+        limit = limits[self.parameter]
+        return None if limit is None or (self.zero_is_off and limit == 0) else limit
+
+    def fires(self, values: NDArray[np.float64], limits: Mapping[str, float | None]) -> NDArray[np.bool_]:
+        """bool[N]: which documents the rule removes; a value of NaN never fires."""
+        limit = self.limit(limits)
+        if limit is None:
+            return np.zeros(len(values), np.bool_)
+        if self.earliest:
+            return values > 0
+        return values < limit if self.comparison == "<" else values > limit
 
 
-class RuleSet(NamedTuple):
-    """Rules in the order in which the reference applies them; ``parameters`` are further ones that shape the text."""
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules in the order in which the reference applies them."""
 
     name: str
     rules: tuple[Rule, ...]
-    parameters: Mapping[str, float]
+    line_parameters: tuple[tuple[str, float | None], ...] = ()
+    """Parameters of rules that cut lines from the text, with their published values."""
+
+    @property
+    def parameters(self) -> dict[str, float | None]:
+        """Every parameter with its published value."""
+        return {rule.parameter: rule.default for rule in self.rules} | dict(self.line_parameters)
 
 
-def _same(reason: str, column: str, sign: Literal["<", ">"], parameter: str, limit: float) -> Rule:
-    return Rule(reason, column, sign, parameter, limit, limit)
+def _rules(name: str, rows: Sequence[tuple[Any, ...]], **options: bool) -> tuple[Rule, ...]:
+    return tuple(Rule(reason, f"{name}_{column}", *rest, **options) for reason, column, *rest in rows)
 
 
-GOPHER_QUALITY = RuleSet(
+_REPETITION = (
+    Rule("empty", "n_chars", "<", "min_chars", 1),
+    *_rules(
+        "gopher_repetition",
+        [
+            ("dup_para_frac", "dup_para_frac", ">", "dup_para_frac", 0.3),
+            ("dup_para_char_frac", "dup_para_char_frac", ">", "dup_para_char_frac", 0.2),
+            ("dup_line_frac", "dup_line_frac", ">", "dup_line_frac", 0.3),
+            ("dup_line_char_frac", "dup_line_char_frac", ">", "dup_line_char_frac", 0.2),
+        ],
+        zero_is_off=True,
+    ),
+    *_rules(
+        "gopher_repetition",
+        [
+            *((f"top_{n}_gram", f"top_{n}_gram", ">", f"top_{n}_gram", limit) for n, limit in ((2, 0.2), (3, 0.18), (4, 0.16))),
+            *(
+                (f"duplicated_{n}_n_grams", f"duplicated_{n}_n_grams", ">", f"duplicated_{n}_n_grams", round(0.2 - n / 100, 2))
+                for n in range(5, 11)
+            ),
+        ],
+    ),
+)
+"""Gopher, table A1 (arXiv:2112.11446)."""
+
+_QUALITY = _rules(
     "gopher_quality",
-    (
-        _same("gopher_short_doc", "words", "<", "min_doc_words", 50),
-        # Off by default: the published limit removes every book.
-        Rule("gopher_long_doc", "words", ">", "max_doc_words", None, 100_000),
-        _same("gopher_below_avg_threshold", "mean_word_length", "<", "min_avg_word_length", 3),
-        _same("gopher_above_avg_threshold", "mean_word_length", ">", "max_avg_word_length", 10),
-        _same("gopher_too_many_hashes", "hash_ratio", ">", "max_symbol_word_ratio", 0.1),
-        _same("gopher_too_many_ellipsis", "ellipsis_ratio", ">", "max_symbol_word_ratio", 0.1),
-        _same("gopher_too_many_bullets", "bullet_lines_ratio", ">", "max_bullet_lines_ratio", 0.9),
-        _same("gopher_too_many_end_ellipsis", "ellipsis_lines_ratio", ">", "max_ellipsis_lines_ratio", 0.3),
-        _same("gopher_below_alpha_threshold", "alpha_words_ratio", "<", "max_non_alpha_words_ratio", 0.8),
-        _same("gopher_enough_stop_words", "stop_words", "<", "min_stop_words", 2),
-    ),
-    {},
+    [
+        ("gopher_short_doc", "words", "<", "min_doc_words", 50),
+        ("gopher_long_doc", "words", ">", "max_doc_words", 100_000),
+        ("gopher_below_avg_threshold", "mean_word_length", "<", "min_avg_word_length", 3),
+        ("gopher_above_avg_threshold", "mean_word_length", ">", "max_avg_word_length", 10),
+        ("gopher_too_many_hashes", "hash_ratio", ">", "max_symbol_word_ratio", 0.1),
+        ("gopher_too_many_ellipsis", "ellipsis_ratio", ">", "max_symbol_word_ratio", 0.1),
+        ("gopher_too_many_bullets", "bullet_lines_ratio", ">", "max_bullet_lines_ratio", 0.9),
+        ("gopher_too_many_end_ellipsis", "ellipsis_lines_ratio", ">", "max_ellipsis_lines_ratio", 0.3),
+        ("gopher_below_alpha_threshold", "alpha_words_ratio", "<", "max_non_alpha_words_ratio", 0.8),
+        ("gopher_enough_stop_words", "stop_words", "<", "min_stop_words", 2),
+    ],
+    zero_is_off=True,
 )
-"""Rae et al. 2021, arXiv:2112.11446, table A1; limits as datatrove's GopherQualityFilter."""
+"""Gopher, section A.1.1; ``max_non_alpha_words_ratio`` is the reference's name for a lower limit."""
 
-GOPHER_REPETITION = RuleSet(
-    "gopher_repetition",
-    (
-        _same("dup_para_frac", "dup_para_frac", ">", "dup_para_frac", 0.3),
-        _same("dup_para_char_frac", "dup_para_char_frac", ">", "dup_para_char_frac", 0.2),
-        _same("dup_line_frac", "dup_line_frac", ">", "dup_line_frac", 0.3),
-        _same("dup_line_char_frac", "dup_line_char_frac", ">", "dup_line_char_frac", 0.2),
-        *(
-            _same(f"top_{n}_gram", f"top_{n}_gram", ">", f"top_{n}_gram", v)
-            for n, v in ((2, 0.2), (3, 0.18), (4, 0.16))
-        ),
-        *(
-            _same(f"duplicated_{n}_n_grams", f"duplicated_{n}_n_grams", ">", f"duplicated_{n}_n_grams", v)
-            for n, v in ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
-        ),
+_C4 = (
+    *_rules(
+        "c4",
+        [
+            ("lorem_ipsum", "lorem_ipsum", ">", "filter_lorem_ipsum", 1),
+            ("curly_bracket", "curly_bracket", ">", "filter_curly_bracket", 1),
+        ],
+        zero_is_off=True,
+        earliest=True,
     ),
-    {},
+    Rule("too_few_sentences", "c4_sentences", "<", "min_num_sentences", 5),
 )
-"""Rae et al. 2021, table A1; limits as datatrove's GopherRepetitionFilter."""
+"""C4, section 2.2 (arXiv:1910.10683)."""
 
-C4 = RuleSet(
-    "c4",
-    (
-        _same("lorem_ipsum", "lorem_ipsum", ">", "max_lorem_ipsum", 0),
-        _same("curly_bracket", "curly_bracket", ">", "max_curly_bracket", 0),
-        _same("too_few_sentences", "sentences", "<", "min_num_sentences", 5),
-    ),
-    {"filter_no_terminal_punct": 1, "min_words_per_line": 3, "max_word_length": 1000},
-)
-"""Raffel et al. 2020 (T5), as datatrove's C4QualityFilter; the FineWeb preset keeps lines without end punctuation."""
-
-FINEWEB = RuleSet(
+_FINEWEB = _rules(
     "fineweb",
-    (
-        _same("empty", "lines", "<", "min_lines", 1),
-        _same("line_punct_ratio", "line_punct_ratio", "<", "line_punct_thr", 0.12),
-        _same("short_line_ratio", "short_line_ratio", ">", "short_line_thr", 0.67),
-        _same("char_dup_ratio", "char_dup_ratio", ">", "char_duplicates_ratio", 0.01),
-        _same("list_ratio", "list_ratio", ">", "new_line_ratio", 0.3),
-    ),
-    {},
+    [
+        ("empty", "lines", "<", "min_lines", 1),
+        ("line_punct_ratio", "line_punct_ratio", "<", "line_punct_thr", 0.12),
+        ("short_line_ratio", "short_line_ratio", ">", "short_line_thr", 0.67),
+        ("char_dup_ratio", "char_dup_ratio", ">", "char_duplicates_ratio", 0.01),
+        ("list_ratio", "list_ratio", ">", "new_line_ratio", 0.3),
+    ],
 )
-"""Penedo et al. 2024, arXiv:2406.17557; limits as datatrove's FineWebQualityFilter."""
+"""FineWeb, section 3.6 (arXiv:2406.17557), with datatrove's limit of repeated characters."""
 
-RULE_SETS: Mapping[str, RuleSet] = {s.name: s for s in (GOPHER_REPETITION, GOPHER_QUALITY, C4, FINEWEB)}
-"""In the order of FineWeb's pipeline."""
+C4_LINES: tuple[tuple[str, float | None], ...] = (
+    ("remove_citations", 1),
+    ("filter_no_terminal_punct", 1),
+    ("min_words_per_line", 3),
+    ("max_word_length", 1000),
+    ("filter_javascript", 1),
+    ("filter_policy", 1),
+)
+"""Parameters of C4's line rules; None or 0 switches one off."""
+
+RULE_SETS: dict[str, RuleSet] = {
+    "gopher_repetition": RuleSet("gopher_repetition", _REPETITION),
+    "gopher_quality": RuleSet("gopher_quality", _QUALITY),
+    "c4": RuleSet("c4", _C4, C4_LINES),
+    "fineweb": RuleSet("fineweb", _FINEWEB),
+}
+"""In the order of FineWeb's pipeline (datatrove ``examples/fineweb.py``)."""
+
+PRESETS: dict[str, Thresholds] = {
+    "default": {"gopher_quality": {"max_doc_words": None}},
+    "fineweb": {"c4": {"filter_no_terminal_punct": None}},
+    "published": {},
+}
+"""What differs from the published limits: by default no document is too long; FineWeb keeps unpunctuated lines."""
 
 
-def parameters_of(rule_set: str) -> list[str]:
-    """Names of the limits that a recipe may change."""
-    found = RULE_SETS[rule_set]
-    return list(dict.fromkeys([*(rule.parameter for rule in found.rules), *found.parameters]))
+def check_thresholds(thresholds: Thresholds) -> None:
+    """Nothing, when every rule set and parameter is known.
 
-
-def check_thresholds(thresholds: Limits) -> None:
-    """Raise ValueError, naming the nearest name, when a rule set or a limit is not known."""
-    for name, limits in thresholds.items():
-        if name not in RULE_SETS:
-            raise ValueError(f"there is no rule set {name!r}; {_hint(name, list(RULE_SETS))}")
+    Raises:
+        ValueError: names the nearest known name.
+    """
+    for rule_set, limits in thresholds.items():
+        _check_name(rule_set, RULE_SETS, "rule set", "quality.thresholds")
         for parameter in limits:
-            if parameter not in parameters_of(name):
-                raise ValueError(f"rule set {name} has no limit {parameter!r}; {_hint(parameter, parameters_of(name))}")
+            _check_name(parameter, RULE_SETS[rule_set].parameters, "parameter", f"quality.thresholds.{rule_set}")
 
 
-def _hint(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+def _check_name(name: str, known: Mapping[str, Any], what: str, where: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.4)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
+        raise ValueError(f"{where}: unknown {what} `{name}`; {hint}")
 
 
-def limit_of(rule: Rule, rule_set: str, thresholds: Limits, preset: str = "default") -> float | None:
-    """The limit in force; None: the rule is off."""
-    changed = thresholds.get(rule_set, {})
-    if rule.parameter in changed:
-        return changed[rule.parameter]
-    return rule.published if preset == "fineweb" else rule.default
+def limits_of(rule_set: str, thresholds: Thresholds, preset: str = "default") -> dict[str, float | None]:
+    """Every parameter of a rule set with its value in force."""
+    _check_name(rule_set, RULE_SETS, "rule set", "quality.rules")
+    _check_name(preset, PRESETS, "preset", "quality.preset")
+    return RULE_SETS[rule_set].parameters | dict(PRESETS[preset].get(rule_set, {})) | dict(thresholds.get(rule_set, {}))
 
 
-def rule_of(reason: str) -> tuple[str, Rule] | None:
-    """(rule set, rule) of a verdict's ``<rule set>.<reason>``; None when it is no rule's."""
-    name, _, short = reason.partition(".")
-    rules = RULE_SETS[name].rules if name in RULE_SETS else ()
-    return next(((name, rule) for rule in rules if rule.reason == short), None)
+def column_of(rule: Rule, rule_sets: Sequence[str]) -> str:
+    """The column that decides: FineWeb's rules look at the text that C4's lines leave, where C4 is in force."""
+    return f"edited_{rule.column}" if rule.column.startswith("fineweb_") and "c4" in rule_sets else rule.column
 
 
-def column_name(rule_set: str, rule: Rule, rule_sets: Sequence[str]) -> str:
-    """The signal column of a rule; FineWeb's are those of the text that C4's lines leave, when C4 is in force."""
-    prefix = "c4_" if rule_set == "fineweb" and "c4" in rule_sets else ""
-    return f"{prefix}{rule_set}_{rule.column}"
+def _values(signals: pa.Table, column: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = signals[column].to_numpy().astype(np.float64)
+    return values
 
 
 def _fired(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Limits, preset: str
-) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
-    """(reason, which documents it fires on, measured values) of every rule in force, in order."""
-    for name in (name for name in RULE_SETS if name in rule_sets):
+    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str
+) -> list[tuple[str, Rule, NDArray[np.float64], NDArray[np.bool_]]]:
+    """(reason, rule, values, fires) of every rule, in order."""
+    check_thresholds(thresholds)
+    fired = []
+    for name in rule_sets:
+        limits = limits_of(name, thresholds, preset)
         for rule in RULE_SETS[name].rules:
-            limit = limit_of(rule, name, thresholds, preset)
-            if limit is None:
-                continue
-            column: Any = signals[column_name(name, rule, rule_sets)].to_numpy().astype(np.float64)
-            with np.errstate(invalid="ignore"):
-                fires = column < limit if rule.sign == "<" else column > limit
-            yield f"{name}.{rule.reason}", fires, column
+            values = _values(signals, column_of(rule, rule_sets))
+            fired.append((f"{name}.{rule.reason}", rule, values, rule.fires(values, limits)))
+    return fired
 
 
 def decide(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Limits, preset: str = "default"
+    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds | None = None, preset: str = "default"
 ) -> tuple[pa.StringArray, NDArray[np.float64]]:
-    """(removed_by string[N], value float64[N]): the first rule that fires on each document, null and NaN where none does.
+    """(removed_by string[N], value float64[N]): the first rule that fires, ``<rule set>.<reason>``, and what it measured.
 
     Args:
-        signals: columns of :func:`curate.quality.signals.measure_signals`; a null or NaN value fires on nothing.
-        rule_sets: names of :data:`RULE_SETS` in force; they apply in its order.
-        thresholds: limits that differ, {rule set: {parameter: limit, or None: off}}.
-        preset: ``default``, or ``fineweb`` for the published limits throughout.
+        signals: columns of :func:`curate.quality.signals.measure_signals`.
+        rule_sets: names, in the order in which they apply.
+        thresholds: limits that differ from the preset's.
+        preset: of :data:`PRESETS`.
+
+    Returns:
+        null and NaN where no rule fires.
     """
-    reason = np.full(signals.num_rows, -1, np.int64)
-    value = np.full(signals.num_rows, np.nan)
-    names = []
-    for number, (name, fires, column) in enumerate(_fired(signals, rule_sets, thresholds, preset)):
-        names.append(name)
-        first = fires & (reason < 0)
-        reason[first] = number
-        value[first] = column[first]
-    removed_by = pa.array(names, pa.string()).take(pa.array(reason, mask=reason < 0))
+    n = signals.num_rows
+    first = np.full(n, -1, np.int64)
+    value = np.full(n, np.nan)
+    reasons: list[str] = []
+    earliest = np.zeros(n, np.bool_)
+    for reason, rule, values, fires in _fired(signals, rule_sets, thresholds or {}, preset):
+        fires = fires & ((first < 0) | (earliest & (values < value))) if rule.earliest else fires & (first < 0)
+        first[fires] = len(reasons)
+        value[fires] = values[fires]
+        if rule.earliest:
+            earliest |= fires
+        reasons.append(reason)
+    removed_by = pa.array(reasons, pa.string()).take(pa.array(first, mask=first < 0)) if reasons else pa.nulls(n, pa.string())
     return removed_by, value
 
 
 def alone(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Limits, preset: str = "default"
-) -> dict[str, dict[str, int]]:
-    """{reason: {alone, only}}: how many documents each rule removes on its own, and how many no other rule would."""
-    fired = [(name, fires) for name, fires, _ in _fired(signals, rule_sets, thresholds, preset)]
-    total = sum((fires.astype(np.int64) for _, fires in fired), np.zeros(signals.num_rows, np.int64))
-    return {name: {"alone": int(fires.sum()), "only": int((fires & (total == 1)).sum())} for name, fires in fired}
+    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds | None = None, preset: str = "default"
+) -> dict[str, tuple[int, int]]:
+    """Documents by reason: how many the rule would remove on its own, and how many no other rule would."""
+    fired = _fired(signals, rule_sets, thresholds or {}, preset)
+    times = np.sum([fires for *_, fires in fired], axis=0) if fired else np.zeros(signals.num_rows, np.int64)
+    return {reason: (int(fires.sum()), int((fires & (times == 1)).sum())) for reason, _, _, fires in fired}

@@ -1,97 +1,128 @@
-"""The signals of a batch of documents: every measured column, and the spans that line rules cut."""
+"""Everything that is measured of a batch of documents: the columns of the ``signals`` table, and the ``edits``.
+
+Signals hold no threshold; they depend on the text, the models and the parameters of the line rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import schemas
-from curate.quality.c4 import c4_lines, no_lines
-from curate.quality.classifier import score
-from curate.quality.language import identify
+from curate.quality.c4 import c4_lines, line_parameters
+from curate.quality.classifier import classifier
+from curate.quality.language import UNKNOWN, language_model
 from curate.quality.statistics import measure
 from curate.text import cut_spans
 
+LineRules = Mapping[str, float | None]
+
+EDITED = "edited_"
+"""Prefix of FineWeb's columns on the text that C4's line rules leave; without those rules, the same as without it."""
+
 
 def empty_signals(classifiers: Sequence[str]) -> pa.Table:
-    """The columns of :func:`measure_signals` without rows."""
-    columns: dict[str, Any] = {"doc_id": pa.array([], pa.uint64()), "language": pa.array([], pa.string())}
-    columns["language_score"] = pa.array([], pa.float64())
-    nothing = pa.array([], pa.large_string())
-    measured = [measure(nothing), pa.table(no_lines(0)), measure(nothing, ("fineweb",), prefix="c4_")]
-    columns |= {name: table[name] for table in measured for name in table.column_names}
-    columns |= {f"classifier_{name}": pa.array([], pa.float64()) for name in classifiers}
-    return pa.table(columns)
+    """The ``signals`` table without a row, its classifier columns in the order given."""
+    batch = pa.table({"doc_id": pa.array([], pa.uint64()), "source": pa.array([], pa.string()), "text": pa.array([], pa.large_string())})
+    signals, _ = _assemble(batch, None, {}, {})
+    for name in classifiers:
+        signals = signals.append_column(f"classifier_{name}", pa.array([], pa.float64()))
+    return signals
 
 
 def measure_signals(
-    batch: pa.Table,
-    language_model: str | None,
+    batch: pa.Table | pa.RecordBatch,
+    language_model_path: str | None,
     classifiers: Mapping[str, Sequence[str]],
-    line_rules: Mapping[str, Mapping[str, float] | None],
+    rules: Mapping[str, LineRules | None],
 ) -> tuple[pa.Table, pa.Table]:
-    """(signals, edits) of documents (doc_id, source, text).
+    """(signals, edits) of a batch of documents.
 
     Args:
-        batch: in doc_id order.
-        language_model: path of a fastText model; None: languages are null.
-        classifiers: {name: (path of the model, label)}.
-        line_rules: {source: parameters of C4's line rules, or None: its texts stay whole}.
+        batch: doc_id, source, text; rows in doc_id order.
+        language_model_path: without one, every language is ``und`` with score 0.
+        classifiers: (model path, label) by name.
+        rules: parameters of C4's line rules by source; None: the source's texts stay whole (C4's columns are then
+            measured with the published parameters).
 
     Returns:
-        Signals of every document: columns ``c4_…`` are null where no line rules are in force, and ``c4_fineweb_…`` are
-        FineWeb's statistics of what the line rules leave. Edits as :data:`curate.schemas.EDITS`.
+        One row of signals for each document in the same order, and schemas.EDITS sorted by (doc_id, start).
     """
-    texts, n = batch["text"], batch.num_rows
-    columns: dict[str, Any] = {"doc_id": batch["doc_id"]}
-    if language_model is None:
-        columns |= {"language": pa.nulls(n, pa.string()), "language_score": pa.nulls(n, pa.float64())}
-    else:
-        language, confidence = identify(texts, language_model)
-        columns |= {"language": language, "language_score": pa.array(confidence)}
+    return _assemble(batch, language_model_path, classifiers, rules)
+
+
+def _assemble(
+    batch: pa.Table | pa.RecordBatch,
+    language_model_path: str | None,
+    classifiers: Mapping[str, Sequence[str]],
+    rules: Mapping[str, LineRules | None],
+) -> tuple[pa.Table, pa.Table]:
+    if isinstance(batch, pa.RecordBatch):
+        batch = pa.Table.from_batches([batch])
+    texts = batch["text"].combine_chunks()
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
     measured = measure(texts)
     columns |= {name: measured[name] for name in measured.column_names}
-    lines, edits = _line_signals(batch, line_rules)
-    columns |= lines
+    edits, line_columns = _line_rules(batch, texts, measured, rules)
+    columns |= line_columns
+    if language_model_path is None:
+        columns["language"] = pa.array([UNKNOWN] * len(texts), pa.string())
+        columns["language_score"] = pa.array(np.zeros(len(texts)))
+    else:
+        languages, scores = language_model(language_model_path).identify(texts)
+        columns["language"], columns["language_score"] = languages, pa.array(scores)
     for name in sorted(classifiers):
-        model, label = classifiers[name]
-        columns[f"classifier_{name}"] = pa.array(score(texts, model, label))
+        path, label = classifiers[name]
+        columns[f"classifier_{name}"] = pa.array(classifier(path, label).score(texts))
     return pa.table(columns), edits
 
 
-def _line_signals(
-    batch: pa.Table, line_rules: Mapping[str, Mapping[str, float] | None]
-) -> tuple[dict[str, pa.Array], pa.Table]:
-    """Columns of the line rules, null where none are in force, and their edits."""
-    n = batch.num_rows
-    left = measure(pa.array([], pa.large_string()), ("fineweb",), prefix="c4_").schema
-    columns: dict[str, pa.Array] = no_lines(n) | {field.name: pa.nulls(n, field.type) for field in left}
-    edits = []
-    for source in sorted(line_rules):
-        parameters = line_rules[source]
-        mask = pc.equal(batch["source"], source)
-        rows = np.flatnonzero(mask.to_numpy())
-        if parameters is None or len(rows) == 0:
+def _groups(batch: pa.Table, rules: Mapping[str, LineRules | None]) -> list[tuple[LineRules | None, NDArray[np.int64]]]:
+    """(line rules, rows) of the documents under the same line rules; rows ascending."""
+    sources = batch["source"].combine_chunks()
+    groups: dict[str, tuple[LineRules | None, list[NDArray[np.int64]]]] = {}
+    for source in pc.unique(sources).to_pylist():
+        parameters = rules.get(source)
+        key = repr(sorted(parameters.items())) if parameters is not None else ""
+        rows = np.flatnonzero(pc.equal(sources, source).to_numpy(zero_copy_only=False))
+        groups.setdefault(key, (parameters, []))[1].append(rows)
+    return [(parameters, np.sort(np.concatenate(rows))) for _, (parameters, rows) in sorted(groups.items())]
+
+
+def _line_rules(
+    batch: pa.Table, texts: pa.Array, measured: pa.Table, rules: Mapping[str, LineRules | None]
+) -> tuple[pa.Table, dict[str, pa.Array]]:
+    """(edits, C4's columns and FineWeb's on the edited texts)."""
+    doc_ids = batch["doc_id"].to_numpy()
+    published = line_parameters("published", {})
+    values: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {}
+    for name in c4_lines(texts.slice(0, 0), published, edit=False).columns:
+        values[name] = np.zeros(len(texts), np.int64)
+    fineweb = [name for name in measured.column_names if name.startswith("fineweb_")]
+    for name in fineweb:
+        values[EDITED + name] = measured[name].to_numpy().copy()
+    tables = [schemas.EDITS.empty_table()]
+    for parameters, rows in _groups(batch, rules):
+        mine = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
+        lines = c4_lines(mine, parameters if parameters is not None else published, edit=parameters is not None)
+        for name, column in lines.columns.items():
+            values[name][rows] = column
+        if parameters is None:
             continue
-        texts = batch["text"].take(pa.array(rows))
-        lines = c4_lines(texts, parameters)
-        cut = cut_spans(texts, lines.rows, lines.starts, lines.ends)
-        found = {
-            "c4_lorem_ipsum": lines.lorem_ipsum,
-            "c4_curly_bracket": lines.curly_bracket,
-            "c4_sentences": lines.sentences,
-        }
-        table = measure(cut, ("fineweb",), prefix="c4_")
-        values = {name: pa.array(value) for name, value in found.items()}
-        values |= {name: table[name].combine_chunks() for name in table.column_names}
-        for name, value in values.items():
-            columns[name] = pc.replace_with_mask(columns[name], mask.combine_chunks(), value)
-        doc_ids = batch["doc_id"].take(pa.array(rows[lines.rows]))
-        spans = {"start": pa.array(lines.starts), "end": pa.array(lines.ends)}
-        edits.append(pa.table({"doc_id": doc_ids, **spans, "reason": pa.array(["c4"] * len(lines.rows), pa.string())}))
-    table = pa.concat_tables(edits) if edits else schemas.EDITS.empty_table()
-    return columns, table.cast(schemas.EDITS).sort_by([("doc_id", "ascending"), ("start", "ascending")])
+        # Only texts that lost something are measured again.
+        changed = np.unique(lines.rows)
+        edited = cut_spans(mine.take(pa.array(changed)), np.searchsorted(changed, lines.rows), lines.starts, lines.ends)
+        again = measure(edited, ("fineweb",), EDITED)
+        for name in again.column_names:
+            values[name][rows[changed]] = again[name].to_numpy()
+        tables.append(
+            pa.table([doc_ids[rows[lines.rows]], lines.starts, lines.ends, lines.reasons], schema=schemas.EDITS)
+        )
+    edits = pa.concat_tables(tables).combine_chunks()
+    if len(tables) > 2:
+        edits = edits.sort_by([("doc_id", "ascending"), ("start", "ascending")])
+    return edits, {name: pa.array(column) for name, column in values.items()}

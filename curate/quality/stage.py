@@ -46,7 +46,7 @@ def language_model_path(recipe: Recipe) -> Path | None:
 
 def _measured(recipe: Recipe) -> dict[str, Any]:
     """What the signals depend on: models and line rules, never a threshold."""
-    from curate.quality.classifier import check_classifier
+    from curate.quality.classifier import classifier
 
     model = language_model_path(recipe)
     qualities = _qualities(recipe)
@@ -54,7 +54,7 @@ def _measured(recipe: Recipe) -> dict[str, Any]:
     for quality in qualities.values():
         if quality and quality.classifier:
             path = Path(quality.classifier.model)
-            check_classifier(path, quality.classifier.label)
+            classifier(str(path), quality.classifier.label)  # refuses what is no model, or has no such label
             classifiers[quality.classifier.name] = {"model": file_checksum(path), "label": quality.classifier.label}
     return {
         "language_model": file_checksum(model) if model else None,

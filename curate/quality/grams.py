@@ -1,0 +1,248 @@
+"""Words of a document as numbers, and its repeated n-grams.
+
+Every n-gram is named by the place where it is first seen. The name of an n-gram follows from the names of the two
+(n−1)-grams in it, and an n-gram can only repeat where both of them do: so each level looks at the places that the level
+before left, which in ordinary text soon are few.
+
+Legend: N words of a document; ``names`` uint32[N], ``places`` uint32[N + 1] (characters before a word, without spaces).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.quality.characters import LETTER, LIMIT, SYMBOL
+from curate.quality.compiled import inner
+from curate.quality.words import EXCEPTION, FNV_BASIS, FNV_PRIME, Flags, Known, Pairs, Rules, decode, known_words, next_chunk, rule_slot
+from curate.text import Bytes, Offsets
+
+Names = NDArray[np.uint32]
+Keys = NDArray[np.uint64]
+
+_ONE = np.uint64(1)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MOST_LETTERS = 10
+"""Letters of the longest exception that is only letters (Shouldntve)."""
+_PASS_BITS = 22
+"""A table has at most 2**22 slots (50 MB): larger levels are done in passes by hash, so that memory stays bounded."""
+
+WORD_COUNTS = 5
+N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS = range(5)
+"""Columns of the counts of words; STOP_WORDS are distinct ones."""
+
+TOP_GRAMS = (2, 3, 4)
+DUPLICATED_GRAMS = (5, 6, 7, 8, 9, 10)
+
+
+@inner
+def _grown(keys: Keys, values: Names, size: int) -> tuple[Keys, Names]:
+    """A word table of twice the ``size``, with the same entries."""
+    mask = np.uint64(2 * size - 1)
+    new_keys, new_values = np.zeros(2 * size, np.uint64), np.empty(2 * size, np.uint32)
+    for i in range(size):
+        if keys[i] != 0:
+            slot = (keys[i] ^ (keys[i] >> np.uint64(32))) & mask
+            while new_keys[slot] != 0:
+                slot = (slot + _ONE) & mask
+            new_keys[slot], new_values[slot] = keys[i], values[i]
+    return new_keys, new_values
+
+
+@inner
+def name_words(
+    data: Bytes,
+    start: int,
+    end: int,
+    flags: Flags,
+    rules: Rules,
+    pairs: Pairs,
+    known: Known,
+    stop_words: Keys,
+    starts: Offsets,
+    ends: Offsets,
+    names: Names,
+    places: Names,
+    keys: Keys,
+    values: Names,
+    out: NDArray[np.int64],
+) -> tuple[Keys, Names]:
+    """The word table, grown if need be; fills ``names``, ``places`` and the counts of words."""
+    size = 64
+    while size < keys.shape[0] and size * 4 < end - start:
+        size *= 2
+    keys[:size] = 0
+    mask = np.uint64(size - 1)
+    distinct = 0
+    n = 0
+    place = 0
+    at = start
+    while True:
+        left, at, plain, h = next_chunk(data, at, end)
+        if left == at:
+            break
+        if plain and (at - left > _MOST_LETTERS or rule_slot(h, rules, EXCEPTION) < 0):
+            starts[0], ends[0] = left, at
+            parts = 1
+        else:
+            plain = False
+            parts = known_words(data, left, at, h, flags, rules, pairs, known, starts, ends)
+        for k in range(parts):
+            chars = ends[k] - starts[k]
+            letter, other = plain, plain
+            if not plain:
+                h = FNV_BASIS
+                chars = 0
+                for i in range(starts[k], ends[k]):
+                    b = data[i]
+                    h = (h ^ np.uint64(b)) * FNV_PRIME
+                    if b & 0xC0 != 0x80:
+                        chars += 1
+                        if not (letter and other):
+                            code = np.int64(b) if b < 0x80 else decode(data, i)[0]
+                            f = np.int64(flags[code]) if code < LIMIT else 0
+                            letter = letter or f & LETTER != 0
+                            other = other or f & SYMBOL == 0
+            out[ALPHA_WORDS] += letter
+            if other:
+                out[NON_SYMBOL_WORDS] += 1
+                out[NON_SYMBOL_CHARS] += chars
+            if h == 0:
+                h = _ONE
+            slot = (h ^ (h >> np.uint64(32))) & mask
+            while keys[slot] != 0 and keys[slot] != h:
+                slot = (slot + _ONE) & mask
+            if keys[slot] == 0:
+                keys[slot], values[slot] = h, n
+                distinct += 1
+                for word in stop_words:
+                    out[STOP_WORDS] += word == h
+                names[n] = n
+                if 2 * distinct > size:
+                    keys, values = _grown(keys, values, size)
+                    size *= 2
+                    mask = np.uint64(size - 1)
+            else:
+                names[n] = values[slot]
+            places[n] = place
+            place += chars
+            n += 1
+    places[n] = place
+    out[N_WORDS] = n
+    return keys, values
+
+
+@inner
+def _next_level(
+    names: Names, counts: Names, longer: Names, longer_counts: Names, m: int, keys: Keys, values: Names
+) -> tuple[Keys, Names, int]:
+    """The table, and how many n-grams repeat; names of the m n-grams from those of the (n−1)-grams, in place of ``longer``."""
+    candidates = 0
+    for i in range(m):
+        longer_counts[i] = 1
+        longer[i] = i
+        candidates += counts[names[i]] > 1 and counts[names[i + 1]] > 1
+    if candidates == 0:
+        return keys, values, 0
+    bits = 6
+    while (1 << bits) < 2 * candidates and bits < _PASS_BITS:
+        bits += 1
+    passes = 1
+    while passes * (1 << bits) * 2 < 3 * candidates:
+        passes *= 2
+    size = 1 << bits
+    if size > keys.shape[0]:
+        keys, values = np.empty(size, np.uint64), np.empty(size, np.uint32)
+    mask = np.uint64(size - 1)
+    shift = np.uint64(64 - bits)
+    choice = np.uint64(passes - 1)
+    repeated = 0
+    for p in range(passes):
+        keys[:size] = 0
+        for i in range(m):
+            a, b = names[i], names[i + 1]
+            if counts[a] == 1 or counts[b] == 1:
+                continue
+            key = ((np.uint64(a) + _ONE) << np.uint64(32)) | np.uint64(b)
+            mixed = key * _GOLDEN
+            if (mixed >> np.uint64(8)) & choice != np.uint64(p):
+                continue
+            slot = mixed >> shift
+            while keys[slot] != 0 and keys[slot] != key:
+                slot = (slot + _ONE) & mask
+            if keys[slot] == 0:
+                keys[slot], values[slot] = key, i
+            else:
+                first = values[slot]
+                longer[i] = first
+                longer_counts[first] += 1
+                longer_counts[i] = 0
+                repeated += 1
+    return keys, values, repeated
+
+
+@inner
+def _top(counts: Names, places: Names, n: int, m: int) -> int:
+    """Characters, spaces included, of all occurrences of the most frequent n-gram (the first seen of several)."""
+    best = 0
+    for i in range(1, m):
+        if counts[i] > counts[best]:
+            best = i
+    return (np.int64(places[best + n]) - np.int64(places[best]) + n - 1) * np.int64(counts[best])
+
+
+@inner
+def _duplicated(names: Names, counts: Names, places: Names, n: int, m: int, seen: Bytes) -> int:
+    """Characters of n-grams seen before in a scan that leaps over each of them."""
+    total = 0
+    i = 0
+    while i < m:
+        first = names[i]
+        if counts[first] > 1:
+            if seen[first] == n:
+                total += np.int64(places[i + n]) - np.int64(places[i])
+                i += n
+                continue
+            seen[first] = n
+        i += 1
+    return total
+
+
+@inner
+def measure_grams(
+    words: int,
+    names: Names,
+    places: Names,
+    spare: Names,
+    counts: Names,
+    spare_counts: Names,
+    seen: Bytes,
+    keys: Keys,
+    values: Names,
+    out: NDArray[np.int64],
+) -> tuple[Keys, Names]:
+    """The table; writes characters in the top 2- to 4-grams and duplicated 5- to 10-grams, ``out`` int64[9]."""
+    counts[:words] = 0
+    seen[:words] = 0
+    for i in range(words):
+        counts[names[i]] += 1
+    repeated = 1
+    for n in range(2, 11):
+        m = words - n + 1
+        if m < 1:
+            break
+        if repeated:
+            keys, values, repeated = _next_level(names, counts, spare, spare_counts, m, keys, values)
+            names, spare = spare, names
+            counts, spare_counts = spare_counts, counts
+        if n <= 4:
+            if not repeated:
+                # Without any repetition the top n-gram is the first, once.
+                counts[0] = 1
+                m = 1
+            out[n - 2] = _top(counts, places, n, m)
+        elif repeated:
+            out[n - 2] = _duplicated(names, counts, places, n, m, seen)
+        else:
+            break
+    return keys, values

@@ -1,0 +1,174 @@
+"""The statistics of the published rules, one column each, in one compiled pass over the text.
+
+No threshold is in them: every verdict follows from these columns (:mod:`curate.quality.rules`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.quality.compiled import kernel
+from curate.quality.grams import (
+    ALPHA_WORDS,
+    DUPLICATED_GRAMS,
+    N_WORDS,
+    NON_SYMBOL_CHARS,
+    NON_SYMBOL_WORDS,
+    STOP_WORDS,
+    TOP_GRAMS,
+    WORD_COUNTS,
+    measure_grams,
+    name_words,
+)
+from curate.quality.lines import (
+    BULLET_LINES,
+    ELLIPSES,
+    ELLIPSIS_LINES,
+    HASHES,
+    LINE_COUNTS,
+    LINES,
+    N_CHARS,
+    NEWLINES,
+    PARAGRAPHS,
+    PUNCTUATED_LINES,
+    REPEATED_LINE_CHARS,
+    REPEATED_LINES,
+    REPEATED_PARAGRAPH_CHARS,
+    REPEATED_PARAGRAPHS,
+    REPEATED_SOLID_CHARS,
+    SHORT_LINES,
+    SOLID_LINES,
+    SPLIT_LINES,
+    count_newlines,
+    measure_lines,
+    measure_paragraphs,
+    measure_split_lines,
+    table_size,
+)
+from curate.quality.words import KNOWN_SLOTS, Flags, Pairs, Rules, fnv, word_tables
+from curate.text import Bytes, Offsets, text_buffers
+
+STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
+"""Gopher, table A1 and section A.1.1 (arXiv:2112.11446): matched as they are, in small letters."""
+
+MEASURED = ("gopher_repetition", "gopher_quality", "fineweb")
+"""Rule sets whose statistics :func:`measure` takes."""
+
+_COUNTS = LINE_COUNTS + WORD_COUNTS + len(TOP_GRAMS) + len(DUPLICATED_GRAMS)
+
+
+@kernel
+def _measure(
+    data: Bytes,
+    offsets: Offsets,
+    flags: Flags,
+    rules: Rules,
+    pairs: Pairs,
+    stop_words: NDArray[np.uint64],
+    everything: bool,
+    out: NDArray[np.int64],
+) -> None:
+    """Fills int64[N, _COUNTS]; without ``everything``, only what FineWeb's rules need."""
+    n = offsets.shape[0] - 1
+    longest = 0
+    for d in range(n):
+        longest = max(longest, offsets[d + 1] - offsets[d])
+    # Pages of these that no document needs are never touched, so they take no memory.
+    names, places = np.empty(longest + 1, np.uint32), np.empty(longest + 2, np.uint32)
+    spare, counts, spare_counts = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
+    seen = np.empty(longest + 1, np.uint8)
+    starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    keys, values = np.empty(1 << 13, np.uint64), np.empty(1 << 13, np.uint32)
+    line_keys = np.empty(1 << 8, np.uint64)
+    known = np.zeros((KNOWN_SLOTS, 2), np.uint64)
+    for d in range(n):
+        start, end = offsets[d], offsets[d + 1]
+        row = out[d]
+        slots = table_size(count_newlines(data, start, end) + 1)
+        if slots > line_keys.shape[0]:
+            line_keys = np.empty(slots, np.uint64)
+        measure_lines(data, start, end, flags, line_keys, slots, row)
+        if everything:
+            measure_paragraphs(data, start, end, line_keys, slots, row)
+            measure_split_lines(data, start, end, flags, row)
+        found = row[LINE_COUNTS:]
+        keys, values = name_words(data, start, end, flags, rules, pairs, known, stop_words, starts, ends, names, places, keys, values, found)
+        if everything:
+            grams = row[LINE_COUNTS + WORD_COUNTS :]
+            keys, values = measure_grams(found[N_WORDS], names, places, spare, counts, spare_counts, seen, keys, values, grams)
+
+
+@lru_cache(maxsize=1)
+def _stop_words() -> NDArray[np.uint64]:
+    words = [np.frombuffer(word.encode(), np.uint8) for word in STOP_WORD_LIST]
+    return np.array([fnv(word, 0, len(word)) for word in words], np.uint64)
+
+
+def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+    """float64[N]; NaN where the denominator is 0, which no comparison fires on."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quotient: NDArray[np.float64] = numerator / denominator
+    quotient[denominator == 0] = np.nan
+    return quotient
+
+
+def measure(
+    texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASURED, prefix: str = ""
+) -> pa.Table:
+    """The statistics of every text, one row each: n_bytes, n_chars, n_words, and those of ``rule_sets``.
+
+    Args:
+        texts: string column without nulls.
+        rule_sets: of :data:`MEASURED`; n-grams are counted for the Gopher sets only.
+        prefix: put before the columns of the rule sets, and then the three lengths are left out.
+
+    Returns:
+        int64 counts and float64 ratios, NaN where a ratio has no denominator. Columns as in ``docs/quality.md``.
+    """
+    unknown = sorted(set(rule_sets) - set(MEASURED))
+    if unknown:
+        raise ValueError(f"no statistics for {unknown}; there are {list(MEASURED)}")
+    data, offsets = text_buffers(texts)
+    counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
+    everything = "gopher_repetition" in rule_sets or "gopher_quality" in rule_sets
+    _measure(data, offsets, *word_tables(), _stop_words(), everything, counts)
+    line = counts[:, :LINE_COUNTS].T
+    word = counts[:, LINE_COUNTS : LINE_COUNTS + WORD_COUNTS].T
+    grams = counts[:, LINE_COUNTS + WORD_COUNTS :].T
+    n_chars, n_words = line[N_CHARS], word[N_WORDS]
+    columns: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {}
+    if not prefix:
+        columns |= {"n_bytes": np.diff(offsets), "n_chars": n_chars.copy(), "n_words": n_words.copy()}
+    if "gopher_repetition" in rule_sets:
+        name = prefix + "gopher_repetition_"
+        columns[name + "dup_para_frac"] = _ratio(line[REPEATED_PARAGRAPHS], line[PARAGRAPHS])
+        columns[name + "dup_para_char_frac"] = _ratio(line[REPEATED_PARAGRAPH_CHARS], n_chars)
+        columns[name + "dup_line_frac"] = _ratio(line[REPEATED_LINES], line[LINES])
+        columns[name + "dup_line_char_frac"] = _ratio(line[REPEATED_LINE_CHARS], n_chars)
+        for k, n in enumerate(TOP_GRAMS):
+            columns[f"{name}top_{n}_gram"] = _ratio(grams[k], n_chars)
+        for k, n in enumerate(DUPLICATED_GRAMS):
+            columns[f"{name}duplicated_{n}_n_grams"] = _ratio(grams[len(TOP_GRAMS) + k], n_chars)
+    if "gopher_quality" in rule_sets:
+        name = prefix + "gopher_quality_"
+        columns[name + "words"] = word[NON_SYMBOL_WORDS].copy()
+        columns[name + "mean_word_length"] = _ratio(word[NON_SYMBOL_CHARS], word[NON_SYMBOL_WORDS])
+        columns[name + "hash_ratio"] = _ratio(line[HASHES], n_words)
+        columns[name + "ellipsis_ratio"] = _ratio(line[ELLIPSES], n_words)
+        columns[name + "bullet_lines_ratio"] = _ratio(line[BULLET_LINES], line[SPLIT_LINES])
+        columns[name + "ellipsis_lines_ratio"] = _ratio(line[ELLIPSIS_LINES], line[SPLIT_LINES])
+        columns[name + "alpha_words_ratio"] = _ratio(word[ALPHA_WORDS], n_words)
+        columns[name + "stop_words"] = word[STOP_WORDS].copy()
+    if "fineweb" in rule_sets:
+        name = prefix + "fineweb_"
+        columns[name + "lines"] = line[SOLID_LINES].copy()
+        columns[name + "line_punct_ratio"] = _ratio(line[PUNCTUATED_LINES], line[SOLID_LINES])
+        columns[name + "short_line_ratio"] = _ratio(line[SHORT_LINES], line[SOLID_LINES])
+        columns[name + "char_dup_ratio"] = _ratio(line[REPEATED_SOLID_CHARS], n_chars - line[NEWLINES])
+        columns[name + "list_ratio"] = _ratio(line[NEWLINES], n_words)
+    return pa.table(columns)
