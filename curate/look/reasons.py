@@ -41,26 +41,28 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
     measured = value if value is not None else "not measured"
     rule_set, _, name = reason.partition(".")
     if reason == "language.language":
-        return f"{reason}: another language (score {measured}), kept: {', '.join(quality.languages)}"
+        return f"{reason}: another language (score {measured}) than {', '.join(quality.languages)}"
     if reason == "language.score":
-        return f"{reason}: score {measured}, at least {quality.language_score:g} is kept"
+        return f"{reason}: score = {measured}, below {quality.language_score:g}"
     if rule_set == "classifier" and quality.classifier:
-        return f"{reason}: score {measured}, at least {quality.classifier.min_score:g} is kept"
-    limit = rule_limit(rule_set, name, quality)
-    return f"{reason}: {measured}" + (f", limit {limit}" if limit else "")
+        return f"{reason}: score = {measured}, below {quality.classifier.min_score:g}"
+    return f"{reason}: {_rule(rule_set, name, measured, quality)}"
 
 
-def rule_limit(rule_set: str, name: str, quality: Quality) -> str:
-    """The limit of a rule as text (``at least 50``); empty when the rule has none."""
-    from curate.quality.rules import RULE_SETS
+def _rule(rule_set: str, name: str, measured: str, quality: Quality) -> str:
+    """``words = 37, below 50``: the statistic, its value and the limit in force."""
+    from curate.quality.rules import RULE_SETS, limits_of
 
-    if rule_set not in RULE_SETS:
-        return ""
-    for rule in RULE_SETS[rule_set].rules:
-        if rule.reason == name:
-            limit = quality.thresholds.get(rule_set, {}).get(rule.parameter, rule.default)
-            return "" if limit is None else f"{number(limit)}"
-    return ""
+    rules = RULE_SETS[rule_set].rules if rule_set in RULE_SETS else ()
+    rule = next((rule for rule in rules if rule.reason == name), None)
+    if rule is None:
+        return measured
+    if rule.earliest:
+        return f"in line {measured}"
+    limit = rule.limit(limits_of(rule_set, quality.thresholds, quality.preset))
+    statistic = rule.column.removeprefix(f"{rule_set}_")
+    side = "below" if rule.comparison == "<" else "above"
+    return f"{statistic} = {measured}" + (f", {side} {number(limit)}" if limit is not None else "")
 
 
 def _duplicate(run: Run, row: dict[str, Any]) -> str:
@@ -73,5 +75,5 @@ def _duplicate(run: Run, row: dict[str, Any]) -> str:
     if keeper["kind"] == "exact":
         return f"exact: its normalised text is that of {name}, which is kept"
     near = run.recipe.dedup.near if run.recipe.dedup != "off" else "off"
-    limit = f", limit {near.threshold:g}" if near != "off" else ""
-    return f"near: Jaccard similarity {keeper['similarity']:g} to {name}, which is kept{limit}"
+    limit = f", at least {near.threshold:g}" if near != "off" else ""
+    return f"near: Jaccard similarity {keeper['similarity']:g}{limit}, to {name}, which is kept"

@@ -51,7 +51,7 @@ def test_copies_are_all_there(workspace: str) -> None:
 def test_removed_by_a_rule_says_value_and_limit(workspace: str) -> None:
     found = only(workspace, "b")
     assert (found["status"], found["stage"]) == ("removed", "quality")
-    assert found["because"] == "gopher_quality.gopher_short_doc: 2, limit 50"
+    assert found["because"] == "gopher_quality.gopher_short_doc: words = 2, below 50"
     assert found["pieces"] == []
 
 
@@ -62,13 +62,13 @@ def test_limit_is_that_of_the_source(builder: hand.Builder) -> None:
     ]
     assert (
         only(builder.finish({**hand.RECIPE, "inputs": inputs}), "b")["because"]
-        == "gopher_quality.gopher_short_doc: 2, limit 7"
+        == "gopher_quality.gopher_short_doc: words = 2, below 7"
     )
 
 
 def test_duplicates_name_their_keepers(workspace: str) -> None:
     near, exact = only(workspace, "f"), only(workspace, "d")
-    assert near["because"] == "near: Jaccard similarity 0.9 to e (doc_id 4, web), which is kept, limit 0.8"
+    assert near["because"] == "near: Jaccard similarity 0.9, at least 0.8, to e (doc_id 4, web), which is kept"
     assert near["keeper"] == {
         "kind": "near", "doc_id": hand.E, "id": "e", "source": "web", "similarity": 0.9, "shared_bands": 11, "component": hand.E,
     }  # fmt: skip
@@ -93,4 +93,4 @@ def test_text_reads_in_the_order_of_the_questions(workspace: str) -> None:
     assert "  tokens       7, 2 copies" in lines
     assert "  window       shard 1, window 0: tokens 0 to 7, copy 1" in lines
     removed = str(Run(workspace).explain("b")[0]).splitlines()
-    assert removed[1:3] == ["removed by quality", "  why          gopher_quality.gopher_short_doc: 2, limit 50"]
+    assert removed[1:3] == ["removed by quality", "  why          gopher_quality.gopher_short_doc: words = 2, below 50"]

@@ -52,6 +52,6 @@ def test_text_form(workspace: str) -> None:
     [one] = sections([one.as_dict() for one in Run(workspace).sample(removed_by="near")], plain=True)
     assert str(one).splitlines() == [
         "f  (doc_id 5, source web)",
-        "removed: near: Jaccard similarity 0.9 to e (doc_id 4, web), which is kept, limit 0.8",
+        "removed: near: Jaccard similarity 0.9, at least 0.8, to e (doc_id 4, web), which is kept",
         "  seven words were in this text here",
     ]
