@@ -230,3 +230,11 @@ def test_zero_vectors_are_like_nothing_and_nothing_is_compared_without_vectors()
     assert pack("related", lengths, 12, vectors=np.ones((6, 4), np.int8), max_similarity=0.99).n_windows == 6
     with pytest.raises(ValueError, match="2 vectors, but 6 items"):
         pack("related", lengths, 12, vectors=np.ones((2, 4), np.int8))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_very_long_items_beside_short_ones(method):
+    lengths = np.array([10_000_000, 0, 1, 8191, 8192, 8193, 1_000_000, 3, 10_000_001])
+    pieces = pack(method, lengths, 8192)
+    assert_valid(pieces, lengths, 8192)
+    assert pieces.n_windows <= -(-int(lengths.sum()) // 8192) + 2
