@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.hashing import mix64
+
 UNICODE_VERSION = unicodedata.unidata_version
 """Version of the character database that the table is built from; other versions may split other texts."""
 
@@ -90,10 +92,12 @@ class CharacterTable(NamedTuple):
 
     ``entries`` uint32[0x110000]: by code point; the value is the folded code point, or where the expansion lies.
     ``expansions`` uint32[E]: entries of the code points of EXPANDED characters, one after the other.
+    ``ascii_hashes`` uint64[128]: hash of the folded character, 0 where it is no letter or digit: 1 KiB for most text.
     """
 
     entries: NDArray[np.uint32]
     expansions: NDArray[np.uint32]
+    ascii_hashes: NDArray[np.uint64]
 
 
 @lru_cache(maxsize=1)
@@ -122,7 +126,9 @@ def character_table() -> CharacterTable:
         else:
             entries[code] = (len(expansions) << LENGTH_BITS | len(pieces)) << KIND_BITS | EXPANDED
             expansions += pieces
-    table = CharacterTable(entries, np.array(expansions, np.uint32))
+    letters = (entries[:128] & np.uint32((1 << KIND_BITS) - 1)) == WORD
+    ascii_hashes = np.where(letters, mix64((entries[:128] >> np.uint32(KIND_BITS)).astype(np.uint64)), np.uint64(0))
+    table = CharacterTable(entries, np.array(expansions, np.uint32), ascii_hashes)
     for array in table:
         array.flags.writeable = False
     return table

@@ -58,7 +58,7 @@ def test_words_do_not_depend_on_case(text):
 
 
 def test_table_stands_for_itself_after_folding():
-    entries, expansions = character_table()
+    entries, expansions, _ = character_table()
     kinds = entries & np.uint32((1 << KIND_BITS) - 1)
     values = entries >> np.uint32(KIND_BITS)
     simple = np.flatnonzero((kinds != SEPARATOR) & (kinds != EXPANDED))

@@ -32,7 +32,7 @@ def word_hash(word):
         if unicodedata.category(character)[0] == "M":
             h = h + fmix64(ord(character)) & MASK
         else:
-            h = (h ^ ord(character)) * 0x100000001B3 & MASK
+            h = (h << 5 | h >> 59) + fmix64(ord(character)) & MASK
     return fmix64(h)
 
 
