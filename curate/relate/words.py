@@ -92,7 +92,7 @@ def _next_word(data, at, end, characters, previous):  # type: ignore[no-untyped-
         if point < _TABLE_SIZE:
             lower = characters[point]
         elif point < 0x40000:  # Han extensions B and later
-            lower = np.uint32(point) | _PAIRED
+            lower = np.uint32(point | _PAIRED)
         else:
             lower = np.uint32(0)
         if lower & _PAIRED:
@@ -102,8 +102,8 @@ def _next_word(data, at, end, characters, previous):  # type: ignore[no-untyped-
             if previous != 0:
                 h = (h ^ np.uint64(previous)) * _FNV_PRIME
                 h = (h ^ np.uint64(lower)) * _FNV_PRIME
-                return _finish(h), at, lower
-            previous = lower
+                return _finish(h), at, np.uint32(lower)
+            previous = np.uint32(lower)
             continue
         previous = np.uint32(0)
         if lower == 0:
@@ -119,7 +119,7 @@ def _next_word(data, at, end, characters, previous):  # type: ignore[no-untyped-
         at += step
     if length > 1 or wide:
         return _finish(h), at, np.uint32(0)
-    return np.uint64(0), at, previous
+    return np.uint64(0), at, np.uint32(previous)
 
 
 @njit(nogil=True, cache=True)
