@@ -13,9 +13,34 @@ IDs = NDArray[np.uint64]
 Indices = NDArray[np.int32]
 
 
+def _ascending_order(ids: IDs) -> NDArray[np.int64]:
+    """int64[len(ids)]: positions in ascending order of id, positions of equal ids ascending.
+
+    numpy sorts values five times faster than it sorts positions (2 · 10⁷: 0.5–1 s against 4–5 s), so id and position are
+    packed into one value where they fit: doc_ids vary in few of their 64 bits, those of the unit and of the position in
+    it, and the constant bits between can go.
+    """
+    n = len(ids)
+    if n == 0:
+        return np.zeros(0, np.int64)
+    varying = int(np.bitwise_or.reduce(ids ^ ids[0]))
+    digits = f"{varying:b}" if varying else ""
+    gap = max(digits.split("1"), key=len)  # the longest run of bits that are the same in all ids
+    below = len(digits) - digits.find(gap) - len(gap)
+    shift = n.bit_length()
+    if len(digits) - len(gap) + shift > 64:
+        return np.argsort(ids, kind="stable")
+    key = ids & np.uint64(varying & ((1 << below) - 1))
+    if digits.find(gap) > 0:
+        key |= (ids & np.uint64(varying)) >> np.uint64(below + len(gap)) << np.uint64(below)
+    packed = key << np.uint64(shift) | np.arange(n, dtype=np.uint64)
+    packed.sort()
+    return (packed & np.uint64((1 << shift) - 1)).view(np.int64)
+
+
 def _dense(ids: IDs) -> tuple[IDs, Indices]:
     """(distinct ids in ascending order, int32 index of each of ``ids`` among them)."""
-    order = np.argsort(ids)
+    order = _ascending_order(ids)
     ascending = ids[order]
     new = np.ones(len(ids), np.bool_)
     np.not_equal(ascending[1:], ascending[:-1], out=new[1:])

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from curate.dedup.components import components
+from curate.dedup.components import _ascending_order, components
 
 IDS = st.one_of(st.integers(0, 12), st.integers(2**36, 2**36 + 4), st.integers(2**64 - 3, 2**64 - 1))
 EDGES = st.lists(st.tuples(IDS, IDS), max_size=40)
@@ -46,6 +46,22 @@ def test_components_depend_on_the_edge_set_alone(edges, random):
     shuffled = [edge if random.random() < 0.5 else edge[::-1] for edge in [*edges, *edges[:3]]]
     random.shuffle(shuffled)
     assert_same(components(*ends(edges)), components(*ends(shuffled)))
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**64 - 1),
+    st.lists(st.integers(0, 2**64 - 1), max_size=30),
+)
+@example(0, 2**64 - 1, [2**64 - 1, 0, 1, 2**63])
+@example(7, (5 << 36) | 0b1010, [2**64 - 1, 0, 8 << 36, 1])
+@example(0, 0b1000, [8, 0, 8])
+@example(0, 1 << 63, [1 << 63, 0])
+def test_order_of_ids_whose_bits_vary_here_and_there(constant, mask, values):
+    """Packed with their positions where they fit, or not: always numpy's stable order."""
+    ids = np.array([(constant & ~mask) | (value & mask) for value in values], np.uint64)
+    assert _ascending_order(ids).tolist() == np.argsort(ids, kind="stable").tolist()
 
 
 def test_random_graph_and_chain():
