@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import minhash
+from curate.dedup.buckets import band_keys
 from curate.dedup.minhash import EMPTY, MinHashParams, choose_bands, collision_probability, permutations, sign
 from curate.dedup.shingles import shingle_sets
 
@@ -84,6 +85,14 @@ def test_kernel_is_compiled_once():
     for column in (pa.array(["a b"]), pa.array([""]), pa.array(["x", "y"])[1:], pa.chunked_array([["a"], ["b"]])):
         sign(column, MinHashParams())
     assert len(minhash._sign.signatures) == 1
+
+
+def test_hashes_are_the_same_everywhere_and_always():
+    """Stored signatures outlive a version of the code: a change here needs a new version of the dedup stage."""
+    signed = sign(pa.array(["The quick brown fox jumps over the lazy dog; Straße 東京 हिन्दी."]), MinHashParams())
+    assert signed.content_hash[0].tobytes().hex() == "29ca3e9d6e29d55b3e2e751ff2494214"
+    assert signed.signature[0, :4].tolist() == [19365004, 353924566, 567632523, 23465251]
+    assert band_keys(signed.signature, MinHashParams())[0, :2].tolist() == [11932287596493544779, 6787001892752815236]
 
 
 def test_no_documents():
