@@ -52,6 +52,8 @@ def setup() -> None:
     # --no-deps: the lock is complete, and leaves out on purpose one package that would overwrite another's module.
     call(python, "-m", "pip", "install", *quiet, "--no-deps", "--require-hashes", "-r", str(LOCK))
     call(python, "-m", "pip", "install", *quiet, "--no-deps", "--editable", str(ROOT))
+    print("compiling kernels (once) …", flush=True)
+    call(python, "-m", "curate.warm", str(os.cpu_count() or 1))
     mark.write_text(wanted)
 
 

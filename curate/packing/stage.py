@@ -6,6 +6,7 @@ pass, index): neighbouring windows of the plan do not stay neighbours, so a batc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -77,7 +78,7 @@ def _pack(run: StageRun) -> None:
         plan_task,
         [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)],
     )
-    counters = plans.counters
+    counters = Counter(plans.counters)  # without a single window, every count is 0
     similarities = [record.values["similarity"] for record in plans.records if "similarity" in record.values]
     shards = max(1, -(-counters.get("windows", 0) // run.recipe.shards.windows_per_shard))
     step = run.step(

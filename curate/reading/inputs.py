@@ -25,6 +25,9 @@ from curate.run.storage import Storage, file_checksum, open_storage
 LOOK_RECORDS = 1_000
 """Records of each input that are looked at for the text field before anything starts."""
 
+READ_AHEAD_BYTES = 8 << 20
+"""Bytes of one request to an object that is read from its beginning to its end."""
+
 MARKS = "inputs/marks.json"
 """Cache in the workspace: checksums of local inputs by (size, modification time), so that they are not read again."""
 
@@ -99,7 +102,10 @@ def open_url(url: str) -> pa.NativeFile:
     """
     if url.startswith("s3://"):
         bucket, _, key = url.removeprefix("s3://").partition("/")
-        return open_storage(f"s3://{bucket}").open(key)
+        opened = open_storage(f"s3://{bucket}").open(key)
+        if formats.format_of(key).kind == "parquet":
+            return opened
+        return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
     return pa.OSFile(url, "rb")
 
 

@@ -97,7 +97,7 @@ def fit_cells_task(context: TaskContext, sample: str, cells: int, seed: int) -> 
 
 def load_centroids(data: bytes, path: Any) -> np.ndarray[Any, np.dtype[np.int8]]:
     """int8[K, D] of an artefact."""
-    return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    return np.load(path, allow_pickle=False)
 
 
 def assign_task(context: TaskContext, documents: Any, embeddings: Any, centroids: Any) -> None:

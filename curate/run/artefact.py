@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,6 +27,7 @@ def _fetched(url: str, path: str, checksum: str) -> Path:
     from curate.run.storage import open_storage
 
     folder = Path(tempfile.mkdtemp(prefix="curate-artefact-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     local = folder / Path(path).name
     local.write_bytes(open_storage(url).read(path))
     return local

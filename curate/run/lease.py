@@ -74,8 +74,13 @@ class Lease:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if self._read() == _encode(self._content):
-            self._storage.delete(LEASE)
+        try:
+            if self._read() == _encode(self._content):
+                self._storage.delete(LEASE)
+        except OSError as error:
+            self._say(
+                f"the lease on {self._storage.url} could not be given back ({error}); the next run waits for it to expire"
+            )
 
     def _read(self) -> bytes | None:
         try:
@@ -117,8 +122,10 @@ class Lease:
             following = {**self._content, "beat": self._content["beat"] + 1}
             try:
                 if not self._storage.put_if(LEASE, _encode(following), _encode(self._content)):
-                    self._lost = "another run holds it"
-                    return
+                    # A put whose answer was lost has gone through all the same.
+                    if self._read() != _encode(following):
+                        self._lost = "another run holds it"
+                        return
                 self._content, last = following, time.monotonic()
             except OSError as error:
                 if time.monotonic() - last > self._period - self._renew:

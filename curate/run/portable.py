@@ -15,8 +15,10 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
     data["workspace"] = "."
 
     def relative(path: str) -> str:
-        if "://" in path or "://" in recipe.workspace:
+        if "://" in path:
             return path
+        if "://" in recipe.workspace:
+            return path[len(pattern_prefix(path)) :]  # nothing local can be relative to an object store
         return os.path.relpath(path, recipe.workspace)
 
     for item in data["inputs"]:

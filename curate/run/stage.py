@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,13 +142,13 @@ class StageRun:
             )  # fmt: skip
             for spec in specs
         ]
-        records = {}
+        records: dict[str, Record] = {}
         todo = []
-        for task in tasks:
-            try:
-                records[task.name] = Record.from_json(self.storage.read(task.record_path))
-            except FileNotFoundError:
+        for task, record in zip(tasks, self._records(tasks), strict=True):
+            if record is None:
                 todo.append(task)
+            else:
+                records[task.name] = record
         step_name = home.removeprefix("tmp/")
         self.progress.step(self.stage.name, step_name, len(tasks), len(records))
         failed: list[Record] = []
@@ -171,6 +172,20 @@ class StageRun:
         if failed:
             raise StageFailed(_failure(self.stage.name, step_name, failed, len(tasks)))
         return Step([records[task.name] for task in sorted(tasks, key=lambda task: task.name)])
+
+    def _records(self, tasks: Sequence[Task]) -> list[Record | None]:
+        """The record of every task that is done."""
+
+        def read(task: Task) -> Record | None:
+            try:
+                return Record.from_json(self.storage.read(task.record_path))
+            except FileNotFoundError:
+                return None
+
+        if len(tasks) < 8:
+            return [read(task) for task in tasks]
+        with ThreadPoolExecutor(16) as pool:  # one request each in an object store
+            return list(pool.map(read, tasks))
 
     def artefact(self, name: str, function: Callable[..., None], spec: Callable[[], Spec]) -> TableFile:
         """The fitted model ``name`` of this stage key: the stored one, else the one that the task of ``spec()`` fits now."""

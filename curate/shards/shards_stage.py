@@ -171,8 +171,8 @@ def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -
     ends = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
     _copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
-    plan = (column(pieces, name) for name in ("doc_id", "copy", "start", "length"))
-    return windows_of_plan(size, column(pieces, "window"), kind, *plan, tokens)
+    doc_id, copy, start = (column(pieces, name) for name in ("doc_id", "copy", "start"))
+    return windows_of_plan(size, column(pieces, "window"), kind, doc_id, copy, start, column(pieces, "length"), tokens)
 
 
 def shard_task(
