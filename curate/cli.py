@@ -260,9 +260,15 @@ def run(options: argparse.Namespace) -> int:
 
         recipe, changes = recipe_of(options.workspace, changes), []
     outcome = _execute(
-        recipe, options.cpus, changes=changes, until=options.until, address=options.address, sample=options.sample,
-        allow_missing=options.allow_missing, as_json=options.json,
-    )  # fmt: skip
+        recipe,
+        options.cpus,
+        changes=changes,
+        until=options.until,
+        address=options.address,
+        sample=options.sample,
+        allow_missing=options.allow_missing,
+        as_json=options.json,
+    )
     return _conclude(outcome, as_json=options.json, partial=options.until)
 
 

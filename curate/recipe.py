@@ -346,7 +346,6 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
 __all__ = [
     "FORMATS",
     "RULE_ORDER",
-    "RULE_SETS",
     "Input",
     "Quality",
     "Recipe",

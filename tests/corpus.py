@@ -64,7 +64,9 @@ def write_corpus(folder: Path, count: int = 240, seed: int = 0) -> Path:
         file.write("\n".join(lines[:third]) + "\n")
     with gzip.open(folder / "b.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write("\n".join(lines[third : 2 * third - 10] + bad) + "\n")
-    (folder / "c.jsonl").write_bytes("\n".join(lines[2 * third - 10 : 2 * third]).encode() + b'\n{"text": "caf\xe9 in latin-1"}\n')
+    (folder / "c.jsonl").write_bytes(
+        "\n".join(lines[2 * third - 10 : 2 * third]).encode() + b'\n{"text": "caf\xe9 in latin-1"}\n'
+    )
     pq.write_table(pa.Table.from_pylist(docs[2 * third :]), folder / "d.parquet")
     rng = random.Random(seed + 1)
     (folder / "notes").mkdir(exist_ok=True)

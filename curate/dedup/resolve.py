@@ -94,9 +94,23 @@ def resolve(
     else:
         signature, cutoff = np.ascontiguousarray(signature), screen_cutoff(threshold, signature.shape[1])
     counts = choose_keepers(
-        values, offsets, docs, component_offsets, *known, bucket_offsets, row_offsets, row_buckets,
-        signature, threshold, cutoff, large, max_keepers, POOL, keeper, similarity,
-    )  # fmt: skip
+        values,
+        offsets,
+        docs,
+        component_offsets,
+        *known,
+        bucket_offsets,
+        row_offsets,
+        row_buckets,
+        signature,
+        threshold,
+        cutoff,
+        large,
+        max_keepers,
+        POOL,
+        keeper,
+        similarity,
+    )
     removed = np.flatnonzero(keeper >= 0)
     shared = intersections(row_buckets, row_offsets, removed, keeper[removed])
     unmeasured = int((pairs.similarity < 0).sum())

@@ -57,7 +57,7 @@ def _near(recipe: Recipe) -> Near | None:
 
 def minhash_params(recipe: Recipe) -> MinHashParams:
     """Parameters of the signatures; the defaults where near deduplication is off (the content hash is still needed)."""
-    near = _near(recipe) or Near()  # type: ignore[call-arg]
+    near = _near(recipe) or Near()
     return MinHashParams(ngram=near.ngram, bands=near.bands, rows=near.rows, seed=PERMUTATION_SEED)
 
 
@@ -157,35 +157,63 @@ def _duplicates(run: StageRun) -> None:
         )
         shingles = run.publish("tmp/shingles", texts)
         links = run.step(
-            "tmp/resolve.links", links_map_task,
+            "tmp/resolve.links",
+            links_map_task,
             [
-                Spec(one.name, [one.checksum, two.checksum, group_file.checksum], {"buckets": asdict(one), "exact": asdict(two), **shared})
+                Spec(
+                    one.name,
+                    [one.checksum, two.checksum, group_file.checksum],
+                    {"buckets": asdict(one), "exact": asdict(two), **shared},
+                )
                 for one, two in zip(bucket_rows.files, exact_rows.files, strict=True)
             ],
-        )  # fmt: skip
+        )
         bucket_links, exact_links = run.publish("tmp/links", links), run.publish("tmp/exact.links", links)
         params = {
-            "shingles": shingles.path, "links": bucket_links.path, "exact": exact_links.path, "settings": settings,
+            "shingles": shingles.path,
+            "links": bucket_links.path,
+            "exact": exact_links.path,
+            "settings": settings,
             "threshold": section.near.threshold,  # type: ignore[union-attr]
             "documents": documents.path,
-        }  # fmt: skip
+        }
         near = run.step(
-            "tmp/resolve", resolve_task,
-            [Spec(f"target-{t:05d}", [shingles.content, bucket_links.content, exact_links.content, t], {**params, "target": t}) for t in range(settings["targets"])],
-        )  # fmt: skip
+            "tmp/resolve",
+            resolve_task,
+            [
+                Spec(
+                    f"target-{t:05d}",
+                    [shingles.content, bucket_links.content, exact_links.content, t],
+                    {**params, "target": t},
+                )
+                for t in range(settings["targets"])
+            ],
+        )
         near_rows = run.publish("tmp/near.rows", near)
         counters |= buckets.counters | near.counters
-    final = run.step("tmp/exact.final", exact_final_task, [
-        Spec(file.name, [file.checksum, near_rows.content if near_rows else ""],
-             {"exact": asdict(file), "groups": asdict(group_file) if near_rows else None, "documents": documents.path})
-        for file in exact_rows.files
-    ])  # fmt: skip
+    final = run.step(
+        "tmp/exact.final",
+        exact_final_task,
+        [
+            Spec(
+                file.name,
+                [file.checksum, near_rows.content if near_rows else ""],
+                {
+                    "exact": asdict(file),
+                    "groups": asdict(group_file) if near_rows else None,
+                    "documents": documents.path,
+                },
+            )
+            for file in exact_rows.files
+        ],
+    )
     sources = [run.publish("tmp/duplicates.exact", final).path] + ([near_rows.path] if near_rows else [])
     inputs = [documents.content, exact_rows.content, near_rows.content if near_rows else ""]
     step = run.step(
-        "duplicates", duplicates_task,
+        "duplicates",
+        duplicates_task,
         [Spec(file.name, [*inputs, i], {"maps": sources, "target": i}) for i, file in enumerate(documents.files)],
-    )  # fmt: skip
+    )
     counters |= step.counters
     run.commit(
         "duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}
@@ -380,10 +408,15 @@ def resolve_task(
         lists = lists.chunk(0) if lists.num_chunks else pa.array([], pa.large_list(pa.uint64()))
     preference = np.stack([column(rows, name) for name in names], axis=1) if names else np.zeros((len(ids), 0))
     found = resolve(
-        ids, np.asarray(lists.values), np.asarray(lists.offsets, np.int64), preference,
-        np.concatenate([starts, [len(keys)]]).astype(np.int64), rows_of(member_ids, ids), threshold,
+        ids,
+        np.asarray(lists.values),
+        np.asarray(lists.offsets, np.int64),
+        preference,
+        np.concatenate([starts, [len(keys)]]).astype(np.int64),
+        rows_of(member_ids, ids),
+        threshold,
         signature=signature_matrix(rows["signature"]),
-    )  # fmt: skip
+    )
     near = pa.table(
         {
             "doc_id": pa.array(ids[found.removed]),

@@ -206,11 +206,16 @@ def places(run: Run, doc_id: int) -> tuple[list[dict[str, Any]], list[dict[str, 
     names, cosines = named(run, ids), cosines_to(run, doc_id, ids)
     return pieces, [
         {
-            "set": place[0], "shard": place[1], "window": place[2],
-            "neighbours": [{**names.get(i, {"doc_id": i}), "tokens": tokens, "similarity": cosines.get(i)} for i, tokens in held.items()],
+            "set": place[0],
+            "shard": place[1],
+            "window": place[2],
+            "neighbours": [
+                {**names.get(i, {"doc_id": i}), "tokens": tokens, "similarity": cosines.get(i)}
+                for i, tokens in held.items()
+            ],
         }
         for place, held in others.items()
-    ]  # fmt: skip
+    ]
 
 
 def cosines_to(run: Run, doc_id: int, others: list[int]) -> dict[int, float]:

@@ -81,11 +81,18 @@ def sample(run: Run, removed_by: str | None = None, source: str | None = None, n
         texts = dict(zip(found["doc_id"].to_pylist() if found.num_rows else [], beginnings.to_pylist(), strict=True))
     return [
         Sample(
-            i, row["id"], row["source"], row["status"], row["stage"], row["reason"], because(run, row), row["n_tokens"],
+            i,
+            row["id"],
+            row["source"],
+            row["status"],
+            row["stage"],
+            row["reason"],
+            because(run, row),
+            row["n_tokens"],
             texts.get(i, row["detail"] or ""),
         )
         for i, row in ((i, rows[i]) for i in ids)
-    ]  # fmt: skip
+    ]
 
 
 def reasons(run: Run) -> list[tuple[str, str]]:

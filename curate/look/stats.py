@@ -150,10 +150,15 @@ def sources_of(run: Run, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]
         tokens, copied = sum(o["tokens"] for o in kept), sum(o["tokens_with_copies"] for o in kept)
         found.append(
             {
-                "source": name, "licence": licences.get(name), "input": sum(counts.values()), **counts,
-                "tokens": tokens, "tokens_with_copies": copied, "share": round(copied / total, 4) if total else 0.0,
+                "source": name,
+                "licence": licences.get(name),
+                "input": sum(counts.values()),
+                **counts,
+                "tokens": tokens,
+                "tokens_with_copies": copied,
+                "share": round(copied / total, 4) if total else 0.0,
             }
-        )  # fmt: skip
+        )
     return found
 
 
@@ -200,9 +205,16 @@ def duplicates_of(run: Run) -> dict[str, Any]:
         .collect(engine="streaming")
         .to_dicts()[0]
     )
-    near = table.filter(pl.col("kind") == "near").select(
-        pl.col("similarity").min().alias("min"), pl.col("similarity").mean().alias("mean"), pl.col("similarity").max().alias("max")
-    ).collect(engine="streaming").to_dicts()[0]  # fmt: skip
+    near = (
+        table.filter(pl.col("kind") == "near")
+        .select(
+            pl.col("similarity").min().alias("min"),
+            pl.col("similarity").mean().alias("mean"),
+            pl.col("similarity").max().alias("max"),
+        )
+        .collect(engine="streaming")
+        .to_dicts()[0]
+    )
     if near["min"] is not None:
         found["near_similarity"] = {name: round(value, 4) for name, value in near.items()}
     return {**found, **summary, "counters": counters}

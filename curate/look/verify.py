@@ -64,9 +64,14 @@ class Report:
         """The report as a JSON-able dict."""
         faults = [{"check": one.check, "where": one.where, "what": one.what} for one in self.faults]
         return {
-            "workspace": self.workspace, "ok": self.fault_count == 0, "fault_count": self.fault_count, "faults": faults,
-            "checks": self.checks, "skipped": self.skipped, "seconds": round(self.seconds, 1),
-        }  # fmt: skip
+            "workspace": self.workspace,
+            "ok": self.fault_count == 0,
+            "fault_count": self.fault_count,
+            "faults": faults,
+            "checks": self.checks,
+            "skipped": self.skipped,
+            "seconds": round(self.seconds, 1),
+        }
 
 
 def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:

@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _SORTED = {
-    "documents", "rejects", "signals", "verdicts", "signatures", "duplicates",
-    "tokens", "embeddings", "clusters", "order", "copies", "ledger",
-}  # fmt: skip
+    "documents",
+    "rejects",
+    "signals",
+    "verdicts",
+    "signatures",
+    "duplicates",
+    "tokens",
+    "embeddings",
+    "clusters",
+    "order",
+    "copies",
+    "ledger",
+}
 """Tables with at most one row a document, sorted by doc_id."""
 
 
@@ -52,10 +62,17 @@ def artefacts_of(details: Any) -> list[TableFile]:
 def expected_schemas(run: Run) -> dict[str, pa.Schema]:
     """Schema of every table of the run that has a fixed one."""
     found = {
-        "documents": schemas.DOCUMENTS, "rejects": schemas.REJECTS, "verdicts": schemas.VERDICTS, "edits": schemas.EDITS,
-        "duplicates": schemas.DUPLICATES, "clusters": schemas.CLUSTERS, "order": schemas.ORDER, "copies": schemas.COPIES,
-        "windows": schemas.WINDOWS, "ledger": schemas.LEDGER,
-    }  # fmt: skip
+        "documents": schemas.DOCUMENTS,
+        "rejects": schemas.REJECTS,
+        "verdicts": schemas.VERDICTS,
+        "edits": schemas.EDITS,
+        "duplicates": schemas.DUPLICATES,
+        "clusters": schemas.CLUSTERS,
+        "order": schemas.ORDER,
+        "copies": schemas.COPIES,
+        "windows": schemas.WINDOWS,
+        "ledger": schemas.LEDGER,
+    }
     if run.has("signatures"):
         minhash = run.snapshots["signatures"].details["minhash"]
         found["signatures"] = schemas.signatures_schema(minhash["bands"] * minhash["rows"])

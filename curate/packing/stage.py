@@ -30,10 +30,17 @@ from curate.run.vectors import vector_matrix
 
 _PIECE = pa.schema(
     [
-        ("key", pa.uint64()), ("region", pa.int32()), ("copy", pa.uint16()), ("index", pa.uint32()), ("piece", pa.uint32()),
-        ("kind", pa.uint8()), ("doc_id", pa.uint64()), ("start", pa.uint32()), ("length", pa.uint32()),
+        ("key", pa.uint64()),
+        ("region", pa.int32()),
+        ("copy", pa.uint16()),
+        ("index", pa.uint32()),
+        ("piece", pa.uint32()),
+        ("kind", pa.uint8()),
+        ("doc_id", pa.uint64()),
+        ("start", pa.uint32()),
+        ("length", pa.uint32()),
     ]
-)  # fmt: skip
+)
 
 
 def _item_schema(dim: int) -> pa.Schema:
@@ -70,9 +77,15 @@ def _pack(run: StageRun) -> None:
     step = run.step("tmp/items.map", items_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim}))
     maps = run.publish("tmp/items", step)
     params = {
-        "maps": maps.path, "dim": dim, "window": section.window, "method": section.method, "lookahead": section.lookahead,
-        "eos": section.eos, "seed": run.recipe.seed, "max_similarity": max_similarity(run.recipe),
-    }  # fmt: skip
+        "maps": maps.path,
+        "dim": dim,
+        "window": section.window,
+        "method": section.method,
+        "lookahead": section.lookahead,
+        "eos": section.eos,
+        "seed": run.recipe.seed,
+        "max_similarity": max_similarity(run.recipe),
+    }
     plans = run.step(
         "tmp/plans",
         plan_task,
@@ -82,9 +95,13 @@ def _pack(run: StageRun) -> None:
     similarities = [record.values["similarity"] for record in plans.records if "similarity" in record.values]
     shards = max(1, -(-counters.get("windows", 0) // run.recipe.shards.windows_per_shard))
     step = run.step(
-        "tmp/pieces.map", pieces_map_task,
-        [Spec(file.name, [file.checksum, shards], {"plan": asdict(file), "shards": shards}) for file in plans.files("tmp/plans")],
-    )  # fmt: skip
+        "tmp/pieces.map",
+        pieces_map_task,
+        [
+            Spec(file.name, [file.checksum, shards], {"plan": asdict(file), "shards": shards})
+            for file in plans.files("tmp/plans")
+        ],
+    )
     pieces = run.publish("tmp/pieces", step)
     step = run.step(
         "windows",

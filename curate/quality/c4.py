@@ -18,8 +18,6 @@ from curate.quality.compiled import inner, kernel
 from curate.quality.lines import line_end, trim
 from curate.quality.rules import C4_LINES, limits_of
 from curate.quality.words import (
-    FNV_BASIS,
-    FNV_PRIME,
     KNOWN_SLOTS,
     Flags,
     Known,

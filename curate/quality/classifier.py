@@ -41,7 +41,7 @@ class Classifier:
         for line in lines_of(texts, PREFIX_BYTES):
             found = predict(line, self._labels, 0.0, "strict") if not line.isspace() else []
             scores.append(min(next((score for score, label in found if label == self.label), 0.0), 1.0))
-        return np.round(np.array(scores, np.float64), 4)
+        return np.array([round(score, 4) for score in scores], np.float64)
 
 
 @lru_cache(maxsize=8)

@@ -32,9 +32,9 @@ def _compiled(function: Function, **options: bool) -> Function:
     dispatcher = njit(nogil=True, cache=True, no_cfunc_wrapper=True, **options)(function)
     # numba has no public way to say what a cached function depends on.
     cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if hasattr(cache_file, "_source_stamp"):
+    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
         cache_file._source_stamp = _STAMP
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def inner(function: Function) -> Function:

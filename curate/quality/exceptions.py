@@ -61,7 +61,7 @@ def exceptions() -> dict[str, tuple[str, ...]]:
     for item in _SPLIT + [item.replace("i|", "I|", 1) for item in _SPLIT if item.startswith("i|")]:
         rules[item.replace("|", "")] = tuple(item.split("|"))
     for words, endings in _ENDINGS:
-        for word in (form for word in words for form in (word, word.title())):
+        for word in (form for known in words for form in (known, known.title())):
             for ending in endings:
                 rules[word + ending.replace("|", "")] = (word, *ending.split("|"))
     for hour in range(1, 13):

@@ -41,7 +41,9 @@ def check_model(path: Path) -> None:
     except OSError as error:
         raise RequestError(f"cannot read the fastText model {path}: {error.strerror or error}") from error
     if len(head) < 56 or struct.unpack_from("<2i", head)[0] != _MAGIC:
-        raise RequestError(f"{path} is not a fastText model (its first bytes are not fastText's); give a .bin or .ftz file")
+        raise RequestError(
+            f"{path} is not a fastText model (its first bytes are not fastText's); give a .bin or .ftz file"
+        )
     # magic, version, then the arguments: dim, ws, epoch, minCount, neg, wordNgrams, loss, model, …
     version, model = struct.unpack_from("<i", head, 4)[0], struct.unpack_from("<i", head, 36)[0]
     if version not in _VERSIONS:

@@ -14,7 +14,19 @@ from numpy.typing import NDArray
 
 from curate.quality.characters import LETTER, LIMIT, SYMBOL
 from curate.quality.compiled import inner
-from curate.quality.words import EXCEPTION, FNV_BASIS, FNV_PRIME, Flags, Known, Pairs, Rules, decode, known_words, next_chunk, rule_slot
+from curate.quality.words import (
+    EXCEPTION,
+    FNV_BASIS,
+    FNV_PRIME,
+    Flags,
+    Known,
+    Pairs,
+    Rules,
+    decode,
+    known_words,
+    next_chunk,
+    rule_slot,
+)
 from curate.text import Bytes, Offsets
 
 Names = NDArray[np.uint32]

@@ -67,7 +67,7 @@ class LanguageModel:
             score, label = best[0] if best else (0.0, UNKNOWN)
             languages.append(label.removeprefix(LABEL_PREFIX))
             scores.append(min(score, 1.0))
-        return pa.array(languages, pa.string()), np.round(np.array(scores, np.float64), 4)
+        return pa.array(languages, pa.string()), np.array([round(score, 4) for score in scores], np.float64)
 
 
 @lru_cache(maxsize=2)

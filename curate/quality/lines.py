@@ -92,7 +92,13 @@ def table_size(items: int) -> int:
 
 @inner
 def measure_lines(
-    data: Bytes, start: int, end: int, flags: NDArray[np.uint32], keys: NDArray[np.uint64], slots: int, out: NDArray[np.int64]
+    data: Bytes,
+    start: int,
+    end: int,
+    flags: NDArray[np.uint32],
+    keys: NDArray[np.uint64],
+    slots: int,
+    out: NDArray[np.int64],
 ) -> None:
     """Counts of lines cut at newlines; ``keys`` is a scratch table with ``slots`` slots."""
     mask = np.uint64(slots - 1)
@@ -132,7 +138,9 @@ def measure_lines(
 
 
 @inner
-def measure_paragraphs(data: Bytes, start: int, end: int, keys: NDArray[np.uint64], slots: int, out: NDArray[np.int64]) -> None:
+def measure_paragraphs(
+    data: Bytes, start: int, end: int, keys: NDArray[np.uint64], slots: int, out: NDArray[np.int64]
+) -> None:
     """Counts of paragraphs: the stripped text, cut at runs of two newlines or more."""
     mask = np.uint64(slots - 1)
     keys[:slots] = 0

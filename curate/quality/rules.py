@@ -63,7 +63,7 @@ class RuleSet:
         return {rule.parameter: rule.default for rule in self.rules} | dict(self.line_parameters)
 
 
-def _rules(name: str, rows: Sequence[tuple[Any, ...]], **options: bool) -> tuple[Rule, ...]:
+def _rules(name: str, rows: Sequence[tuple[Any, ...]], **options: Any) -> tuple[Rule, ...]:
     return tuple(Rule(reason, f"{name}_{column}", *rest, **options) for reason, column, *rest in rows)
 
 
@@ -82,9 +82,18 @@ _REPETITION = (
     *_rules(
         "gopher_repetition",
         [
-            *((f"top_{n}_gram", f"top_{n}_gram", ">", f"top_{n}_gram", limit) for n, limit in ((2, 0.2), (3, 0.18), (4, 0.16))),
             *(
-                (f"duplicated_{n}_n_grams", f"duplicated_{n}_n_grams", ">", f"duplicated_{n}_n_grams", round(0.2 - n / 100, 2))
+                (f"top_{n}_gram", f"top_{n}_gram", ">", f"top_{n}_gram", limit)
+                for n, limit in ((2, 0.2), (3, 0.18), (4, 0.16))
+            ),
+            *(
+                (
+                    f"duplicated_{n}_n_grams",
+                    f"duplicated_{n}_n_grams",
+                    ">",
+                    f"duplicated_{n}_n_grams",
+                    round(0.2 - n / 100, 2),
+                )
                 for n in range(5, 11)
             ),
         ],
@@ -238,7 +247,9 @@ def decide(
         if rule.earliest:
             earliest |= fires
         reasons.append(reason)
-    removed_by = pa.array(reasons, pa.string()).take(pa.array(first, mask=first < 0)) if reasons else pa.nulls(n, pa.string())
+    removed_by = (
+        pa.array(reasons, pa.string()).take(pa.array(first, mask=first < 0)) if reasons else pa.nulls(n, pa.string())
+    )
     return removed_by, value
 
 

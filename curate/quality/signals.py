@@ -27,7 +27,13 @@ EDITED = "edited_"
 
 def empty_signals(classifiers: Sequence[str]) -> pa.Table:
     """The ``signals`` table without a row, its classifier columns in the order given."""
-    batch = pa.table({"doc_id": pa.array([], pa.uint64()), "source": pa.array([], pa.string()), "text": pa.array([], pa.large_string())})
+    batch = pa.table(
+        {
+            "doc_id": pa.array([], pa.uint64()),
+            "source": pa.array([], pa.string()),
+            "text": pa.array([], pa.large_string()),
+        }
+    )
     signals, _ = _assemble(batch, None, {}, {})
     for name in classifiers:
         signals = signals.append_column(f"classifier_{name}", pa.array([], pa.float64()))

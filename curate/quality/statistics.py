@@ -80,7 +80,11 @@ def _measure(
         longest = max(longest, offsets[d + 1] - offsets[d])
     # Pages of these that no document needs are never touched, so they take no memory.
     names, places = np.empty(longest + 1, np.uint32), np.empty(longest + 2, np.uint32)
-    spare, counts, spare_counts = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
+    spare, counts, spare_counts = (
+        np.empty(longest + 1, np.uint32),
+        np.empty(longest + 1, np.uint32),
+        np.empty(longest + 1, np.uint32),
+    )
     seen = np.empty(longest + 1, np.uint8)
     starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     keys, values = np.empty(1 << 13, np.uint64), np.empty(1 << 13, np.uint32)
@@ -97,10 +101,14 @@ def _measure(
             measure_paragraphs(data, start, end, line_keys, slots, row)
             measure_split_lines(data, start, end, flags, row)
         found = row[LINE_COUNTS:]
-        keys, values = name_words(data, start, end, flags, rules, pairs, known, stop_words, starts, ends, names, places, keys, values, found)
+        keys, values = name_words(
+            data, start, end, flags, rules, pairs, known, stop_words, starts, ends, names, places, keys, values, found
+        )
         if everything:
             grams = row[LINE_COUNTS + WORD_COUNTS :]
-            keys, values = measure_grams(found[N_WORDS], names, places, spare, counts, spare_counts, seen, keys, values, grams)
+            keys, values = measure_grams(
+                found[N_WORDS], names, places, spare, counts, spare_counts, seen, keys, values, grams
+            )
 
 
 @lru_cache(maxsize=1)
@@ -117,9 +125,7 @@ def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDAr
     return quotient
 
 
-def measure(
-    texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASURED, prefix: str = ""
-) -> pa.Table:
+def measure(texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASURED, prefix: str = "") -> pa.Table:
     """The statistics of every text, one row each: n_bytes, n_chars, n_words, and those of ``rule_sets``.
 
     Args:

@@ -7,7 +7,6 @@ a public IPv4 address or a host name that ends in letters, optional port, option
 from __future__ import annotations
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from curate.quality.characters import DIGIT, HOST, LIMIT, LOWER, WORD

@@ -11,11 +11,9 @@ Legend: positions are byte offsets into ``data``; a chunk is ``data[start:end]``
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-
 from numpy.typing import NDArray
 
 from curate.quality.characters import (
@@ -36,7 +34,7 @@ from curate.quality.characters import (
 from curate.quality.compiled import inner, kernel
 from curate.quality.exceptions import exceptions
 from curate.quality.urls import is_url
-from curate.text import Bytes, Offsets, text_buffers
+from curate.text import Bytes, Offsets
 
 FNV_BASIS = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
@@ -261,7 +259,12 @@ def _suffix(data: Bytes, start: int, end: int, flags: Flags, rules: Rules) -> in
     longest = 0
     if flags_at(data, last, flags) & SUFFIX:
         longest = end - last
-        if longest == 3 and last - 3 >= start and decode(data, last)[0] == 0x2026 and decode(data, before(data, last))[0] == 0x2026:
+        if (
+            longest == 3
+            and last - 3 >= start
+            and decode(data, last)[0] == 0x2026
+            and decode(data, before(data, last))[0] == 0x2026
+        ):
             longest = 6
     elif (data[last] == 115 or data[last] == 83) and last > start:
         prior = before(data, last)
@@ -296,7 +299,11 @@ def _infix(data: Bytes, start: int, end: int, at: int, flags: Flags) -> tuple[in
             if b == 46:
                 if left & (LOWER | QUOTE) and right & (UPPER | QUOTE):
                     return at, after
-            elif left_digit and (b == 43 or b == 45 or b == 42 or b == 94) and (_is_digit(data[after]) or data[after] == 45):
+            elif (
+                left_digit
+                and (b == 43 or b == 45 or b == 42 or b == 94)
+                and (_is_digit(data[after]) or data[after] == 45)
+            ):
                 return at, after
             elif b == 44:
                 if left & ALPHA and right & ALPHA:
@@ -308,7 +315,12 @@ def _infix(data: Bytes, start: int, end: int, at: int, flags: Flags) -> tuple[in
                     if b == 45 or decode(data, at)[0] == 0x2014:
                         run = 1
                         most = 3 if b == 45 else 2
-                        while run < most and after < end and data[after] == b and decode(data, after)[0] == decode(data, at)[0]:
+                        while (
+                            run < most
+                            and after < end
+                            and data[after] == b
+                            and decode(data, after)[0] == decode(data, at)[0]
+                        ):
                             after += size
                             run += 1
                             if after < end and flags_at(data, after, flags) & ALPHA:

@@ -37,7 +37,8 @@ def _specs(run: StageRun) -> list[Spec]:
     for unit in inputs.units:
         if not unit.present:
             continue
-        files, identity = [], []
+        files: list[dict[str, Any]] = []
+        identity: list[list[Any]] = []
         known = inputs.records.get(unit.ordinal, [])
         for i, file in enumerate(unit.files):
             if i in unit.gone:
@@ -50,10 +51,14 @@ def _specs(run: StageRun) -> list[Spec]:
             files.append({"url": file.url, "path": file.path, **how})
             identity.append([file.source, file.path, file.size, file.etag, how])
         params = {
-            "ordinal": unit.ordinal, "source": unit.source, "files": files,
-            "partition_bytes": recipe.ingest.partition_bytes, "max_document_bytes": recipe.ingest.max_document_bytes,
-            "sample": recipe.sample, "seed": recipe.seed,
-        }  # fmt: skip
+            "ordinal": unit.ordinal,
+            "source": unit.source,
+            "files": files,
+            "partition_bytes": recipe.ingest.partition_bytes,
+            "max_document_bytes": recipe.ingest.max_document_bytes,
+            "sample": recipe.sample,
+            "seed": recipe.seed,
+        }
         size = max(file.size for file in unit.present)
         specs.append(Spec(f"unit-{unit.ordinal:07d}", identity, params, min(size, 4 * recipe.ingest.partition_bytes)))
     return specs

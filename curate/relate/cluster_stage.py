@@ -54,9 +54,10 @@ def _cluster(run: StageRun) -> None:
     )
     assigned = run.publish("tmp/assigned", step)
     spec_regions = Spec(
-        "regions", [centroids.checksum, assigned.content, section.region_size],
+        "regions",
+        [centroids.checksum, assigned.content, section.region_size],
         {"centroids": asdict(centroids), "assigned": assigned.path, "region_size": section.region_size, "seed": seed},
-    )  # fmt: skip
+    )
     regions = run.step("tmp/regions", regions_task, [spec_regions])
     plan = regions.files("tmp/region.plan")[0]
     step = run.step(

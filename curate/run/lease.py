@@ -121,11 +121,10 @@ class Lease:
         while not self._stop.wait(self._renew):
             following = {**self._content, "beat": self._content["beat"] + 1}
             try:
-                if not self._storage.put_if(LEASE, _encode(following), _encode(self._content)):
-                    # A put whose answer was lost has gone through all the same.
-                    if self._read() != _encode(following):
-                        self._lost = "another run holds it"
-                        return
+                taken = self._storage.put_if(LEASE, _encode(following), _encode(self._content))
+                if not taken and self._read() != _encode(following):  # a put whose answer was lost has gone through
+                    self._lost = "another run holds it"
+                    return
                 self._content, last = following, time.monotonic()
             except OSError as error:
                 if time.monotonic() - last > self._period - self._renew:

@@ -190,5 +190,10 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
 
 
 LEDGER = Stage(
-    "ledger", 1, ("documents", "rejects", "verdicts", "duplicates", "tokens", "clusters", "order", "copies", "windows"), ("ledger",), _settings, _ledger
-)  # fmt: skip
+    "ledger",
+    1,
+    ("documents", "rejects", "verdicts", "duplicates", "tokens", "clusters", "order", "copies", "windows"),
+    ("ledger",),
+    _settings,
+    _ledger,
+)

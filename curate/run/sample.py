@@ -58,7 +58,7 @@ def sample_task(
 
 
 def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    data, offsets = text_buffers(texts)
+    _, offsets = text_buffers(texts)
     if len(texts) == 0 or int(np.diff(offsets).max()) <= DOCUMENT_BYTES:
         return texts
     # Characters are at most four bytes: cutting by characters keeps the text valid.

@@ -139,7 +139,7 @@ class StageRun:
                 self.storage.url,
                 spec.params,
                 spec.memory,
-            )  # fmt: skip
+            )
             for spec in specs
         ]
         records: dict[str, Record] = {}
@@ -218,9 +218,15 @@ class StageRun:
             raise ValueError(f"stage {self.stage.name} does not write {table}")
         self.check()
         snapshot = Snapshot(
-            table, self.stage.name, self.stage_key, self.snapshot_id, tuple(sorted(files, key=lambda file: file.name)),
-            dict(counters or {}), details or {}, round(time.perf_counter() - self.began, 2),
-        )  # fmt: skip
+            table,
+            self.stage.name,
+            self.stage_key,
+            self.snapshot_id,
+            tuple(sorted(files, key=lambda file: file.name)),
+            dict(counters or {}),
+            details or {},
+            round(time.perf_counter() - self.began, 2),
+        )
         write_snapshot(self.storage, snapshot)
         self.tables[table] = snapshot
         return snapshot

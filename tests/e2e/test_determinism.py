@@ -64,7 +64,9 @@ def test_an_unchanged_run_does_nothing_and_a_changed_section_runs_what_depends_o
     assert after == before
     tables = {name: table_bytes(tmp_path / "run", name) for name in ("tokens", "order", "copies")}
     changed = curate("run", str(recipe), "--set", "pack.window=512", "--json")
-    ran = {line.split('"stage": "')[1].split('"')[0] for line in changed.stdout.splitlines() if '"event": "task"' in line}
+    ran = {
+        line.split('"stage": "')[1].split('"')[0] for line in changed.stdout.splitlines() if '"event": "task"' in line
+    }
     assert ran == {"pack", "shards", "ledger"}
     assert {name: table_bytes(tmp_path / "run", name) for name in tables} == tables
 
@@ -74,5 +76,7 @@ def test_a_changed_threshold_reads_no_text(corpus, tmp_path):
     curate("run", str(recipe), "--until", "quality")
     changes = ("--set", "quality.thresholds={gopher_quality: {min_doc_words: 120}}")
     changed = curate("run", str(recipe), "--until", "quality", "--json", *changes)
-    steps = {line.split('"step": "')[1].split('"')[0] for line in changed.stdout.splitlines() if '"event": "task"' in line}
+    steps = {
+        line.split('"step": "')[1].split('"')[0] for line in changed.stdout.splitlines() if '"event": "task"' in line
+    }
     assert steps == {"verdicts"}

