@@ -1,3 +1,4 @@
+import itertools
 import sys
 from pathlib import Path
 
