@@ -24,6 +24,7 @@ from curate.shards.tokens import Encoder, load, train
 
 def _settings(recipe: Recipe) -> Any:
     if recipe.tokenizer.path:
+        check_tokenizer(recipe)
         return {"path": file_checksum(_given(recipe))}
     return {"train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
 
@@ -39,12 +40,17 @@ def _given(recipe: Recipe) -> Path:
 
 def check_tokenizer(recipe: Recipe) -> None:
     """Raise RequestError when the given tokenizer cannot be used, before anything runs."""
-    if recipe.tokenizer.path:
-        encoder = load(str(_given(recipe)))
-        if recipe.pack.eos and encoder.eos_id is None:
-            raise RequestError(
-                f"tokenizer.path: {recipe.tokenizer.path} has no end-of-text token under a usual name; write `pack: {{eos: false}}`, or add one to it"
-            )
+    path = _given(recipe)
+    if load(str(path)).eos_id is not None:
+        return
+    if recipe.pack.eos:
+        raise RequestError(
+            f"tokenizer.path: {path} has no end-of-text token under a usual name; add one to it, or write `pack: {{eos: false}}`"
+        )
+    if "megatron" in recipe.shards.formats:
+        raise RequestError(
+            f"tokenizer.path: {path} has no end-of-text token, with which Megatron's windows are padded; leave `megatron` out of shards.formats"
+        )
 
 
 def tokenizer_file(run: StageRun) -> TableFile:
