@@ -25,7 +25,7 @@ from curate.shards.tokenize_stage import check_tokenizer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-EXPANSION = {"gzip": 2.8, "zstd": 3.0, "parquet": 2.2}
+EXPANSION = {"gzip": 2.8, "zstd": 4.0, "parquet": 2.2}
 """Bytes of text in a byte of a compressed file, about (English prose and documentation)."""
 
 DOCUMENT_BYTES = 4_000
