@@ -20,7 +20,6 @@ from curate.run.snapshot import Snapshot
 from curate.run.stage import Stage, StageRun
 from curate.run.storage import Storage, open_storage
 from curate.run.workspace import find_run, snapshots
-from curate.shards.tokenize_stage import check_tokenizer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -75,7 +74,6 @@ def check(recipe: Recipe, stop_after: str | None = None, cpus: int | None = None
     plan = until(stages(), stop_after)
     keys = stage_keys(recipe, plan)
     found = discover(recipe)
-    check_tokenizer(recipe)
     engine = choose_engine(recipe, found.bytes, cpus, None)
     storage = open_storage(recipe.workspace)
     there, tables = _there(recipe, plan, keys, found, storage)
