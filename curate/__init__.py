@@ -1,8 +1,12 @@
 """Curate: from raw text to ordered, packed, long-context training shards, every token and every removal explained."""
 
-from curate.api import open_run as open
-from curate.api import run
-from curate.errors import CurateError
+from curate.kernel_cache import use_kernel_cache
+
+use_kernel_cache()
+
+from curate.api import open_run as open  # noqa: E402
+from curate.api import run  # noqa: E402
+from curate.errors import CurateError  # noqa: E402
 
 __version__ = "0.1.0"
 
