@@ -97,6 +97,8 @@ class Watch:
 
     stage: str = "start"
     samples: list[tuple[float, str, int, int, int]] = field(default_factory=list)
+    own_seconds: float = 0.0
+    """Processor time that the sampling itself took; it competes with the run."""
     ended: threading.Event = field(default_factory=threading.Event)
 
     def look(self, processes: Processes) -> None:
@@ -106,6 +108,7 @@ class Watch:
             at = time.monotonic() - began
             if pss := processes.pss():
                 self.samples.append((round(at, 2), self.stage, sum(pss.values()), max(pss.values()), len(pss)))
+            self.own_seconds = time.thread_time()
             self.ended.wait(max(0.0, INTERVAL_S - (time.monotonic() - began - at)))
 
     def peaks(self) -> dict[str, tuple[int, int, int]]:
@@ -179,7 +182,9 @@ def show(run: Run, watch: Watch, wall: float) -> None:
         print(f"| {title} | {'' if took is None else f'{took:.1f}'} | {' | '.join(shown)} |")
     text = largest_partition(run)
     peak, limit = max(most[0] for most in peaks.values()), BASE_BYTES + FACTOR * text
-    print(f"\nwall time          {wall:.1f} s, {len(watch.samples)} samples")
+    print(
+        f"\nwall time          {wall:.1f} s, {len(watch.samples)} samples in {watch.own_seconds:.1f} s of processor time"
+    )
     print(f"peak memory        {peak / GIB:.2f} GiB (sum of PSS)")
     print(f"largest partition  {text / 1e6:.1f} MB of text")
     print(f"limit              {limit / GIB:.2f} GiB = 4 GiB + {FACTOR} × largest partition")
