@@ -1,4 +1,4 @@
-"""Peak memory and seconds of a whole run, Ray's processes included.
+"""Peak memory, seconds and processor time of a whole run, Ray's processes included.
 
     python benchmarks/run_memory.py RECIPE [options of `curate run`] [--samples FILE.csv]
 
@@ -34,6 +34,7 @@ from curate.run.plan import stages
 
 GIB = 2**30
 INTERVAL_S = 0.5
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MARK = "CURATE_RUN_MEMORY"
 BASE_BYTES = 4 * GIB
 FACTOR = 4
@@ -46,10 +47,12 @@ class Processes:
     def __init__(self, root: int, mark: str) -> None:
         self._root, self._mark = root, f"{MARK}={mark}".encode()
         self._marked: dict[tuple[int, str], bool] = {}
+        self._ticks: dict[tuple[int, str], int] = {}
 
     def pids(self) -> list[int]:
         """Process ids, alive when looked at."""
         parents: dict[int, int] = {}
+        ticks: dict[int, tuple[tuple[int, str], int]] = {}
         ours = {self._root}
         for entry in os.scandir("/proc"):
             if not entry.name.isdigit():
@@ -62,11 +65,18 @@ class Processes:
                 continue
             parents[pid] = int(fields[1])
             # With its start time, since process ids are used again.
+            ticks[pid] = (pid, fields[19]), int(fields[11]) + int(fields[12])
             if self._is_marked(pid, fields[19]):
                 ours.add(pid)
         while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
             ours |= more
-        return sorted(ours & parents.keys())
+        ours &= parents.keys()
+        self._ticks |= (ticks[pid] for pid in ours)
+        return sorted(ours)
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all processes seen so far, up to when each was last looked at."""
+        return sum(self._ticks.values()) / TICKS_PER_S
 
     def _is_marked(self, pid: int, began: str) -> bool:
         if not self._marked.get((pid, began)):
@@ -97,6 +107,8 @@ class Watch:
 
     stage: str = "start"
     samples: list[tuple[float, str, int, int, int]] = field(default_factory=list)
+    cpu: dict[str, float] = field(default_factory=dict)
+    """Stage → processor seconds of the run's processes; the half second of a change of stages goes to the later one."""
     own_seconds: float = 0.0
     """Processor time that the sampling itself took; it competes with the run."""
     ended: threading.Event = field(default_factory=threading.Event)
@@ -106,8 +118,10 @@ class Watch:
         began = time.monotonic()
         while not self.ended.is_set():
             at = time.monotonic() - began
+            before, stage = processes.cpu_seconds(), self.stage
             if pss := processes.pss():
-                self.samples.append((round(at, 2), self.stage, sum(pss.values()), max(pss.values()), len(pss)))
+                self.samples.append((round(at, 2), stage, sum(pss.values()), max(pss.values()), len(pss)))
+            self.cpu[stage] = self.cpu.get(stage, 0.0) + processes.cpu_seconds() - before
             self.own_seconds = time.thread_time()
             self.ended.wait(max(0.0, INTERVAL_S - (time.monotonic() - began - at)))
 
@@ -173,18 +187,20 @@ def show(run: Run, watch: Watch, wall: float) -> None:
     """Print seconds and peaks a stage, and the peak of the whole against the limit, as Markdown."""
     peaks = watch.peaks()
     seconds = {tuple(entry["writes"]): entry["seconds"] for entry in run.state.stages}
-    print("| stage | s | peak GiB | largest process GiB | processes |\n|---|---:|---:|---:|---:|")
+    print("| stage | s | processor s | peak GiB | largest process GiB | processes |\n|---|---:|---:|---:|---:|---:|")
     for title, took in [("start", None), *((stage.title, seconds.get(stage.writes)) for stage in stages())]:
         most = peaks.get(title)
         if most is None and took is None:
             continue
         shown = [f"{most[0] / GIB:.2f}", f"{most[1] / GIB:.2f}", str(most[2])] if most else ["", "", ""]
-        print(f"| {title} | {'' if took is None else f'{took:.1f}'} | {' | '.join(shown)} |")
+        cpu = f"{watch.cpu[title]:.1f}" if title in watch.cpu else ""
+        print(f"| {title} | {'' if took is None else f'{took:.1f}'} | {cpu} | {' | '.join(shown)} |")
     text = largest_partition(run)
     peak, limit = max(most[0] for most in peaks.values()), BASE_BYTES + FACTOR * text
     print(
         f"\nwall time          {wall:.1f} s, {len(watch.samples)} samples in {watch.own_seconds:.1f} s of processor time"
     )
+    print(f"processor time     {sum(watch.cpu.values()):.1f} s")
     print(f"peak memory        {peak / GIB:.2f} GiB (sum of PSS)")
     print(f"largest partition  {text / 1e6:.1f} MB of text")
     print(f"limit              {limit / GIB:.2f} GiB = 4 GiB + {FACTOR} × largest partition")

@@ -40,8 +40,8 @@ FNV_BASIS = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
 """FNV-1a of 64 bits: the hash of a word or line."""
 
-_MOST_EXCEPTION_BYTES = 27
-_MOST_MERGED = 12
+_MOST_EXCEPTION_BYTES = 32
+_MOST_MERGED = 16
 """Words that an exception may be put together from again."""
 
 _UNITS = (
@@ -75,7 +75,7 @@ class WordTables(NamedTuple):
     """uint64[S, 3], open addressing: hash of an exception or unit (0 where empty), what it is, and where it merges.
 
     What it is: the bytes of up to three words in 8 bits each, EXCEPTION, _UNIT. Where it merges: bit b is set where,
-    without exceptions, one of its words would end at byte b; 0 when it never has to be merged again.
+    without exceptions, one of its words would end at byte b; 0 when it is one word then.
     """
     pairs: Pairs
     """bool[2**16]: by :func:`_pair`, whether two words may begin an exception that is to be merged."""
@@ -529,7 +529,7 @@ def word_tables() -> WordTables:
         lengths = sum(len(word.encode()) << 8 * k for k, word in enumerate(words))
         tables.rules[slot, 1] |= EXCEPTION | np.uint64(lengths)
         parts = [part.encode() for part in bare[chunk]]
-        if len(parts) > 1 and tuple(bare[chunk]) != words:
+        if len(parts) > 1:
             ends = np.cumsum([len(part) for part in parts])
             tables.rules[slot, 2] = sum(1 << int(end) for end in ends)
             tables.pairs[_pair(parts[0][0], len(parts[0]), parts[1][0])] = True

@@ -16,10 +16,14 @@ from curate.text import text_buffers
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    lines = [f"__label__hq theorem proof lemma number {i}" for i in range(40)]
-    lines += [f"__label__lq buy cheap pills now {i}" for i in range(40)]
+    lines = [
+        line
+        for i in range(300)
+        for line in (f"__label__hq theorem proof lemma number {i}", f"__label__lq buy cheap pills now {i}")
+    ]
     (folder / "train.txt").write_text("\n".join(lines))
-    trained = fasttext.train_supervised(str(folder / "train.txt"), dim=8, epoch=20, thread=1, verbose=0, bucket=1000)
+    # fastText 0.9.2 initialises a tenth of its matrix a thread: with fewer than 11 threads the rest is random memory.
+    trained = fasttext.train_supervised(str(folder / "train.txt"), dim=8, epoch=20, thread=12, verbose=0)
     trained.save_model(str(folder / "quality.bin"))
     return folder / "quality.bin"
 
