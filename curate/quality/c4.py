@@ -13,26 +13,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.quality.characters import DIGIT, PUNCT, SENTENCE
-from curate.quality.compiled import inner, kernel
+from curate.quality.characters import DIGIT, character_flags
+from curate.quality.compiled import inner, kernel, read_only
 from curate.quality.lines import line_end, trim
 from curate.quality.rules import C4_LINES, limits_of
-from curate.quality.words import (
-    KNOWN_SLOTS,
-    Flags,
-    Known,
-    Pairs,
-    Rules,
-    decode,
-    flags_at,
-    known_words,
-    next_chunk,
-    space_bytes,
-    word_tables,
-)
+from curate.quality.words import Flags, decode, flags_at, space_bytes
 from curate.text import Bytes, Offsets, text_buffers
 
-KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = range(8)
+KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
+    np.int64, range(8)
+)
 REASONS = (
     "",
     "c4.whitespace",
@@ -63,7 +53,7 @@ _PHRASE_BYTES = np.zeros((len(_PHRASES), 24), np.uint8)
 for _row, _phrase in enumerate(_PHRASES):
     _PHRASE_BYTES[_row, : len(_phrase)] = np.frombuffer(_phrase, np.uint8)
 
-_LINES, _LOREM_LINE, _CURLY_LINE, _SENTENCES, _KEPT_LINES = range(5)
+_LINES, _KEPT_LINES, _LOREM_LINE, _CURLY_LINE = range(4)
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ class C4Lines:
     """Bytes from the start of the document."""
     reasons: pa.StringArray
     columns: dict[str, NDArray[np.int64]]
-    """c4_lines, c4_kept_lines, c4_sentences, and the number (from 1, 0 = none) of the first line, among those that the
+    """c4_lines, c4_kept_lines, and the number (from 1, 0 = none) of the first line, among those that the
     line rules let pass, with "lorem ipsum" (c4_lorem_ipsum) and with a curly bracket (c4_curly_bracket)."""
 
 
@@ -165,51 +155,6 @@ def _ends_sentence(line: Bytes, n: int) -> bool:
 
 
 @inner
-def _sentences(
-    line: Bytes, n: int, flags: Flags, rules: Rules, pairs: Pairs, known: Known, starts: Offsets, ends: Offsets
-) -> int:
-    """Sentences of a line as spaCy's sentencizer counts them: words after closing punctuation begin a new one."""
-    sentences = 0
-    closed = False
-    at = 0
-    while True:
-        left, following, plain, h = next_chunk(line, at, n)
-        # White space other than one space is a token, which may begin a sentence.
-        gap = left - at
-        if gap and not (gap == 1 and line[at] == 32) and (sentences == 0 or closed):
-            sentences += 1
-            closed = False
-        if left == following:
-            return max(sentences, 1)
-        at = following
-        parts = 1
-        if plain:
-            starts[0], ends[0] = left, at
-        else:
-            parts = known_words(line, left, at, h, flags, rules, pairs, known, starts, ends)
-        for k in range(parts):
-            size = 1 if plain else decode(line, starts[k])[1]
-            f = 0 if plain else flags_at(line, starts[k], flags)
-            closes = starts[k] + size == ends[k] and f & SENTENCE != 0
-            if sentences == 0:
-                sentences = 1
-            if closes:
-                closed = True
-            elif closed and not _is_punctuation(line, starts[k], ends[k], flags):
-                sentences += 1
-                closed = False
-
-
-@inner
-def _is_punctuation(data: Bytes, start: int, end: int, flags: Flags) -> bool:
-    while start < end:
-        if not flags_at(data, start, flags) & PUNCT:
-            return False
-        start += decode(data, start)[1]
-    return True
-
-
-@inner
 def _widest_words(data: Bytes, start: int, end: int) -> tuple[int, int]:
     """(words, characters of the longest), words as by str.split."""
     words = 0
@@ -273,14 +218,11 @@ def _lines(
     data: Bytes,
     offsets: Offsets,
     flags: Flags,
-    rules: Rules,
-    pairs: Pairs,
     patterns: Bytes,
     options: NDArray[np.int64],
-    edit: bool,
     columns: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """int64[E, 4]: (row, start, end, reason) of what is cut; fills ``columns`` int64[N, 5]."""
+    """int64[E, 4]: (row, start, end, reason) of what is cut; fills ``columns`` int64[N, 4]."""
     citations, terminal, script, policy = options[0] != 0, options[1] != 0, options[4] != 0, options[5] != 0
     least_words, most_chars = options[2], options[3]
     n_documents = offsets.shape[0] - 1
@@ -289,14 +231,12 @@ def _lines(
         longest = max(longest, offsets[d + 1] - offsets[d])
     line = np.empty(longest + 1, np.uint8)
     cuts = np.empty(longest + 2, np.int64)
-    starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
-    known = np.zeros((KNOWN_SLOTS, 2), np.uint64)
-    spans = np.empty((2 * longest + 8 if edit else 1, 3), np.int64)
-    edits = np.empty((1024 if edit else 1, 4), np.int64)
-    n_edits = 0
+    spans = np.empty((2 * longest + 8, 3), np.int64)
+    edits = np.empty((1024, 4), np.int64)
+    n_edits = np.int64(0)
     for d in range(n_documents):
         start, end = offsets[d], offsets[d + 1]
-        n = 0
+        n = np.int64(0)
         at = start
         kept = 0
         passed = 0
@@ -314,7 +254,8 @@ def _lines(
                 if citations:
                     size, marks = _without_citations(data, left, right, flags, patterns, line, cuts)
                 else:
-                    line[:size] = data[left:right]
+                    for i in range(size):
+                        line[i] = data[left + i]
                 if terminal and not _ends_sentence(line, size):
                     reason = NO_TERMINAL_PUNCT
                 elif words < least_words:
@@ -332,30 +273,29 @@ def _lines(
                         if policy and found & _POLICY:
                             reason = POLICY
             if reason == KEPT:
-                columns[d, _SENTENCES] += _sentences(line, size, flags, rules, pairs, known, starts, ends)
                 kept += 1
-                if edit:
-                    n = _push(spans, n, at, left, WHITESPACE)
-                    n = _push(spans, n, left, cuts[0] if marks else right, KEPT)
-                    for k in range(marks):
-                        n = _push(spans, n, cuts[2 * k], cuts[2 * k + 1], CITATION)
-                        n = _push(spans, n, cuts[2 * k + 1], cuts[2 * k + 2] if k + 1 < marks else right, KEPT)
-                    n = _push(spans, n, right, stop, WHITESPACE)
-                    # Of a separator the newline stays; "\r\n" loses its carriage return.
-                    if following - stop == 2 and data[stop] == 13:
-                        n = _push(spans, n, stop, stop + 1, WHITESPACE)
-                        n = _push(spans, n, stop + 1, following, KEPT)
-                    else:
-                        n = _push(spans, n, stop, following, KEPT)
-            elif edit:
+                n = _push(spans, n, at, left, WHITESPACE)
+                n = _push(spans, n, left, cuts[0] if marks else right, KEPT)
+                for k in range(marks):
+                    n = _push(spans, n, cuts[2 * k], cuts[2 * k + 1], CITATION)
+                    n = _push(spans, n, cuts[2 * k + 1], cuts[2 * k + 2] if k + 1 < marks else right, KEPT)
+                n = _push(spans, n, right, stop, WHITESPACE)
+                # Of a separator the newline stays; "\r\n" loses its carriage return.
+                if following - stop == 2 and data[stop] == 13:
+                    n = _push(spans, n, stop, stop + 1, WHITESPACE)
+                    n = _push(spans, n, stop + 1, following, KEPT)
+                else:
+                    n = _push(spans, n, stop, following, KEPT)
+            else:
                 n = _push(spans, n, at, following, reason)
             at = following
         columns[d, _KEPT_LINES] = kept
-        if not edit:
-            continue
         if n_edits + n + 4 > edits.shape[0]:
             grown = np.empty((2 * (n_edits + n + 4), 4), np.int64)
-            grown[:n_edits] = edits[:n_edits]
+            # Element by element: an assignment of slices compiles in the text of its error.
+            for i in range(n_edits):
+                for j in range(4):
+                    grown[i, j] = edits[i, j]
             edits = grown
         first, last = _content(data, spans, n)
         for k in range(n):
@@ -368,16 +308,17 @@ def _lines(
     return edits[:n_edits]
 
 
-def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float | None], edit: bool = True) -> C4Lines:
-    """What C4's rules cut from every text and what they say about it.
+def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float | None]) -> C4Lines:
+    """What C4's line rules cut from every text, and what the lines that stay say about it.
+
+    The sentences that are left are a column of :func:`curate.quality.statistics.measure` on the text that is left.
 
     Args:
         texts: string column without nulls.
         parameters: of :func:`line_parameters`.
-        edit: False measures the documents only, and no span is returned.
     """
-    data, offsets = text_buffers(texts)
-    columns = np.zeros((len(offsets) - 1, 5), np.int64)
+    data, offsets = read_only(*text_buffers(texts))
+    columns = np.zeros((len(offsets) - 1, 4), np.int64)
     value = {name: int(parameters[name] or 0) for name, _ in C4_LINES}
     options = np.array(
         [
@@ -390,7 +331,7 @@ def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float |
         ],
         np.int64,
     )
-    edits = _lines(data, offsets, *word_tables(), _PHRASE_BYTES, options, edit, columns)
+    edits = _lines(data, offsets, character_flags(), _PHRASE_BYTES, options, columns)
     return C4Lines(
         edits[:, 0].copy(),
         edits[:, 1].copy(),
@@ -399,7 +340,6 @@ def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float |
         {
             "c4_lines": columns[:, _LINES].copy(),
             "c4_kept_lines": columns[:, _KEPT_LINES].copy(),
-            "c4_sentences": columns[:, _SENTENCES].copy(),
             "c4_lorem_ipsum": columns[:, _LOREM_LINE].copy(),
             "c4_curly_bracket": columns[:, _CURLY_LINE].copy(),
         },

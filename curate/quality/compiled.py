@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,3 +47,10 @@ def inner(function: Function) -> Function:
 def kernel(function: Function) -> Function:
     """``function``, compiled, callable from Python."""
     return _compiled(function)
+
+
+def read_only(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Views that cannot be written: numba compiles a kernel anew for arrays that can, and Arrow's come as both."""
+    data, offsets = data.view(), offsets.view()
+    data.flags.writeable = offsets.flags.writeable = False
+    return data, offsets

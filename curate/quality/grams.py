@@ -12,36 +12,39 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.quality.characters import LETTER, LIMIT, SYMBOL
+from curate.quality.characters import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL
 from curate.quality.compiled import inner
 from curate.quality.words import (
     EXCEPTION,
     FNV_BASIS,
     FNV_PRIME,
     Flags,
-    Known,
     Pairs,
     Rules,
+    chunk_words,
     decode,
-    known_words,
+    flags_at,
     next_chunk,
     rule_slot,
+    shape,
 )
 from curate.text import Bytes, Offsets
 
 Names = NDArray[np.uint32]
+Known = NDArray[np.uint64]
+"""uint64[KNOWN_SLOTS, 2]: hash of a chunk, and the bytes of up to 8 words in 8 bits each."""
 Keys = NDArray[np.uint64]
 
 _ONE = np.uint64(1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MOST_LETTERS = 10
-"""Letters of the longest exception that is only letters (Shouldntve)."""
+_BYTE = np.uint64(0xFF)
+KNOWN_SLOTS = 1 << 14
 _PASS_BITS = 22
 """A table has at most 2**22 slots (50 MB): larger levels are done in passes by hash, so that memory stays bounded."""
 
-WORD_COUNTS = 5
-N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS = range(5)
-"""Columns of the counts of words; STOP_WORDS are distinct ones."""
+WORD_COUNTS = 6
+N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS, SENTENCES = range(6)
+"""Columns of the counts of words; STOP_WORDS are distinct ones, SENTENCES those of every line."""
 
 TOP_GRAMS = (2, 3, 4)
 DUPLICATED_GRAMS = (5, 6, 7, 8, 9, 10)
@@ -59,6 +62,14 @@ def _grown(keys: Keys, values: Names, size: int) -> tuple[Keys, Names]:
                 slot = (slot + _ONE) & mask
             new_keys[slot], new_values[slot] = keys[i], values[i]
     return new_keys, new_values
+
+
+@inner
+def _has_break(data: Bytes, start: int, end: int, flags: Flags) -> bool:
+    for i in range(start, end):
+        if data[i] & 0xC0 != 0x80 and flags_at(data, i, flags) & BREAK:
+            return True
+    return False
 
 
 @inner
@@ -89,19 +100,45 @@ def name_words(
     n = 0
     place = 0
     at = start
+    open_line, closed = False, False
     while True:
-        left, at, plain, h = next_chunk(data, at, end)
+        gap = at
+        left, at, plain, h = next_chunk(data, gap, end)
         if left == at:
             break
-        if plain and (at - left > _MOST_LETTERS or rule_slot(h, rules, EXCEPTION) < 0):
+        if left - gap != 1 or data[gap] != 32:
+            # Other white space than one space is a token of the sentencizer, unless it ends the line.
+            if _has_break(data, gap, left, flags):
+                open_line, closed = False, False
+            elif closed and left > gap:
+                out[SENTENCES] += 1
+                closed = False
+        if plain and (not pairs[shape(data, left, at)] or rule_slot(h, rules, EXCEPTION) < 0):
             starts[0], ends[0] = left, at
             parts = 1
         else:
             plain = False
-            parts = known_words(data, left, at, h, flags, rules, pairs, known, starts, ends)
+            # Words depend on the chunk alone, and few chunks make up most of a text: lately seen ones are remembered.
+            known_slot = np.int64((h ^ (h >> np.uint64(32))) & np.uint64(KNOWN_SLOTS - 1))
+            if known[known_slot, 0] == h:
+                lengths = known[known_slot, 1]
+                parts = 0
+                while lengths != 0:
+                    starts[parts] = left
+                    left += np.int64(lengths & _BYTE)
+                    ends[parts] = left
+                    lengths >>= np.uint64(8)
+                    parts += 1
+            else:
+                parts = chunk_words(data, left, at, flags, rules, pairs, starts, ends)
+                if parts <= 8 and at - left < 256:
+                    known[known_slot, 0], known[known_slot, 1] = h, np.uint64(0)
+                    for k in range(parts):
+                        known[known_slot, 1] |= np.uint64(ends[k] - starts[k]) << np.uint64(8 * k)
         for k in range(parts):
             chars = ends[k] - starts[k]
             letter, other = plain, plain
+            closes, punctuation = False, False
             if not plain:
                 h = FNV_BASIS
                 chars = 0
@@ -109,12 +146,18 @@ def name_words(
                     b = data[i]
                     h = (h ^ np.uint64(b)) * FNV_PRIME
                     if b & 0xC0 != 0x80:
+                        code = np.int64(b) if b < 0x80 else decode(data, i)[0]
+                        f = np.int64(flags[code]) if code < LIMIT else 0
+                        letter = letter or f & LETTER != 0
+                        other = other or f & SYMBOL == 0
+                        closes = chars == 0 and f & SENTENCE != 0
+                        punctuation = (chars == 0 or punctuation) and f & PUNCT != 0
                         chars += 1
-                        if not (letter and other):
-                            code = np.int64(b) if b < 0x80 else decode(data, i)[0]
-                            f = np.int64(flags[code]) if code < LIMIT else 0
-                            letter = letter or f & LETTER != 0
-                            other = other or f & SYMBOL == 0
+            if not open_line or (closed and not closes and not punctuation):
+                # The first token of a line begins a sentence, and so does one after closing punctuation.
+                out[SENTENCES] += 1
+                open_line, closed = True, False
+            closed = closed or closes
             out[ALPHA_WORDS] += letter
             if other:
                 out[NON_SYMBOL_WORDS] += 1

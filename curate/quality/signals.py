@@ -72,7 +72,7 @@ def _assemble(
     texts = batch["text"].combine_chunks()
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
     measured = measure(texts)
-    columns |= {name: measured[name] for name in measured.column_names}
+    columns |= {name: measured[name] for name in measured.column_names if name != "c4_sentences"}
     edits, line_columns = _line_rules(batch, texts, measured, rules)
     columns |= line_columns
     if language_model_path is None:
@@ -106,25 +106,27 @@ def _line_rules(
     doc_ids = batch["doc_id"].to_numpy()
     published = line_parameters("published", {})
     values: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {}
-    for name in c4_lines(texts.slice(0, 0), published, edit=False).columns:
-        values[name] = np.zeros(len(texts), np.int64)
-    fineweb = [name for name in measured.column_names if name.startswith("fineweb_")]
-    for name in fineweb:
+    again = [name for name in measured.column_names if name.startswith("fineweb_")]
+    for name in again:
         values[EDITED + name] = measured[name].to_numpy().copy()
+    values["c4_sentences"] = measured["c4_sentences"].to_numpy().copy()
+    for name in ("c4_lines", "c4_kept_lines", "c4_lorem_ipsum", "c4_curly_bracket"):
+        values[name] = np.zeros(len(texts), np.int64)
     tables = [schemas.EDITS.empty_table()]
     for parameters, rows in _groups(batch, rules):
         mine = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-        lines = c4_lines(mine, parameters if parameters is not None else published, edit=parameters is not None)
+        lines = c4_lines(mine, parameters if parameters is not None else published)
         for name, column in lines.columns.items():
             values[name][rows] = column
-        if parameters is None:
-            continue
         # Only texts that lost something are measured again.
         changed = np.unique(lines.rows)
         edited = cut_spans(mine.take(pa.array(changed)), np.searchsorted(changed, lines.rows), lines.starts, lines.ends)
-        again = measure(edited, ("fineweb",), EDITED)
-        for name in again.column_names:
-            values[name][rows[changed]] = again[name].to_numpy()
+        left = measure(edited, ("c4", "fineweb"), EDITED)
+        values["c4_sentences"][rows[changed]] = left[EDITED + "c4_sentences"].to_numpy()
+        if parameters is None:
+            continue
+        for name in again:
+            values[EDITED + name][rows[changed]] = left[EDITED + name].to_numpy()
         tables.append(
             pa.table([doc_ids[rows[lines.rows]], lines.starts, lines.ends, lines.reasons], schema=schemas.EDITS)
         )

@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.quality.compiled import kernel
+from curate.quality.compiled import kernel, read_only
 from curate.quality.grams import (
     ALPHA_WORDS,
     DUPLICATED_GRAMS,
+    KNOWN_SLOTS,
     N_WORDS,
     NON_SYMBOL_CHARS,
     NON_SYMBOL_WORDS,
+    SENTENCES,
     STOP_WORDS,
     TOP_GRAMS,
     WORD_COUNTS,
@@ -50,14 +52,14 @@ from curate.quality.lines import (
     measure_split_lines,
     table_size,
 )
-from curate.quality.words import KNOWN_SLOTS, Flags, Pairs, Rules, fnv, word_tables
+from curate.quality.words import Flags, Pairs, Rules, fnv, word_tables
 from curate.text import Bytes, Offsets, text_buffers
 
 STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher, table A1 and section A.1.1 (arXiv:2112.11446): matched as they are, in small letters."""
 
-MEASURED = ("gopher_repetition", "gopher_quality", "fineweb")
-"""Rule sets whose statistics :func:`measure` takes."""
+MEASURED = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
+"""Rule sets whose statistics :func:`measure` takes; of C4's, the sentences, which count on the text its lines leave."""
 
 _COUNTS = LINE_COUNTS + WORD_COUNTS + len(TOP_GRAMS) + len(DUPLICATED_GRAMS)
 
@@ -73,7 +75,7 @@ def _measure(
     everything: bool,
     out: NDArray[np.int64],
 ) -> None:
-    """Fills int64[N, _COUNTS]; without ``everything``, only what FineWeb's rules need."""
+    """Fills int64[N, _COUNTS]; without ``everything``, no paragraphs, bullets and n-grams."""
     n = offsets.shape[0] - 1
     longest = 0
     for d in range(n):
@@ -139,7 +141,7 @@ def measure(texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASUR
     unknown = sorted(set(rule_sets) - set(MEASURED))
     if unknown:
         raise ValueError(f"no statistics for {unknown}; there are {list(MEASURED)}")
-    data, offsets = text_buffers(texts)
+    data, offsets = read_only(*text_buffers(texts))
     counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
     everything = "gopher_repetition" in rule_sets or "gopher_quality" in rule_sets
     _measure(data, offsets, *word_tables(), _stop_words(), everything, counts)
@@ -170,6 +172,8 @@ def measure(texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASUR
         columns[name + "ellipsis_lines_ratio"] = _ratio(line[ELLIPSIS_LINES], line[SPLIT_LINES])
         columns[name + "alpha_words_ratio"] = _ratio(word[ALPHA_WORDS], n_words)
         columns[name + "stop_words"] = word[STOP_WORDS].copy()
+    if "c4" in rule_sets:
+        columns[prefix + "c4_sentences"] = word[SENTENCES].copy()
     if "fineweb" in rule_sets:
         name = prefix + "fineweb_"
         columns[name + "lines"] = line[SOLID_LINES].copy()

@@ -57,13 +57,11 @@ EXCEPTION = np.uint64(1 << 24)
 _UNIT = np.uint64(1 << 25)
 _BYTE = np.uint64(0xFF)
 _ONE = np.uint64(1)
+_PAIRS = 1 << 16
 
 Flags = NDArray[np.uint32]
 Rules = NDArray[np.uint64]
 Pairs = NDArray[np.bool_]
-Known = NDArray[np.uint64]
-
-KNOWN_SLOTS = 1 << 14
 
 
 class WordTables(NamedTuple):
@@ -78,7 +76,8 @@ class WordTables(NamedTuple):
     without exceptions, one of its words would end at byte b; 0 when it is one word then.
     """
     pairs: Pairs
-    """bool[2**16]: by :func:`_pair`, whether two words may begin an exception that is to be merged."""
+    """bool[2**16 + 2**14]: by :func:`_pair`, whether two words may begin an exception that is to be merged; then by
+    :func:`shape`, whether bytes may be an exception (most are told apart by this table, which fits the first cache)."""
 
 
 @inner
@@ -179,9 +178,15 @@ def rule_slot(key: np.uint64, rules: Rules, kind: np.uint64) -> int:
     return -1
 
 
+@kernel
+def shape(data: Bytes, start: int, end: int) -> int:
+    """Row of ``pairs`` for bytes by their length, first and last byte."""
+    return _PAIRS + ((data[start] & 31) << 9) + ((data[end - 1] & 31) << 4) + ((end - start) & 15)
+
+
 @inner
-def _find_exception(data: Bytes, start: int, end: int, rules: Rules) -> int:
-    if end - start > _MOST_EXCEPTION_BYTES:
+def _find_exception(data: Bytes, start: int, end: int, rules: Rules, pairs: Pairs) -> int:
+    if end - start > _MOST_EXCEPTION_BYTES or not pairs[shape(data, start, end)]:
         return -1
     return rule_slot(fnv(data, start, end), rules, EXCEPTION)
 
@@ -333,7 +338,7 @@ def _infix(data: Bytes, start: int, end: int, at: int, flags: Flags) -> tuple[in
 
 @kernel
 def _pair(first_byte: int, length: int, second_byte: int) -> int:
-    return ((first_byte * 31 + min(length, 15)) * 257 + second_byte) & 0xFFFF
+    return ((first_byte * 31 + min(length, 15)) * 257 + second_byte) & (_PAIRS - 1)
 
 
 @inner
@@ -375,18 +380,20 @@ def _merge(data: Bytes, starts: Offsets, ends: Offsets, n: int, rules: Rules, pa
 
 
 @inner
-def split_chunk(data: Bytes, start: int, end: int, flags: Flags, rules: Rules, starts: Offsets, ends: Offsets) -> int:
-    """Number of words of a chunk, written to ``starts`` and ``ends``, which must have room for a word a byte."""
+def _split(
+    data: Bytes, start: int, end: int, flags: Flags, rules: Rules, pairs: Pairs, starts: Offsets, ends: Offsets
+) -> int:
+    """Number of words of a chunk before exceptions inside it are merged; the last end is left open."""
     capacity = starts.shape[0]
     n = 0
     suffixes = 0
     size = -1
     while start < end and end - start != size:
-        if _find_exception(data, start, end, rules) >= 0:
+        if _find_exception(data, start, end, rules, pairs) >= 0:
             break
         size = end - start
         prefix = _prefix(data, start, end, flags)
-        if prefix and start + prefix < end and _find_exception(data, start + prefix, end, rules) >= 0:
+        if prefix and start + prefix < end and _find_exception(data, start + prefix, end, rules, pairs) >= 0:
             starts[n] = start
             n += 1
             start += prefix
@@ -396,7 +403,7 @@ def split_chunk(data: Bytes, start: int, end: int, flags: Flags, rules: Rules, s
             # Suffixes wait, outermost first, at the far end of the array.
             suffixes += 1
             starts[capacity - suffixes] = end - suffix
-            if start < end - suffix and _find_exception(data, start, end - suffix, rules) >= 0:
+            if start < end - suffix and _find_exception(data, start, end - suffix, rules, pairs) >= 0:
                 end -= suffix
                 break
             end -= suffix
@@ -405,7 +412,7 @@ def split_chunk(data: Bytes, start: int, end: int, flags: Flags, rules: Rules, s
             n += 1
             start += prefix
     if start < end:
-        slot = _find_exception(data, start, end, rules)
+        slot = _find_exception(data, start, end, rules, pairs)
         if slot >= 0:
             lengths = rules[slot, 1]
             while lengths & _BYTE:
@@ -444,65 +451,15 @@ def split_chunk(data: Bytes, start: int, end: int, flags: Flags, rules: Rules, s
     return n
 
 
-@inner
+@kernel
 def chunk_words(
     data: Bytes, start: int, end: int, flags: Flags, rules: Rules, pairs: Pairs, starts: Offsets, ends: Offsets
 ) -> int:
-    """Number of words of a chunk as :func:`split_chunk`, with exceptions inside it merged."""
-    n = split_chunk(data, start, end, flags, rules, starts, ends)
+    """Number of words of a chunk, written to ``starts`` and ``ends``, which must have room for a word a byte."""
+    n = _split(data, start, end, flags, rules, pairs, starts, ends)
     if n:
         ends[n - 1] = end
     return _merge(data, starts, ends, n, rules, pairs) if n > 1 else n
-
-
-@inner
-def known_words(
-    data: Bytes,
-    start: int,
-    end: int,
-    key: np.uint64,
-    flags: Flags,
-    rules: Rules,
-    pairs: Pairs,
-    known: Known,
-    starts: Offsets,
-    ends: Offsets,
-) -> int:
-    """Number of words of a chunk with the hash ``key`` as :func:`chunk_words`, by memory where it was seen lately.
-
-    Words depend on the chunk alone and few chunks make up most of a text. ``known`` remembers chunks of up to 8 words.
-    """
-    slot = np.int64((key ^ (key >> np.uint64(32))) & np.uint64(KNOWN_SLOTS - 1))
-    if known[slot, 0] == key:
-        lengths = known[slot, 1]
-        n = 0
-        while lengths != 0:
-            starts[n] = start
-            start += np.int64(lengths & _BYTE)
-            ends[n] = start
-            lengths >>= np.uint64(8)
-            n += 1
-        return n
-    n = chunk_words(data, start, end, flags, rules, pairs, starts, ends)
-    if n <= 8 and end - start < 256:
-        lengths = np.uint64(0)
-        for k in range(n):
-            lengths |= np.uint64(ends[k] - starts[k]) << np.uint64(8 * k)
-        known[slot, 0], known[slot, 1] = key, lengths
-    return n
-
-
-@kernel
-def _split(
-    data: Bytes, start: int, end: int, flags: Flags, rules: Rules, pairs: Pairs, starts: Offsets, ends: Offsets
-) -> int:
-    n = 0
-    at = start
-    while True:
-        left, at, _, _ = next_chunk(data, at, end)
-        if left == at:
-            return n
-        n += chunk_words(data, left, at, flags, rules, pairs, starts[n:], ends[n:])
 
 
 @lru_cache(maxsize=1)
@@ -510,7 +467,7 @@ def word_tables() -> WordTables:
     """The tables of the word splitter, built once a process."""
     flags = character_flags()
     slots = 4096
-    tables = WordTables(flags, np.zeros((slots, 3), np.uint64), np.zeros(1 << 16, np.bool_))
+    tables = WordTables(flags, np.zeros((slots, 3), np.uint64), np.zeros(_PAIRS + (1 << 14), np.bool_))
 
     def slot_of(text: str) -> int:
         key = _key(text)
@@ -521,6 +478,7 @@ def word_tables() -> WordTables:
         return slot
 
     exceptional = exceptions()
+    # Without exceptions in the tables yet, these are the words by the other rules.
     for unit in _UNITS:
         tables.rules[slot_of(unit), 1] |= _UNIT
     bare = {chunk: _words(chunk, tables) for chunk in exceptional}
@@ -528,6 +486,8 @@ def word_tables() -> WordTables:
         slot = slot_of(chunk)
         lengths = sum(len(word.encode()) << 8 * k for k, word in enumerate(words))
         tables.rules[slot, 1] |= EXCEPTION | np.uint64(lengths)
+        data = np.frombuffer(chunk.encode(), np.uint8)
+        tables.pairs[shape(data, 0, len(data))] = True
         parts = [part.encode() for part in bare[chunk]]
         if len(parts) > 1:
             ends = np.cumsum([len(part) for part in parts])
@@ -541,10 +501,13 @@ def _key(text: str) -> int:
 
 
 def _words(text: str, tables: WordTables) -> list[str]:
-    data = np.frombuffer(text.encode("utf-8"), np.uint8)
-    starts, ends = np.empty(len(data) + 1, np.int64), np.empty(len(data) + 1, np.int64)
-    n = _split(data, 0, len(data), *tables, starts, ends)
-    return [data[a:b].tobytes().decode("utf-8") for a, b in zip(starts[:n], ends[:n], strict=True)]
+    words: list[str] = []
+    for chunk in text.split():
+        data = np.frombuffer(chunk.encode("utf-8"), np.uint8)
+        starts, ends = np.empty(len(data) + 1, np.int64), np.empty(len(data) + 1, np.int64)
+        n = chunk_words(data, 0, len(data), *tables, starts, ends)
+        words += [data[a:b].tobytes().decode("utf-8") for a, b in zip(starts[:n], ends[:n], strict=True)]
+    return words
 
 
 def split_words(text: str) -> list[str]:

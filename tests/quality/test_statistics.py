@@ -116,7 +116,7 @@ def test_equals_the_rules_in_plain_python(many: list[str]) -> None:
     rows = measure(pa.array(many, pa.large_string())).to_pylist()
     for text, row in zip(many, rows, strict=True):
         expected = reference.measure(text)
-        assert row.keys() == expected.keys()
+        assert row.keys() - {"c4_sentences"} == expected.keys()
         for name, value in expected.items():
             assert row[name] == value or (math.isnan(value) and math.isnan(row[name])), (name, text)
 
@@ -124,7 +124,7 @@ def test_equals_the_rules_in_plain_python(many: list[str]) -> None:
 def test_tables_that_grow() -> None:
     many = " ".join(f"w{i} w{i % 977} w{i % 31}" for i in range(20_000))
     row, expected = one(many), reference.measure(many)
-    assert row == expected
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_rule_sets_and_prefix() -> None:
@@ -132,7 +132,7 @@ def test_rule_sets_and_prefix() -> None:
     assert table.column_names[0] == "edited_fineweb_lines"
     assert table["edited_fineweb_list_ratio"].to_pylist() == [0.25]
     with pytest.raises(ValueError, match="no statistics for"):
-        measure(pa.array([""], pa.large_string()), ("c4",))
+        measure(pa.array([""], pa.large_string()), ("c5",))
 
 
 def test_sliced_and_chunked_columns() -> None:
