@@ -35,6 +35,7 @@ from curate.run.plan import stages
 GIB = 2**30
 INTERVAL_S = 0.5
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+LOOKS = 4
 MARK = "CURATE_RUN_MEMORY"
 BASE_BYTES = 4 * GIB
 FACTOR = 4
@@ -46,7 +47,7 @@ class Processes:
 
     def __init__(self, root: int, mark: str) -> None:
         self._root, self._mark = root, f"{MARK}={mark}".encode()
-        self._marked: dict[tuple[int, str], bool] = {}
+        self._marked: dict[tuple[int, str], tuple[bool, int]] = {}
         self._ticks: dict[tuple[int, str], int] = {}
 
     def pids(self) -> list[int]:
@@ -79,13 +80,15 @@ class Processes:
         return sum(self._ticks.values()) / TICKS_PER_S
 
     def _is_marked(self, pid: int, began: str) -> bool:
-        if not self._marked.get((pid, began)):
+        marked, looks = self._marked.get((pid, began), (False, 0))
+        # Looked at a few times while it is not there: between fork and exec a process shows its parent's environment.
+        if not marked and looks < LOOKS:
             try:
-                # Looked at again while it is not there: between fork and exec a process shows its parent's environment.
-                self._marked[pid, began] = self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                marked = self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             except OSError:
                 return False
-        return self._marked[pid, began]
+            self._marked[pid, began] = (marked, looks + 1)
+        return marked
 
     def pss(self) -> dict[int, int]:
         """Process id → PSS in bytes."""

@@ -11,7 +11,6 @@ import hashlib
 import os
 from pathlib import Path
 
-
 NO_KERNELS = ("run", "look", "reading")
 """Folders without a kernel; neither have the stages, which are edited more often."""
 
