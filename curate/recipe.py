@@ -5,10 +5,11 @@ Only ``inputs`` is required. Relative paths are relative to the folder of the re
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 """The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
@@ -219,7 +220,7 @@ class Upsample(Section):
 class Pack(Section):
     """Which token spans share a context window."""
 
-    window: int = Field(8_192, ge=2, description="tokens of a context window")
+    window: int = Field(8_192, ge=2, le=16_777_216, description="tokens of a context window")
     method: Literal["related", "best_fit", "concat"] = Field(
         "related",
         description="related: along the path with bounded lookahead; best_fit: fewest windows; concat: cut anywhere",
@@ -303,8 +304,12 @@ class Recipe(Section):
                 )
             try:
                 self.source_quality(item.source)
-            except ValueError as error:
-                raise ValueError(f"inputs.{i}.quality: {error}") from None
+            except ValidationError as error:
+                item_ = error.errors()[0]
+                key = ".".join(str(part) for part in item_["loc"])
+                near = difflib.get_close_matches(key, list(Quality.model_fields), n=1, cutoff=0.5)
+                hint = f"; did you mean `{near[0]}`?" if near and item_["type"] == "extra_forbidden" else ""
+                raise ValueError(f"inputs.{i}.quality.{key}: {item_['msg']}{hint}") from None
         if self.upsample.weights:
             unknown = sorted(set(self.upsample.weights) - set(self.sources))
             if unknown:

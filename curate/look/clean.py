@@ -81,13 +81,21 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
             entry[0] += 1
             entry[1] += info.size
         if remove:
-            for path in doomed:
+            # What says that something is there goes before it: stopped midway, the next run makes it again.
+            for path in sorted(doomed, key=_removal_rank):
                 lease.check()
                 storage.delete(path)
             _prune(storage)
     finally:
         lease.release()
     return Garbage(storage.url, kept_files, kept_bytes, dict(sorted(folders.items())), remove)
+
+
+def _removal_rank(path: str) -> int:
+    parts = path.split("/")
+    if path.endswith("/_manifest.json") or (parts[0] == "artefacts" and len(parts) == 3):
+        return 0
+    return 1 if path.endswith(".record.json") else 2
 
 
 class _Reached:

@@ -96,6 +96,9 @@ def check_partitions(run: Run, report: Report) -> set[str]:
         report.count("partitions", "documents", file.rows)
     if run.has("ledger", "rejects"):
         for file in run.snapshots["rejects"].files:
+            if file.name not in named.files["ledger"]:
+                report.fault("partitions", f"ledger/{file.name}", "the ledger has no file for these rejects")
+                continue
             _same(
                 report,
                 f"ledger/{file.name}",

@@ -19,8 +19,9 @@ from curate.errors import RequestError
 from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model
 
 PREFIX_BYTES = 20_000
-"""A language is told from this much of a text: books took 0.3 % of the time of the whole text, and of 97 books and 3,088
-pages none got another language (docs/quality.md)."""
+"""A language is told from this much of a text. Measured against whole texts: every language equal, and 998 of 999 on the
+same side of 0.65 (515 pages, 387 declarations, 97 books), in a fifteenth of the time for books; with 5,000 bytes 43
+languages differed."""
 
 UNKNOWN = "und"
 """ISO 639's code for undetermined: a text without a word."""
@@ -53,6 +54,11 @@ class LanguageModel:
 
     def __init__(self, path: Path | str) -> None:
         self._model = load_model(str(path))
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages that the model knows, sorted."""
+        return sorted(label.removeprefix(LABEL_PREFIX) for label in self._model.get_labels())
 
     def identify(self, texts: pa.Array | pa.ChunkedArray) -> tuple[pa.StringArray, NDArray[np.float64]]:
         """(language string[N], probability float64[N] rounded to 1e-4) of every text, from its first PREFIX_BYTES bytes.

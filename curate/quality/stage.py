@@ -50,6 +50,7 @@ def _measured(recipe: Recipe) -> dict[str, Any]:
 
     model = language_model_path(recipe)
     qualities = _qualities(recipe)
+    _check_languages(recipe, model)
     classifiers = {}
     for quality in qualities.values():
         if quality and quality.classifier:
@@ -61,6 +62,25 @@ def _measured(recipe: Recipe) -> dict[str, Any]:
         "classifiers": classifiers,
         "line_rules": {source: line_rules(quality) for source, quality in qualities.items()},
     }
+
+
+def _check_languages(recipe: Recipe, model: Path | None) -> None:
+    """Raise RequestError when languages are asked for that nothing could find: every document would be removed."""
+    from curate.errors import RequestError
+    from curate.quality.language import language_model
+
+    wanted = sorted({code for quality in _qualities(recipe).values() if quality for code in quality.languages})
+    if not wanted:
+        return
+    if model is None:
+        raise RequestError(
+            "quality.languages needs a language model, but quality.language_model is off; leave one of the two out"
+        )
+    unknown = sorted(set(wanted) - set(language_model(str(model)).languages))
+    if unknown:
+        raise RequestError(
+            f"quality.languages: the model knows no language {unknown[0]!r}; codes are like en, de, zh (ISO 639-1)"
+        )
 
 
 def line_rules(quality: Quality | None) -> dict[str, Any] | None:

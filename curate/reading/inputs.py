@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import InputError, WorkspaceError
+from curate.hashing import digest
 from curate.reading import formats
 from curate.reading.records import MISSING_TEXT, Fields
 from curate.reading.streams import Stream
@@ -82,8 +83,9 @@ def discover(recipe: Recipe) -> Inputs:
     """
     files: list[InputFile] = []
     entries: dict[tuple[str, str], Input] = {}
+    own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
     for number, entry in enumerate(recipe.inputs):
-        found = sorted(_find(entry, number), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+        found = sorted(_find(entry, number, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
         if not found:
             raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
         for file in found:
@@ -109,43 +111,50 @@ def open_url(url: str) -> pa.NativeFile:
     return pa.OSFile(url, "rb")
 
 
-def _find(entry: Input, number: int) -> Iterator[InputFile]:
+def _find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
     if entry.path.startswith("s3://"):
         yield from _find_objects(entry, number)
         return
     path = Path(entry.path)
     if path.is_file():
-        yield _local(entry, path)
+        yield _local(entry, path, path.name)
         return
-    has_wildcard = pattern_prefix(entry.path) != pattern_prefix(
-        entry.path.replace("*", "").replace("?", "").replace("[", "")
-    ) or any(sign in entry.path for sign in "*?[")
+    is_folder = path.is_dir()  # also when its name holds a sign that would be a wildcard
+    has_wildcard = not is_folder and any(sign in entry.path for sign in "*?[")
     root = Path(pattern_prefix(entry.path)) if has_wildcard else path
     if not root.is_dir():
         raise InputError(f"inputs.{number}: {root} does not exist")
+    seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or any(Path(real).is_relative_to(own) for own in own_folders):
+            folders.clear()  # a link back to where we have been, or a folder that the run itself writes
+            continue
+        seen.add(real)
         folders.sort()
         for name in sorted(names):
             place = Path(folder) / name
-            text = place.as_posix()
-            if matches(entry.path, text) and (has_wildcard or formats.is_known(relative_path(entry.path, text))):
-                yield _local(entry, place)
+            if is_folder:
+                below = place.relative_to(root).as_posix()
+                if formats.is_known(below):
+                    yield _local(entry, place, below)
+            elif matches(entry.path, place.as_posix()):
+                yield _local(entry, place, relative_path(entry.path, place.as_posix()))
 
 
-def _local(entry: Input, path: Path) -> InputFile:
+def _local(entry: Input, path: Path, relative: str) -> InputFile:
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of input {os.fsencode(path)!r} is not UTF-8; rename the file") from None
     try:
         status = path.stat()
         with path.open("rb"):
             pass
     except OSError as error:
         raise InputError(f"input {path} cannot be read: {error.strerror}") from None
-    return InputFile(
-        entry.source,
-        relative_path(entry.path, path.as_posix()),
-        path.as_posix(),
-        status.st_size,
-        f"mtime:{status.st_mtime_ns}",
-    )
+    # The real path, so that a file that two links lead to counts once.
+    return InputFile(entry.source, relative, os.path.realpath(path), status.st_size, f"mtime:{status.st_mtime_ns}")
 
 
 def _find_objects(entry: Input, number: int) -> Iterator[InputFile]:
@@ -173,10 +182,11 @@ def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]
     def checked(file: InputFile) -> InputFile:
         if not file.etag.startswith("mtime:"):
             return file
-        mark = marks.get(f"{file.source}/{file.path}")
+        place = digest(file.url)  # no absolute path is written down
+        mark = marks.get(place)
         if mark is None or mark[:2] != [file.size, file.etag]:
             mark = [file.size, file.etag, file_checksum(Path(file.url))]
-        fresh[f"{file.source}/{file.path}"] = mark
+        fresh[place] = mark
         return file._replace(etag=mark[2])
 
     fresh: dict[str, list[Any]] = {}

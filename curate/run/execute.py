@@ -122,6 +122,7 @@ def run_recipe(
         RunError: something failed; what is committed stays.
     """
     from curate.reading.stage import discover
+    from curate.shards.mirror import mirror
 
     progress = progress or NoProgress()
     began = time.perf_counter()
@@ -129,7 +130,7 @@ def run_recipe(
         recipe = with_sample(recipe, sample)
     plan = until(stages(), stop_after)
     found = discover(recipe)
-    keys = stage_keys(recipe, plan)
+    keys = stage_keys(recipe, stages())
     storage = open_storage(recipe.workspace)
     storage.check_writable()
     engine = choose_engine(recipe, found.bytes, cpus, address)
@@ -174,7 +175,16 @@ def run_recipe(
                         "skipped": there is not None,
                     }
                 )
-            _commit_run(storage, recipe, outcome, state, stop_after)
+            for stage in stages()[len(plan) :]:
+                # What later stages made of the same tables stays part of the run.
+                run = StageRun(recipe, storage, engine, outcome.tables, stage, keys[stage.title], progress, found)
+                if not set(stage.reads) <= outcome.tables.keys():
+                    break
+                run.identify()
+                outcome.tables.update(run.committed() or {})
+            if recipe.shards.path and "shards" in outcome.tables:
+                mirror(storage, outcome.tables["shards"], recipe.shards.path)
+            _commit_run(storage, recipe, outcome, state)
         finally:
             engine.close()
             progress.close()
@@ -182,9 +192,7 @@ def run_recipe(
     return outcome
 
 
-def _commit_run(
-    storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None, stop_after: str | None
-) -> None:
+def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:
     tables = {table: snapshot.path for table, snapshot in outcome.tables.items()}
     if state is not None and state.tables == tables and outcome.tasks_run == 0:
         return
@@ -193,6 +201,8 @@ def _commit_run(
         # A skipped stage keeps the time that it took when it ran.
         before = {tuple(entry["writes"]): entry for entry in state.stages}
         stages_ = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in stages_]
+        known = {tuple(entry["writes"]) for entry in stages_}
+        stages_ += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
     write_run(storage, RunState(recipe.name, portable.relative_recipe(recipe), tables, stages_, outcome.engine))
 
 

@@ -20,7 +20,7 @@ from curate.recipe import Recipe
 from curate.run.engine import Engine
 from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
-from curate.run.storage import Storage
+from curate.run.storage import LocalStorage, Storage
 from curate.run.tasks import Record, Task, function_name, task_key
 
 if TYPE_CHECKING:
@@ -121,7 +121,15 @@ class StageRun:
                 found[table] = read_snapshot(self.storage, manifest_path(table, self.stage_key, self.snapshot_id))
             except FileNotFoundError:
                 return None
+            if not self._present(found[table].files):
+                return None
         return found
+
+    def _present(self, files: Sequence[TableFile]) -> bool:
+        """Whether all files are there with their sizes; asked of local disks only, where a look costs next to nothing."""
+        if not isinstance(self.storage, LocalStorage):
+            return True
+        return all(self.storage.size(file.path) == file.bytes for file in files)
 
     def step(self, home: str, function: Callable[..., None], specs: Sequence[Spec]) -> Step:
         """Run the tasks that are not done yet; ``home`` is the table (or ``tmp/…``) below which their records lie.
@@ -178,9 +186,10 @@ class StageRun:
 
         def read(task: Task) -> Record | None:
             try:
-                return Record.from_json(self.storage.read(task.record_path))
+                record = Record.from_json(self.storage.read(task.record_path))
             except FileNotFoundError:
                 return None
+            return record if self._present([file for files in record.files.values() for file in files]) else None
 
         if len(tasks) < 8:
             return [read(task) for task in tasks]
@@ -191,7 +200,9 @@ class StageRun:
         """The fitted model ``name`` of this stage key: the stored one, else the one that the task of ``spec()`` fits now."""
         place = f"artefacts/{self.stage_key}/{name}.json"
         try:
-            return TableFile(**json.loads(self.storage.read(place)))
+            known = TableFile(**json.loads(self.storage.read(place)))
+            if self._present([known]):
+                return known
         except FileNotFoundError:
             pass
         file = self.step("artefacts", function, [spec()]).files("artefacts")[0]

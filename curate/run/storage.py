@@ -95,6 +95,13 @@ class LocalStorage:
     def exists(self, path: str) -> bool:
         return self._at(path).is_file()
 
+    def size(self, path: str) -> int:
+        """Bytes of the file; -1 when it is not there."""
+        try:
+            return self._at(path).stat().st_size
+        except OSError:
+            return -1
+
     def read(self, path: str) -> bytes:
         return self._at(path).read_bytes()
 

@@ -112,7 +112,7 @@ class TaskContext:
             source = self.storage.open(file.path)
         except FileNotFoundError:
             raise WorkspaceError(
-                f"{file.path} is missing from {self.storage.url}, although a snapshot names it; run again after `curate clean`, or in a new workspace"
+                f"{file.path} is missing from {self.storage.url}, although a snapshot names it; the same command makes it again"
             ) from None
         with source:
             yield source
@@ -198,6 +198,8 @@ class TableWriter:
         self.rows = 0
         self.first: int | None = None
         self.last: int | None = None
+        self._pending: list[pa.Table] = []  # small batches share a row group
+        self._pending_bytes = 0
         self._schema = schema.with_metadata(metadata)
         self._writer = pq.ParquetWriter(
             local, self._schema, compression="zstd", compression_level=1, write_statistics=True
@@ -214,12 +216,23 @@ class TableWriter:
             if low is not None:
                 self.first = low if self.first is None else min(self.first, low)
                 self.last = high if self.last is None else max(self.last, high)
+        self.rows += data.num_rows
+        self._pending.append(data)
+        self._pending_bytes += data.nbytes
+        if self._pending_bytes >= ROW_GROUP_BYTES // 2:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        data = pa.concat_tables(self._pending)
         rows = max(1, int(data.num_rows * ROW_GROUP_BYTES / max(data.nbytes, 1)))
         self._writer.write_table(data, row_group_size=rows)
-        self.rows += data.num_rows
+        self._pending, self._pending_bytes = [], 0
 
     def close(self) -> None:
         """Finish the file."""
+        self._flush()
         self._writer.close()
 
 

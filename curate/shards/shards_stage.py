@@ -7,8 +7,6 @@ that joins what a format keeps in one place (MDS index, Megatron's .bin and .idx
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,7 @@ from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.portable import essential_recipe
-from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
-from curate.run.storage import open_storage
 from curate.run.tasks import TaskContext, as_file
 from curate.shards import conservation, mds, megatron, parquet
 from curate.shards.windows import ShardWindows, windows_of_plan
@@ -52,7 +48,7 @@ def _span_schema(vocab_size: int) -> pa.Schema:
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {"formats": recipe.shards.formats, "path": recipe.shards.path, "recipe": essential_recipe(recipe)}
+    return {"formats": recipe.shards.formats, "recipe": essential_recipe(recipe)}
 
 
 def _shards(run: StageRun) -> None:
@@ -105,8 +101,6 @@ def _shards(run: StageRun) -> None:
     )
     joined = run.step("shards", join_task, [spec])
     files = [*written.files("shards"), *joined.files("shards")]
-    if run.recipe.shards.path:
-        mirror(run, run.recipe.shards.path, files)
     run.commit(
         "shards",
         files,
@@ -253,19 +247,6 @@ def join_task(
         json.dumps({**head, "files": listing}, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     context.add("shards", "index", ".json", local, 0, folder=folder)
-
-
-def mirror(run: StageRun, url: str, files: Sequence[TableFile]) -> None:
-    """Copy the finished set to ``url``; ``index.json`` goes last, so that a set with one is whole."""
-    target = open_storage(url)
-    target.check_writable()
-    for file in sorted(files, key=lambda file: (file.name == "index", file.path)):
-        name = f"{file.name}{Path(file.path).suffix}"
-        local = target.scratch() / f"mirror-{uuid.uuid4().hex}"
-        with run.storage.open(file.path) as source, local.open("wb") as out:
-            while block := source.read(COPY_BYTES):
-                out.write(block)
-        target.move_in(local, name)
 
 
 SHARDS = Stage("shards", 1, ("documents", "tokens", "windows"), ("shards",), _settings, _shards)
