@@ -6,6 +6,7 @@ Only ``inputs`` is required. Relative paths are relative to the folder of the re
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,6 +76,10 @@ class Quality(Section):
         from curate.quality.rules import check_thresholds
 
         check_thresholds(thresholds)
+        for name, limits in thresholds.items():
+            for parameter, limit in limits.items():
+                if limit is not None and not math.isfinite(limit):
+                    raise ValueError(f"{name}.{parameter} must be a finite number, or null to switch the rule off")
         return thresholds
 
 

@@ -170,7 +170,7 @@ def run_recipe(
                     {
                         "stage": stage.name,
                         "writes": list(stage.writes),
-                        "seconds": round(seconds, 2),
+                        "seconds": round(seconds, 2) if there is None else max(made.seconds for made in there.values()),
                         "tasks": run.tasks_run,
                         "skipped": there is not None,
                     }
@@ -218,4 +218,6 @@ def with_sample(recipe: Recipe, share: float) -> Recipe:
 
 
 def _note(tables: tuple[str, ...], found: dict[str, Snapshot]) -> str:
+    if "shards" in tables:
+        return f"{found['shards'].counters.get('windows', 0):,} windows in {len(found['shards'].files):,} files"
     return ", ".join(f"{found[table].rows:,} {table}" for table in tables if table in found)
