@@ -2,7 +2,7 @@
 
 Every n-gram is named by the place where it is first seen. The name of an n-gram follows from the names of the two
 (n−1)-grams in it, and an n-gram can only repeat where both of them do: so each level looks at the places that the level
-before left, which in ordinary text soon are few.
+before left (``live``), which in ordinary text soon are few.
 
 Legend: N words of a document; ``names`` uint32[N], ``places`` uint32[N + 1] (characters before a word, without spaces).
 """
@@ -39,8 +39,11 @@ _ONE = np.uint64(1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _BYTE = np.uint64(0xFF)
 KNOWN_SLOTS = 1 << 14
-_PASS_BITS = 22
-"""A table has at most 2**22 slots (50 MB): larger levels are done in passes by hash, so that memory stays bounded."""
+_CACHE_BITS = 15
+_CACHE_PASSES = 8
+_MOST_BITS = 22
+"""A level is done in passes by hash, so that its table fits the second cache (2**15 slots, 393 kB) while 8 passes
+suffice, and never takes more than 50 MB."""
 
 WORD_COUNTS = 6
 N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS, SENTENCES = range(6)
@@ -101,6 +104,7 @@ def name_words(
     place = 0
     at = start
     open_line, closed = False, False
+    letters, spoken, spoken_chars, sentences = 0, 0, 0, 0
     while True:
         gap = at
         left, at, plain, h = next_chunk(data, gap, end)
@@ -111,7 +115,7 @@ def name_words(
             if _has_break(data, gap, left, flags):
                 open_line, closed = False, False
             elif closed and left > gap:
-                out[SENTENCES] += 1
+                sentences += 1
                 closed = False
         if plain and (not pairs[shape(data, left, at)] or rule_slot(h, rules, EXCEPTION) < 0):
             starts[0], ends[0] = left, at
@@ -155,13 +159,13 @@ def name_words(
                         chars += 1
             if not open_line or (closed and not closes and not punctuation):
                 # The first token of a line begins a sentence, and so does one after closing punctuation.
-                out[SENTENCES] += 1
+                sentences += 1
                 open_line, closed = True, False
             closed = closed or closes
-            out[ALPHA_WORDS] += letter
+            letters += letter
             if other:
-                out[NON_SYMBOL_WORDS] += 1
-                out[NON_SYMBOL_CHARS] += chars
+                spoken += 1
+                spoken_chars += chars
             if h == 0:
                 h = _ONE
             slot = (h ^ (h >> np.uint64(32))) & mask
@@ -183,42 +187,45 @@ def name_words(
             place += chars
             n += 1
     places[n] = place
-    out[N_WORDS] = n
+    out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
+    out[ALPHA_WORDS], out[SENTENCES] = letters, sentences
     return keys, values
 
 
 @inner
 def _next_level(
-    names: Names, counts: Names, longer: Names, longer_counts: Names, m: int, keys: Keys, values: Names
+    live: Names, n_live: int, names: Names, longer: Names, counts: Names, keys: Keys, values: Names
 ) -> tuple[Keys, Names, int]:
-    """The table, and how many n-grams repeat; names of the m n-grams from those of the (n−1)-grams, in place of ``longer``."""
+    """The table, and how many places are left in ``live``: those where the n-gram repeats.
+
+    Takes the places where the (n−1)-gram repeats with their ``names``; fills ``longer`` at the places that are left and
+    ``counts`` at their names.
+    """
     candidates = 0
-    for i in range(m):
-        longer_counts[i] = 1
-        longer[i] = i
-        candidates += counts[names[i]] > 1 and counts[names[i + 1]] > 1
+    for k in range(n_live - 1):
+        if live[k + 1] == live[k] + 1:
+            live[candidates] = live[k]
+            candidates += 1
     if candidates == 0:
         return keys, values, 0
     bits = 6
-    while (1 << bits) < 2 * candidates and bits < _PASS_BITS:
-        bits += 1
     passes = 1
-    while passes * (1 << bits) * 2 < 3 * candidates:
-        passes *= 2
+    while (passes << bits) * 2 < 3 * candidates:
+        if bits < _CACHE_BITS or (passes == _CACHE_PASSES and bits < _MOST_BITS):
+            bits += 1
+        else:
+            passes *= 2
     size = 1 << bits
     if size > keys.shape[0]:
         keys, values = np.empty(size, np.uint64), np.empty(size, np.uint32)
     mask = np.uint64(size - 1)
     shift = np.uint64(64 - bits)
     choice = np.uint64(passes - 1)
-    repeated = 0
     for p in range(passes):
         keys[:size] = 0
-        for i in range(m):
-            a, b = names[i], names[i + 1]
-            if counts[a] == 1 or counts[b] == 1:
-                continue
-            key = ((np.uint64(a) + _ONE) << np.uint64(32)) | np.uint64(b)
+        for k in range(candidates):
+            i = np.int64(live[k])
+            key = ((np.uint64(names[i]) + _ONE) << np.uint64(32)) | np.uint64(names[i + 1])
             mixed = key * _GOLDEN
             if (mixed >> np.uint64(8)) & choice != np.uint64(p):
                 continue
@@ -227,39 +234,51 @@ def _next_level(
                 slot = (slot + _ONE) & mask
             if keys[slot] == 0:
                 keys[slot], values[slot] = key, i
+                longer[i] = i
+                counts[i] = 1
             else:
                 first = values[slot]
                 longer[i] = first
-                longer_counts[first] += 1
-                longer_counts[i] = 0
-                repeated += 1
-    return keys, values, repeated
+                counts[first] += 1
+    return keys, values, _repeating(live, candidates, longer, counts)
 
 
 @inner
-def _top(counts: Names, places: Names, n: int, m: int) -> int:
+def _repeating(live: Names, n_live: int, names: Names, counts: Names) -> int:
+    """How many places are left in ``live`` without those whose n-gram is there once."""
+    left = 0
+    for k in range(n_live):
+        i = live[k]
+        live[left] = i
+        left += counts[names[i]] > 1
+    return left
+
+
+@inner
+def _top(live: Names, n_live: int, names: Names, counts: Names, places: Names, n: int) -> int:
     """Characters, spaces included, of all occurrences of the most frequent n-gram (the first seen of several)."""
-    best = 0
-    for i in range(1, m):
-        if counts[i] > counts[best]:
-            best = i
-    return (np.int64(places[best + n]) - np.int64(places[best]) + n - 1) * np.int64(counts[best])
+    best, times = 0, 1
+    for k in range(n_live):
+        i = np.int64(live[k])
+        if names[i] == i and counts[i] > times:
+            best, times = i, np.int64(counts[i])
+    return (np.int64(places[best + n]) - np.int64(places[best]) + n - 1) * times
 
 
 @inner
-def _duplicated(names: Names, counts: Names, places: Names, n: int, m: int, seen: Bytes) -> int:
+def _duplicated(live: Names, n_live: int, names: Names, places: Names, n: int, seen: Bytes) -> int:
     """Characters of n-grams seen before in a scan that leaps over each of them."""
     total = 0
-    i = 0
-    while i < m:
-        first = names[i]
-        if counts[first] > 1:
-            if seen[first] == n:
-                total += np.int64(places[i + n]) - np.int64(places[i])
-                i += n
-                continue
-            seen[first] = n
-        i += 1
+    free = 0
+    for k in range(n_live):
+        i = np.int64(live[k])
+        if i < free:
+            continue
+        if seen[names[i]] == n:
+            total += np.int64(places[i + n]) - np.int64(places[i])
+            free = i + n
+        else:
+            seen[names[i]] = n
     return total
 
 
@@ -270,7 +289,7 @@ def measure_grams(
     places: Names,
     spare: Names,
     counts: Names,
-    spare_counts: Names,
+    live: Names,
     seen: Bytes,
     keys: Keys,
     values: Names,
@@ -281,23 +300,17 @@ def measure_grams(
     seen[:words] = 0
     for i in range(words):
         counts[names[i]] += 1
-    repeated = 1
+        live[i] = i
+    n_live = _repeating(live, words, names, counts)
     for n in range(2, 11):
-        m = words - n + 1
-        if m < 1:
+        if words < n:
             break
-        if repeated:
-            keys, values, repeated = _next_level(names, counts, spare, spare_counts, m, keys, values)
-            names, spare = spare, names
-            counts, spare_counts = spare_counts, counts
+        keys, values, n_live = _next_level(live, n_live, names, spare, counts, keys, values)
+        names, spare = spare, names
         if n <= 4:
-            if not repeated:
-                # Without any repetition the top n-gram is the first, once.
-                counts[0] = 1
-                m = 1
-            out[n - 2] = _top(counts, places, n, m)
-        elif repeated:
-            out[n - 2] = _duplicated(names, counts, places, n, m, seen)
-        else:
+            out[n - 2] = _top(live, n_live, names, counts, places, n)
+        elif n_live == 0:
             break
+        else:
+            out[n - 2] = _duplicated(live, n_live, names, places, n, seen)
     return keys, values

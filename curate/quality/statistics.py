@@ -82,7 +82,7 @@ def _measure(
         longest = max(longest, offsets[d + 1] - offsets[d])
     # Pages of these that no document needs are never touched, so they take no memory.
     names, places = np.empty(longest + 1, np.uint32), np.empty(longest + 2, np.uint32)
-    spare, counts, spare_counts = (
+    spare, counts, live = (
         np.empty(longest + 1, np.uint32),
         np.empty(longest + 1, np.uint32),
         np.empty(longest + 1, np.uint32),
@@ -108,9 +108,7 @@ def _measure(
         )
         if everything:
             grams = row[LINE_COUNTS + WORD_COUNTS :]
-            keys, values = measure_grams(
-                found[N_WORDS], names, places, spare, counts, spare_counts, seen, keys, values, grams
-            )
+            keys, values = measure_grams(found[N_WORDS], names, places, spare, counts, live, seen, keys, values, grams)
 
 
 @lru_cache(maxsize=1)

@@ -144,26 +144,29 @@ def fnv(data: Bytes, start: int, end: int) -> np.uint64:
 @inner
 def next_chunk(data: Bytes, at: int, end: int) -> tuple[int, int, bool, np.uint64]:
     """(start, end, only ASCII letters?, hash) of the next chunk from ``at``; start = end when there is none."""
+    if at < end and data[at] == 32:
+        at += 1
     while at < end:
+        b = data[at]
+        if 33 <= b < 0x80:
+            break
         skip = space_bytes(data, at)
         if skip == 0:
             break
         at += skip
     start = at
     h = FNV_BASIS
+    plain = True
     while at < end:
         b = data[at]
         if not 97 <= (b | 32) <= 122:
-            break
+            # A space never begins inside a character, so stepping by bytes is safe.
+            if b == 32 or (not 33 <= b < 0x80 and space_bytes(data, at)):
+                break
+            plain = False
         h = (h ^ np.uint64(b)) * FNV_PRIME
         at += 1
-    if at == end or space_bytes(data, at):
-        return start, at, True, h
-    # A space never begins inside a character, so stepping by bytes is safe.
-    while at < end and (33 <= data[at] < 0x80 or not space_bytes(data, at)):
-        h = (h ^ np.uint64(data[at])) * FNV_PRIME
-        at += 1
-    return start, at, False, h
+    return start, at, plain, h
 
 
 @inner
