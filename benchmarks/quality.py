@@ -33,7 +33,7 @@ def read(path: Path, field: str) -> list[str]:
     """The texts of a JSON Lines file, compressed or not."""
     with open(path, "rb") as file:
         stream = zstandard.ZstdDecompressor().stream_reader(file) if path.suffix == ".zst" else file
-        return [json.loads(line)[field] for line in io.TextIOWrapper(stream, encoding="utf-8")]  # type: ignore[arg-type]
+        return [json.loads(line)[field] for line in io.TextIOWrapper(stream, encoding="utf-8")]
 
 
 def best(function: Callable[[], object], times: int = 3) -> float:

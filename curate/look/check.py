@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.hashing import digest
 from curate.reading import formats
-from curate.reading.inputs import MARKS, Inputs, discover
+from curate.reading.inputs import MARKS, Inputs, discover, mark_of
 from curate.recipe import Recipe
 from curate.run.engine import InlineEngine
 from curate.run.execute import choose_engine
@@ -129,7 +129,7 @@ def _with_known_checksums(found: Inputs, storage: Storage) -> list[Any]:
         marks = {}
     files = []
     for file in found.files:
-        mark = marks.get(f"{file.source}/{file.path}")
+        mark = marks.get(mark_of(file))
         is_known = mark is not None and mark[:2] == [file.size, file.etag]
         etag = file.etag if not file.etag.startswith("mtime:") else mark[2] if is_known else f"new:{digest(file.etag)}"
         files.append(file._replace(etag=etag))

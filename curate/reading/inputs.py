@@ -172,6 +172,11 @@ def _find_objects(entry: Input, number: int) -> Iterator[InputFile]:
         raise InputError(f"inputs.{number}: {error}") from None
 
 
+def mark_of(file: InputFile) -> str:
+    """The key of a file in :data:`MARKS`: a digest, so that no absolute path is written down."""
+    return digest(file.url)
+
+
 def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]:
     """Local files with the checksum of their content as etag: a copied or touched corpus is the same corpus."""
     try:
@@ -182,7 +187,7 @@ def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]
     def checked(file: InputFile) -> InputFile:
         if not file.etag.startswith("mtime:"):
             return file
-        place = digest(file.url)  # no absolute path is written down
+        place = mark_of(file)
         mark = marks.get(place)
         if mark is None or mark[:2] != [file.size, file.etag]:
             mark = [file.size, file.etag, file_checksum(Path(file.url))]

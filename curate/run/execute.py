@@ -122,7 +122,7 @@ def run_recipe(
         RunError: something failed; what is committed stays.
     """
     from curate.reading.stage import discover
-    from curate.shards.mirror import mirror
+    from curate.run.mirror import mirror
 
     progress = progress or NoProgress()
     began = time.perf_counter()
