@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=100, help="documents that plain Python measures")
     parser.add_argument("--language", action="store_true", help="language identification, too")
     options = parser.parse_args()
-    import reference
+    import reference  # type: ignore[import-not-found]
 
     rules = {"web": line_parameters("fineweb", {})}
     columns = ["measure", "c4_lines", "all_four", "decide"] + ["language"] * options.language + ["python", "ratio"]
