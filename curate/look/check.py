@@ -180,7 +180,7 @@ def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[s
     if "windows" in tables:
         windows = tables["windows"].counters.get("windows", windows)
         estimated = [name for name in estimated if name != "windows"]
-    from curate.dedup.stage import TARGET_ROWS
+    from curate.dedup.duplicates_stage import TARGET_ROWS
 
     return {
         "text_bytes": text,

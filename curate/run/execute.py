@@ -142,8 +142,7 @@ def run_recipe(
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
         found.settle(known, storage, allow_missing)
         try:
-            for number, stage in enumerate(plan, 1):
-                progress.stage(stage.name, stage.title, number, len(plan))
+            for number, stage in enumerate(stages(), 1):
                 run = StageRun(
                     recipe,
                     storage,
@@ -156,32 +155,13 @@ def run_recipe(
                     former,
                     lease.check,
                 )
-                run.identify()
-                there = run.committed()
-                if there is None:
-                    stage.run(run)
-                    storage.delete_tree(f"tmp/{run.stage_key}")
-                else:
-                    outcome.tables.update(there)
-                seconds = time.perf_counter() - run.began
-                note = _note(stage.writes, outcome.tables)
-                progress.stage_done(stage.name, stage.title, seconds, there is not None, note)
-                outcome.stages.append(
-                    {
-                        "stage": stage.name,
-                        "writes": list(stage.writes),
-                        "seconds": round(seconds, 2) if there is None else max(made.seconds for made in there.values()),
-                        "tasks": run.tasks_run,
-                        "skipped": there is not None,
-                    }
-                )
-            for stage in stages()[len(plan) :]:
-                # What later stages made of the same tables stays part of the run.
-                run = StageRun(recipe, storage, engine, outcome.tables, stage, keys[stage.title], progress, found)
-                if not set(stage.reads) <= outcome.tables.keys():
-                    break
-                run.identify()
-                outcome.tables.update(run.committed() or {})
+                if number <= len(plan):
+                    progress.stage(stage.name, stage.title, number, len(plan))
+                    outcome.stages.append(_run_stage(run))
+                elif set(stage.reads) <= outcome.tables.keys():
+                    # What later stages made of the same tables stays part of the run.
+                    run.identify()
+                    outcome.tables.update(run.committed() or {})
             if recipe.shards.path and "shards" in outcome.tables:
                 mirror(storage, outcome.tables["shards"], recipe.shards.path)
             _commit_run(storage, recipe, outcome, state)
@@ -190,6 +170,27 @@ def run_recipe(
             progress.close()
     outcome.seconds = time.perf_counter() - began
     return outcome
+
+
+def _run_stage(run: StageRun) -> dict[str, Any]:
+    """Run a stage, or take its tables as they are there; returns its entry for ``run.json``."""
+    stage, tables = run.stage, run.tables
+    run.identify()
+    there = run.committed()
+    if there is None:
+        stage.run(run)
+        run.storage.delete_tree(f"tmp/{run.stage_key}")
+    else:
+        tables.update(there)
+    seconds = time.perf_counter() - run.began
+    run.progress.stage_done(stage.name, stage.title, seconds, there is not None, _note(stage.writes, tables))
+    return {
+        "stage": stage.name,
+        "writes": list(stage.writes),
+        "seconds": round(seconds, 2) if there is None else max(made.seconds for made in there.values()),
+        "tasks": run.tasks_run,
+        "skipped": there is not None,
+    }
 
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:

@@ -28,7 +28,8 @@ STAGE_NAMES = (
 @lru_cache(maxsize=1)
 def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
-    from curate.dedup.stage import DUPLICATES, SIGNATURES
+    from curate.dedup.duplicates_stage import DUPLICATES
+    from curate.dedup.signatures_stage import SIGNATURES
     from curate.lengths.stage import UPSAMPLE
     from curate.packing.stage import PACK
     from curate.quality.stage import SIGNALS, VERDICTS

@@ -8,20 +8,6 @@ from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import curate, shard_bytes, table_bytes, write_recipe
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "text")
-
-
-@pytest.fixture(scope="module")
-def reference(corpus, tmp_path_factory):
-    """Shards of the inline engine."""
-    folder = tmp_path_factory.mktemp("reference")
-    recipe = write_recipe(folder / "recipe.yaml", recipe_of(corpus, folder / "run"))
-    curate("run", str(recipe))
-    return shard_bytes(folder / "run")
-
-
 def test_the_corpus_makes_every_format(reference):
     assert {name.split("/")[0] for name in reference} == {"parquet", "mds", "megatron", "index"}
     assert len([name for name in reference if name.startswith("parquet/")]) > 1

@@ -9,21 +9,8 @@ import pytest
 from curate.errors import WorkspaceError
 from curate.run.plan import stages
 from curate.run.workspace import open_workspace
-from tests.corpus import recipe_of, write_corpus
+from tests.corpus import recipe_of
 from tests.e2e.pipeline import curate, kill_when, shard_bytes, write_recipe
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "text")
-
-
-@pytest.fixture(scope="module")
-def reference(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reference")
-    recipe = write_recipe(folder / "recipe.yaml", recipe_of(corpus, folder / "run"))
-    curate("run", str(recipe))
-    return shard_bytes(folder / "run")
 
 
 def in_stage(title: str, event: str):

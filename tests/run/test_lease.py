@@ -52,6 +52,7 @@ def test_a_reused_pid_does_not_keep_a_lease_alive(tmp_path):
     storage.put(LEASE, json.dumps(held).encode())
     mine = lease(storage)
     mine.take()
+    assert json.loads(storage.read(LEASE))["epoch"] == 5
     mine.release()
 
 

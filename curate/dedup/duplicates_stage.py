@@ -1,9 +1,8 @@
-"""The dedup stage: signatures beside the text, then duplicates from signatures and the few texts they point to.
+"""The dedup stage, second part: duplicates from signatures and the few texts that they point to.
 
 Steps, each a set of tasks with files between them (docs/dedup.md):
 
 =============  ========================================================================================
-signatures     a partition: content hash and MinHash signature of each document as edited
 exact          map: rows by content hash · reduce: one keeper a hash; band keys of the keepers
 buckets        reduce: the members of every bucket with at least two
 groups         one process: union-find over bucket stars; groups are spread over targets (16 B a link)
@@ -24,20 +23,18 @@ from numpy.typing import NDArray
 from curate import schemas
 from curate.dedup.buckets import band_keys, group
 from curate.dedup.components import components
-from curate.dedup.minhash import MinHashParams, sign
+from curate.dedup.minhash import MinHashParams
 from curate.dedup.resolve import resolve
 from curate.dedup.shingles import shingle_sets
+from curate.dedup.signatures_stage import dedup_section, minhash_params
 from curate.hashing import mix64
-from curate.recipe import Dedup, Near, Recipe
+from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.run.partition import IDs, column, edited_texts, is_in, kept_by_verdict, rows_of
+from curate.run.partition import IDs, column, edited_texts, is_in, rows_of
 from curate.run.snapshot import Snapshot
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
-from curate.run.vectors import binary_column, bytes_matrix, signature_matrix
-
-PERMUTATION_SEED = 1
-"""datasketch's default seed, so that signatures can be compared with those made elsewhere."""
+from curate.run.vectors import bytes_matrix, signature_matrix
 
 GROUP_BOUND = 200_000_000
 """Bucket rows that one process joins into groups (16 B a row); beyond it the stage refuses, saying so."""
@@ -45,56 +42,6 @@ GROUP_BOUND = 200_000_000
 TARGET_ROWS = 2_000_000
 """Documents of one exchange target, about."""
 
-
-def _section(recipe: Recipe) -> Dedup | None:
-    return None if recipe.dedup == "off" else recipe.dedup
-
-
-def _near(recipe: Recipe) -> Near | None:
-    section = _section(recipe)
-    return None if section is None or section.near == "off" else section.near
-
-
-def minhash_params(recipe: Recipe) -> MinHashParams:
-    """Parameters of the signatures; the defaults where near deduplication is off (the content hash is still needed)."""
-    near = _near(recipe) or Near()
-    return MinHashParams(ngram=near.ngram, bands=near.bands, rows=near.rows, seed=PERMUTATION_SEED)
-
-
-# --- signatures
-
-
-def _signatures(run: StageRun) -> None:
-    sidecars = {"verdicts": run.tables["verdicts"], "edits": run.tables["edits"]}
-    params = asdict(minhash_params(run.recipe))
-    step = run.step(
-        "signatures",
-        signatures_task,
-        partition_specs(run.tables["documents"], sidecars, {"minhash": params}, memory_factor=4),
-    )
-    run.commit("signatures", step.files("signatures"), step.counters, details={"minhash": params})
-
-
-def signatures_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any, minhash: dict[str, int]) -> None:
-    """Signatures of the documents of a partition that no rule removed, as edited."""
-    params = MinHashParams(**minhash)
-    with context.writer("signatures", schemas.signatures_schema(params.num_perm)) as writer:
-        for ids, texts in edited_texts(context, documents, edits, kept_by_verdict(context, verdicts)):
-            signed = sign(texts, params)
-            writer.write(
-                pa.table(
-                    {
-                        "doc_id": pa.array(ids),
-                        "content_hash": binary_column(signed.content_hash),
-                        "signature": binary_column(signed.signature),
-                    }
-                )
-            )
-            context.count("documents", len(ids))
-            context.count("words", int(signed.n_words.sum()))
-
-
-# --- duplicates
 
 _EXACT = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
 _BAND = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
@@ -114,7 +61,7 @@ def _shingled(num_perm: int, preferences: int) -> pa.Schema:
 
 def _duplicates(run: StageRun) -> None:
     documents = run.tables["documents"]
-    section = _section(run.recipe)
+    section = dedup_section(run.recipe)
     if section is None or (not section.exact and section.near == "off"):
         step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in documents.files])
         run.commit("duplicates", step.files("duplicates"))
@@ -486,16 +433,11 @@ def duplicates_task(context: TaskContext, maps: list[str], target: int) -> None:
         context.count(f"removed.{kind}", sum(1 for value in table["kind"].to_pylist() if value == kind))
 
 
-def _signature_settings(recipe: Recipe) -> Any:
-    return asdict(minhash_params(recipe))
-
-
 def _duplicate_settings(recipe: Recipe) -> Any:
-    section = _section(recipe)
+    section = dedup_section(recipe)
     return None if section is None else {**section.model_dump(mode="json"), "score": _score_column(recipe)}
 
 
-SIGNATURES = Stage("dedup", 1, ("documents", "edits", "verdicts"), ("signatures",), _signature_settings, _signatures)
 DUPLICATES = Stage(
     "dedup",
     1,
