@@ -1,41 +1,72 @@
-"""Where compiled kernels are kept: a folder for each state of the sources.
+"""When a compiled kernel on disk is still right, and where it is kept.
 
 numba looks only at the file of a function to see whether its kernel is still right, but kernels take in functions and
-constants of other modules; a stale one gives wrong results without a word. So the folder's name is a digest of the
-source files, and it must be set before numba is imported.
+constants of other modules; a stale one gives wrong results without a word. Here a kernel is right while its module and
+every module of this package that it imports, directly or not, are unchanged.
+
+numba asks a cache locator; :func:`use_kernel_cache` names ours before numba is imported, without importing it.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import os
 from pathlib import Path
 
-NO_KERNELS = ("run", "look", "reading")
-"""Folders without a kernel; neither have the stages, which are edited more often."""
-
-
-def sources_digest(package: Path) -> str:
-    """Hex digest of names, sizes and modification times of the source files that kernels can take in."""
-    state = hashlib.blake2b(digest_size=8)
-    for folder, folders, names in os.walk(package):
-        folders[:] = sorted(set(folders) - set(NO_KERNELS))
-        for name in sorted(names):
-            if name.endswith(".py") and not name.endswith("stage.py"):
-                status = os.stat(os.path.join(folder, name))
-                state.update(
-                    f"{os.path.relpath(folder, package)}/{name}:{status.st_size}:{status.st_mtime_ns};".encode()
-                )
-    return state.hexdigest()
+PACKAGE = Path(__file__).resolve().parent
+NUMBA_LOCATORS = ("UserProvidedCacheLocator", "InTreeCacheLocator", "UserWideCacheLocator", "IPythonCacheLocator")
+"""numba's own, for kernels that are not of this package."""
 
 
 def use_kernel_cache() -> None:
-    """Point numba at the folder, unless NUMBA_CACHE_DIR is set: in the package where it is writable, else in the user's cache."""
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
-    package = Path(__file__).resolve().parent
-    if os.access(package, os.W_OK):
-        root = package / "__pycache__"
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate"
-    os.environ["NUMBA_CACHE_DIR"] = str(root / f"kernels-{sources_digest(package)}")
+    """Let numba ask :class:`curate.kernel_locator.KernelLocator` first, unless the user has chosen locators."""
+    os.environ.setdefault(
+        "NUMBA_CACHE_LOCATOR_CLASSES", ",".join(("curate.kernel_locator.KernelLocator", *NUMBA_LOCATORS))
+    )
+
+
+def cache_folder() -> Path:
+    """``NUMBA_CACHE_DIR`` when set; else in the package where it is writable; else in the user's cache."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        return Path(given)
+    if os.access(PACKAGE, os.W_OK):
+        return PACKAGE / "__pycache__" / "kernels"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curate" / "kernels"
+
+
+def imported_files(path: Path, package: Path = PACKAGE) -> frozenset[Path]:
+    """Files of ``package`` that the module in ``path`` imports, at any place in it."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == package.name:
+                module = package.joinpath(*parts[1:])
+                found.update(file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file())
+    return frozenset(found - {package / "__init__.py"})
+
+
+@functools.cache
+def sources_digest(path: Path, package: Path = PACKAGE) -> bytes:
+    """Digest of the module in ``path`` and of all that it imports of ``package``, directly or not."""
+    seen: set[Path] = set()
+    ahead = [path]
+    while ahead:
+        file = ahead.pop()
+        if file not in seen:
+            seen.add(file)
+            ahead.extend(imported_files(file, package))
+    state = hashlib.blake2b(digest_size=16)
+    for file in sorted(seen):
+        source = file.read_bytes()
+        state.update(f"{file.name}:{len(source)};".encode() + source)
+    return state.digest()
