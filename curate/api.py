@@ -22,6 +22,7 @@ def run(
     address: str | None = None,
     sample: float | None = None,
     allow_missing: bool = False,
+    repack: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run what is missing of a recipe; returns the finished run.
@@ -35,6 +36,7 @@ def run(
         address: a running Ray cluster.
         sample: share of the documents to take, by hash, in a workspace of its own.
         allow_missing: go on when an input of an earlier run has gone.
+        repack: take all corpus-wide decisions again, over all inputs together; else new inputs are a generation of their own.
         progress: what is told meanwhile (``curate.run.progress``); nothing by default.
 
     Raises:
@@ -51,6 +53,7 @@ def run(
         address=address,
         sample=sample,
         allow_missing=allow_missing,
+        repack=repack,
         progress=progress,
     )
     return Run(outcome.workspace)
@@ -65,6 +68,7 @@ def execute(
     address: str | None = None,
     sample: float | None = None,
     allow_missing: bool = False,
+    repack: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """As :func:`run`; returns what was done instead of the finished run."""
@@ -77,6 +81,7 @@ def execute(
         address=address,
         sample=sample,
         allow_missing=allow_missing,
+        repack=repack,
         progress=progress,
     )
 

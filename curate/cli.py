@@ -130,7 +130,11 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on when an input of an earlier run has gone: its documents leave",
     )
-    made.add_argument("--repack", action="store_true", help="take all corpus-wide decisions again (not available yet)")
+    made.add_argument(
+        "--repack",
+        action="store_true",
+        help="decide again over all inputs together: old and new documents meet in the windows, and all shards change",
+    )
     made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
 
     command("schema", schema, "print every recipe field with its type, default and meaning")
@@ -247,10 +251,6 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """``curate run``."""
-    if options.repack:
-        raise RequestError(
-            "--repack is not available yet; a changed recipe runs what it changes, and a new workspace runs everything"
-        )
     recipe: Any
     recipe, changes = _recipe_and_changes(options)
     if (recipe is None) == (options.workspace is None):
@@ -267,6 +267,7 @@ def run(options: argparse.Namespace) -> int:
         address=options.address,
         sample=options.sample,
         allow_missing=options.allow_missing,
+        repack=options.repack,
         as_json=options.json,
     )
     return _conclude(outcome, as_json=options.json, partial=options.until)

@@ -71,7 +71,6 @@ def test_wrong_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_run_wants_one_recipe(workspace: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "name one recipe" in refused(capsys, "run")
     assert "name one recipe" in refused(capsys, "run", "recipe.yaml", "--from", workspace)
-    assert "--repack is not available yet" in refused(capsys, "run", "recipe.yaml", "--repack")
     assert "name a recipe" in refused(capsys, "check")
 
 

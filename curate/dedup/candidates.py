@@ -44,10 +44,17 @@ def screen_cutoff(threshold: float, num_perm: int) -> float:
 
 
 def _measured(
-    pairs: NDArray[np.uint64], values: Hashes, offsets: Rows, threshold: float, signature: Signature | None
+    pairs: NDArray[np.uint64],
+    values: Hashes,
+    offsets: Rows,
+    threshold: float,
+    signature: Signature | None,
+    pinned: NDArray[np.bool_] | None,
 ) -> Ratios:
     a, b = _ends(pairs)
     worth = jaccard_bound(offsets, a, b) >= threshold
+    if pinned is not None:
+        worth &= ~(pinned[a] & pinned[b])
     if signature is not None:
         near = np.flatnonzero(worth)
         estimates = equal_counts(signature, a[near], b[near]) / signature.shape[1]
@@ -69,6 +76,7 @@ def star_pairs(
     threshold: float,
     max_rounds: int,
     signature: Signature | None = None,
+    pinned: NDArray[np.bool_] | None = None,
 ) -> Candidates:
     """The pairs that the buckets' stars try, with their similarities.
 
@@ -79,6 +87,7 @@ def star_pairs(
         threshold: true Jaccard similarity at which a member is accepted.
         max_rounds: stars a bucket may have.
         signature: uint32[n, P] to drop hopeless pairs by, or None to measure all.
+        pinned: bool[n]; pairs of two such documents are not measured, because neither can be removed.
     """
     bucket = np.repeat(np.arange(len(bucket_offsets) - 1, dtype=np.uint64), np.diff(bucket_offsets))
     active = np.sort(bucket << _HALF | members.astype(np.uint64))  # (bucket, row), rows ascending within a bucket
@@ -95,7 +104,7 @@ def star_pairs(
         new = _absent(_distinct(pairs), known)
         at = np.searchsorted(known, new)
         known = np.insert(known, at, new)
-        similarity = np.insert(similarity, at, _measured(new, values, offsets, threshold, signature))
+        similarity = np.insert(similarity, at, _measured(new, values, offsets, threshold, signature, pinned))
         active = active[rest][similarity[np.searchsorted(known, pairs)] < threshold]
     return Candidates(*_ends(known), similarity)
 

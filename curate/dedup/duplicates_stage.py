@@ -4,15 +4,20 @@ Steps, each a set of tasks with files between them (docs/dedup.md):
 
 =============  ========================================================================================
 exact          map: rows by content hash · reduce: one keeper a hash; band keys of the keepers
-buckets        reduce: the members of every bucket with at least two
-groups         one process: union-find over bucket stars; groups are spread over targets (16 B a link)
-resolve        map: shingle sets and bucket rows by group · reduce: verify, components, keepers
+buckets        reduce: the members of every bucket with at least two, contracted to stars
+labels         which documents buckets connect: union-find in one process, or rounds of tasks
+resolve        map: shingle sets by label · reduce: verify, components, keepers
+settle         exact copies of documents that were themselves removed as near
 duplicates     reduce: rows back to the documents' partitions
 =============  ========================================================================================
+
+A later generation's documents are compared with each other and with what earlier generations kept: those rows travel
+along, are never removed, and their texts are read only where a bucket holds one of them and a new document.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +28,7 @@ from numpy.typing import NDArray
 from curate import schemas
 from curate.dedup.buckets import band_keys, group
 from curate.dedup.components import components
+from curate.dedup.labels_stage import EDGE, LABEL, find_labels
 from curate.dedup.minhash import MinHashParams
 from curate.dedup.resolve import resolve
 from curate.dedup.shingles import shingle_sets
@@ -32,12 +38,9 @@ from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.run.partition import IDs, column, edited_texts, is_in, rows_of
 from curate.run.snapshot import Snapshot
-from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import bytes_matrix, signature_matrix
-
-GROUP_BOUND = 200_000_000
-"""Bucket rows that one process joins into groups (16 B a row); beyond it the stage refuses, saying so."""
 
 TARGET_ROWS = 2_000_000
 """Documents of one exchange target, about."""
@@ -45,8 +48,6 @@ TARGET_ROWS = 2_000_000
 
 _EXACT = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
 _BAND = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
-_GROUP = pa.schema([("doc_id", pa.uint64()), ("target", pa.int64())])
-_BUCKET = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
 
 
 def _hashed(num_perm: int, preferences: int) -> pa.Schema:
@@ -60,111 +61,87 @@ def _shingled(num_perm: int, preferences: int) -> pa.Schema:
 
 
 def _duplicates(run: StageRun) -> None:
-    documents = run.tables["documents"]
     section = dedup_section(run.recipe)
+    own = run.tables["documents"].files
     if section is None or (not section.exact and section.near == "off"):
-        step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in documents.files])
+        step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in own])
         run.commit("duplicates", step.files("duplicates"))
         return
-    signatures = run.tables["signatures"]
     prefer = [name for name in section.prefer if name != "quality_score" or _score_column(run.recipe)]
+    documents, signatures = run.reach("documents"), run.reach("signatures")
     settings: dict[str, Any] = {
         "minhash": asdict(minhash_params(run.recipe)),
         "prefer": [_score_column(run.recipe) if name == "quality_score" else name for name in prefer],
         "exact": section.exact,
         "near": section.near != "off",
         "targets": max(1, -(-signatures.rows // TARGET_ROWS)),
+        "first_new": run.first_new,
+        "documents": documents.path,
     }
-    sidecars = {"signatures": signatures, "signals": run.tables["signals"]}
-    routed = run.step("tmp/exact.map", exact_map_task, partition_specs(documents, sidecars, {"settings": settings}))
-    maps = run.publish("tmp/hashes", routed)
-    exact = run.step("tmp/exact", exact_reduce_task, _reduce_specs(maps, settings))
-    exact_rows = run.publish("tmp/exact.rows", exact)
+    sidecars = {"signatures": signatures, "signals": run.reach("signals")}
+    specs = partition_specs(documents, sidecars, {"settings": settings}, [documents.content])
+    removed = {file.name: file for tables in run.earlier for file in tables["duplicates"].files}
+    for spec in specs:
+        before = removed.get(spec.name)
+        spec.params["removed"] = asdict(before) if before else None
+    exact = _reduce(
+        run, "exact", exact_reduce_task, run.step("tmp/exact.map", exact_map_task, specs), "hashes", settings
+    )
     counters = dict(exact.counters)
+    copies = run.publish("tmp/exact.rows", exact)
     near_rows = None
     if settings["near"]:
-        buckets = run.step("tmp/buckets", buckets_task, _reduce_specs(run.publish("tmp/bands", exact), settings))
-        bucket_rows = run.publish("tmp/bucket.rows", buckets)
-        if bucket_rows.rows > GROUP_BOUND:
-            raise ValueError(
-                f"{bucket_rows.rows:,} bucket rows are more than the {GROUP_BOUND:,} that one process joins; use more rows a band"
-            )
-        groups = run.step(
-            "tmp/groups",
-            groups_task,
-            [Spec("groups", [bucket_rows.content], {"buckets": bucket_rows.path, "targets": settings["targets"]})],
-        )
-        group_file = groups.files("tmp/group.rows")[0]
-        shared = {"settings": settings, "groups": asdict(group_file)}
-        sidecars = {"verdicts": run.tables["verdicts"], "edits": run.tables["edits"], **sidecars}
-        texts = run.step(
-            "tmp/resolve.map",
-            shingles_map_task,
-            partition_specs(documents, sidecars, shared, [group_file.checksum], memory_factor=6),
-        )
+        buckets = _reduce(run, "buckets", buckets_task, exact, "bands", settings)
+        labels = find_labels(run, run.publish("tmp/stars", buckets), documents, settings["targets"])
+        texts = _shingles(run, documents, sidecars, labels, settings)
         shingles = run.publish("tmp/shingles", texts)
-        links = run.step(
-            "tmp/resolve.links",
-            links_map_task,
-            [
-                Spec(
-                    one.name,
-                    [one.checksum, two.checksum, group_file.checksum],
-                    {"buckets": asdict(one), "exact": asdict(two), **shared},
-                )
-                for one, two in zip(bucket_rows.files, exact_rows.files, strict=True)
-            ],
-        )
-        bucket_links, exact_links = run.publish("tmp/links", links), run.publish("tmp/exact.links", links)
-        params = {
-            "shingles": shingles.path,
-            "links": bucket_links.path,
-            "exact": exact_links.path,
-            "settings": settings,
-            "threshold": section.near.threshold,  # type: ignore[union-attr]
-            "documents": documents.path,
-        }
-        near = run.step(
-            "tmp/resolve",
-            resolve_task,
-            [
-                Spec(
-                    f"target-{t:05d}",
-                    [shingles.content, bucket_links.content, exact_links.content, t],
-                    {**params, "target": t},
-                )
-                for t in range(settings["targets"])
-            ],
-        )
+        params = {"shingles": shingles.path, "settings": settings, "threshold": section.near.threshold}  # type: ignore[union-attr]
+        specs = [
+            Spec(f"target-{t:05d}", [shingles.content, t], {**params, "target": t}) for t in range(settings["targets"])
+        ]
+        near = run.step("tmp/resolve", resolve_task, specs)
         near_rows = run.publish("tmp/near.rows", near)
-        counters |= buckets.counters | near.counters
-    final = run.step(
-        "tmp/exact.final",
-        exact_final_task,
-        [
-            Spec(
-                file.name,
-                [file.checksum, near_rows.content if near_rows else ""],
-                {
-                    "exact": asdict(file),
-                    "groups": asdict(group_file) if near_rows else None,
-                    "documents": documents.path,
-                },
-            )
-            for file in exact_rows.files
-        ],
-    )
-    sources = [run.publish("tmp/duplicates.exact", final).path] + ([near_rows.path] if near_rows else [])
-    inputs = [documents.content, exact_rows.content, near_rows.content if near_rows else ""]
-    step = run.step(
-        "duplicates",
-        duplicates_task,
-        [Spec(file.name, [*inputs, i], {"maps": sources, "target": i}) for i, file in enumerate(documents.files)],
-    )
+        counters |= buckets.counters | texts.counters | near.counters
+    parts = [asdict(file) for file in documents.files]
+    inputs = [documents.content, copies.content, near_rows.content if near_rows else ""]
+    sources = {"exact": copies.path, "near": near_rows.path if near_rows else None, "documents": documents.path}
+    specs = [Spec(part["name"], [*inputs, i], {"target": i, **sources}) for i, part in enumerate(parts)]
+    settled = run.publish("tmp/settled", run.step("tmp/settle", settle_task, specs))
+    maps = [settled.path] + ([near_rows.path] if near_rows else [])
+    first = len(parts) - len(own)
+    specs = [
+        Spec(file.name, [settled.content, *inputs, first + i], {"maps": maps, "target": first + i})
+        for i, file in enumerate(own)
+    ]
+    step = run.step("duplicates", duplicates_task, specs)
     counters |= step.counters
     run.commit(
         "duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}
     )
+
+
+def _reduce(
+    run: StageRun, name: str, function: Callable[..., None], step: Step, exchange: str, settings: dict[str, Any]
+) -> Step:
+    """One task for each target of an exchange that ``step`` has written."""
+    maps = run.publish(f"tmp/{exchange}", step)
+    specs = [
+        Spec(f"target-{t:05d}", [maps.content, t], {"maps": maps.path, "target": t, "settings": settings})
+        for t in range(settings["targets"])
+    ]
+    return run.step(f"tmp/{name}", function, specs)
+
+
+def _shingles(
+    run: StageRun, documents: Snapshot, sidecars: dict[str, Snapshot], labels: Snapshot, settings: dict[str, Any]
+) -> Step:
+    """The shingle sets of connected documents, on their way to the target that resolves them."""
+    sidecars = {"edits": run.reach("edits"), **sidecars}
+    shared = {"settings": settings, "labels": labels.path}
+    specs = partition_specs(documents, sidecars, shared, [labels.content], memory_factor=6)
+    for target, spec in enumerate(specs):
+        spec.params["target"] = target
+    return run.step("tmp/resolve.map", shingles_map_task, specs)
 
 
 def _score_column(recipe: Recipe) -> str | None:
@@ -173,13 +150,6 @@ def _score_column(recipe: Recipe) -> str | None:
         if quality and quality.classifier:
             return f"classifier_{quality.classifier.name}"
     return None
-
-
-def _reduce_specs(maps: Snapshot, settings: dict[str, Any]) -> list[Spec]:
-    return [
-        Spec(f"target-{t:05d}", [maps.content, t], {"maps": maps.path, "target": t, "settings": settings})
-        for t in range(settings["targets"])
-    ]
 
 
 def no_duplicates_task(context: TaskContext) -> None:
@@ -199,11 +169,14 @@ def _preferences(context: TaskContext, signals: Any, ids: IDs, names: list[str])
 
 
 def exact_map_task(
-    context: TaskContext, documents: Any, signatures: Any, signals: Any, settings: dict[str, Any]
+    context: TaskContext, documents: Any, signatures: Any, signals: Any, settings: dict[str, Any], removed: Any
 ) -> None:
-    """Route signatures and preferences of a partition by content hash."""
+    """Route signatures and preferences of a partition by content hash; of an earlier generation, what it has kept."""
     table = context.read(signatures)
     schema = _hashed(MinHashParams(**settings["minhash"]).num_perm, len(settings["prefer"]))
+    if removed is not None:
+        gone = column(context.read(removed, ["doc_id"]), "doc_id")
+        table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
     writer = ExchangeWriter(context, schema, settings["targets"], "hashes")
     ids = column(table, "doc_id")
     for name, values in _preferences(context, signals, ids, settings["prefer"]).items():
@@ -214,28 +187,32 @@ def exact_map_task(
 
 
 def exact_reduce_task(context: TaskContext, maps: str, target: int, settings: dict[str, Any]) -> None:
-    """One keeper a content hash; band keys of the keepers go to their buckets."""
+    """One keeper a content hash; copies go to the keeper's partition, band keys of the keepers to their buckets."""
     params = MinHashParams(**settings["minhash"])
     names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
     rows = read_slices(context, context.snapshot(maps), target, _hashed(params.num_perm, len(names)))
     ids = column(rows, "doc_id")
+    is_new = ids >= np.uint64(settings["first_new"])
     hashes = bytes_matrix(rows["content_hash"]).view(np.uint64)
-    keys = [ids, *(-column(rows, name) for name in reversed(names)), hashes[:, 1], hashes[:, 0]]
+    keys = [ids, *(-column(rows, name) for name in reversed(names)), is_new, hashes[:, 1], hashes[:, 0]]
     order = np.lexsort(keys)
     sorted_hashes = hashes[order]
-    new = np.ones(len(order), np.bool_)
+    first = np.ones(len(order), np.bool_)
     if settings["exact"]:
-        new[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]).any(axis=1)
-    keeper = ids[order][np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))] if len(order) else ids
-    removed = ~new
+        first[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]).any(axis=1) | ~is_new[order][1:]
+    keeper = ids[order][np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))] if len(order) else ids
+    removed = ~first
+    documents = context.snapshot(settings["documents"])
+    writer = ExchangeWriter(context, _EXACT, len(documents.files), "exact.rows")
     found = pa.table({"doc_id": pa.array(ids[order][removed]), "keeper": pa.array(keeper[removed])}, schema=_EXACT)
-    context.write("tmp/exact.rows", found.sort_by("doc_id"))
-    context.count("exact.documents", len(order))
+    writer.write(found, partition_targets(keeper[removed], documents))
+    writer.finish()
+    context.count("exact.documents", int(is_new.sum()))
     context.count("exact.removed", int(removed.sum()))
     writer = ExchangeWriter(context, _BAND, settings["targets"], "bands")
     if settings["near"]:
         signature = signature_matrix(rows["signature"])
-        kept = order[new]
+        kept = order[first]
         # A text without words has no shingles: it is like nothing, and would fill one bucket with its kind.
         kept = kept[(signature[kept] != np.uint32(0xFFFFFFFF)).any(axis=1)]
         bands = band_keys(signature[kept], params)
@@ -248,61 +225,47 @@ def exact_reduce_task(context: TaskContext, maps: str, target: int, settings: di
 
 
 def buckets_task(context: TaskContext, maps: str, target: int, settings: dict[str, Any]) -> None:
-    """The members of every bucket with at least two."""
+    """The buckets that hold two documents, a new one among them, contracted to stars around smallest documents."""
     rows = read_slices(context, context.snapshot(maps), target, _BAND)
-    keys, members, offsets = group(column(rows, "key"), column(rows, "doc_id"))
-    sizes = np.diff(offsets)
-    table = pa.table({"key": pa.array(np.repeat(keys, sizes)), "doc_id": pa.array(members)}, schema=_BUCKET)
-    context.write("tmp/bucket.rows", table)
+    _, members, offsets = group(column(rows, "key"), column(rows, "doc_id"))
+    members, offsets = _with_new(members, offsets, settings["first_new"])
+    leader = np.repeat(members[offsets[:-1]], np.diff(offsets))
+    node, label = components(leader, members)
+    rest = node != label
+    table = pa.table({"node": pa.array(node[rest]), "neighbor": pa.array(label[rest])}, schema=EDGE)
+    context.write("tmp/stars", table)
     context.count("near.band_rows", rows.num_rows)
-    context.count("near.buckets", len(keys))
+    context.count("near.buckets", len(offsets) - 1)
 
 
-def groups_task(context: TaskContext, buckets: str, targets: int) -> None:
-    """Documents that buckets connect, each with the target that resolves its group; bounded by GROUP_BOUND."""
-    left, right = [], []
-    for file in context.snapshot(buckets).files:
-        table = context.read(file)
-        keys, ids = column(table, "key"), column(table, "doc_id")
-        if len(ids):
-            first = np.concatenate([[True], keys[1:] != keys[:-1]])
-            left.append(ids[np.maximum.accumulate(np.where(first, np.arange(len(ids)), 0))])
-            right.append(ids)
-    empty = [np.zeros(0, np.uint64)]
-    ids, labels = components(np.concatenate(left or empty), np.concatenate(right or empty))
-    table = pa.table({"doc_id": pa.array(ids), "target": pa.array(hash_targets(mix64(labels), targets))}, schema=_GROUP)
-    context.write("tmp/group.rows", table, name="groups")
-
-
-def _group_slice(context: TaskContext, groups: Any, ids: IDs) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(which of ``ids`` belong to a group, targets of those)."""
-    table = context.read(groups)
-    pool = column(table, "doc_id")
-    inside = is_in(ids, pool)
-    return inside, column(table, "target")[np.searchsorted(pool, ids[inside])]
+def _with_new(members: IDs, offsets: NDArray[np.int64], first_new: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Buckets of ascending members that hold a new document, which is then their last."""
+    sizes = np.diff(offsets)
+    wanted = members[offsets[1:] - 1] >= np.uint64(first_new)
+    return members[np.repeat(wanted, sizes)], np.concatenate([[0], np.cumsum(sizes[wanted])]).astype(np.int64)
 
 
 def shingles_map_task(
     context: TaskContext,
     documents: Any,
-    verdicts: Any,
     edits: Any,
     signatures: Any,
     signals: Any,
     settings: dict[str, Any],
-    groups: Any,
+    labels: str,
+    target: int,
 ) -> None:
-    """Route the shingle sets of a partition's grouped documents to the target of their group."""
+    """Route the shingle sets of a partition's connected documents by their label."""
     params = MinHashParams(**settings["minhash"])
-    table = context.read(signatures, ["doc_id", "signature"])
-    ids = column(table, "doc_id")
-    inside, targets = _group_slice(context, groups, ids)
-    wanted = ids[inside]
+    labelled = read_slices(context, context.snapshot(labels), target, LABEL).sort_by("doc_id")
+    wanted = column(labelled, "doc_id")
+    targets = hash_targets(mix64(column(labelled, "label")), settings["targets"])
     writer = ExchangeWriter(
         context, _shingled(params.num_perm, len(settings["prefer"])), settings["targets"], "shingles"
     )
     if len(wanted):
-        signed = table.filter(pa.array(inside))["signature"].combine_chunks()
+        table = context.read(signatures, ["doc_id", "signature"])
+        signed = table["signature"].take(pa.array(rows_of(wanted, column(table, "doc_id")))).combine_chunks()
         preferences = _preferences(context, signals, wanted, settings["prefer"])
         for some, texts in edited_texts(context, documents, edits, wanted):
             at = rows_of(some, wanted)
@@ -311,45 +274,25 @@ def shingles_map_task(
             picked = pa.array(at)
             columns = {"doc_id": pa.array(some), "shingles": lists, "signature": signed.take(picked)}
             writer.write(pa.table(columns | {name: one.take(picked) for name, one in preferences.items()}), targets[at])
+            context.count("near.texts", int((some >= np.uint64(settings["first_new"])).sum()))
+            context.count("near.earlier_texts", int((some < np.uint64(settings["first_new"])).sum()))
     writer.finish()
 
 
-def links_map_task(context: TaskContext, buckets: Any, exact: Any, settings: dict[str, Any], groups: Any) -> None:
-    """Route bucket members, and exact duplicates of grouped documents, to the target of their group."""
-    table = context.read(buckets)
-    _, targets = _group_slice(context, groups, column(table, "doc_id"))
-    writer = ExchangeWriter(context, _BUCKET, settings["targets"], "links")
-    writer.write(table, targets)
-    writer.finish()
-    copies = context.read(exact)
-    inside, targets = _group_slice(context, groups, column(copies, "keeper"))
-    writer = ExchangeWriter(context, _EXACT, settings["targets"], "exact.links")
-    writer.write(copies.filter(pa.array(inside)), targets)
-    writer.finish()
+def resolve_task(context: TaskContext, shingles: str, target: int, threshold: float, settings: dict[str, Any]) -> None:
+    """Verify, join and choose keepers among the documents of one target; rows go to the documents' partitions.
 
-
-def resolve_task(
-    context: TaskContext,
-    shingles: str,
-    links: str,
-    exact: str,
-    target: int,
-    threshold: float,
-    settings: dict[str, Any],
-    documents: str,
-) -> None:
-    """Verify, join and choose keepers among the groups of one target; rows go to the documents' partitions."""
+    A bucket lies in one target, because it connects its members; so the buckets are found again from the signatures.
+    """
     params = MinHashParams(**settings["minhash"])
     names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
     rows = read_slices(context, context.snapshot(shingles), target, _shingled(params.num_perm, len(names))).sort_by(
         "doc_id"
     )
-    members = read_slices(context, context.snapshot(links), target, _BUCKET).sort_by(
-        [("key", "ascending"), ("doc_id", "ascending")]
-    )
-    ids = column(rows, "doc_id")
-    keys, member_ids = column(members, "key"), column(members, "doc_id")
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+    ids, signature = column(rows, "doc_id"), signature_matrix(rows["signature"])
+    keys = band_keys(signature, params)
+    _, members, offsets = group(keys.ravel(), np.repeat(ids, keys.shape[1]))
+    members, offsets = _with_new(members, offsets, settings["first_new"])
     lists = rows["shingles"].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.chunk(0) if lists.num_chunks else pa.array([], pa.large_list(pa.uint64()))
@@ -359,10 +302,11 @@ def resolve_task(
         np.asarray(lists.values),
         np.asarray(lists.offsets, np.int64),
         preference,
-        np.concatenate([starts, [len(keys)]]).astype(np.int64),
-        rows_of(member_ids, ids),
+        offsets,
+        rows_of(members, ids),
         threshold,
-        signature=signature_matrix(rows["signature"]),
+        signature=signature,
+        pinned=ids < np.uint64(settings["first_new"]),
     )
     near = pa.table(
         {
@@ -375,26 +319,36 @@ def resolve_task(
         },
         schema=schemas.DUPLICATES,
     )
-    # An exact copy of a document that was itself removed as near is like *its* keeper, and is recorded so.
-    copies = read_slices(context, context.snapshot(exact), target, _EXACT).sort_by("doc_id")
-    near = near.sort_by("doc_id")
-    removed = column(near, "doc_id")
-    of = column(copies, "keeper")
-    passed_on = is_in(of, removed)
-    moved = near.take(pa.array(np.searchsorted(removed, of[passed_on])))
-    moved = moved.set_column(
-        0,
-        schemas.DUPLICATES.field(0),
-        pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()]),
-    )
-    kept = _exact_rows(copies.filter(pa.array(~passed_on)))
-    writer = ExchangeWriter(context, schemas.DUPLICATES, len(context.snapshot(documents).files), "near.rows")
-    for table in (near, moved, kept):
-        writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
+    documents = context.snapshot(settings["documents"])
+    writer = ExchangeWriter(context, schemas.DUPLICATES, len(documents.files), "near.rows")
+    writer.write(near, partition_targets(column(near, "doc_id"), documents))
     writer.finish()
     for name, number in found.counters.items():
         context.count(f"near.{name}", number)
     context.count("near.documents", len(ids))
+
+
+def settle_task(context: TaskContext, target: int, exact: str, near: str | None, documents: str) -> None:
+    """Exact copies of the documents of one partition, to their own partitions.
+
+    A copy of a document that was itself removed as near is like *its* keeper, and is recorded so.
+    """
+    copies = read_slices(context, context.snapshot(exact), target, _EXACT).sort_by("doc_id")
+    parts = [_exact_rows(copies)]
+    if near is not None:
+        gone = read_slices(context, context.snapshot(near), target, schemas.DUPLICATES).sort_by("doc_id")
+        removed = column(gone, "doc_id")
+        of = column(copies, "keeper")
+        passed_on = is_in(of, removed)
+        moved = gone.take(pa.array(np.searchsorted(removed, of[passed_on])))
+        copied = pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()])
+        moved = moved.set_column(0, schemas.DUPLICATES.field(0), copied)
+        parts = [moved, _exact_rows(copies.filter(pa.array(~passed_on)))]
+    snapshot = context.snapshot(documents)
+    writer = ExchangeWriter(context, schemas.DUPLICATES, len(snapshot.files), "settled")
+    for table in parts:
+        writer.write(table, partition_targets(column(table, "doc_id"), snapshot))
+    writer.finish()
 
 
 def _exact_rows(copies: pa.Table) -> pa.Table:
@@ -410,18 +364,6 @@ def _exact_rows(copies: pa.Table) -> pa.Table:
         },
         schema=schemas.DUPLICATES,
     )
-
-
-def exact_final_task(context: TaskContext, exact: Any, groups: Any, documents: str) -> None:
-    """Exact copies of documents that belong to no group go to their partitions as they are."""
-    copies = context.read(exact)
-    if groups is not None:
-        inside, _ = _group_slice(context, groups, column(copies, "keeper"))
-        copies = copies.filter(pa.array(~inside))
-    table = _exact_rows(copies)
-    writer = ExchangeWriter(context, schemas.DUPLICATES, len(context.snapshot(documents).files), "duplicates.exact")
-    writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
-    writer.finish()
 
 
 def duplicates_task(context: TaskContext, maps: list[str], target: int) -> None:
@@ -440,9 +382,11 @@ def _duplicate_settings(recipe: Recipe) -> Any:
 
 DUPLICATES = Stage(
     "dedup",
-    1,
+    2,
     ("documents", "edits", "verdicts", "signals", "signatures"),
     ("duplicates",),
     _duplicate_settings,
     _duplicates,
+    by_generation=True,
+    looks_back=("documents", "edits", "signals", "signatures", "duplicates"),
 )

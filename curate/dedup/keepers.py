@@ -66,6 +66,7 @@ def choose_keepers(
     row_offsets: Rows,
     row_buckets: NDArray[np.uint64],
     signature: Signature,
+    pinned: NDArray[np.bool_],
     threshold: float,
     cutoff: float,
     large: int,
@@ -83,6 +84,7 @@ def choose_keepers(
             already, and the true similarity.
         bucket_offsets, row_offsets, row_buckets: sizes of the buckets; by row, the buckets it is in.
         signature: uint32[n, P]; P = 0 without signatures.
+        pinned: bool[n]; keepers whatever they are like.
         threshold, large, max_keepers: as in :func:`curate.dedup.resolve.resolve`.
         pool: keepers of a component above which only those in a document's buckets are looked at (:data:`POOL`).
         cutoff: estimate below which a pair of a large component is not measured.
@@ -110,8 +112,8 @@ def choose_keepers(
             d = docs[i]
             for e in range(known_offsets[d], known_offsets[d + 1]):
                 known[known_docs[e]] = known_similarity[e]
-            capped = is_large and n_keepers > max_keepers
-            tries = n_keepers
+            capped = is_large and n_keepers > max_keepers and not pinned[d]
+            tries = 0 if pinned[d] else n_keepers
             best = n
             if capped:
                 counts[CAPPED] += 1

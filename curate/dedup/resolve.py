@@ -64,6 +64,7 @@ def resolve(
     large: int = LARGE,
     max_keepers: int = MAX_KEEPERS,
     signature: Signature | None = None,
+    pinned: NDArray[np.bool_] | None = None,
 ) -> Resolved:
     """The documents to remove, each with the kept document that it is like.
 
@@ -76,16 +77,20 @@ def resolve(
         max_rounds, large, max_keepers: bounds on the work, see the constants.
         signature: uint32[n, P]; without it every candidate is measured, and large components fall back on their first
             ``max_keepers`` keepers.
+        pinned: bool[n]; documents that stay whatever they are like. They come before all others as keepers, and pairs of
+            two of them are not measured.
 
     Raises:
         ValueError: when the arguments do not fit together.
     """
     n = len(doc_ids)
     _check(doc_ids, offsets, preference, bucket_offsets, members, threshold, max_keepers, signature)
-    pairs = star_pairs(values, offsets, bucket_offsets, members, threshold, max_rounds, signature)
+    if pinned is None:
+        pinned = np.zeros(n, np.bool_)
+    pairs = star_pairs(values, offsets, bucket_offsets, members, threshold, max_rounds, signature, pinned)
     verified = pairs.similarity >= threshold
     label = union_find(pairs.a[verified].astype(np.int32), pairs.b[verified].astype(np.int32), n)
-    docs, component_offsets = _components(label, preference)
+    docs, component_offsets = _components(label, preference, pinned)
     known = _by_row(pairs, label, n)
     row_offsets, row_buckets = _row_buckets(bucket_offsets, members, n)
     keeper, similarity = np.full(n, -1, np.int64), np.zeros(n)
@@ -103,6 +108,7 @@ def resolve(
         row_offsets,
         row_buckets,
         signature,
+        pinned,
         threshold,
         cutoff,
         large,
@@ -169,12 +175,12 @@ def _check(
         raise ValueError(f"threshold is {threshold}, it must lie in (0, 1]; max_keepers is {max_keepers}, at least 1")
 
 
-def _components(label: NDArray[np.int32], preference: Ratios) -> tuple[Rows, Rows]:
-    """(rows by component of two or more, best first; offsets of the components)."""
+def _components(label: NDArray[np.int32], preference: Ratios, pinned: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """(rows by component of two or more, pinned ones and then the best first; offsets of the components)."""
     n = len(label)
     rows = np.flatnonzero(np.bincount(label, minlength=n)[label] > 1)
     worst_last = [-np.where(np.isnan(column), -np.inf, column) for column in preference[rows].T]
-    docs = rows[np.lexsort([rows, *reversed(worst_last), label[rows]])]
+    docs = rows[np.lexsort([rows, *reversed(worst_last), ~pinned[rows], label[rows]])]
     sizes = np.bincount(label[docs], minlength=n)
     return docs, np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
 

@@ -114,4 +114,4 @@ def copies_task(
     context.count("tokens", int((copies * n_tokens).sum()))
 
 
-UPSAMPLE = Stage("upsample", 1, ("documents", "tokens", "order"), ("copies",), _settings, _upsample)
+UPSAMPLE = Stage("upsample", 1, ("documents", "tokens", "order"), ("copies",), _settings, _upsample, by_generation=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.run.lease import Lease
+from curate.run.snapshot import manifest_path
 from curate.run.storage import Storage, open_storage
 from curate.run.workspace import history, read_run, snapshots
 
@@ -111,6 +112,8 @@ class _Reached:
             for snapshot in snapshots(storage, state).values():
                 self.paths.add(snapshot.path)
                 self.stage_keys.add(snapshot.stage_key)
+                for part in snapshot.details.get("generations", ()):
+                    self.paths.add(manifest_path(snapshot.table, snapshot.stage_key, part["snapshot"]))
                 for file in snapshot.files:
                     self.paths.add(file.path)
                     parts = file.path.split("/")

@@ -41,14 +41,12 @@ def shard_places(run: Run) -> list[dict[str, Any]]:
     if not run.has("shards"):
         return []
     snapshot = run.snapshots["shards"]
-    base = snapshot.details["folder"]
     places: dict[str, dict[str, Any]] = {}
     for file in snapshot.files:
-        form, _, rest = file.path.removeprefix(base + "/").partition("/")
+        folder, form, *rest = file.path.split("/", 4)[2:]  # shards/<stage key>/<snapshot of a generation>/<format>/…
         if rest:
-            entry = places.setdefault(
-                form, {"format": form, "path": f"{run.url}/{base}/{form}", "files": 0, "bytes": 0}
-            )
+            path = f"{run.url}/shards/{snapshot.stage_key}/{folder}/{form}"
+            entry = places.setdefault(path, {"format": form, "path": path, "files": 0, "bytes": 0})
             entry["files"] += 1
             entry["bytes"] += file.bytes
     if run.recipe.shards.path:

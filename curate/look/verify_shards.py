@@ -24,7 +24,7 @@ from curate.look.verify_windows import read_windows
 from curate.run.exchange import partition_targets
 from curate.run.snapshot import TableFile
 from curate.shards import mds, megatron, parquet
-from curate.shards.conservation import add_sums, hex_sum, token_sum, window_sums
+from curate.shards.conservation import add_sums, from_hex, hex_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def check_shards(run: Run, report: Report) -> None:
     wanted, tokens = expected_sums(run)
     details = run.snapshots["windows"].details
     report.count("shards", "tokens of documents, copies counted", tokens)
-    stated = run.snapshots["shards"].details.get("conservation")
-    if stated is not None and stated != hex_sum(add_sums(wanted)):
+    made = run.snapshots["shards"].details
+    stated = hex_sum(add_sums(np.array([from_hex(part["conservation"]) for part in made.get("generations", [made])])))
+    if stated != hex_sum(add_sums(wanted)):
         report.fault("shards", "index.json", f"states the sum {stated}, the documents have {hex_sum(add_sums(wanted))}")
     for form in run.snapshots["shards"].details["formats"]:
         found = np.zeros_like(wanted)
@@ -193,10 +194,9 @@ def _local(run: Run, file: TableFile) -> Iterator[str]:
 
 
 def _of(run: Run, suffix: str) -> list[TableFile]:
-    """Files of a format in the order of their shards."""
-    return sorted(
-        (file for file in run.snapshots["shards"].files if file.path.endswith(suffix)), key=lambda file: file.path
-    )
+    """Files of a format in the order of their shards: generation by generation, the first one's without a prefix."""
+    files = [file for file in run.snapshots["shards"].files if file.path.endswith(suffix)]
+    return sorted(files, key=lambda file: (file.name.startswith("generation-"), file.name))
 
 
 def _per_shard(
@@ -225,35 +225,40 @@ def _read_mds(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
 
 
 def _read_megatron(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
-    """Megatron's one file, cut into shards; it holds tokens alone, so places are taken from the plan."""
+    """Megatron's one file a generation, cut into shards."""
+    bins, indexes = _of(run, ".bin"), _of(run, ".idx")
+    windows = run.snapshots["windows"]
+    parts = windows.details.get("generations", [windows.details])
+    if len(bins) != len(parts) or len(indexes) != len(parts):
+        found = f"there are {len(bins)} .bin and {len(indexes)} .idx files, expected {len(parts)} of each"
+        report.fault("shards", "megatron", found)
+        return
+    first = 0
+    for part, tokens, index in zip(parts, bins, indexes, strict=True):
+        shards = sum(entry["shards"] for entry in part["sets"])
+        yield from _read_tokens(run, report, tokens, index, range(first, first + shards))
+        first += shards
+
+
+def _read_tokens(
+    run: Run, report: Report, tokens: TableFile, index: TableFile, shards: range
+) -> Iterator[tuple[int, ShardWindows]]:
+    """The shards of one pair of .bin and .idx; they hold tokens alone, so places are taken from the plan."""
     size = int(run.snapshots["windows"].details["window"])
     kind = np.dtype(np.uint16 if int(run.snapshots["tokens"].details["vocab_size"]) <= 65_536 else np.uint32)
     pad = run.snapshots["tokens"].details["eos_id"] or 0
-    bins, indexes = _of(run, ".bin"), _of(run, ".idx")
-    if len(bins) != 1 or len(indexes) != 1:
-        report.fault(
-            "shards", "megatron", f"there are {len(bins)} .bin and {len(indexes)} .idx files, expected one each"
-        )
-        return
-    with _local(run, indexes[0]) as path:
-        _, lengths, pointers, _ = megatron.read_index(path)
-    total = int(run.snapshots["windows"].counters.get("windows", 0))
     stored = 2 if kind == np.uint16 else 4
-    if (
-        len(lengths) != total
-        or (lengths != size).any()
-        or (pointers != np.arange(total, dtype=np.int64) * size * stored).any()
-    ):
-        report.fault("shards", indexes[0].path, f"does not describe {total:,} windows of {size:,} tokens")
-    with _local(run, bins[0]) as path:
+    total = 0
+    with _local(run, tokens) as path:
         blocks = megatron.read(path, size, kind)
         held: NDArray[Any] = np.zeros((0, size), kind)
-        for shard, file in enumerate(run.snapshots["windows"].files):
-            plan = plan_of(run, file)
+        for shard in shards:
+            plan = plan_of(run, run.snapshots["windows"].files[shard])
+            total += len(plan)
             while len(held) < len(plan):
                 following = next(blocks, None)
                 if following is None:
-                    report.fault("shards", bins[0].path, f"ends in shard {shard}")
+                    report.fault("shards", tokens.path, f"ends in shard {shard}")
                     return
                 held = np.concatenate([held, following])
             rows, held = held[: len(plan)], held[len(plan) :]
@@ -265,7 +270,15 @@ def _read_megatron(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows
             if len(plan):
                 yield shard, replace(plan, tokens=np.ascontiguousarray(rows[filled]))
         if len(held) or next(blocks, None) is not None:
-            report.fault("shards", bins[0].path, "holds windows behind the last one of the plan")
+            report.fault("shards", tokens.path, "holds windows behind the last one of the plan")
+    with _local(run, index) as path:
+        _, lengths, pointers, _ = megatron.read_index(path)
+    if (
+        len(lengths) != total
+        or (lengths != size).any()
+        or (pointers != np.arange(total, dtype=np.int64) * size * stored).any()
+    ):
+        report.fault("shards", index.path, f"does not describe {total:,} windows of {size:,} tokens")
 
 
 READERS: dict[str, Callable[[Run, Report], Iterator[tuple[int, ShardWindows]]]] = {

@@ -102,11 +102,18 @@ def _pack(run: StageRun) -> None:
             for file in plans.files("tmp/plans")
         ],
     )
-    pieces = run.publish("tmp/pieces", step)
+    pieces, base = run.publish("tmp/pieces", step), _first_shard(run)
     step = run.step(
         "windows",
         windows_task,
-        [Spec(f"shard-{s:05d}", [pieces.content, s], {"maps": pieces.path, "shard": s}) for s in range(shards)],
+        [
+            Spec(
+                f"shard-{base + s:05d}",
+                [pieces.content, base, s],
+                {"maps": pieces.path, "target": s, "shard": base + s},
+            )
+            for s in range(shards)
+        ],
     )
     details = {
         "window": section.window,
@@ -255,9 +262,9 @@ def pieces_map_task(context: TaskContext, plan: Any, shards: int) -> None:
     writer.finish()
 
 
-def windows_task(context: TaskContext, maps: str, shard: int) -> None:
+def windows_task(context: TaskContext, maps: str, target: int, shard: int) -> None:
     """The windows of one shard, numbered in the order of their keys."""
-    rows = read_slices(context, context.snapshot(maps), shard, _PIECE)
+    rows = read_slices(context, context.snapshot(maps), target, _PIECE)
     rows = rows.sort_by([(name, "ascending") for name in ("key", "region", "copy", "index", "piece")])
     n = rows.num_rows
     new = np.zeros(n, np.bool_)
@@ -278,6 +285,17 @@ def windows_task(context: TaskContext, maps: str, shard: int) -> None:
     )
 
 
+def _first_shard(run: StageRun) -> int:
+    return sum(len(tables["windows"].files) for tables in run.earlier)
+
+
 PACK = Stage(
-    "pack", 1, ("documents", "tokens", "embeddings", "clusters", "order", "copies"), ("windows",), _settings, _pack
+    "pack",
+    1,
+    ("documents", "tokens", "embeddings", "clusters", "order", "copies"),
+    ("windows",),
+    _settings,
+    _pack,
+    _first_shard,
+    by_generation=True,
 )

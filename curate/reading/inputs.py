@@ -47,8 +47,19 @@ class Inputs:
         """Bytes of all input files."""
         return sum(file.size for file in self.files)
 
-    def settle(self, former: Snapshot | None, storage: Storage, allow_missing: bool) -> Assignment:
+    def settle(
+        self,
+        former: Snapshot | None,
+        storage: Storage,
+        allow_missing: bool,
+        *,
+        decided: bool = False,
+        repack: bool = False,
+    ) -> Assignment:
         """Give every file its unit: those of the ``former`` documents table keep theirs.
+
+        New files form a new generation when corpus-wide decisions were taken already (``decided``); else they join the
+        latest one. ``repack`` makes one generation of all.
 
         Raises:
             InputError: a file of an earlier run has gone and ``allow_missing`` is not set.
@@ -58,9 +69,11 @@ class Inputs:
         if former is not None:
             for entry in former.details["units"]:
                 files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
-                known.append(Unit(entry["ordinal"], entry["source"], files, tuple(entry["gone"])))
+                number = 0 if repack else entry.get("generation", 0)
+                known.append(Unit(entry["ordinal"], entry["source"], files, tuple(entry["gone"]), number))
                 self.records[entry["ordinal"]] = entry["records"]
-        found = assign_ordinals(known, self.files)
+        latest = max((unit.generation for unit in known), default=0)
+        found = assign_ordinals(known, self.files, generation=latest + (decided and bool(known) and not repack))
         if found.missing and not allow_missing:
             names = ", ".join(f"{file.source}/{file.path}" for file in found.missing[:3])
             more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""

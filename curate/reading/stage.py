@@ -70,6 +70,7 @@ def _ingest(run: StageRun) -> None:
     units = [
         {
             "ordinal": unit.ordinal,
+            "generation": unit.generation,
             "source": unit.source,
             "files": [[file.path, file.size, file.etag] for file in unit.files],
             "gone": list(unit.gone),

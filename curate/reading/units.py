@@ -57,13 +57,15 @@ class Unit:
     """Files that share an ordinal, in the order of their positions.
 
     ``gone`` holds the indices of files that have changed or vanished since: their documents have left, but the files
-    after them keep their positions, so the file stays listed.
+    after them keep their positions, so the file stays listed. ``generation`` numbers the arrivals
+    (:mod:`curate.run.generations`).
     """
 
     ordinal: int
     source: str
     files: tuple[InputFile, ...]
     gone: tuple[int, ...] = ()
+    generation: int = 0
 
     @property
     def present(self) -> tuple[InputFile, ...]:
@@ -87,7 +89,9 @@ class Assignment(NamedTuple):
     missing: list[InputFile]
 
 
-def units(files: Iterable[InputFile], group_bytes: int = GROUP_BYTES, first_ordinal: int = 0) -> list[Unit]:
+def units(
+    files: Iterable[InputFile], group_bytes: int = GROUP_BYTES, first_ordinal: int = 0, generation: int = 0
+) -> list[Unit]:
     """Units of ``files`` with ordinals from ``first_ordinal`` on; a function of the set of files, not of their order.
 
     Files are sorted by source and path as UTF-8 bytes; a file is added to the group before it as long as the group
@@ -108,14 +112,18 @@ def units(files: Iterable[InputFile], group_bytes: int = GROUP_BYTES, first_ordi
         raise InputError(
             f"{len(groups):,} new input units, but a workspace holds {MAX_ORDINAL + 1:,}; start a new workspace"
         )
-    return [Unit(first_ordinal + i, group[0].source, tuple(group)) for i, group in enumerate(groups)]
+    return [
+        Unit(first_ordinal + i, group[0].source, tuple(group), generation=generation) for i, group in enumerate(groups)
+    ]
 
 
-def assign_ordinals(known: Sequence[Unit], found: Iterable[InputFile], group_bytes: int = GROUP_BYTES) -> Assignment:
+def assign_ordinals(
+    known: Sequence[Unit], found: Iterable[InputFile], group_bytes: int = GROUP_BYTES, generation: int = 0
+) -> Assignment:
     """``known`` units brought up to date with the files ``found`` now.
 
     An unchanged file keeps its unit and its position in it, also when it was gone in between; its url is refreshed. New
-    and changed files form new units among themselves. Changed and missing files are marked as gone; whether a run may
+    and changed files form new units among themselves, of the given ``generation``. Changed and missing files are marked as gone; whether a run may
     go on without a missing one is for the caller to say.
 
     Raises:
@@ -141,7 +149,7 @@ def assign_ordinals(known: Sequence[Unit], found: Iterable[InputFile], group_byt
                 (changed if (file.source, file.path) in names else missing).append(file)
         updated.append(replace(unit, files=tuple(files), gone=tuple(gone)))
     first = updated[-1].ordinal + 1 if updated else 0
-    new = units((file for files in waiting.values() for file in files), group_bytes, first)
+    new = units((file for files in waiting.values() for file in files), group_bytes, first, generation)
     return Assignment(updated + new, new, changed, missing)
 
 
@@ -183,6 +191,11 @@ def doc_id(ordinal: int, position: int) -> int:
             f"record {position:,} of unit {ordinal}: a unit holds {MAX_POSITION + 1:,} records; split its file"
         )
     return ordinal << POSITION_BITS | position
+
+
+def ordinal_of(name: str) -> int:
+    """The unit ordinal in the name of a partition (``part-0000001-00000``) or of a unit's file (``unit-0000001``)."""
+    return int(name.split("-")[1])
 
 
 def split_doc_id(value: int) -> tuple[int, int]:

@@ -140,4 +140,4 @@ def clusters_task(context: TaskContext, documents: Any, assigned: Any, plan: Any
     )
 
 
-CLUSTER = Stage("cluster", 1, ("documents", "embeddings"), ("clusters",), _settings, _cluster)
+CLUSTER = Stage("cluster", 1, ("documents", "embeddings"), ("clusters",), _settings, _cluster, by_generation=True)

@@ -54,7 +54,7 @@ def _order(run: StageRun) -> None:
     params = {"maps": maps.path, "dim": dim, "section": section, "seed": run.recipe.seed}
     specs = [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)]
     paths = run.step("tmp/paths", path_task, specs)
-    bases = np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
+    bases = _first_position(run) + np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
     specs = [
         Spec(
             file.name,
@@ -153,4 +153,17 @@ def order_task(context: TaskContext, maps: str, target: int) -> None:
     context.write("order", read_slices(context, context.snapshot(maps), target, schemas.ORDER).sort_by("doc_id"))
 
 
-ORDER = Stage("order", 1, ("documents", "embeddings", "clusters"), ("order",), _settings, _order)
+def _first_position(run: StageRun) -> int:
+    return sum(tables["order"].rows for tables in run.earlier)
+
+
+ORDER = Stage(
+    "order",
+    1,
+    ("documents", "embeddings", "clusters"),
+    ("order",),
+    _settings,
+    _order,
+    _first_position,
+    by_generation=True,
+)

@@ -12,11 +12,12 @@ from curate.errors import RequestError
 from curate.recipe import Recipe
 from curate.run import portable
 from curate.run.engine import Engine, InlineEngine, RayEngine
+from curate.run.generations import Generation, generations_of, merge
 from curate.run.lease import Lease
 from curate.run.plan import stage_keys, stages, until
 from curate.run.progress import NoProgress, Progress
-from curate.run.snapshot import Snapshot
-from curate.run.stage import StageRun
+from curate.run.snapshot import Snapshot, write_snapshot
+from curate.run.stage import Stage, StageRun
 from curate.run.storage import Storage, open_storage
 from curate.run.workspace import RunState, find_run, snapshots, write_run
 
@@ -104,6 +105,7 @@ def run_recipe(
     address: str | None = None,
     sample: float | None = None,
     allow_missing: bool = False,
+    repack: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run what is missing of ``recipe`` and commit it.
@@ -115,6 +117,7 @@ def run_recipe(
         address: a running Ray cluster.
         sample: share of the documents, by hash of doc_id, in a workspace of its own.
         allow_missing: go on when an input of an earlier run has gone.
+        repack: take all corpus-wide decisions again, over all inputs together.
         progress: what is told meanwhile.
 
     Raises:
@@ -140,28 +143,40 @@ def run_recipe(
         former = snapshots(storage, state) if state else {}
         documents = former.get("documents")
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
-        found.settle(known, storage, allow_missing)
+        assigned = found.settle(known, storage, allow_missing, decided="duplicates" in former, repack=repack)
+        generations = generations_of(found.units)
+        if assigned.new and len(generations) > 1:
+            files = sum(len(unit.files) for unit in assigned.new)
+            progress.say(
+                f"{files:,} new input files form generation {generations[-1].number}: compared with what is kept, "
+                "decided among themselves; --repack decides over all inputs together"
+            )
         try:
             for number, stage in enumerate(stages(), 1):
-                run = StageRun(
-                    recipe,
-                    storage,
-                    engine,
-                    outcome.tables,
-                    stage,
-                    keys[stage.title],
-                    progress,
-                    found,
-                    former,
-                    lease.check,
-                )
+                runs = [
+                    StageRun(
+                        recipe,
+                        storage,
+                        engine,
+                        generation.tables if stage.by_generation else outcome.tables,
+                        stage,
+                        keys[stage.title],
+                        progress,
+                        found,
+                        former,
+                        lease.check,
+                        [before.tables for before in generations[: generation.number]],
+                        generation.first_doc_id,
+                    )
+                    for generation in (generations if stage.by_generation else generations[:1])
+                ]
                 if number <= len(plan):
                     progress.stage(stage.name, stage.title, number, len(plan))
-                    outcome.stages.append(_run_stage(run))
-                elif set(stage.reads) <= outcome.tables.keys():
-                    # What later stages made of the same tables stays part of the run.
-                    run.identify()
-                    outcome.tables.update(run.committed() or {})
+                    outcome.stages.append(_run_stage(runs))
+                elif not set(stage.reads) <= outcome.tables.keys() or not _take_committed(runs):
+                    # What later stages made of the same tables stays part of the run; they did not.
+                    continue
+                _share(stage, runs, generations, outcome.tables)
             if recipe.shards.path and "shards" in outcome.tables:
                 mirror(storage, outcome.tables["shards"], recipe.shards.path)
             _commit_run(storage, recipe, outcome, state)
@@ -172,25 +187,66 @@ def run_recipe(
     return outcome
 
 
-def _run_stage(run: StageRun) -> dict[str, Any]:
-    """Run a stage, or take its tables as they are there; returns its entry for ``run.json``."""
-    stage, tables = run.stage, run.tables
-    run.identify()
-    there = run.committed()
-    if there is None:
-        stage.run(run)
-        run.storage.delete_tree(f"tmp/{run.stage_key}")
-    else:
-        tables.update(there)
-    seconds = time.perf_counter() - run.began
-    run.progress.stage_done(stage.name, stage.title, seconds, there is not None, _note(stage.writes, tables))
+def _take_committed(runs: list[StageRun]) -> bool:
+    """Take the tables of every generation that are there; whether all are."""
+    found = []
+    for run in runs:
+        run.identify()
+        there = run.committed()
+        if there is None:
+            return False
+        found.append(there)
+        run.tables.update(there)
+    return True
+
+
+def _run_stage(runs: list[StageRun]) -> dict[str, Any]:
+    """Run a stage for each generation, or take its tables as they are there; returns its entry for ``run.json``."""
+    stage, skipped, kept_seconds = runs[0].stage, True, 0.0
+    for run in runs:
+        run.identify()
+        there = run.committed()
+        if there is None:
+            for tables in (*run.earlier, run.tables) if len(runs) > 1 else ():
+                _write_parts(run.storage, tables)
+            stage.run(run)
+            run.storage.delete_tree(f"tmp/{run.stage_key}")
+            skipped = False
+        else:
+            run.tables.update(there)
+            kept_seconds = max(kept_seconds, *(made.seconds for made in there.values()))
+    seconds = time.perf_counter() - runs[0].began
+    note = _note(stage.writes, [run.tables for run in runs])
+    runs[0].progress.stage_done(stage.name, stage.title, seconds, skipped, note)
     return {
         "stage": stage.name,
         "writes": list(stage.writes),
-        "seconds": round(seconds, 2) if there is None else max(made.seconds for made in there.values()),
-        "tasks": run.tasks_run,
-        "skipped": there is not None,
+        "seconds": kept_seconds if skipped else round(seconds, 2),
+        "tasks": sum(run.tasks_run for run in runs),
+        "skipped": skipped,
     }
+
+
+def _write_parts(storage: Storage, tables: dict[str, Snapshot]) -> None:
+    """Put the manifests of a generation's parts, so that tasks can read them; they are not kept."""
+    for snapshot in tables.values():
+        if not storage.exists(snapshot.path):
+            write_snapshot(storage, snapshot)
+
+
+def _share(stage: Stage, runs: list[StageRun], generations: list[Generation], tables: dict[str, Snapshot]) -> None:
+    """Give each generation its part of what a stage wrote, and the run the whole."""
+    for table in stage.writes:
+        if not stage.by_generation:
+            for generation in generations:
+                whole = tables[table]
+                generation.tables[table] = whole if len(generations) == 1 else generation.part(whole)
+            continue
+        parts = [run.tables[table] for run in runs]
+        tables[table] = parts[0]
+        if len(parts) > 1:
+            tables[table] = merge(parts)
+            _write_parts(runs[0].storage, {table: tables[table]})
 
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:
@@ -218,7 +274,9 @@ def with_sample(recipe: Recipe, share: float) -> Recipe:
     return recipe.model_copy(update={"sample": share, "workspace": f"{recipe.workspace.rstrip('/')}-sample-{share:g}"})
 
 
-def _note(tables: tuple[str, ...], found: dict[str, Snapshot]) -> str:
+def _note(tables: tuple[str, ...], parts: list[dict[str, Snapshot]]) -> str:
     if "shards" in tables:
-        return f"{found['shards'].counters.get('windows', 0):,} windows in {len(found['shards'].files):,} files"
-    return ", ".join(f"{found[table].rows:,} {table}" for table in tables if table in found)
+        found = [part["shards"] for part in parts]
+        windows, files = sum(one.counters.get("windows", 0) for one in found), sum(len(one.files) for one in found)
+        return f"{windows:,} windows in {files:,} files"
+    return ", ".join(f"{sum(part[table].rows for part in parts):,} {table}" for table in tables)

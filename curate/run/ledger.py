@@ -196,4 +196,5 @@ LEDGER = Stage(
     ("ledger",),
     _settings,
     _ledger,
+    by_generation=True,
 )

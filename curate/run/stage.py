@@ -46,6 +46,10 @@ class Stage:
     run: Callable[[StageRun], None]
     found: Callable[[StageRun], Any] = lambda run: None
     """What the stage depends on besides its tables (files of inputs): part of the snapshot id."""
+    by_generation: bool = False
+    """Decides corpus-wide: runs once for each generation, over its part of the tables."""
+    looks_back: tuple[str, ...] = ()
+    """Tables of earlier generations that it also reads."""
 
     @property
     def title(self) -> str:
@@ -103,6 +107,10 @@ class StageRun:
     inputs: Inputs
     former: dict[str, Snapshot] = field(default_factory=dict)
     check: Callable[[], None] = lambda: None
+    earlier: Sequence[dict[str, Snapshot]] = ()
+    """Tables of the earlier generations, the first one first."""
+    first_new: int = 0
+    """Documents of earlier generations have smaller doc_ids."""
     snapshot_id: str = ""
     tasks_run: int = 0
     began: float = field(default_factory=time.perf_counter)
@@ -110,8 +118,19 @@ class StageRun:
     def identify(self) -> str:
         """Set and return the snapshot id: the stage key and what is read."""
         reads = [self.tables[table].content for table in self.stage.reads]
-        self.snapshot_id = digest([self.stage_key, reads, self.stage.found(self)])
+        back = [[tables[table].content for table in self.stage.looks_back] for tables in self.earlier]
+        self.snapshot_id = digest([self.stage_key, reads, back, self.stage.found(self)])
         return self.snapshot_id
+
+    def reach(self, table: str) -> Snapshot:
+        """A table that has a file for each partition: the part of this generation and of all earlier ones."""
+        mine = self.tables[table]
+        if not self.earlier:
+            return mine
+        files = tuple(file for tables in (*self.earlier, self.tables) for file in tables[table].files)
+        whole = Snapshot(f"tmp/{table}.reach", self.stage.name, self.stage_key, self.snapshot_id, files)
+        write_snapshot(self.storage, whole)
+        return whole
 
     def committed(self) -> dict[str, Snapshot] | None:
         """The stage's snapshots when all of them are there already."""

@@ -128,3 +128,8 @@ def add_sums(sums: Sums) -> Sums:
 def hex_sum(total: Sums) -> str:
     """32 hex digits of uint64[2], as reports and index files show it."""
     return f"{int(total[1]):016x}{int(total[0]):016x}"
+
+
+def from_hex(total: str) -> Sums:
+    """The inverse of :func:`hex_sum`: uint64[2]."""
+    return np.array([int(total[16:], 16), int(total[:16], 16)], np.uint64)

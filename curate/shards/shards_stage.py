@@ -60,7 +60,8 @@ def _shards(run: StageRun) -> None:
         for file in windows.files
     ]
     places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
-    params = {"places": places.path, "shards": len(windows.files), "vocab_size": vocab_size}
+    first = int(windows.files[0].name.removeprefix("shard-"))  # shards of earlier generations come before
+    params = {"places": places.path, "first": first, "shards": len(windows.files), "vocab_size": vocab_size}
     specs = partition_specs(documents, {"tokens": tokens}, params, [places.content])
     for target, spec in enumerate(specs):
         spec.params["target"] = target
@@ -76,9 +77,9 @@ def _shards(run: StageRun) -> None:
         Spec(
             file.name,
             [file.checksum, spans.content, run.snapshot_id],
-            {"windows": asdict(file), "shard": shard, **params},
+            {"windows": asdict(file), "target": target, "shard": first + target, **params},
         )
-        for shard, file in enumerate(windows.files)
+        for target, file in enumerate(windows.files)
     ]
     written = run.step("shards", shard_task, specs)
     sums = np.array(written.values("sum"), np.uint64)
@@ -133,7 +134,14 @@ def flat_tokens(tokens: pa.Table) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def spans_task(
-    context: TaskContext, documents: Any, tokens: Any, places: str, target: int, shards: int, vocab_size: int
+    context: TaskContext,
+    documents: Any,
+    tokens: Any,
+    places: str,
+    target: int,
+    first: int,
+    shards: int,
+    vocab_size: int,
 ) -> None:
     """Cut the token spans of a partition's documents and route them to their shards."""
     wanted = read_slices(context, context.snapshot(places), target, _PLACE)
@@ -149,7 +157,7 @@ def spans_task(
         lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(out))
         writer.write(
             pa.table({"window": wanted["window"], "piece": wanted["piece"], "token_ids": lists}),
-            column(wanted, "shard"),
+            column(wanted, "shard") - np.uint32(first),
         )
     writer.finish()
 
@@ -173,6 +181,7 @@ def shard_task(
     context: TaskContext,
     windows: Any,
     spans: str,
+    target: int,
     shard: int,
     folder: str,
     size: int,
@@ -181,7 +190,7 @@ def shard_task(
     formats: list[str],
 ) -> None:
     """The files of one shard; Megatron's are parts that :func:`join_task` joins."""
-    rows = read_slices(context, context.snapshot(spans), shard, _span_schema(vocab_size))
+    rows = read_slices(context, context.snapshot(spans), target, _span_schema(vocab_size))
     whole = assemble(context.read(windows), rows, size, eos_id)
     whole.check()
     n = len(whole)
@@ -249,4 +258,4 @@ def join_task(
     context.add("shards", "index", ".json", local, 0, folder=folder)
 
 
-SHARDS = Stage("shards", 1, ("documents", "tokens", "windows"), ("shards",), _settings, _shards)
+SHARDS = Stage("shards", 1, ("documents", "tokens", "windows"), ("shards",), _settings, _shards, by_generation=True)

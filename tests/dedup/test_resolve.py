@@ -33,7 +33,7 @@ def similarity(a, b):
     return Fraction(len(a & b), len(a | b)) if a | b else Fraction(0)
 
 
-def expected(sets, buckets, preference, threshold, max_rounds=8):
+def expected(sets, buckets, preference, threshold, max_rounds=8, first_new=0):
     """The rules in plain Python: ({removed: keeper}, component of each document)."""
     threshold = Fraction(str(threshold))
     edges = set()
@@ -41,7 +41,9 @@ def expected(sets, buckets, preference, threshold, max_rounds=8):
         left = sorted(bucket)
         for _ in range(max_rounds):
             if len(left) > 1:
-                alike = [row for row in left[1:] if similarity(sets[left[0]], sets[row]) >= threshold]
+                alike = [
+                    row for row in left[1:] if row >= first_new and similarity(sets[left[0]], sets[row]) >= threshold
+                ]
                 edges |= {(left[0], row) for row in alike}
                 left = [row for row in left[1:] if row not in alike]
     label = list(range(len(sets)))
@@ -51,10 +53,10 @@ def expected(sets, buckets, preference, threshold, max_rounds=8):
     removed = {}
     for component in set(label):
         left = [row for row in range(len(sets)) if label[row] == component]
-        left.sort(key=lambda row: ([-value for value in preference[row]], row))
+        left.sort(key=lambda row: (row >= first_new, [-value for value in preference[row]], row))
         while left:
             keeper, *rest = left
-            gone = [row for row in rest if similarity(sets[keeper], sets[row]) >= threshold]
+            gone = [row for row in rest if row >= first_new and similarity(sets[keeper], sets[row]) >= threshold]
             removed |= dict.fromkeys(gone, keeper)
             left = [row for row in rest if row not in gone]
     return removed, label
@@ -92,6 +94,17 @@ def test_decides_as_the_rules_say(decide, group):
         kept = [row for row in range(len(sets)) if label[row] == component and row not in removed]
         assert kept
         assert all(similarity(sets[a], sets[b]) < Fraction(str(threshold)) for a in kept for b in kept if a < b)
+
+
+@settings(deadline=None)
+@given(GROUPS, st.integers(0, 8))
+def test_pinned_documents_stay_and_are_the_first_keepers(decide, group, first_new):
+    sets, buckets, preference, threshold, max_rounds = group
+    pinned = np.arange(len(sets)) < first_new
+    found = decide(sets, buckets, threshold, preference, max_rounds=max_rounds, pinned=pinned)
+    removed, _ = expected(sets, buckets, preference, threshold, max_rounds, first_new)
+    assert rows(found) == removed
+    assert not any(pinned[row] for row in removed)
 
 
 @settings(deadline=None)
