@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 """The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
 
-FORMATS = ("parquet", "mds", "megatron")
+FORMATS = ("parquet", "mds", "megatron", "numpy", "webdataset")
 
 
 def _switch(value: Any) -> Any:
@@ -251,7 +251,7 @@ class Pack(Section):
 class Shards(Section):
     """The files that a trainer reads."""
 
-    formats: tuple[Literal["parquet", "mds", "megatron"], ...] = Field(
+    formats: tuple[Literal["parquet", "mds", "megatron", "numpy", "webdataset"], ...] = Field(
         ("parquet",), min_length=1, description="formats to write"
     )
     path: str | None = Field(None, description="where the finished set is mirrored; it is always in the workspace")

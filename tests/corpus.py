@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from curate.recipe import FORMATS
+
 TOPICS = {
     "sea": "ship harbour sail captain storm anchor wave tide coast island sailor deck mast cargo voyage lighthouse".split(),
     "garden": "flower soil seed water bloom garden spade root leaf compost tree hedge orchard beetle pruning greenhouse".split(),
@@ -96,6 +98,6 @@ def recipe_of(folder: Path, workspace: Path | str, **sections: object) -> dict[s
         "cluster": {"cell_size": 20, "region_size": 90},
         "upsample": {"method": "per_source", "long_tokens": 1_500, "long_share": 0.6, "max_copies": 3},
         "pack": {"window": 1024},
-        "shards": {"formats": ["parquet", "mds", "megatron"], "windows_per_shard": 60},
+        "shards": {"formats": list(FORMATS), "windows_per_shard": 60},
         **sections,
     }

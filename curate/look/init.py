@@ -169,5 +169,5 @@ tokenizer:
   train: {{vocab_size: 32000}}                     # or `path: tokenizer.json` to use yours
 order: {{method: related}}                         # related documents follow each other; or icp, source, random
 pack: {{window: 8192, method: related}}            # tokens of a context window
-shards: {{formats: [parquet]}}                     # also mds, megatron
+shards: {{formats: [parquet]}}                     # also mds, megatron, numpy, webdataset
 """

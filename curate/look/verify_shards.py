@@ -23,7 +23,7 @@ from curate.look.verify_tables import read
 from curate.look.verify_windows import read_windows
 from curate.run.exchange import partition_targets
 from curate.run.snapshot import TableFile
-from curate.shards import mds, megatron, parquet
+from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.conservation import add_sums, from_hex, hex_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
@@ -224,6 +224,31 @@ def _read_mds(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
     yield from _per_shard(run, report, ".mds", lambda path: mds.read(path, size))
 
 
+def _read_webdataset(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
+    size = int(run.snapshots["windows"].details["window"])
+    yield from _per_shard(run, report, ".tar", lambda path: webdataset.read(path, size))
+
+
+def _read_numpy(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
+    """Token files, each with its index."""
+    indexes = _of(run, ".npz")
+    kind, pad = _token_type(run), run.snapshots["tokens"].details["eos_id"] or 0
+    if len(indexes) != len(_of(run, ".npy")):
+        report.fault("shards", "numpy", f"there are {len(_of(run, '.npy'))} .npy and {len(indexes)} .npz files")
+        return
+    of_shard = iter(indexes)
+
+    def read_one(path: str) -> Iterator[ShardWindows]:
+        with _local(run, next(of_shard)) as index:
+            yield from memmap.read(path, index, kind, pad)
+
+    yield from _per_shard(run, report, ".npy", read_one)
+
+
+def _token_type(run: Run) -> np.dtype[Any]:
+    return np.dtype(np.uint16 if int(run.snapshots["tokens"].details["vocab_size"]) <= 65_536 else np.uint32)
+
+
 def _read_megatron(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
     """Megatron's one file a generation, cut into shards."""
     bins, indexes = _of(run, ".bin"), _of(run, ".idx")
@@ -245,7 +270,7 @@ def _read_tokens(
 ) -> Iterator[tuple[int, ShardWindows]]:
     """The shards of one pair of .bin and .idx; they hold tokens alone, so places are taken from the plan."""
     size = int(run.snapshots["windows"].details["window"])
-    kind = np.dtype(np.uint16 if int(run.snapshots["tokens"].details["vocab_size"]) <= 65_536 else np.uint32)
+    kind = _token_type(run)
     pad = run.snapshots["tokens"].details["eos_id"] or 0
     stored = 2 if kind == np.uint16 else 4
     total = 0
@@ -285,6 +310,8 @@ READERS: dict[str, Callable[[Run, Report], Iterator[tuple[int, ShardWindows]]]] 
     "parquet": _read_parquet,
     "mds": _read_mds,
     "megatron": _read_megatron,
+    "numpy": _read_numpy,
+    "webdataset": _read_webdataset,
 }
 
 

@@ -4,7 +4,8 @@ The format (streaming 0.13, format version 2; all integers little-endian): a sha
 n + 1 byte offsets into the file (uint32), the shard's description as JSON, and the samples. A sample is the sizes
 (uint32) of its variable-length columns, then the data of all columns; columns are in order of their names. An
 ``ndarray:DTYPE`` is one byte (number of axes · 4 + width code of the shape: 0 uint8, 1 uint16, 2 uint32), the shape, and
-the values.
+the values. ``input_ids``, ``length`` and ``indices`` ([segments, 2]: begin and end of each) are the fields of ProLong's
+sets, from which its trainer masks across documents.
 ``index.json`` beside the shards holds the description, size and number of samples of each.
 """
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from curate.shards.windows import ShardWindows, concatenate
 
-NAMES = ("copies", "cu_seqlens", "doc_ids", "input_ids", "length", "starts", "window")
+NAMES = ("copies", "cu_seqlens", "doc_ids", "indices", "input_ids", "length", "starts", "window")
 _SHAPE_TYPES = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"))
 _CHUNK = 256  # windows that a reader gives back at once
 
@@ -30,6 +31,7 @@ def column_encodings(token_type: np.dtype[Any]) -> dict[str, str]:
         "copies": "ndarray:uint16",
         "cu_seqlens": "ndarray:uint32",
         "doc_ids": "ndarray:uint64",
+        "indices": "ndarray:uint32",
         "input_ids": "ndarray:uint16" if token_type == np.uint16 else "ndarray:int32",
         "length": "uint32",
         "starts": "ndarray:uint32",
@@ -52,9 +54,9 @@ def _description(token_type: np.dtype[Any]) -> dict[str, Any]:
 
 
 def _encode_array(values: NDArray[Any]) -> bytes:
-    n = len(values)
-    code = 0 if n < 1 << 8 else 1 if n < 1 << 16 else 2
-    return bytes([4 | code]) + np.array([n], _SHAPE_TYPES[code]).tobytes() + values.tobytes()
+    longest = max(values.shape)
+    code = 0 if longest < 1 << 8 else 1 if longest < 1 << 16 else 2
+    return bytes([4 * values.ndim | code]) + np.array(values.shape, _SHAPE_TYPES[code]).tobytes() + values.tobytes()
 
 
 def _samples(windows: ShardWindows) -> Iterator[bytes]:
@@ -63,10 +65,12 @@ def _samples(windows: ShardWindows) -> Iterator[bytes]:
     length = windows.n_tokens
     for w in range(len(windows)):
         segments = slice(windows.segment_offsets[w], windows.segment_offsets[w + 1])
+        bounds = cumulative[cumulative_offsets[w] : cumulative_offsets[w + 1]]
         arrays = [
             _encode_array(windows.copies[segments]),
-            _encode_array(cumulative[cumulative_offsets[w] : cumulative_offsets[w + 1]]),
+            _encode_array(bounds),
             _encode_array(windows.doc_ids[segments]),
+            _encode_array(np.stack([bounds[:-1], bounds[1:]], axis=1)),
             _encode_array(tokens[windows.token_offsets[w] : windows.token_offsets[w + 1]]),
             _encode_array(windows.starts[segments]),
         ]
@@ -112,14 +116,12 @@ def index(shards: Sequence[tuple[str, int, int]], token_type: np.dtype[Any]) -> 
 
 
 def _decode_array(data: bytes, dtype: str) -> NDArray[Any]:
-    if data[0] >> 2 != 1:
-        raise ValueError("an array of an MDS sample must have one axis")
-    shape_type = _SHAPE_TYPES[data[0] & 3]
-    n = int(np.frombuffer(data, shape_type, 1, 1)[0])
-    values = np.frombuffer(data, dtype, offset=1 + shape_type.itemsize)
-    if len(values) != n:
-        raise ValueError(f"an array of an MDS sample states {n} values and has {len(values)}")
-    return values
+    axes, shape_type = data[0] >> 2, _SHAPE_TYPES[data[0] & 3]
+    shape = np.frombuffer(data, shape_type, axes, 1).astype(np.int64)
+    values = np.frombuffer(data, dtype, offset=1 + axes * shape_type.itemsize)
+    if len(values) != shape.prod():
+        raise ValueError(f"an array of an MDS sample states {shape.prod()} values and has {len(values)}")
+    return values.reshape(shape)
 
 
 def _decode_sample(data: bytes, encodings: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -176,6 +178,9 @@ def _window(sample: dict[str, NDArray[Any]], size: int) -> ShardWindows:
         np.asarray(np.diff(sample["cu_seqlens"].astype(np.int64)), np.int64),
     )
     windows.check()
+    bounds = sample["cu_seqlens"]
+    if not np.array_equal(sample["indices"], np.stack([bounds[:-1], bounds[1:]], axis=1)):
+        raise ValueError("indices of an MDS sample contradict its cu_seqlens")
     if sample["length"][0] != len(tokens):
         raise ValueError(f"an MDS sample states {sample['length'][0]} tokens and has {len(tokens)}")
     return windows

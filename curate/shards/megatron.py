@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.shards.windows import Ids, ShardWindows
+from curate.shards.windows import Ids, ShardWindows, padded_rows
 
 HEADER = b"MMIDIDX\x00\x00"
 VERSION = 1
@@ -39,15 +39,9 @@ def write_part(windows: ShardWindows, path: str, pad: int) -> int:
         pad: id of the end-of-text token, which fills windows up to L.
     """
     _, stored = _CODES[windows.tokens.dtype]
-    if not 0 <= pad <= np.iinfo(windows.tokens.dtype).max:
-        raise ValueError(f"padding token {pad} does not fit {windows.tokens.dtype}")
-    rows = max(1, (1 << 22) // windows.size)
     with open(path, "wb") as file:
-        for start in range(0, len(windows), rows):
-            part = windows.slice(start, start + rows)
-            padded = np.full((len(part), windows.size), pad, stored)
-            padded[np.arange(windows.size) < part.n_tokens[:, None]] = part.tokens
-            padded.tofile(file)
+        for rows in padded_rows(windows, pad, 1 << 22):
+            rows.view(stored).tofile(file)
     return len(windows)
 
 

@@ -24,7 +24,7 @@ from curate.run.partition import column, rows_of
 from curate.run.portable import essential_recipe
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext, as_file
-from curate.shards import conservation, mds, megatron, parquet
+from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows, windows_of_plan
 
 COPY_BYTES = 8 << 20
@@ -206,6 +206,17 @@ def shard_task(
         local = context.scratch_file()
         megatron.write_part(whole, str(local), 0 if eos_id is None else eos_id)
         context.add("tmp/megatron", context.task.name, ".bin", local, n)
+    if "numpy" in formats:
+        local = context.scratch_file()
+        memmap.write_tokens(whole, str(local), 0 if eos_id is None else eos_id)
+        context.add("shards", f"numpy/shard-{shard:05d}", ".npy", local, n, folder=folder)
+        local = context.scratch_file()
+        memmap.write_index(whole, str(local))
+        context.add("shards", f"numpy/shard-{shard:05d}", ".npz", local, n, folder=folder)
+    if "webdataset" in formats:
+        local = context.scratch_file()
+        webdataset.write(whole, str(local), shard)
+        context.add("shards", f"webdataset/shard-{shard:05d}", ".tar", local, n, folder=folder)
     context.value("tokens", len(whole.tokens))
     context.value("sum", [int(lane) for lane in conservation.add_sums(conservation.window_sums(whole))])
     context.count("windows", n)
@@ -258,4 +269,4 @@ def join_task(
     context.add("shards", "index", ".json", local, 0, folder=folder)
 
 
-SHARDS = Stage("shards", 1, ("documents", "tokens", "windows"), ("shards",), _settings, _shards, by_generation=True)
+SHARDS = Stage("shards", 2, ("documents", "tokens", "windows"), ("shards",), _settings, _shards, by_generation=True)

@@ -6,6 +6,7 @@ inside a window; its end-of-text token belongs to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,22 @@ class ShardWindows:
             raise ValueError("the segments of a window do not add up to its tokens")
         if len(filled) and (filled.min() < 1 or filled.max() > self.size or self.lengths.min() < 1):
             raise ValueError(f"a window must hold 1 to {self.size} tokens, in segments of at least 1")
+
+
+def padded_rows(windows: ShardWindows, pad: int, tokens: int) -> Iterator[Ids]:
+    """The windows as rows [k, L] of their token type, each filled up with ``pad``, about ``tokens`` tokens at a time.
+
+    Raises:
+        ValueError: ``pad`` does not fit the type of the ids.
+    """
+    if not 0 <= pad <= np.iinfo(windows.tokens.dtype).max:
+        raise ValueError(f"padding token {pad} does not fit {windows.tokens.dtype}")
+    step = max(1, tokens // windows.size)
+    for start in range(0, len(windows), step):
+        part = windows.slice(start, start + step)
+        rows = np.full((len(part), windows.size), pad, windows.tokens.dtype)
+        rows[np.arange(windows.size) < part.n_tokens[:, None]] = part.tokens
+        yield rows
 
 
 def concatenate(parts: list[ShardWindows]) -> ShardWindows:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.shards import mds, megatron, parquet
+from curate.recipe import FORMATS
+from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows
 from tests.shards.support import packed_windows, random_corpus
 
@@ -36,7 +37,7 @@ def token_hash(tokens: np.ndarray) -> str:
 
 def write_set(windows: ShardWindows, folder: Path) -> None:
     """Three shards of uneven size in every format, as the shards stage lays them out."""
-    for name in ("parquet", "mds", "megatron"):
+    for name in FORMATS:
         (folder / name).mkdir(parents=True)
     cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
     entries, parts = [], b""
@@ -46,6 +47,9 @@ def write_set(windows: ShardWindows, folder: Path) -> None:
         name = mds.shard_name(shard)
         stated = mds.write(part, str(folder / "mds" / name))
         entries.append((name, stated["bytes"], stated["samples"]))
+        memmap.write_tokens(part, str(folder / "numpy" / f"shard-{shard:05d}.npy"), PAD)
+        memmap.write_index(part, str(folder / "numpy" / f"shard-{shard:05d}.npz"))
+        webdataset.write(part, str(folder / "webdataset" / f"shard-{shard:05d}.tar"), shard)
         megatron.write_part(part, str(folder / "part"), PAD)
         parts += (folder / "part").read_bytes()
     (folder / "mds" / "index.json").write_text(mds.index(entries, windows.tokens.dtype))
@@ -65,8 +69,9 @@ def seen(request, tmp_path_factory):
         "HF_HUB_OFFLINE": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [str(PYTHON), str(HERE / "read_shards.py"), str(folder / "shards"), str(folder / "scratch")]
-    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    arguments = [str(folder / "shards"), str(folder / "scratch"), np.dtype(request.param).name]
+    command = [str(PYTHON), str(HERE / "read_shards.py"), *arguments]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-3000:]
     return windows, json.loads(run.stdout.splitlines()[-1])
 
@@ -91,7 +96,10 @@ def padded(windows: ShardWindows) -> list[str]:
 
 def test_mosaicml_streaming_reads_every_window(seen):
     windows, found = seen
-    expected = [{**one, "length": int(n)} for one, n in zip(written(windows), windows.n_tokens, strict=True)]
+    expected = [
+        {**one, "length": int(n), "indices": [list(pair) for pair in pairwise(one["segments"][3])]}
+        for one, n in zip(written(windows), windows.n_tokens, strict=True)
+    ]
     assert found["mds"]["windows"] == expected
     assert found["mds"]["dtype"] == ("uint16" if windows.tokens.dtype == np.uint16 else "int32")
 
@@ -113,6 +121,7 @@ def test_megatron_trains_on_whole_windows(seen):
     samples, whole = Counter(found["megatron"]["trained_on"]), Counter(padded(windows))
     assert samples.total() == len(windows) - 1
     assert samples <= whole
+    assert found["megatron"]["resumed"] == found["megatron"]["trained_on"][10:]
 
 
 def test_hugging_face_datasets_reads_every_window(seen):
@@ -120,3 +129,31 @@ def test_hugging_face_datasets_reads_every_window(seen):
     assert found["parquet"]["windows"] == written(windows)
     assert found["parquet"]["streamed"] == [one["tokens"] for one in written(windows)]
     assert found["parquet"]["dtype"] == windows.tokens.dtype.name
+
+
+def test_hugging_face_datasets_resumes_in_mid_epoch(seen):
+    windows, found = seen
+    assert found["parquet"]["interrupted"] == [one["tokens"] for one in written(windows)]
+
+
+def test_olmo_core_reads_every_window_padded(seen):
+    windows, found = seen
+    assert found["numpy"]["windows"] == padded(windows)
+    assert Counter(found["numpy"]["epoch"]) == Counter(padded(windows))
+
+
+def test_olmo_core_resumes_in_mid_epoch(seen):
+    _, found = seen
+    assert found["numpy"]["interrupted"] == found["numpy"]["epoch"]
+    assert found["numpy"]["epoch"] != found["numpy"]["windows"]  # it was shuffled
+
+
+def test_webdataset_reads_every_window(seen):
+    windows, found = seen
+    cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
+    shards = [shard for shard, (start, stop) in enumerate(pairwise(cuts)) for _ in range(start, stop)]
+    keys = [f"{shard:05d}-{number:07d}" for shard, number in zip(shards, windows.window, strict=True)]
+    expected = [{"key": key, **one} for key, one in zip(keys, written(windows), strict=True)]
+    assert found["webdataset"]["windows"] == expected
+    assert found["webdataset"]["dtype"] == ("uint16" if windows.tokens.dtype == np.uint16 else "int32")
+    assert found["webdataset"]["hugging_face"] == [one["tokens"] for one in expected]

@@ -50,7 +50,7 @@ def test_the_mirror_is_the_set_of_the_recipe_also_after_going_back(corpus, tmp_p
     mirror = tmp_path / "mirror"
     (mirror / "mine.txt").parent.mkdir()
     (mirror / "mine.txt").write_text("stays")
-    shards = {"formats": ["parquet", "mds"], "windows_per_shard": 20, "path": str(mirror)}
+    shards = {"formats": ["parquet", "mds", "numpy", "webdataset"], "windows_per_shard": 20, "path": str(mirror)}
 
     def names():
         index = json.loads((mirror / "index.json").read_text())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from curate.recipe import FORMATS
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import curate, shard_bytes, table_bytes, write_recipe
 
 
 def test_the_corpus_makes_every_format(reference):
-    assert {name.split("/")[0] for name in reference} == {"parquet", "mds", "megatron", "index"}
+    assert {name.split("/")[0] for name in reference} == {*FORMATS, "index"}
     assert len([name for name in reference if name.startswith("parquet/")]) > 1
 
 

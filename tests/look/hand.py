@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from curate import schemas
 from curate.reading.units import doc_id
+from curate.recipe import FORMATS
 from curate.run.snapshot import Snapshot, TableFile, write_snapshot
 from curate.run.storage import LocalStorage, file_checksum
 from curate.run.tasks import TableWriter
 from curate.run.workspace import RunState, write_run
-from curate.shards import conservation, mds, megatron, parquet
+from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows, windows_of_plan
 
 WINDOW = 8
@@ -137,6 +138,12 @@ class Builder:
             files.append(self.add("shards", f"parquet/{name}", ".parquet", local, len(whole)))
             mds.write(whole, str(local))
             files.append(self.add("shards", f"mds/{name.replace('-', '.')}", ".mds", local, len(whole)))
+            memmap.write_tokens(whole, str(local), EOS)
+            files.append(self.add("shards", f"numpy/{name}", ".npy", local, len(whole)))
+            memmap.write_index(whole, str(local))
+            files.append(self.add("shards", f"numpy/{name}", ".npz", local, len(whole)))
+            webdataset.write(whole, str(local), int(name.removeprefix("shard-")))
+            files.append(self.add("shards", f"webdataset/{name}", ".tar", local, len(whole)))
         local, part = self.storage.scratch() / "whole", self.storage.scratch() / "part"
         with local.open("wb") as out:
             for whole in made:
@@ -147,7 +154,7 @@ class Builder:
         megatron.write_index(str(local), n, WINDOW, np.dtype(np.uint16))
         files.append(self.add("shards", "megatron/tokens", ".idx", local, n))
         total = conservation.hex_sum(conservation.add_sums(np.array(sums)))
-        formats = ["parquet", "mds", "megatron"]
+        formats = list(FORMATS)
         self.commit(
             "shards",
             "shards",

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from curate.look.verify import Report, sections, verify
+from curate.recipe import FORMATS
 from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
 from tests.look import hand
 from tests.look.hand import LONG, A, E, Y
@@ -26,7 +27,7 @@ def test_whole_workspace_has_no_fault(workspace: str) -> None:
     assert report.checks["windows"] == {"windows": 5, "tokens": 33, "special tokens": 5, "padding": 2}
     shards = report.checks["shards"]
     assert shards["tokens of documents, copies counted"] == 33
-    for form in ("parquet", "mds", "megatron"):
+    for form in FORMATS:
         assert (shards[f"windows in {form}"], shards[f"tokens in {form}"], shards[f"padding in {form}"]) == (5, 38, 2)
 
 
@@ -179,9 +180,7 @@ def test_document_that_lost_a_token_is_named(builder: hand.Builder) -> None:
 
     report = verify(plan_with(builder, 0, change))
     where = [fault.where for fault in report.faults if fault.check == "shards"]
-    assert [f"{form}, document {A}" for form in ("parquet", "mds", "megatron")] == [
-        text for text in where if "document" in text
-    ]
+    assert [f"{form}, document {A}" for form in FORMATS] == [text for text in where if "document" in text]
 
 
 def test_token_that_changed_in_the_shards_is_named(builder: hand.Builder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,12 +188,11 @@ def test_token_that_changed_in_the_shards_is_named(builder: hand.Builder, monkey
     builder.shards({f"shard-{shard:05d}": hand.window_rows(shard, windows) for shard, windows in hand.PLAN.items()})
     found = faults(verify(builder.finish()), "shards")
     assert [text for text in found if "document" in text.partition(":")[0]] == [
-        f"{form}, document {Y}: its tokens are not in the shards exactly as often as it has copies"
-        for form in ("parquet", "mds", "megatron")
+        f"{form}, document {Y}: its tokens are not in the shards exactly as often as it has copies" for form in FORMATS
     ]
 
 
-def test_wrong_padding_in_megatron(builder: hand.Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_padding(builder: hand.Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hand, "EOS", 9)
     builder.snapshots["tokens"].details["eos_id"] = hand.EOS
     builder.commit(
@@ -206,6 +204,7 @@ def test_wrong_padding_in_megatron(builder: hand.Builder, monkeypatch: pytest.Mo
     )
     found = faults(verify(builder.finish()), "shards")
     assert "megatron, shard 0, window 0: is padded with other tokens than 9" in found
+    assert "numpy: cannot be read back: window 0 is padded with other tokens than 9" in found
 
 
 def test_similar_pair_in_a_window(builder: hand.Builder) -> None:

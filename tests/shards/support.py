@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from curate.packing.plan import pack
 from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
-from curate.shards.windows import ShardWindows, windows_of_plan
+from curate.shards import mds, megatron, memmap, parquet, webdataset
+from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
 
 def random_corpus(seed: int, n: int, longest: int, dtype=np.uint16):
@@ -19,6 +23,15 @@ def random_corpus(seed: int, n: int, longest: int, dtype=np.uint16):
     flat = rng.integers(1, top, offsets[-1]).astype(dtype)
     ids = np.sort(rng.choice(2**62, n, replace=False).astype(np.uint64))
     return ids, rng.integers(0, 4, n).astype(np.uint16), flat, offsets
+
+
+def corpus_of_lengths(seed: int, lengths, copies, dtype=np.uint16):
+    """As :func:`random_corpus`, for documents of the given lengths and numbers of copies."""
+    rng = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    flat = rng.integers(1, 65_536 if dtype == np.uint16 else 200_000, offsets[-1]).astype(dtype)
+    ids = np.sort(rng.choice(2**62, len(lengths), replace=False).astype(np.uint64))
+    return ids, np.array(copies, np.uint16), flat, offsets
 
 
 def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int | None) -> ShardWindows:
@@ -57,3 +70,27 @@ def assert_same_windows(a: ShardWindows, b: ShardWindows) -> None:
         x, y = getattr(a, name), getattr(b, name)
         assert x.dtype == y.dtype, name
         np.testing.assert_array_equal(x, y, err_msg=name)
+
+
+def written_and_read(form: str, windows: ShardWindows, folder: Path, pad: int) -> ShardWindows:
+    """What comes back of windows, at least one, that were written in a format; where they come from is part of each but Megatron's."""
+    path, size, dtype = str(folder / "shard"), windows.size, windows.tokens.dtype
+    if form == "parquet":
+        parquet.write(windows, path)
+        return concatenate(list(parquet.read(path)))
+    if form == "mds":
+        mds.write(windows, path)
+        return concatenate(list(mds.read(path, size)))
+    if form == "webdataset":
+        webdataset.write(windows, path, 7)
+        return concatenate(list(webdataset.read(path, size)))
+    if form == "numpy":
+        memmap.write_tokens(windows, path, pad)
+        memmap.write_index(windows, f"{path}.npz")
+        return concatenate(list(memmap.read(path, f"{path}.npz", dtype, pad)))
+    assert form == "megatron"
+    megatron.write_part(windows, path, pad)
+    rows = np.concatenate(list(megatron.read(path, size, dtype)))
+    filled = np.arange(size) < windows.n_tokens[:, None]
+    assert (rows[~filled] == pad).all()
+    return replace(windows, tokens=rows[filled])

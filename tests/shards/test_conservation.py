@@ -1,0 +1,60 @@
+"""No format loses, doubles, moves or changes a token, whatever the lengths of the documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.recipe import FORMATS
+from curate.shards.conservation import add_sums, token_sum, window_sums
+from tests.shards.support import assert_same_windows, corpus_of_lengths, packed_windows, written_and_read
+
+PAD = 5
+
+
+def edge_lengths(size: int) -> list[int]:
+    """Documents of no token, one, exactly a window, one more, and around two windows."""
+    return [0, 1, size - 1, size, size + 1, 2 * size, 2 * size + 1]
+
+
+@st.composite
+def corpora(draw):
+    """(corpus, window, end-of-text token or None): some of the edges among lengths from a drawn range."""
+    size = draw(st.sampled_from([2, 3, 16, 100]))
+    some = st.integers(0, draw(st.sampled_from([1, size, 5 * size])))
+    lengths = draw(st.lists(st.one_of(st.sampled_from(edge_lengths(size)), some), min_size=1, max_size=20))
+    copies = draw(st.lists(st.integers(0, 3), min_size=len(lengths), max_size=len(lengths)))
+    dtype = draw(st.sampled_from([np.uint16, np.uint32]))
+    return corpus_of_lengths(draw(st.integers(0, 99)), lengths, copies, dtype), size, draw(st.sampled_from([None, PAD]))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=40, deadline=None)
+@given(corpora(), st.sampled_from(["related", "best_fit", "concat"]))
+def test_every_format_holds_every_token_of_every_copy_once(form, drawn, method):
+    corpus, size, end = drawn
+    windows = packed_windows(*corpus, size, method, end)
+    wanted = token_sum(*corpus, end)
+    if not len(windows):
+        assert not wanted.any()
+        return
+    with TemporaryDirectory() as folder:
+        found = written_and_read(form, windows, Path(folder), PAD)
+    assert_same_windows(found, windows)
+    np.testing.assert_array_equal(add_sums(window_sums(found)), wanted)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_a_huge_document_among_edge_cases(form, dtype, tmp_path):
+    size = 8192
+    lengths = [1_000_000, *edge_lengths(size), 3, 700]
+    corpus = corpus_of_lengths(1, lengths, [2, *[1] * (len(lengths) - 2), 3], dtype)
+    windows = packed_windows(*corpus, size, "best_fit", PAD)
+    found = written_and_read(form, windows, tmp_path, PAD)
+    np.testing.assert_array_equal(add_sums(window_sums(found)), token_sum(*corpus, PAD))
