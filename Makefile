@@ -1,5 +1,5 @@
 # `make TASK` is `python3 tasks.py TASK`.
 .DEFAULT_GOAL := check
-.PHONY: demo test lint check consumers lock setup
-demo test lint check consumers lock setup:
+.PHONY: demo test lint check consumers conformance lock setup
+demo test lint check consumers conformance lock setup:
 	python3 tasks.py $@

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The task runner: `python3 tasks.py TASK`. Needs Python 3.11 or later and nothing else; everything goes to .venv.
 
-demo       set up, then gather the text of this Python environment, curate it, and show what was kept and why
-test       set up, then run all tests
-lint       ruff and mypy
-check      lint and test
-consumers  set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
-lock       write requirements.lock anew (needs uv)
+demo         set up, then gather the text of this Python environment, curate it, and show what was kept and why
+test         set up, then run all tests
+lint         ruff and mypy
+check        lint and test
+consumers    set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
+conformance  set up .venv-conformance, and compare verdicts with datatrove's filters there: [PATH …] [--megabytes N]
+lock         write requirements.lock anew (needs uv)
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 CONSUMERS = ROOT / ".venv-consumers"
+CONFORMANCE = ROOT / ".venv-conformance"
 
 
 def bin_of(environment: Path, name: str) -> str:
@@ -98,13 +100,37 @@ def consumers() -> None:
     mark.write_text(wanted)
 
 
+def conformance(*arguments: str) -> None:
+    """An environment with datatrove, the reference of the quality rules; then the table of agreement."""
+    setup()
+    requirements = ROOT / "tests" / "conformance" / "requirements.txt"
+    mark = CONFORMANCE / "done"
+    wanted = hashlib.blake2b(requirements.read_bytes()).hexdigest()
+    if not mark.is_file() or mark.read_text() != wanted:
+        if not Path(bin_of(CONFORMANCE, "python")).exists():
+            venv.create(CONFORMANCE, with_pip=True)
+        python = bin_of(CONFORMANCE, "python")
+        call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements))
+        mark.write_text(wanted)
+    call(bin_of(VENV, "python"), "-m", "tests.conformance.compare", *arguments)
+
+
 def lock() -> None:
     """Resolve the dependencies anew, for every platform, with hashes and without a registry's address."""
     options = ("--universal", "--generate-hashes", "--no-header", "--no-emit-package", "fasttext-predict", "--quiet")
     call("uv", "pip", "compile", "pyproject.toml", "--group", "dev", "--group", "models", *options, "-o", str(LOCK))
 
 
-TASKS = {"demo": demo, "test": test, "lint": lint, "check": check, "consumers": consumers, "lock": lock, "setup": setup}
+TASKS = {
+    "demo": demo,
+    "test": test,
+    "lint": lint,
+    "check": check,
+    "consumers": consumers,
+    "conformance": conformance,
+    "lock": lock,
+    "setup": setup,
+}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in TASKS:

@@ -1,0 +1,56 @@
+"""Verdicts equal those of datatrove's filters, which live in an environment of their own: ``make conformance``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.compare import PYTHON, agreement, gathered, ours, reference
+
+needs_reference = pytest.mark.skipif(
+    not PYTHON.exists(), reason="datatrove's environment is absent: run `make conformance`"
+)
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+@needs_reference
+def test_verdicts_are_those_of_datatrove() -> None:
+    cut, whole = gathered([REPOSITORY / "docs", REPOSITORY / "README.md"], 400_000, 100_000)
+    hard = [
+        "",
+        " \n ",
+        "{",
+        "a\x0bb\x1cc.\u2028d",
+        "Lorem ipsum dolor sit. " * 9,
+        "• x\n" * 60,
+        "日本語。" * 200,
+        "#" * 400,
+    ]
+    texts = [*cut, *whole, *hard]
+    found = agreement(reference(texts)[0], ours(texts)[0])
+    for name, one in found.items():
+        # Of texts without a word the reference divides by zero.
+        different = [texts[i] for i in one.different if texts[i].strip()]
+        assert different == [], name
+
+
+def test_an_agreement_is_counted_by_reason() -> None:
+    names = ("gopher_repetition", "gopher_quality", "c4", "c4_fineweb", "fineweb", "chain", "text")
+    rows = [dict.fromkeys(names, value) for value in ("a", "a", None, "b")]
+    mine = [dict.fromkeys(names, value) for value in ("a", "b", "b", "b")]
+    found = agreement(rows, mine)
+    assert (found["chain"].n, found["chain"].equal, found["chain"].different) == (4, 2, [1, 2])
+    assert found["chain"].reasons == {"a": (2, 1, 2), "b": (1, 1, 3)}
+    assert found["text"].n == 3  # only where the reference keeps the text
+
+
+def test_passages_are_the_text_cut_at_paragraphs() -> None:
+    from tests.conformance.texts import passages
+
+    text = "".join(f"Paragraph {i} é\n\n" for i in range(100)) + "x" * 90 + "é" * 60
+    found = passages(text, 100)
+    assert "".join(found) == text
+    assert max(len(passage.encode()) for passage in found) <= 100
+    assert all(passage.endswith("\n\n") for passage in found if passage.startswith("Para"))
