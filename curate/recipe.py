@@ -222,6 +222,25 @@ class Upsample(Section):
         return self
 
 
+class PackWeights(Section):
+    """What window refinement weighs against the similarity inside windows."""
+
+    padding: float = Field(3.0, ge=0, le=1_000, description="a window of padding, in similarity of average windows")
+    cuts: Annotated[float | Literal["off"], BeforeValidator(_switch)] = Field(
+        "off", description="a cut that can be avoided, in similarity of average documents; off: none is made"
+    )
+    crowding: float = Field(
+        1.0, ge=0, le=1, description="1: the mean similarity of a pair grows; 0: the sum over pairs"
+    )
+
+    @field_validator("cuts")
+    @classmethod
+    def _not_negative(cls, cuts: float | str) -> float | str:
+        if isinstance(cuts, float) and not 0 <= cuts <= 1_000:
+            raise ValueError("`cuts` must be between 0 and 1000, or off")
+        return cuts
+
+
 class Pack(Section):
     """Which token spans share a context window."""
 
@@ -232,20 +251,20 @@ class Pack(Section):
     )
     lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
     eos: Annotated[bool, Field(description="end every document with the tokenizer's end-of-text token")] = True
-    refine: bool = Field(False, description="window refinement: not available yet")
+    refine: bool = Field(
+        True, description="documents of `related` windows move and change places until windows get no better"
+    )
+    weights: PackWeights = Field(default_factory=PackWeights, description="prices of window refinement")
+    position: Literal["chain", "best_at_ends", "random"] = Field(
+        "chain",
+        description="order inside a `related` window: like next to like; most central at both ends; by hash of doc_id",
+    )
     max_similarity: float | None = Field(
         None,
         gt=0,
         le=1,
         description="no two documents at least this similar share a window; default: order.max_similarity",
     )
-
-    @field_validator("refine")
-    @classmethod
-    def _not_yet(cls, refine: bool) -> bool:
-        if refine:
-            raise ValueError("window refinement is not available yet; write `refine: false` or leave the key out")
-        return refine
 
 
 class Shards(Section):

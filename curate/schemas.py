@@ -90,6 +90,11 @@ def tokens_schema(vocab_size: int) -> pa.Schema:
     return pa.schema([_ID, ("token_ids", pa.large_list(item)), ("n_tokens", pa.uint32())])
 
 
+def neighbors_schema(k: int) -> pa.Schema:
+    """One file a region, sorted by doc_id: little-endian int32[k] row numbers of the nearest documents in that file, -1 for none."""
+    return pa.schema([_ID, ("neighbors", pa.binary(4 * k))])
+
+
 def embeddings_schema(dim: int) -> pa.Schema:
     """int8[dim] vectors with the scale that turns them back into floats."""
     return pa.schema([_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())])

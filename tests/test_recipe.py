@@ -27,7 +27,7 @@ def write(folder, text: str):
         (INPUTS + "pack:\n  windw: 5\n", "line 4: unknown key `pack.windw`; did you mean `window`?"),
         (INPUTS + "pack: {window: many}\n", "line 3: `pack.window` is 'many': input should be a valid integer"),
         (INPUTS + "pack: {method: bestfit}\n", "did you mean best_fit?"),
-        (INPUTS + "pack: {refine: true}\n", "window refinement is not available yet"),
+        (INPUTS + "pack: {weights: {cuts: -1}}\n", "`cuts` must be between 0 and 1000, or off"),
         (INPUTS + "dedup: {semantic: {threshold: 0.9}}\n", "semantic deduplication is not available yet"),
         (INPUTS + "dedup: {near: {bnads: 3}}\n", "unknown key `dedup.near.bnads`; did you mean `bands`?"),
         (INPUTS + "embed: {model: minilm}\n", "embedding model 'minilm' is not available yet"),

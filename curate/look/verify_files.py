@@ -28,6 +28,7 @@ _SORTED = {
     "embeddings",
     "clusters",
     "order",
+    "neighbors",
     "copies",
     "ledger",
 }
@@ -80,6 +81,8 @@ def expected_schemas(run: Run) -> dict[str, pa.Schema]:
         found["tokens"] = schemas.tokens_schema(int(run.snapshots["tokens"].details["vocab_size"]))
     if run.has("embeddings"):
         found["embeddings"] = schemas.embeddings_schema(int(run.snapshots["embeddings"].details["dim"]))
+    if run.has("neighbors"):
+        found["neighbors"] = schemas.neighbors_schema(int(run.snapshots["neighbors"].details["neighbors"]))
     found["signals"] = pa.schema([("doc_id", pa.uint64())])
     return found
 

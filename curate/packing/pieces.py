@@ -16,7 +16,10 @@ Int64s = NDArray[np.int64]
 
 
 class Pieces(NamedTuple):
-    """int64[m] each, sorted by (window, item, start), which is also the order of the pieces inside their window."""
+    """int64[m] each, by window; inside a window in the order in which the pieces follow each other.
+
+    Planners give them sorted by (window, item, start); :func:`curate.packing.inside.arrange` reorders them.
+    """
 
     window: Int64s
     item: Int64s

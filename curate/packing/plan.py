@@ -11,6 +11,7 @@ from curate.packing.best_fit import best_fit
 from curate.packing.concat import concat
 from curate.packing.conflicts import Conflicts, no_conflicts
 from curate.packing.pieces import Pieces
+from curate.packing.refined import Refinement, refined
 from curate.packing.related import related
 from curate.packing.similar import no_similarity, similarity
 
@@ -25,11 +26,13 @@ def pack(
     conflicts: Conflicts | None = None,
     vectors: NDArray[np.int8] | None = None,
     max_similarity: float = 1.0,
+    refinement: Refinement | None = None,
 ) -> Pieces:
     """The pieces of all windows: every token of every item in exactly one piece, at most ``window`` tokens a window.
 
     An item longer than a window is cut into window-long pieces, which are windows of their own, and a remainder, which
-    stays at the item's place on the path. Shorter items are never cut, except by ``concat``.
+    stays at the item's place on the path. Shorter items are never cut, except by ``concat`` and by a refinement that has a
+    price for it.
 
     Args:
         method: ``related`` (along the path with bounded lookahead), ``best_fit`` (best-fit-decreasing) or ``concat``.
@@ -39,6 +42,7 @@ def pack(
         conflicts: items that may not share a window (:func:`curate.packing.conflicts.conflict_graph`).
         vectors: int8[n, D], embeddings of the items; a zero vector is like nothing. None: nothing is compared.
         max_similarity: items whose cosine is at or above it may not share a window.
+        refinement: how windows are improved after ``related`` has filled them; needs ``vectors``.
 
     ``concat`` cannot heed refusals: ``count_shared`` (conflicts) and ``count_alike`` (similar) say how often it fails to.
 
@@ -57,7 +61,8 @@ def pack(
         raise ValueError(f"there are {len(vectors)} vectors, but {len(lengths)} items")
     near = no_similarity(len(lengths)) if vectors is None else similarity(vectors, max_similarity)
     if method == "related":
-        return related(lengths, window, lookahead, refused, near)
+        pieces = related(lengths, window, lookahead, refused, near)
+        return pieces if refinement is None else refined(pieces, window, near, refused, refinement)
     if method == "best_fit":
         return best_fit(lengths, window, refused, near)
     if method == "concat":

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import mix64, salt
+from curate.packing.inside import arrange
 from curate.packing.measures import count_windows, window_measures
 from curate.packing.plan import Pieces, pack
+from curate.packing.refined import Refinement
 from curate.packing.similar import count_alike, similarity
 from curate.recipe import Recipe
 from curate.relate.measures import window_measures as in_windows
@@ -26,7 +28,7 @@ from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
-from curate.run.vectors import vector_matrix
+from curate.run.vectors import neighbor_matrix, vector_matrix
 
 _PIECE = pa.schema(
     [
@@ -85,11 +87,17 @@ def _pack(run: StageRun) -> None:
         "eos": section.eos,
         "seed": run.recipe.seed,
         "max_similarity": max_similarity(run.recipe),
+        "weights": section.weights.model_dump() if section.refine else None,
+        "position": section.position,
     }
+    near = {file.name: file for file in tables["neighbors"].files}
     plans = run.step(
         "tmp/plans",
         plan_task,
-        [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)],
+        [
+            Spec(name, [maps.content, r, near[name].checksum], {**params, "region": r, "near": asdict(near[name])})
+            for r, name in enumerate(f"region-{r:07d}" for r in range(regions))
+        ],
     )
     counters = Counter(plans.counters)  # without a single window, every count is 0
     similarities = [record.values["similarity"] for record in plans.records if "similarity" in record.values]
@@ -169,20 +177,32 @@ def plan_task(
     eos: bool,
     seed: int,
     max_similarity: float,
+    weights: dict[str, Any] | None,
+    position: str,
+    near: Any,
 ) -> None:
     """The windows of one region, every pass."""
     rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
     ids, copies = column(rows, "doc_id"), column(rows, "copies")
     lengths = column(rows, "n_tokens").astype(np.int64)
     vectors = vector_matrix(rows["vector"])
+    neighbors = along_path(neighbor_matrix(context.read(near)["neighbors"]), ids) if weights is not None else None
     with context.writer("tmp/plans", _PIECE) as writer:
         for copy in range(int(copies.max(initial=0))):
             drawn = np.flatnonzero(copies > copy)
             n_tokens = lengths[drawn]
             extended = np.where(n_tokens > 0, n_tokens + int(eos), 0)
             pieces = pack(
-                method, extended, window, lookahead=lookahead, vectors=vectors[drawn], max_similarity=max_similarity
+                method,
+                extended,
+                window,
+                lookahead=lookahead,
+                vectors=vectors[drawn],
+                max_similarity=max_similarity,
+                refinement=None if neighbors is None else _refinement(neighbors, drawn, weights),
             )
+            if method == "related":
+                pieces = arrange(pieces, similarity(vectors[drawn], max_similarity), position, ids[drawn], seed)
             writer.write(_piece_rows(pieces, ids[drawn], n_tokens, region, copy, seed))
             counts = count_windows(pieces, extended, window)
             counts["tokens"] = int(n_tokens.sum())
@@ -192,6 +212,30 @@ def plan_task(
                 context.count(name, number)
             if copy == 0:
                 context.value("similarity", similarity_measures(pieces, vectors, lengths, drawn))
+
+
+def along_path(neighbors: NDArray[np.int32], ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """int64[N, K]: neighbours as places on the path.
+
+    Args:
+        neighbors: int32[N, K] of the documents in order of doc_id, as places in that order.
+        ids: uint64[N], doc_ids in the order of the path.
+    """
+    by_id = np.argsort(ids)
+    place = np.append(by_id, -1)  # the place on the path of the document of each rank; -1 stays -1
+    found = np.empty(neighbors.shape, np.int64)
+    found[by_id] = place[neighbors]
+    return found
+
+
+def _refinement(neighbors: NDArray[np.int64], drawn: NDArray[np.int64], weights: Any) -> Refinement:
+    """Refinement among the documents of one pass, places on the path being renumbered."""
+    place = np.full(len(neighbors) + 1, -1, np.int64)
+    place[drawn] = np.arange(len(drawn))
+    found = place[neighbors[drawn]]
+    order = np.argsort(found < 0, axis=1, kind="stable")  # those that are not drawn go to the end
+    cuts = None if weights["cuts"] == "off" else weights["cuts"]
+    return Refinement(np.take_along_axis(found, order, axis=1), weights["padding"], cuts, weights["crowding"])
 
 
 def similarity_measures(
@@ -291,8 +335,8 @@ def _first_shard(run: StageRun) -> int:
 
 PACK = Stage(
     "pack",
-    1,
-    ("documents", "tokens", "embeddings", "clusters", "order", "copies"),
+    2,
+    ("documents", "tokens", "embeddings", "clusters", "order", "neighbors", "copies"),
     ("windows",),
     _settings,
     _pack,

@@ -21,7 +21,7 @@ from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
-from curate.run.vectors import vector_matrix
+from curate.run.vectors import binary_column, vector_matrix
 
 RECALL_SAMPLE = 200
 """Documents of a region whose neighbours are compared with an exhaustive search."""
@@ -76,6 +76,7 @@ def _order(run: StageRun) -> None:
     recalls = paths.values("recall")
     recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
     measures = {**summarise(paths.values("measures")), "neighbor_recall": round(recall, 4)}
+    run.commit("neighbors", paths.files("neighbors"), {}, {"neighbors": section["neighbors"]})
     run.commit(
         "order",
         step.files("order"),
@@ -124,6 +125,8 @@ def path_task(context: TaskContext, maps: str, region: int, dim: int, section: d
         schema=_PATH,
     )
     context.write("tmp/paths", table)
+    near = pa.table({"doc_id": pa.array(ids), "neighbors": binary_column(found.ids.astype("<i4"))})
+    context.write("neighbors", near.cast(schemas.neighbors_schema(section["neighbors"])))
     context.value("rows", len(path))
     recall = neighbor_recall(vectors, found.ids, limit, RECALL_SAMPLE)
     context.value("measures", measures)
@@ -159,9 +162,9 @@ def _first_position(run: StageRun) -> int:
 
 ORDER = Stage(
     "order",
-    1,
+    2,
     ("documents", "embeddings", "clusters"),
-    ("order",),
+    ("order", "neighbors"),
     _settings,
     _order,
     _first_position,

@@ -36,3 +36,8 @@ def vector_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np
 def signature_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.uint32]:
     """uint32[N, P] of a ``signature`` column."""
     return bytes_matrix(data).view(np.uint32)
+
+
+def neighbor_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.int32]:
+    """int32[N, K] of a ``neighbors`` column."""
+    return bytes_matrix(data).view("<i4")

@@ -1,0 +1,229 @@
+"""Window refinement: units move and change places between windows while related ones come together and windows fill.
+
+A model attends to its whole window, so the window is what is optimised. The objective is a sum over windows, in int64:
+
+    sum over pairs of (similarity − crowding · mean)  −  padding · fill · (1 − fill)
+
+*mean* is the mean similarity of a pair at the start: with it, what grows is the mean over all pairs that share a window
+(Dinkelbach's method for a ratio) and not the number of pairs. *fill* is the share of a window's places that are taken;
+the last term falls when a window becomes full *or* empty, so room gathers in few windows, and those run empty; for
+nearly full windows it is the padding itself. Its price is in units of what an average window holds at the start, so
+that it means the same for short and for long documents.
+
+A unit moves to the window of one of its document's neighbours if it fits, or changes places with one of the members
+there. Two windows with few members are laid out anew: every division of their members is tried, which finds exchanges
+of one long document for two short ones. No window overflows, and no document comes to one that it may not meet.
+
+Units are looked at in order, again only while a window concerned has changed; ties go to the first found.
+
+Legend: n items on the path, m units (pieces shorter than a window), W windows, K neighbours, L tokens of a window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.packing.layout import Layout, barred, dot, exchange, may_not_meet
+
+Int64s = NDArray[np.int64]
+
+PASSES = 12
+"""Rounds over all units, at most."""
+
+UNION = 12
+"""Members that two windows may have together to be laid out anew: 2**11 divisions, some 20 µs."""
+
+_NEVER = 1 << 50
+"""What a pair that may not meet costs: more than all similarities of a window."""
+
+
+def refine(
+    layout: Layout, neighbors: Int64s, *, padding: float = 1.0, crowding: float = 1.0, passes: int = PASSES
+) -> None:
+    """Improves ``layout`` in place until no look finds more, at most ``passes`` times.
+
+    Args:
+        layout: units in windows.
+        neighbors: int64[n, K], indices of items, -1 padded at the end.
+        padding: price of padding, in similarity of average windows.
+        crowding: share of the mean similarity that every pair is charged; 0: the sum over pairs is what grows.
+        passes: rounds over all units, at most.
+    """
+    if len(layout.item) > 1:
+        price, rate = prices(layout, padding, crowding)
+        tried = np.full((1 << max(10, min(20, 4 * len(layout.head)).bit_length()), 2), -1, np.int64)
+        _refine(layout, np.ascontiguousarray(neighbors, np.int64), price, rate, passes, tried)
+
+
+def prices(layout: Layout, padding: float, crowding: float) -> tuple[float, int]:
+    """(what fill · (1 − fill) costs, what a pair costs), in the layout's units; both count a pair from its two sides."""
+    total, pairs = int(layout.own.sum()), int((layout.members * (layout.members - 1)).sum())
+    price = padding * max(total, 1) / max(len(layout.head), 1)
+    return price, int(crowding * max(total, 0) / max(pairs, 1))
+
+
+@njit(nogil=True, cache=True)
+def waste(load, window, price):  # type: ignore[no-untyped-def]
+    """What the room of a window costs; nothing when it is full or empty."""
+    share = np.float64(load) / np.float64(window)
+    return np.int64(np.rint(price * (share * (1.0 - share))))
+
+
+@njit(nogil=True, cache=True)
+def _fresh(x, u, neighbors, changed, looked):  # type: ignore[no-untyped-def]
+    """Whether the unit's window, or one that it might go to, has changed since it was looked at."""
+    if changed[x.window_of[u]] > looked[u]:
+        return True
+    for e in range(neighbors.shape[1]):
+        near = neighbors[x.item[u], e]
+        if near < 0:
+            break
+        for v in range(x.first[near], x.first[near + 1]):
+            if changed[x.window_of[v]] > looked[u]:
+                return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _best_in(x, u, w, best, price, rate):  # type: ignore[no-untyped-def]
+    """(gain, unit to change places with or -1) of taking u to window w, if better than ``best``; else (best, -2)."""
+    home, size, mine, other = x.window_of[u], x.length[u], x.directions[x.item[u]], np.int64(-2)
+    there = dot(mine, x.centre[w])
+    # own counts a pair once; each pair that comes or goes changes the doubled sum by twice as much
+    base = 2 * (there - x.own[u]) + waste(x.load[home], x.window, price) + waste(x.load[w], x.window, price)
+    if x.load[w] + size <= x.window:
+        gain = base - 2 * rate * (x.members[w] - x.members[home] + 1)
+        gain -= waste(x.load[home] - size, x.window, price) + waste(x.load[w] + size, x.window, price)
+        if gain > best and not barred(x, x.item[u], -1, w):
+            best, other = gain, np.int64(-1)
+    z = x.head[w]
+    while z >= 0:
+        change = size - x.length[z]
+        if x.load[w] + change <= x.window and x.load[home] - change <= x.window:
+            theirs = x.directions[x.item[z]]
+            gain = base + 2 * (dot(theirs, x.centre[home]) - x.own[z])
+            gain -= waste(x.load[home] - change, x.window, price) + waste(x.load[w] + change, x.window, price)
+            if gain - 4 * dot(mine, theirs) > best:
+                gain -= 4 * dot(mine, theirs)
+                if not barred(x, x.item[u], z, w) and not barred(x, x.item[z], u, home):
+                    best, other = gain, z
+        z = x.after[z]
+    return best, other
+
+
+@njit(nogil=True, cache=True)
+def _list_members(x, w, units, filled):  # type: ignore[no-untyped-def]
+    z = x.head[w]
+    while z >= 0:
+        units[filled] = z
+        filled += 1
+        z = x.after[z]
+    return filled
+
+
+@njit(nogil=True, cache=True)
+def _divide(x, a, b, price, rate, units, pair, sums, side):  # type: ignore[no-untyped-def]
+    """Divides the members of windows a and b between them in the best way; returns whether anything moved.
+
+    Divisions are walked through in Gray code, one member changing sides at a time; the first stays where it is, since
+    the two windows are alike.
+    """
+    k = _list_members(x, b, units, _list_members(x, a, units, 0))
+    for i in range(k):
+        side[i] = 0 if i < x.members[a] else 1
+        for j in range(i):
+            s = dot(x.directions[x.item[units[i]]], x.directions[x.item[units[j]]]) - rate
+            if may_not_meet(x, x.item[units[i]], x.item[units[j]]):
+                s -= np.int64(_NEVER)
+            pair[i, j] = pair[j, i] = s
+    value = np.int64(0)
+    for i in range(k):
+        sums[0, i] = sums[1, i] = 0
+        for j in range(k):
+            if i != j:
+                sums[side[j], i] += pair[i, j]
+        value += sums[side[i], i]
+    load_a, load_b = x.load[a], x.load[b]
+    best = value - waste(load_a, x.window, price) - waste(load_b, x.window, price)
+    code, chosen = np.int64(0), np.int64(0)
+    for step in range(1, 1 << (k - 1)):
+        i, bit = 1, step
+        while bit & 1 == 0:
+            bit >>= 1
+            i += 1
+        code ^= np.int64(1) << i
+        old, new, size = side[i], 1 - side[i], x.length[units[i]]
+        value += 2 * (sums[new, i] - sums[old, i])
+        for j in range(k):
+            if j != i:
+                sums[old, j] -= pair[i, j]
+                sums[new, j] += pair[i, j]
+        side[i] = new
+        load_a += size if new == 0 else -size
+        load_b += size if new == 1 else -size
+        if load_a <= x.window and load_b <= x.window and value > best:
+            there = value - waste(load_a, x.window, price) - waste(load_b, x.window, price)
+            if there > best:
+                best, chosen = there, code
+    members = x.members[a]
+    for i in range(k):
+        if chosen >> i & 1:
+            exchange(x, units[i], np.int64(-1), a if i < members else b, b if i < members else a)
+    return chosen != 0
+
+
+@njit(nogil=True, cache=True)
+def _refine(x, neighbors, price, rate, passes, tried):  # type: ignore[no-untyped-def]
+    m, n_windows = x.item.shape[0], x.head.shape[0]
+    changed, looked, seen = np.zeros(n_windows, np.int64), np.full(m, -1, np.int64), np.full(n_windows, -1, np.int64)
+    units, side = np.empty(UNION, np.int64), np.zeros(UNION, np.int64)
+    pair, sums = np.zeros((UNION, UNION), np.int64), np.zeros((2, UNION), np.int64)
+    clock, look = np.int64(0), np.int64(0)
+    for _ in range(passes):
+        start = clock
+        for u in range(m):
+            if not _fresh(x, u, neighbors, changed, looked):
+                continue
+            looked[u] = clock
+            look += 1
+            home = x.window_of[u]
+            best, other, target = np.int64(0), np.int64(-1), np.int64(-1)
+            seen[home] = look
+            for e in range(neighbors.shape[1]):
+                near = neighbors[x.item[u], e]
+                if near < 0:
+                    break
+                for v in range(x.first[near], x.first[near + 1]):
+                    w = x.window_of[v]
+                    if seen[w] == look:
+                        continue
+                    seen[w] = look
+                    gain, z = _best_in(x, u, w, best, price, rate)
+                    if z > -2:
+                        best, other, target = gain, z, w
+            if target >= 0:
+                clock += 1
+                changed[home] = changed[target] = clock
+                exchange(x, u, other, home, target)
+        for u in range(m):
+            for e in range(neighbors.shape[1]):
+                near = neighbors[x.item[u], e]
+                if near < 0:
+                    break
+                for v in range(x.first[near], x.first[near + 1]):
+                    w, home = x.window_of[v], x.window_of[u]
+                    if w == home or x.members[w] + x.members[home] > UNION:
+                        continue
+                    a, b = min(w, home), max(w, home)
+                    key = a * np.int64(n_windows) + b
+                    slot = (key * np.int64(0x9E3779B97F4A7C1)) & (tried.shape[0] - 1)
+                    if tried[slot, 0] == key and tried[slot, 1] >= max(changed[a], changed[b]):
+                        continue
+                    tried[slot, 0], tried[slot, 1] = key, clock
+                    if _divide(x, a, b, price, rate, units, pair, sums, side):
+                        clock += 1
+                        changed[a] = changed[b] = clock
+        if clock == start:
+            break
