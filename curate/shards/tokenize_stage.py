@@ -98,6 +98,8 @@ def _load_encoder(data: bytes, path: Path) -> Encoder:
 def _tokenize(run: StageRun) -> None:
     file = tokenizer_file(run)
     encoder = load(str(artefact_path(run.storage, file)))
+    if encoder.why:
+        run.progress.say(f"tokenizing with the tokenizers library, not the faster engine: {encoder.why}")
     tables = run.tables
     sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
     params = {"tokenizer": asdict(file)}
@@ -109,6 +111,7 @@ def _tokenize(run: StageRun) -> None:
         "vocab_size": encoder.vocab_size,
         "eos_id": encoder.eos_id,
         "tokenizer_hash": encoder.hash,
+        "engine": encoder.engine,
     }
     run.commit("tokens", step.files("tokens"), step.counters, details)
 

@@ -1,5 +1,8 @@
 """Token ids of texts by a Hugging Face ``tokenizer.json``, given or trained.
 
+The ids are those of the ``tokenizers`` library; they come from tiktoken's engine where it provably gives the same
+(:mod:`curate.shards.fast_bpe`).
+
 No special token is added, and one that occurs in a text is encoded as ordinary text: a document that quotes
 ``<|endoftext|>`` never ends itself.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from curate.errors import RequestError
+from curate.shards.fast_bpe import FastBpe, NotEquivalent, reference, word_pattern
 from curate.text import text_buffers
 
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
@@ -31,19 +35,10 @@ EOS_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|endâ
 BATCH_BYTES = 1_000_000
 """Text encoded at once: the library holds about 330 bytes a token while it works (measured), so about 100 MB."""
 
-_SPACED = re.compile(rb"[A-Za-z] [A-Za-z]")
+SAMPLE_CHARACTERS = 16_000
+"""Of each batch of texts, encoded by both engines."""
 
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_GPT4 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_CL100K = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
-)
-SPACED_PATTERNS = frozenset([_GPT2, _CL100K, _GPT4, _GPT4.replace(r"\p{N}{1,3}", r"\p{N}")])
-"""Word patterns (of GPT-2, tiktoken's cl100k, Llama 3, Qwen 2) under which a text may be cut between a letter and a
-space that a letter follows: words end there."""
+_SPACED = re.compile(rb"[A-Za-z] [A-Za-z]")
 
 
 class Encoder:
@@ -54,15 +49,23 @@ class Encoder:
         eos_id: id of the end-of-text token, or None when the tokenizer has none under a usual name.
         hash: BLAKE2b digest (32 hex digits) of the file's bytes.
         dtype: uint16 when every id fits, else uint32.
+        engine: ``tiktoken`` or ``tokenizers``.
+        why: why it is not tiktoken's; empty when it is.
     """
 
-    def __init__(self, tokenizer: Tokenizer, content: bytes) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True
-        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-        self._tokenizer = tokenizer
-        self._cuttable = _cuttable(json.loads(content))
+    def __init__(self, content: bytes) -> None:
+        self._tokenizer = reference(content)
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        described = json.loads(content)
+        # Words end between a letter and a space before a letter, so a text may be cut there.
+        self._cuttable = word_pattern(described) is not None
+        self._fast: FastBpe | None = None
+        self.engine, self.why = "tokenizers", ""
+        try:
+            self._fast = FastBpe(described)
+            self.engine = "tiktoken"
+        except NotEquivalent as reason:
+            self.why = str(reason)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
         self.eos_id: int | None = next((vocabulary[name] for name in EOS_NAMES if name in vocabulary), None)
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -74,6 +77,24 @@ class Encoder:
         A long text is encoded in parts where that is exact; with other tokenizers it is encoded whole, which takes
         about 330 bytes of memory a token.
         """
+        if self._fast is None or not self.agrees(texts):
+            return self._encode_with(self._encode_batch, texts)
+        return self._encode_with(self._encode_fast, texts)
+
+    def agrees(self, texts: pa.Array | pa.ChunkedArray) -> bool:
+        """Whether both engines give the same ids on the beginning of the first texts; the proof's own check."""
+        sample, size = [], 0
+        for text in texts:
+            sample.append(text.as_py()[: SAMPLE_CHARACTERS // 8])
+            size += len(sample[-1])
+            if size >= SAMPLE_CHARACTERS:
+                break
+        wanted = self._tokenizer.encode_batch_fast(sample, add_special_tokens=False)
+        return all(self._ids_of(text).tolist() == one.ids for text, one in zip(sample, wanted, strict=True))
+
+    def _encode_with(
+        self, encode: Callable[..., None], texts: pa.Array | pa.ChunkedArray
+    ) -> tuple[Ids, NDArray[np.int64]]:
         data, offsets = text_buffers(texts)
         ids: list[NDArray[Any]] = [np.zeros(0, self.dtype)]
         counts = np.zeros(len(offsets), np.int64)
@@ -85,9 +106,9 @@ class Encoder:
             parts.append(str(part, "utf-8"))
             size += len(part)
             if size >= BATCH_BYTES:
-                self._encode_batch(rows, parts, ids, counts)
+                encode(rows, parts, ids, counts)
                 rows, parts, size = [], [], 0
-        self._encode_batch(rows, parts, ids, counts)
+        encode(rows, parts, ids, counts)
         return np.concatenate(ids), np.cumsum(counts)
 
     def _parts(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Iterator[tuple[int, memoryview]]:
@@ -101,6 +122,22 @@ class Encoder:
                 start = found.start() + 1
             yield row, view[start:stop]
 
+    def _ids_of(self, text: str) -> NDArray[np.uint32]:
+        assert self._fast is not None
+        try:
+            return self._fast.encode(text)
+        except ValueError:  # its regular expressions give up on runs of white space of a million characters
+            found = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+            return np.array(found, np.uint32)
+
+    def _encode_fast(
+        self, rows: list[int], parts: list[str], ids: list[NDArray[Any]], counts: NDArray[np.int64]
+    ) -> None:
+        for row, part in zip(rows, parts, strict=True):
+            found = self._ids_of(part).astype(self.dtype)
+            ids.append(found)
+            counts[row + 1] += len(found)
+
     def _encode_batch(
         self, rows: list[int], parts: list[str], ids: list[NDArray[Any]], counts: NDArray[np.int64]
     ) -> None:
@@ -109,28 +146,6 @@ class Encoder:
             found = np.array(one.ids, self.dtype)
             ids.append(found)
             counts[row + 1] += len(found)
-
-
-def _cuttable(content: dict[str, Any]) -> bool:
-    """True when a text may be encoded in parts cut between ``[A-Za-z]`` and `` [A-Za-z]``.
-
-    That holds when words are found by a known pattern without looking back, each is encoded alone, and nothing else
-    reaches across a space: no normaliser, no dropout, no added token that is matched in ordinary text.
-    """
-    model, before = content.get("model") or {}, content.get("pre_tokenizer") or {}
-    steps = before.get("pretokenizers", []) if before.get("type") == "Sequence" else [before]
-    if content.get("normalizer") or model.get("type") != "BPE" or model.get("dropout") or not steps:
-        return False
-    if any(not token.get("special") for token in content.get("added_tokens") or []):
-        return False
-    *splits, last = steps
-    if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
-        return False
-    if not splits:
-        return bool(last.get("use_regex", True))
-    pattern = (splits[0].get("pattern") or {}).get("Regex")
-    isolated = splits[0].get("behavior") == "Isolated" and not splits[0].get("invert")
-    return len(splits) == 1 and splits[0].get("type") == "Split" and isolated and pattern in SPACED_PATTERNS
 
 
 def load(path: str) -> Encoder:
@@ -144,13 +159,12 @@ def load(path: str) -> Encoder:
     except OSError as error:
         raise RequestError(f"tokenizer {path} cannot be read: {error.strerror or error}") from error
     try:
-        tokenizer = Tokenizer.from_buffer(content)
+        return Encoder(content)
     except Exception as error:  # the library raises a bare Exception or ValueError
         raise RequestError(
             f"tokenizer {path} is not a Hugging Face tokenizer.json ({error}); "
             "save one with `tokenizer.save(PATH)` of the tokenizers library, or leave `tokenizer.path` out to train one"
         ) from error
-    return Encoder(tokenizer, content)
 
 
 def require_eos(encoder: Encoder, path: str) -> int:

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 import curate.shards.tokens as tokens
 from curate.errors import RequestError
+from curate.shards.fast_bpe import PATTERNS
 from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_eos, train
 
 WORDS = "the of a window holds related documents and their tokens are packed so that none is cut".split()
@@ -29,8 +30,7 @@ TEXTS = [
 
 @lru_cache(maxsize=1)
 def small_encoder() -> Encoder:
-    content = train(iter(TEXTS), 320)
-    return Encoder(Tokenizer.from_str(content), content.encode())
+    return Encoder(train(iter(TEXTS), 320).encode())
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_encoding_in_parts_is_exact(pieces):
     np.testing.assert_array_equal(parts, whole)
 
 
-@pytest.mark.parametrize("pattern", sorted(tokens.SPACED_PATTERNS))
+@pytest.mark.parametrize("pattern", sorted(PATTERNS))
 def test_encoding_in_parts_is_exact_for_every_known_pattern(pattern, trained, tmp_path, monkeypatch):
     content = json.loads(Path(trained).read_text(encoding="utf-8"))
     content["pre_tokenizer"] = {
