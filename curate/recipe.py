@@ -241,13 +241,26 @@ class PackWeights(Section):
         return cuts
 
 
+class CurriculumStage(Section):
+    """One stage of a curriculum: a shard set of its own."""
+
+    window: int = Field(ge=2, le=16_777_216, description="tokens of a context window in this stage")
+    tokens: int = Field(ge=1, description="tokens of the stage")
+    long_share: float | None = Field(None, gt=0, lt=1, description="as upsample.long_share, for this stage")
+    long_tokens: int | None = Field(None, ge=1, description="as upsample.long_tokens, for this stage")
+
+
 class Pack(Section):
     """Which token spans share a context window."""
 
     window: int = Field(8_192, ge=2, le=16_777_216, description="tokens of a context window")
-    method: Literal["related", "best_fit", "concat"] = Field(
+    method: Literal["related", "best_fit", "concat", "buckets"] = Field(
         "related",
-        description="related: along the path with bounded lookahead; best_fit: fewest windows; concat: cut anywhere",
+        description="related: along the path with bounded lookahead; best_fit: fewest windows; concat: cut anywhere; "
+        "buckets: pieces of single documents, a power of two long, in sets of their own",
+    )
+    schedule: tuple[CurriculumStage, ...] = Field(
+        (), description="stages of a curriculum, each with its window and tokens; takes the place of pack.window"
     )
     lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
     eos: Annotated[bool, Field(description="end every document with the tokenizer's end-of-text token")] = True
@@ -266,6 +279,20 @@ class Pack(Section):
         description="no two documents at least this similar share a window; default: order.max_similarity",
     )
 
+    @model_validator(mode="after")
+    def _buckets(self) -> Pack:
+        if self.method == "buckets" and self.schedule:
+            raise ValueError("`method: buckets` is a curriculum of its own; leave `schedule` out")
+        if self.method == "buckets" and self.window & (self.window - 1):
+            raise ValueError(f"`method: buckets` needs a window that is a power of two, not {self.window}")
+        return self
+
+
+class Validation(Section):
+    """Documents that are kept out of training."""
+
+    share: float = Field(0.001, gt=0, lt=1, description="share of the documents, by hash of their duplicate component")
+
 
 class Shards(Section):
     """The files that a trainer reads."""
@@ -275,6 +302,7 @@ class Shards(Section):
     )
     path: str | None = Field(None, description="where the finished set is mirrored; it is always in the workspace")
     windows_per_shard: int = Field(4_096, ge=1, description="windows of a shard, on average")
+    validation: Validation | None = Field(None, description="a set of documents that no training window holds")
 
     @field_validator("formats")
     @classmethod
@@ -334,6 +362,8 @@ class Recipe(Section):
                 near = difflib.get_close_matches(key, list(Quality.model_fields), n=1, cutoff=0.5)
                 hint = f"; did you mean `{near[0]}`?" if near and item_["type"] == "extra_forbidden" else ""
                 raise ValueError(f"inputs.{i}.quality.{key}: {item_['msg']}{hint}") from None
+        if self.pack.schedule and self.upsample.budget is not None:
+            raise ValueError("with `pack.schedule` each stage has its own `tokens`; leave `upsample.budget` out")
         if self.upsample.weights:
             unknown = sorted(set(self.upsample.weights) - set(self.sources))
             if unknown:

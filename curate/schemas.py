@@ -42,7 +42,14 @@ DUPLICATES = pa.schema(
 )
 CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])
 ORDER = pa.schema([_ID, ("position", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())])
-COPIES = pa.schema([_ID, ("copies", pa.uint16()), ("reason", pa.string())])
+COPIES = pa.schema(
+    [
+        _ID,
+        ("copies", pa.uint16()),
+        ("reason", pa.string()),
+        ("stages", pa.list_(pa.uint16())),
+    ]  # of the curriculum, by copy
+)
 WINDOWS = pa.schema(
     [
         ("set", pa.uint16()),

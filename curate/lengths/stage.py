@@ -1,65 +1,191 @@
-"""The upsample stage: token masses by source and length give rates, rates give copies by hash of doc_id."""
+"""The upsample stage: token masses by source and length give rates, rates give copies by hash of doc_id.
+
+Steps: masses (and, where a rate is no whole number, histograms of tokens by hash) → rates, one a stage of the
+curriculum, in the driver → copies. Documents of the validation set are drawn first and are in no mass.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curate import schemas
-from curate.lengths.upsample import copies_of, plan_rates
+from curate.hashing import document_hash, unit_interval
+from curate.lengths.quantiles import curve, histogram, places, stages_of_copies
+from curate.lengths.upsample import RatePlan, plan_rates
 from curate.recipe import Recipe
+from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
-from curate.run.stage import Stage, StageRun, partition_specs
+from curate.run.snapshot import Snapshot
+from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
+
+VALIDATION = "validation"
+"""Reason of the documents that are kept out of training."""
+
+_HISTOGRAM = pa.schema([("source", pa.string()), ("length", pa.int32()), ("tokens", pa.list_(pa.int64()))])
+_CURVE = pa.schema([("source", pa.string()), ("length", pa.int32()), ("share", pa.list_(pa.float64()))])
+_COMPONENT = pa.schema([("doc_id", pa.uint64()), ("component", pa.uint64())])
+
+
+def curriculum(recipe: Recipe) -> list[dict[str, Any]]:
+    """The stages of the curriculum with their budgets; one without a schedule."""
+    section = recipe.upsample
+    if not recipe.pack.schedule:
+        return [{"budget": section.budget, "long_share": section.long_share, "long_tokens": section.long_tokens}]
+    return [
+        {
+            "budget": stage.tokens,
+            "long_share": stage.long_share or section.long_share,
+            "long_tokens": stage.long_tokens or section.long_tokens,
+        }
+        for stage in recipe.pack.schedule
+    ]
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.upsample.model_dump(), "seed": recipe.seed}
+    share = recipe.shards.validation.share if recipe.shards.validation else 0.0
+    return {
+        **recipe.upsample.model_dump(),
+        "seed": recipe.seed,
+        "curriculum": curriculum(recipe),
+        "validation": share,
+    }
 
 
 def _upsample(run: StageRun) -> None:
-    section = run.recipe.upsample
+    section, seed = run.recipe.upsample, run.recipe.seed
     documents = run.tables["documents"]
-    sidecars = {"tokens": run.tables["tokens"], "order": run.tables["order"]}
-    step = run.step(
-        "tmp/masses", masses_task, partition_specs(documents, sidecars, {"long_tokens": section.long_tokens})
-    )
-    total: Counter[tuple[str, bool, str]] = Counter()
-    for masses in step.values("masses"):
-        for source, is_long, n_docs, n_tokens in masses:
-            total[source, is_long, "documents"] += n_docs
-            total[source, is_long, "tokens"] += n_tokens
-    groups = sorted({key[:2] for key in total})
-    masses = [
-        (source, is_long, total[source, is_long, "documents"], total[source, is_long, "tokens"])
-        for source, is_long in groups
-    ]
-    plan = plan_rates(
-        masses,
-        section.method,
-        long_share=section.long_share,
-        budget=section.budget,
-        max_copies=section.max_copies,
-        weights=section.weights,
-    )
-    rates = [[source, is_long, rate] for (source, is_long), rate in zip(groups, plan.rates, strict=True)]
-    params = {
-        "rates": rates,
-        "long_tokens": section.long_tokens,
-        "max_copies": section.max_copies,
-        "seed": run.recipe.seed,
-    }
-    step = run.step("copies", copies_task, partition_specs(documents, sidecars, params, [rates]))
+    stages = curriculum(run.recipe)
+    # A document is of length class i when it has more tokens than i of the thresholds.
+    edges = sorted({stage["long_tokens"] for stage in stages})
+    share = run.recipe.shards.validation.share if run.recipe.shards.validation else 0.0
+    shared = {"edges": edges, "seed": seed, "validation": share}
+    components = _components(run, documents) if share else None
+    extra = [components.content] if components else []
+    shared["components"] = components.path if components else None
+    step = run.step("tmp/masses", masses_task, _specs(run, shared, [edges, *extra]))
+    total: Counter[tuple[str, int, int, str]] = Counter()
+    for found in step.values("masses"):
+        for source, length, bucket, n_documents, n_tokens in found:
+            total[source, length, bucket, "documents"] += n_documents
+            total[source, length, bucket, "tokens"] += n_tokens
+    cells = sorted({key[:3] for key in total})
+    masses = [(*cell, total[*cell, "documents"], total[*cell, "tokens"]) for cell in cells]
+    plans, by_cell = _rates(run, masses, edges, stages)
+    curves = None
+    if any(rate != round(rate) for rates in by_cell.values() for rate in np.cumsum(rates)):
+        curves = _curves(run, step)
+    rates = [[source, length, values] for (source, length), values in sorted(by_cell.items())]
+    params = {**shared, "rates": rates, "curves": asdict(curves) if curves else None}
+    params["staged"] = bool(run.recipe.pack.schedule)
+    step = run.step("copies", copies_task, _specs(run, params, [rates, params["staged"], *extra]))
     details = {
         "method": section.method,
         "masses": [list(mass) for mass in masses],
+        "length_edges": edges,
         "rates": rates,
-        "report": plan.report,
+        "report": plans[0].report if len(plans) == 1 else {"stages": [plan.report for plan in plans]},
+        "lengths": length_table(masses, by_cell),
     }
     run.commit("copies", step.files("copies"), step.counters, details)
+
+
+def _specs(run: StageRun, params: dict[str, Any], extra: Sequence[Any]) -> list[Spec]:
+    sidecars = {"tokens": run.tables["tokens"], "order": run.tables["order"]}
+    specs = partition_specs(run.tables["documents"], sidecars, params, extra)
+    for target, spec in enumerate(specs):
+        spec.params["target"] = target
+    return specs
+
+
+def _rates(
+    run: StageRun, masses: Sequence[Any], edges: list[int], stages: Sequence[dict[str, Any]]
+) -> tuple[list[RatePlan], dict[tuple[str, int], list[float]]]:
+    """One plan a stage of the curriculum, and by (source, length class) the rate of each."""
+    section = run.recipe.upsample
+    cells = sorted({mass[:2] for mass in masses})
+    sizes = {cell: [sum(mass[k] for mass in masses if mass[:2] == cell) for k in (3, 4)] for cell in cells}
+    plans, spent = [], [0.0] * len(cells)
+    rates: dict[tuple[str, int], list[float]] = {cell: [] for cell in cells}
+    for stage in stages:
+        long_from = edges.index(stage["long_tokens"]) + 1
+        plan = plan_rates(
+            [(source, length >= long_from, *sizes[source, length]) for source, length in cells],
+            section.method,
+            long_share=stage["long_share"],
+            budget=stage["budget"],
+            max_copies=section.max_copies,
+            weights=section.weights,
+            spent=spent if len(stages) > 1 else None,
+        )
+        plans.append(plan)
+        spent = [used + rate for used, rate in zip(spent, plan.rates, strict=True)]
+        for cell, rate in zip(cells, plan.rates, strict=True):
+            rates[cell].append(rate)
+    return plans, rates
+
+
+def length_table(masses: Sequence[Any], rates: dict[tuple[str, int], list[float]]) -> list[dict[str, Any]]:
+    """Documents and tokens by source and length, before and (expected) after; lengths are in (upto / 2, upto]."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for source, length, bucket, n_documents, n_tokens in masses:
+        entry = found.setdefault(
+            (source, bucket), {"source": source, "upto": 1 << bucket, "documents": 0, "before": 0, "after": 0.0}
+        )
+        entry["documents"] += n_documents
+        entry["before"] += n_tokens
+        entry["after"] += n_tokens * sum(rates[source, length])
+    return [{**entry, "after": round(entry["after"])} for _, entry in sorted(found.items())]
+
+
+def _components(run: StageRun, documents: Snapshot) -> Snapshot:
+    """An exchange: the duplicate component of every keeper, to its partition."""
+    specs = [
+        Spec(file.name, [file.checksum, documents.content], {"duplicates": asdict(file), "documents": documents.path})
+        for file in run.tables["duplicates"].files
+    ]
+    return run.publish("tmp/components", run.step("tmp/components.map", components_task, specs))
+
+
+def components_task(context: TaskContext, duplicates: Any, documents: str) -> None:
+    """Route (keeper, component) of one partition's duplicates; keepers of earlier generations are decided already."""
+    table = context.read(duplicates, ["keeper", "component"])
+    snapshot = context.snapshot(documents)
+    first = min((file.first for file in snapshot.files if file.first is not None), default=0)
+    keeper, component = column(table, "keeper"), column(table, "component")
+    _, rows = np.unique(keeper, return_index=True)
+    rows = rows[keeper[rows] >= np.uint64(first)]
+    writer = ExchangeWriter(context, _COMPONENT, len(snapshot.files), "components")
+    found = pa.table({"doc_id": pa.array(keeper[rows]), "component": pa.array(component[rows])}, schema=_COMPONENT)
+    writer.write(found, partition_targets(keeper[rows], snapshot))
+    writer.finish()
+
+
+def _held_out(
+    context: TaskContext, ids: NDArray[np.uint64], components: str | None, target: int, share: float, seed: int
+) -> NDArray[np.bool_]:
+    """bool[n]: documents of the validation set, drawn by hash of their duplicate component."""
+    if components is None:
+        return np.zeros(len(ids), np.bool_)
+    found = read_slices(context, context.snapshot(components), target, _COMPONENT).sort_by("doc_id")
+    keepers, first = np.unique(column(found, "doc_id"), return_index=True)
+    key = ids.copy()
+    at = np.minimum(np.searchsorted(keepers, ids), max(len(keepers) - 1, 0))
+    if len(keepers):
+        known = keepers[at] == ids
+        key[known] = column(found, "component")[first][at[known]]
+    return unit_interval(document_hash(seed, VALIDATION, key)) < share
+
+
+def _uniform(ids: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
+    return unit_interval(document_hash(seed, "upsample", ids))
 
 
 def _lengths(context: TaskContext, documents: Any, tokens: Any, order: Any) -> tuple[Any, Any, Any]:
@@ -72,16 +198,53 @@ def _lengths(context: TaskContext, documents: Any, tokens: Any, order: Any) -> t
     return ids, n_tokens, sources
 
 
-def masses_task(context: TaskContext, documents: Any, tokens: Any, order: Any, long_tokens: int) -> None:
-    """Documents and tokens of one partition by (source, long)."""
-    _, n_tokens, sources = _lengths(context, documents, tokens, order)
-    found = []
+def masses_task(
+    context: TaskContext,
+    documents: Any,
+    tokens: Any,
+    order: Any,
+    target: int,
+    edges: list[int],
+    seed: int,
+    validation: float,
+    components: str | None,
+) -> None:
+    """Documents and tokens of one partition by source, length class and power of two; tokens by hash."""
+    ids, n_tokens, sources = _lengths(context, documents, tokens, order)
+    training = ~_held_out(context, ids, components, target, validation, seed)
+    ids, n_tokens, sources = ids[training], n_tokens[training], sources[training]
+    length = np.searchsorted(edges, n_tokens)
+    bucket = np.ceil(np.log2(np.maximum(n_tokens, 1))).astype(np.int64)
+    found: list[list[Any]] = []
+    rows: list[dict[str, Any]] = []
     for source in sorted(set(sources)):
-        for is_long in (False, True):
-            mine = n_tokens[(sources == source) & ((n_tokens > long_tokens) == is_long)]
-            if len(mine):
-                found.append([source, is_long, len(mine), int(mine.sum())])
+        for kind in np.unique(length[sources == source]).tolist():
+            mine = (sources == source) & (length == kind)
+            rows.append(
+                {"source": source, "length": kind, "tokens": histogram(_uniform(ids[mine], seed), n_tokens[mine])}
+            )
+            for power in np.unique(bucket[mine]).tolist():
+                some = mine & (bucket == power)
+                found.append([source, kind, power, int(some.sum()), int(n_tokens[some].sum())])
     context.value("masses", found)
+    context.write("tmp/histograms", pa.Table.from_pylist(rows, schema=_HISTOGRAM))
+
+
+def _curves(run: StageRun, masses: Step) -> Any:
+    histograms = run.publish("tmp/histograms", masses)
+    spec = Spec("curves", [histograms.content], {"histograms": histograms.path})
+    return run.step("tmp/curves.map", curves_task, [spec]).files("tmp/curves")[0]
+
+
+def curves_task(context: TaskContext, histograms: str) -> None:
+    """The share of each cell's tokens below a hash, from all partitions: a few kB a cell."""
+    total: dict[tuple[str, int], NDArray[np.int64]] = {}
+    for file in context.snapshot(histograms).files:
+        for row in context.read(file).to_pylist():
+            cell = row["source"], row["length"]
+            total[cell] = total.get(cell, 0) + np.array(row["tokens"], np.int64)
+    rows = [{"source": cell[0], "length": cell[1], "share": curve(total[cell])} for cell in sorted(total)]
+    context.write("tmp/curves", pa.Table.from_pylist(rows, schema=_CURVE), name="curves")
 
 
 def copies_task(
@@ -89,29 +252,67 @@ def copies_task(
     documents: Any,
     tokens: Any,
     order: Any,
-    rates: list[list[Any]],
-    long_tokens: int,
-    max_copies: int,
+    target: int,
+    edges: list[int],
     seed: int,
+    validation: float,
+    components: str | None,
+    rates: list[list[Any]],
+    curves: Any,
+    staged: bool,
 ) -> None:
-    """Copies of the documents of one partition."""
+    """Copies of the documents of one partition, and the stage of the curriculum of each."""
     ids, n_tokens, sources = _lengths(context, documents, tokens, order)
-    rate = np.ones(len(ids))
-    reason = np.full(len(ids), "", object)
-    for source, is_long, value in rates:
-        mine = (sources == source) & ((n_tokens > long_tokens) == is_long)
-        rate[mine] = value
-        reason[mine] = f"{source}.{'long' if is_long else 'short'}"
-    copies = np.minimum(copies_of(rate, ids, seed), max_copies).astype(np.uint16)
-    table = pa.table(
-        {"doc_id": pa.array(ids), "copies": pa.array(copies), "reason": pa.array(reason, pa.string())},
-        schema=schemas.COPIES,
+    held_out = _held_out(context, ids, components, target, validation, seed)
+    length = np.searchsorted(edges, n_tokens)
+    known = (
+        {}
+        if curves is None
+        else {(row["source"], row["length"]): row["share"] for row in context.read(curves).to_pylist()}
     )
-    context.write("copies", table)
+    stages = max((len(values) for _, _, values in rates), default=1)
+    rate, place = np.zeros((len(ids), stages)), _uniform(ids, seed)
+    reason = np.full(len(ids), "", object)
+    for source, kind, values in rates:
+        mine = (sources == source) & (length == kind) & ~held_out
+        rate[mine] = values
+        reason[mine] = f"{source}.{_length_name(kind, edges)}"
+        if (source, kind) in known:
+            place[mine] = places(place[mine], np.array(known[source, kind]))
+    rate[held_out, 0] = 1.0
+    place[held_out] = 0.0
+    reason[held_out] = VALIDATION
+    sets, offsets = stages_of_copies(place, rate)
+    copies = np.diff(offsets)
+    columns = {
+        "doc_id": pa.array(ids),
+        "copies": pa.array(copies.astype(np.uint16)),
+        "reason": pa.array(reason, pa.string()),
+        "stages": pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(sets))
+        if staged
+        else pa.nulls(len(ids), pa.list_(pa.uint16())),
+    }
+    context.write("copies", pa.table(columns, schema=schemas.COPIES))
     context.count("documents", int((copies > 0).sum()))
     context.count("copies", int(copies.sum()))
     context.count("not_drawn", int((copies == 0).sum()))
     context.count("tokens", int((copies * n_tokens).sum()))
+    context.count("validation.documents", int(held_out.sum()))
+    context.count("validation.tokens", int(n_tokens[held_out].sum()))
 
 
-UPSAMPLE = Stage("upsample", 1, ("documents", "tokens", "order"), ("copies",), _settings, _upsample, by_generation=True)
+def _length_name(kind: int, edges: list[int]) -> str:
+    if len(edges) == 1:
+        return "long" if kind else "short"
+    return f"over_{edges[kind - 1]}" if kind else "short"
+
+
+UPSAMPLE = Stage(
+    "upsample",
+    2,
+    ("documents", "tokens", "duplicates", "order"),
+    ("copies",),
+    _settings,
+    _upsample,
+    by_generation=True,
+)

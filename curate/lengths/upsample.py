@@ -23,15 +23,11 @@ without tokens have rate 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from curate.errors import RequestError
-from curate.hashing import document_hash, unit_interval
 
 METHODS = ("none", "per_source", "global", "weights")
 
@@ -53,30 +49,29 @@ class RatePlan(NamedTuple):
     report: dict[str, Any]
 
 
-def water_fill(tokens: Sequence[int], shares: Sequence[float], total: float, most: float) -> list[float]:
+def water_fill(
+    tokens: Sequence[int], shares: Sequence[float], total: float, most: float | Sequence[float]
+) -> list[float]:
     """Rates with Σ rate · tokens = ``total``: masses in proportion to ``shares`` as far as no rate exceeds ``most``.
 
-    Cells without tokens, and cells with share 0, get rate 0; their share goes to the others. When all are at ``most``,
-    the rest of ``total`` stays unmet.
+    Cells without tokens, and cells with share 0, get rate 0; their share goes to the others. When all are at ``most``
+    (one bound, or one for each cell), the rest of ``total`` stays unmet.
     """
+    bounds = [float(most)] * len(tokens) if isinstance(most, int | float) else [float(bound) for bound in most]
     wanted = [share / mass if mass else 0.0 for share, mass in zip(shares, tokens, strict=True)]
-    free = sorted((i for i, want in enumerate(wanted) if want > 0), key=lambda i: (-wanted[i], i))
     rates = [0.0] * len(tokens)
+    free = [i for i, want in enumerate(wanted) if want > 0 and bounds[i] > 0]
+    free.sort(key=lambda i: (-wanted[i] / bounds[i], i))  # whoever meets its bound first
     left = total
     for at, i in enumerate(free):
         factor = left / fsum(shares[k] for k in free[at:])
-        if factor * wanted[i] <= most:
+        if factor * wanted[i] <= bounds[i]:
             for k in free[at:]:
                 rates[k] = factor * wanted[k]
             break
-        rates[i] = most
-        left -= most * tokens[i]
+        rates[i] = bounds[i]
+        left -= bounds[i] * tokens[i]
     return rates
-
-
-def _pair_rates(short: int, long: int, q: float, total: float, most: float) -> tuple[float, float]:
-    rates = water_fill([short, long], [1 - q, q], total, most)
-    return rates[0], rates[1]
 
 
 def _smallest_growth(short: int, long: int, q: float, most: float) -> float:
@@ -96,70 +91,88 @@ def plan_rates(
     budget: int | None = None,
     max_copies: int = 4,
     weights: Mapping[str, float] | None = None,
+    spent: Sequence[float] | None = None,
 ) -> RatePlan:
     """Rates of the cells in ``masses`` and what they reach.
 
     Args:
-        masses: one entry for each (source, is_long), in any order.
+        masses: cells in any order; several may have the same source and length.
         method: ``none``, ``per_source``, ``global`` or ``weights``.
         long_share: wanted share q of the tokens in long documents, of ``per_source`` and ``global``.
         budget: tokens wanted, or None: as few as leave no document out.
         max_copies: R, no rate is above it.
         weights: wanted share of each source, of ``weights``; they are brought to a sum of 1.
+        spent: by cell, the rate that earlier stages of a curriculum have used up of ``max_copies``.
 
     Raises:
         RequestError: ``weights`` lacks a source that has tokens.
-        ValueError: on an unknown method.
+        ValueError: on an unknown method, or ``spent`` without a budget.
     """
     if method not in METHODS:
         raise ValueError(f"unknown upsampling method {method!r}; methods: {', '.join(METHODS)}")
+    if spent is not None and budget is None:
+        raise ValueError("what earlier stages have used is only heeded with a budget")
     sources = sorted({mass[0] for mass in masses})
     cells = {(s, kind): sum(m[3] for m in masses if m[:2] == (s, kind)) for s in sources for kind in (False, True)}
     size = {s: cells[s, False] + cells[s, True] for s in sources}
-    whole, most, q = sum(size.values()), float(max_copies), long_share
-    rates: dict[tuple[str, bool], float] = {}
-    if method == "none":
-        rate = min(budget / whole, most) if budget is not None and whole else 1.0
-        rates = dict.fromkeys(cells, rate)
-    elif method == "per_source":
-        growth = max((_smallest_growth(cells[s, False], cells[s, True], q, most) for s in sources), default=1.0)
-        if budget is not None and whole:
-            growth = budget / whole
-        for s in sources:
-            rates[s, False], rates[s, True] = _pair_rates(cells[s, False], cells[s, True], q, growth * size[s], most)
-    elif method == "global":
-        short, long = (sum(cells[s, kind] for s in sources) for kind in (False, True))
-        total = _smallest_growth(short, long, q, most) * whole if budget is None else float(budget)
-        pair = _pair_rates(short, long, q, total, most)
-        rates = {(s, kind): pair[kind] for s, kind in cells}
-    else:
-        rates = _weighted(cells, size, budget, most, dict(weights or {}))
-    found = [round(rates[source, is_long], _DIGITS) if tokens else 1.0 for source, is_long, _, tokens in masses]
-    return RatePlan(found, _report(masses, found, size, method, q, budget, max_copies, weights))
+    most = [max(0.0, max_copies - used) for used in spent or [0.0] * len(masses)]
+    rates = [1.0] * len(masses)
+    for inside, total, share in _groups(
+        cells, size, method, long_share, budget, float(max_copies), dict(weights or {})
+    ):
+        rows = [i for i, mass in enumerate(masses) if mass[:2] in inside and mass[3]]
+        shares = [share(masses[i][:2]) * masses[i][3] / cells[masses[i][:2]] for i in rows]
+        filled = water_fill([masses[i][3] for i in rows], shares, total, [most[i] for i in rows])
+        for i, rate in zip(rows, filled, strict=True):
+            rates[i] = rate
+    found = [round(rate, _DIGITS) if mass[3] else 1.0 for rate, mass in zip(rates, masses, strict=True)]
+    return RatePlan(found, _report(masses, found, size, method, long_share, budget, most, weights))
 
 
-def _weighted(
-    cells: Mapping[tuple[str, bool], int],
+Cell = tuple[str, bool]
+
+Group = tuple[set[Cell], float, Callable[[Cell], float]]
+"""Cells that spill to each other, the tokens that they give together, and each one's share of them."""
+
+
+def _groups(
+    cells: Mapping[Cell, int],
     size: Mapping[str, int],
+    method: str,
+    q: float,
     budget: int | None,
     most: float,
     weights: Mapping[str, float],
-) -> dict[tuple[str, bool], float]:
-    present = [s for s in sorted(size) if size[s]]
-    missing = [s for s in present if s not in weights]
+) -> list[Group]:
+    whole = sum(size.values())
+    if not whole:
+        return []
+    if method == "none":
+        return [(set(cells), float(whole if budget is None else budget), lambda cell: cells[cell])]
+    if method == "per_source":
+        growth = max(_smallest_growth(cells[s, False], cells[s, True], q, most) for s in size)
+        if budget is not None:
+            growth = budget / whole
+        return [({(s, False), (s, True)}, growth * size[s], lambda cell: q if cell[1] else 1 - q) for s in size]
+    if method == "global":
+        by_kind = {kind: sum(cells[s, kind] for s in size) for kind in (False, True)}
+        total = _smallest_growth(by_kind[False], by_kind[True], q, most) * whole if budget is None else float(budget)
+        return [(set(cells), total, lambda cell: (q if cell[1] else 1 - q) * cells[cell] / max(by_kind[cell[1]], 1))]
+    missing = [s for s in size if size[s] and s not in weights]
     if missing:
         raise RequestError(
             f"upsample.weights has no share for source {missing[0]!r}; add `{missing[0]}: SHARE` to it, "
             "or leave the source out of the inputs"
         )
-    tokens, shares = [size[s] for s in present], [float(weights[s]) for s in present]
-    if budget is None:
-        factor = max((mass / share for mass, share in zip(tokens, shares, strict=True)), default=1.0)
-        found = [min(most, factor * share / mass) for mass, share in zip(tokens, shares, strict=True)]
-    else:
-        found = water_fill(tokens, shares, float(budget), most)
-    by_source = dict(zip(present, found, strict=True))
-    return {(s, kind): by_source.get(s, 0.0) for s, kind in cells}
+
+    def share(cell: Cell) -> float:
+        return float(weights[cell[0]]) * cells[cell] / size[cell[0]]
+
+    if budget is not None:
+        return [({cell for cell in cells if size[cell[0]]}, float(budget), share)]
+    # As few tokens as see every source once; one that cannot be seen often enough is held at its bound.
+    factor = max(size[s] / weights[s] for s in size if size[s])
+    return [({(s, False), (s, True)}, min(most * size[s], factor * weights[s]), share) for s in size if size[s]]
 
 
 def _report(
@@ -169,7 +182,7 @@ def _report(
     method: str,
     q: float,
     budget: int | None,
-    max_copies: int,
+    most: Sequence[float],
     weights: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     seen = [rate * mass[3] for rate, mass in zip(rates, masses, strict=True)]
@@ -201,19 +214,10 @@ def _report(
         "sources": by_source,
         "tokens": {"before": whole, "wanted": budget, "expected": round(expected)},
         "capped": sorted(
-            f"{mass[0]}.{'long' if mass[1] else 'short'}"
-            for mass, rate in zip(masses, rates, strict=True)
-            if mass[3] and rate >= max_copies and method != "none"
+            {
+                f"{mass[0]}.{'long' if mass[1] else 'short'}"
+                for mass, rate, bound in zip(masses, rates, most, strict=True)
+                if mass[3] and rate >= bound and method != "none"
+            }
         ),
     }
-
-
-def copies_of(rates: NDArray[np.float64], doc_ids: NDArray[np.uint64], seed: int) -> NDArray[np.uint16]:
-    """uint16[n]: ⌊r⌋ copies, and one more when the document's uniform hash is below the fraction of r.
-
-    The expectation is r; a document's copies depend on its own rate, its id and the seed alone, and a higher rate never
-    takes one away.
-    """
-    whole = np.floor(rates)
-    uniform = unit_interval(document_hash(seed, "upsample", doc_ids))
-    return (whole + (uniform < rates - whole)).astype(np.uint16)

@@ -148,14 +148,21 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
 
 def upsampling(counts: dict[str, Any], *, plain: bool) -> RenderableType:
     """Documents and tokens by source and length, and how often they are seen."""
-    rates = {(source, is_long): rate for source, is_long, rate in counts.get("rates", [])}
     rows = [
-        (source, "long" if is_long else "short", documents, tokens, float(rates.get((source, is_long), 1.0)))
-        for source, is_long, documents, tokens in counts.get("masses", [])
+        (
+            one["source"],
+            one["upto"],
+            one["documents"],
+            one["before"],
+            one["after"],
+            one["after"] / max(one["before"], 1),
+        )
+        for one in counts.get("lengths", [])
     ]
     copies = f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
     title = f"Upsampling (method {counts.get('method', 'none')}): {copies}"
-    return table(title, ("source", "length", "documents", "tokens", "rate"), rows, plain=plain, left=2)
+    head = ("source", "tokens up to", "documents", "tokens", "with copies", "rate")
+    return table(title, head, rows, plain=plain, left=1)
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -7,6 +7,7 @@ Each format that was written is read back. Its windows must be those of the plan
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 
 from curate.look.verify_tables import read
 from curate.look.verify_windows import read_windows
+from curate.packing.stage import set_prefix
 from curate.run.exchange import partition_targets
+from curate.run.generations import parts_of
 from curate.run.snapshot import TableFile
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.conservation import add_sums, from_hex, hex_sum, token_sum, window_sums
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 Sums = NDArray[np.uint64]
 
+_SHARD = re.compile(r"(set-(?P<set>\d+)[-/])?(\w+/)?shard[-.](?P<shard>\d+)$")
+
 _NAMED = 5
 """Documents, windows and partitions that one difference names."""
 
@@ -40,21 +45,20 @@ _NAMED = 5
 def check_shards(run: Run, report: Report) -> None:
     """Read every format back and compare it with the plan and with the documents."""
     wanted, tokens = expected_sums(run)
-    details = run.snapshots["windows"].details
     report.count("shards", "tokens of documents, copies counted", tokens)
-    made = run.snapshots["shards"].details
-    stated = hex_sum(add_sums(np.array([from_hex(part["conservation"]) for part in made.get("generations", [made])])))
+    made = [from_hex(part["conservation"]) for part in parts_of(run.snapshots["shards"])]
+    stated = hex_sum(add_sums(np.array(made)))
     if stated != hex_sum(add_sums(wanted)):
         report.fault("shards", "index.json", f"states the sum {stated}, the documents have {hex_sum(add_sums(wanted))}")
     for form in run.snapshots["shards"].details["formats"]:
         found = np.zeros_like(wanted)
         counts = {"windows": 0, "tokens": 0, "padding": 0}
         try:
-            for shard, windows in READERS[form](run, report):
+            for plan, windows in READERS[form](run, report):
                 counts["windows"] += len(windows)
                 counts["tokens"] += len(windows.tokens)
-                counts["padding"] += len(windows) * int(details["window"]) - len(windows.tokens)
-                _compare(run, report, f"{form}, shard {shard}", windows, shard)
+                counts["padding"] += len(windows) * size_of(run, plan) - len(windows.tokens)
+                _compare(run, report, f"{form}, {plan.name}", windows, plan)
                 _add(found, segment_sums(windows), partition_targets(windows.doc_ids, run.snapshots["documents"]))
         except (ValueError, OSError, KeyError, IndexError, pa.ArrowException) as error:
             report.fault("shards", form, f"cannot be read back: {error}")
@@ -145,12 +149,26 @@ def plan_of(run: Run, file: TableFile) -> ShardWindows:
     """The windows of one shard as planned, without tokens."""
     columns = read_windows(run, file)
     named = {name: columns[name] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
-    return windows_of_plan(int(run.snapshots["windows"].details["window"]), **named, tokens=np.zeros(0, np.uint16))
+    return windows_of_plan(size_of(run, file), **named, tokens=np.zeros(0, np.uint16))
 
 
-def _compare(run: Run, report: Report, where: str, found: ShardWindows, shard: int) -> None:
+def shard_key(name: str) -> tuple[int, int]:
+    """(set, shard) of the plan of a shard (``set-1-shard-00003``) or of one of its files (``set-1/mds/shard.00003``)."""
+    found = _SHARD.search(name)
+    if found is None:
+        raise ValueError(f"{name} is no file of a shard")
+    return int(found["set"] or 0), int(found["shard"])
+
+
+def size_of(run: Run, plan: TableFile) -> int:
+    """Tokens of the windows of a shard."""
+    number = shard_key(plan.name)[0]
+    return int(parts_of(run.snapshots["windows"])[0]["sets"][number]["window"])
+
+
+def _compare(run: Run, report: Report, where: str, found: ShardWindows, file: TableFile) -> None:
     """Windows of a shard against its plan; the first difference is named."""
-    plan = plan_of(run, run.snapshots["windows"].files[shard])
+    plan = plan_of(run, file)
     if len(found) != len(plan):
         report.fault("shards", where, f"holds {len(found):,} windows, the plan has {len(plan):,}")
         return
@@ -194,52 +212,50 @@ def _local(run: Run, file: TableFile) -> Iterator[str]:
 
 
 def _of(run: Run, suffix: str) -> list[TableFile]:
-    """Files of a format in the order of their shards: generation by generation, the first one's without a prefix."""
-    files = [file for file in run.snapshots["shards"].files if file.path.endswith(suffix)]
-    return sorted(files, key=lambda file: (file.name.startswith("generation-"), file.name))
+    """Files of a format."""
+    return [file for file in run.snapshots["shards"].files if file.path.endswith(suffix)]
 
 
 def _per_shard(
-    run: Run, report: Report, suffix: str, read_one: Callable[[str], Iterator[ShardWindows]]
-) -> Iterator[tuple[int, ShardWindows]]:
-    files, plan = _of(run, suffix), run.snapshots["windows"].files
-    if len(files) != len(plan):
-        report.fault("shards", suffix, f"there are {len(files)} files for {len(plan)} shards")
+    run: Run, report: Report, suffix: str, read_one: Callable[[str, int], Iterator[ShardWindows]]
+) -> Iterator[tuple[TableFile, ShardWindows]]:
+    files = {shard_key(file.name): file for file in _of(run, suffix)}
+    plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
+    if files.keys() != plans.keys():
+        report.fault("shards", suffix, f"there are {len(files)} files for {len(plans)} shards")
         return
-    for shard, file in enumerate(files):
-        with _local(run, file) as path:
-            parts = list(read_one(path))
+    for key, plan in sorted(plans.items()):
+        with _local(run, files[key]) as path:
+            parts = list(read_one(path, size_of(run, plan)))
         if parts:
-            yield shard, concatenate(parts)
-        elif plan[shard].rows:
-            report.fault("shards", file.path, "holds no windows, although the plan has some")
+            yield plan, concatenate(parts)
+        elif plan.rows:
+            report.fault("shards", files[key].path, "holds no windows, although the plan has some")
 
 
-def _read_parquet(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
-    yield from _per_shard(run, report, ".parquet", parquet.read)
+def _read_parquet(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
+    yield from _per_shard(run, report, ".parquet", lambda path, size: parquet.read(path))
 
 
-def _read_mds(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
-    size = int(run.snapshots["windows"].details["window"])
-    yield from _per_shard(run, report, ".mds", lambda path: mds.read(path, size))
+def _read_mds(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
+    yield from _per_shard(run, report, ".mds", mds.read)
 
 
-def _read_webdataset(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
-    size = int(run.snapshots["windows"].details["window"])
-    yield from _per_shard(run, report, ".tar", lambda path: webdataset.read(path, size))
+def _read_webdataset(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
+    yield from _per_shard(run, report, ".tar", webdataset.read)
 
 
-def _read_numpy(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
+def _read_numpy(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
     """Token files, each with its index."""
-    indexes = _of(run, ".npz")
+    indexes = {shard_key(file.name): file for file in _of(run, ".npz")}
     kind, pad = _token_type(run), run.snapshots["tokens"].details["eos_id"] or 0
-    if len(indexes) != len(_of(run, ".npy")):
+    if indexes.keys() != {shard_key(file.name) for file in _of(run, ".npy")}:
         report.fault("shards", "numpy", f"there are {len(_of(run, '.npy'))} .npy and {len(indexes)} .npz files")
         return
-    of_shard = iter(indexes)
+    of_shard = iter(sorted(indexes))
 
-    def read_one(path: str) -> Iterator[ShardWindows]:
-        with _local(run, next(of_shard)) as index:
+    def read_one(path: str, size: int) -> Iterator[ShardWindows]:
+        with _local(run, indexes[next(of_shard)]) as index:
             yield from memmap.read(path, index, kind, pad)
 
     yield from _per_shard(run, report, ".npy", read_one)
@@ -249,27 +265,29 @@ def _token_type(run: Run) -> np.dtype[Any]:
     return np.dtype(np.uint16 if int(run.snapshots["tokens"].details["vocab_size"]) <= 65_536 else np.uint32)
 
 
-def _read_megatron(run: Run, report: Report) -> Iterator[tuple[int, ShardWindows]]:
-    """Megatron's one file a generation, cut into shards."""
-    bins, indexes = _of(run, ".bin"), _of(run, ".idx")
-    windows = run.snapshots["windows"]
-    parts = windows.details.get("generations", [windows.details])
-    if len(bins) != len(parts) or len(indexes) != len(parts):
-        found = f"there are {len(bins)} .bin and {len(indexes)} .idx files, expected {len(parts)} of each"
-        report.fault("shards", "megatron", found)
+def _read_megatron(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
+    """Megatron's one file a set and generation, cut into shards."""
+    bins, indexes = ({file.name: file for file in _of(run, suffix)} for suffix in (".bin", ".idx"))
+    if bins.keys() != indexes.keys():
+        report.fault("shards", "megatron", f"there are {len(bins)} .bin and {len(indexes)} .idx files")
         return
-    first = 0
-    for part, tokens, index in zip(parts, bins, indexes, strict=True):
-        shards = sum(entry["shards"] for entry in part["sets"])
-        yield from _read_tokens(run, report, tokens, index, range(first, first + shards))
-        first += shards
+    plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
+    for generation, part in enumerate(parts_of(run.snapshots["windows"])):
+        for entry in part["sets"]:
+            folder = f"generation-{generation:04d}/" if generation else ""
+            name = f"{folder}{set_prefix(entry, part['sets'], '/')}megatron/tokens"
+            if name not in bins:
+                report.fault("shards", name, "is missing")
+                return
+            shards = range(entry["first"], entry["first"] + entry["shards"])
+            mine = [plans[entry["set"], shard] for shard in shards]
+            yield from _read_tokens(run, report, bins[name], indexes[name], mine, entry["window"])
 
 
 def _read_tokens(
-    run: Run, report: Report, tokens: TableFile, index: TableFile, shards: range
-) -> Iterator[tuple[int, ShardWindows]]:
+    run: Run, report: Report, tokens: TableFile, index: TableFile, plans: list[TableFile], size: int
+) -> Iterator[tuple[TableFile, ShardWindows]]:
     """The shards of one pair of .bin and .idx; they hold tokens alone, so places are taken from the plan."""
-    size = int(run.snapshots["windows"].details["window"])
     kind = _token_type(run)
     pad = run.snapshots["tokens"].details["eos_id"] or 0
     stored = 2 if kind == np.uint16 else 4
@@ -277,23 +295,21 @@ def _read_tokens(
     with _local(run, tokens) as path:
         blocks = megatron.read(path, size, kind)
         held: NDArray[Any] = np.zeros((0, size), kind)
-        for shard in shards:
-            plan = plan_of(run, run.snapshots["windows"].files[shard])
+        for file in plans:
+            plan = plan_of(run, file)
             total += len(plan)
             while len(held) < len(plan):
                 following = next(blocks, None)
                 if following is None:
-                    report.fault("shards", tokens.path, f"ends in shard {shard}")
+                    report.fault("shards", tokens.path, f"ends in {file.name}")
                     return
                 held = np.concatenate([held, following])
             rows, held = held[: len(plan)], held[len(plan) :]
             filled = np.arange(size) < plan.n_tokens[:, None]
             for w in np.flatnonzero((~filled & (rows != pad)).any(axis=1))[:_NAMED]:
-                report.fault(
-                    "shards", f"megatron, shard {shard}, window {w}", f"is padded with other tokens than {pad}"
-                )
+                report.fault("shards", f"megatron, {file.name}, window {w}", f"is padded with other tokens than {pad}")
             if len(plan):
-                yield shard, replace(plan, tokens=np.ascontiguousarray(rows[filled]))
+                yield file, replace(plan, tokens=np.ascontiguousarray(rows[filled]))
         if len(held) or next(blocks, None) is not None:
             report.fault("shards", tokens.path, "holds windows behind the last one of the plan")
     with _local(run, index) as path:
@@ -306,7 +322,7 @@ def _read_tokens(
         report.fault("shards", index.path, f"does not describe {total:,} windows of {size:,} tokens")
 
 
-READERS: dict[str, Callable[[Run, Report], Iterator[tuple[int, ShardWindows]]]] = {
+READERS: dict[str, Callable[[Run, Report], Iterator[tuple[TableFile, ShardWindows]]]] = {
     "parquet": _read_parquet,
     "mds": _read_mds,
     "megatron": _read_megatron,
@@ -329,7 +345,7 @@ def _trace(run: Run, report: Report, form: str, partition: int) -> None:
     expected = np.array(wanted, np.uint64).reshape(-1, 2)
     found = np.zeros_like(expected)
     named = 0
-    for shard, windows in READERS[form](run, type(report)(report.workspace)):
+    for plan, windows in READERS[form](run, type(report)(report.workspace)):
         mine = partition_targets(windows.doc_ids, run.snapshots["documents"]) == partition
         at = np.minimum(np.searchsorted(known, windows.doc_ids), max(len(known) - 1, 0))
         is_known = mine & (known[at] == windows.doc_ids) if len(known) else np.zeros(len(mine), np.bool_)
@@ -337,7 +353,7 @@ def _trace(run: Run, report: Report, form: str, partition: int) -> None:
             named += 1
             report.fault(
                 "shards",
-                f"{form}, shard {shard}, document {windows.doc_ids[row]}",
+                f"{form}, {plan.name}, document {windows.doc_ids[row]}",
                 "has tokens in the shards, but no copies",
             )
         _add(found, segment_sums(windows)[is_known], at[is_known])

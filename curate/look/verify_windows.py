@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.lengths.stage import VALIDATION
+from curate.run.generations import parts_of
+from curate.run.partition import is_in
 from curate.run.snapshot import TableFile
 from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, WINDOWS
 
@@ -26,10 +30,14 @@ def read_windows(run: Run, file: TableFile) -> dict[str, NDArray[Any]]:
 def check_windows(run: Run, report: Report) -> None:
     """Check the plan shard by shard, and its counters."""
     snapshot = run.snapshots["windows"]
-    sizes = {int(entry["set"]): int(entry["window"]) for entry in snapshot.details["sets"]}
+    sizes = {int(entry["set"]): int(entry["window"]) for entry in parts_of(snapshot)[0]["sets"]}
+    kinds = {int(entry["set"]): entry["kind"] for entry in parts_of(snapshot)[0]["sets"]}
+    held_out = _held_out(run) if "validation" in kinds.values() else np.zeros(0, np.uint64)
     found = dict.fromkeys(("windows", "tokens", "special_tokens", "padding"), 0)
     for file in snapshot.files:
         columns = read_windows(run, file)
+        if len(held_out) and len(columns["set"]):
+            _check_validation(report, file.path, columns, held_out, kinds)
         for name, number in _check_shard(report, file.path, columns, sizes).items():
             found[name] += number
     for name, number in found.items():
@@ -40,6 +48,29 @@ def check_windows(run: Run, report: Report) -> None:
                 "windows",
                 f"{name}: {number:,} in the plan, its snapshot counted {snapshot.counters[name]:,}",
             )
+
+
+def _held_out(run: Run) -> NDArray[np.uint64]:
+    """uint64[n], sorted: the documents that the plan keeps out of training (a small share of all)."""
+    ids = [np.zeros(0, np.uint64)]
+    for file in run.snapshots["copies"].files:
+        with run.open(file) as source:
+            table = pq.ParquetFile(source).read(columns=["doc_id", "reason"])
+        ids.append(table.filter(pc.equal(table["reason"], VALIDATION))["doc_id"].to_numpy())
+    return np.sort(np.concatenate(ids))
+
+
+def _check_validation(
+    report: Report, where: str, columns: dict[str, NDArray[Any]], held_out: NDArray[np.uint64], kinds: dict[int, str]
+) -> None:
+    """Documents of the validation set are in its windows, and in no others."""
+    inside = is_in(columns["doc_id"], held_out)
+    is_validation = kinds.get(int(columns["set"][0])) == "validation"
+    wrong = columns["doc_id"][inside != is_validation]
+    if len(wrong):
+        what = "is in the validation set, but was not drawn" if is_validation else "is in training, but of validation"
+        report.fault("windows", f"{where}, document {wrong[0]}", what)
+    report.count("windows", "documents of validation checked", len(np.unique(columns["doc_id"][inside])))
 
 
 def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], sizes: dict[int, int]) -> dict[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.packing.best_fit import best_fit
+from curate.packing.buckets import buckets
 from curate.packing.concat import concat
 from curate.packing.conflicts import Conflicts, no_conflicts
 from curate.packing.pieces import Pieces
@@ -15,11 +16,11 @@ from curate.packing.refined import Refinement, refined
 from curate.packing.related import related
 from curate.packing.similar import no_similarity, similarity
 
-METHODS = ("related", "best_fit", "concat")
+METHODS = ("related", "best_fit", "concat", "buckets")
 
 
 def pack(
-    method: Literal["related", "best_fit", "concat"] | str,
+    method: Literal["related", "best_fit", "concat", "buckets"] | str,
     lengths: NDArray[np.int64],
     window: int,
     lookahead: int = 16,
@@ -35,7 +36,8 @@ def pack(
     price for it.
 
     Args:
-        method: ``related`` (along the path with bounded lookahead), ``best_fit`` (best-fit-decreasing) or ``concat``.
+        method: ``related`` (along the path with bounded lookahead), ``best_fit`` (best-fit-decreasing), ``concat`` or
+            ``buckets`` (powers of two, each a window).
         lengths: int64[n], tokens of each item, in path order; an item of length 0 yields no piece.
         window: tokens of a window, L.
         lookahead: pending items that may fill the open window; of ``related`` alone.
@@ -67,6 +69,8 @@ def pack(
         return best_fit(lengths, window, refused, near)
     if method == "concat":
         return concat(lengths, window)
+    if method == "buckets":
+        return buckets(lengths, window)
     raise ValueError(f"unknown packing method {method!r}; methods: {', '.join(METHODS)}")
 
 

@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import mix64, salt
+from curate.lengths.stage import VALIDATION
+from curate.packing.buckets import odds as bucket_odds
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows, window_measures
 from curate.packing.plan import Pieces, pack
@@ -32,8 +35,10 @@ from curate.run.vectors import neighbor_matrix, vector_matrix
 
 _PIECE = pa.schema(
     [
+        ("set", pa.uint16()),
         ("key", pa.uint64()),
         ("region", pa.int32()),
+        ("turn", pa.uint16()),
         ("copy", pa.uint16()),
         ("index", pa.uint32()),
         ("piece", pa.uint32()),
@@ -51,7 +56,7 @@ def _item_schema(dim: int) -> pa.Schema:
             ("doc_id", pa.uint64()),
             ("position", pa.uint64()),
             ("n_tokens", pa.uint32()),
-            ("copies", pa.uint16()),
+            ("sets", pa.list_(pa.uint16())),  # of each copy
             ("vector", pa.binary(dim)),
         ]
     )
@@ -67,21 +72,44 @@ def _settings(recipe: Recipe) -> Any:
         **recipe.pack.model_dump(),
         "max_similarity": max_similarity(recipe),
         "windows_per_shard": recipe.shards.windows_per_shard,
+        "validation": recipe.shards.validation is not None,
         "seed": recipe.seed,
     }
+
+
+def shard_sets(recipe: Recipe) -> list[dict[str, Any]]:
+    """The sets of windows, by number: {set, kind, window}; kind is train, stage, bucket or validation.
+
+    A curriculum has one a stage, ``buckets`` one a power of two up to the window (set e holds windows of 2ᵉ tokens); the
+    validation set comes last.
+    """
+    section = recipe.pack
+    if section.schedule:
+        sets = [{"kind": "stage", "window": stage.window} for stage in section.schedule]
+    elif section.method == "buckets":
+        sets = [
+            {"kind": "bucket", "window": 1 << e, "odds": weight} for e, weight in enumerate(bucket_odds(section.window))
+        ]
+    else:
+        sets = [{"kind": "train", "window": section.window}]
+    if recipe.shards.validation:
+        sets.append({"kind": "validation", "window": sets[-1]["window"]})
+    return [{"set": number, **entry} for number, entry in enumerate(sets)]
 
 
 def _pack(run: StageRun) -> None:
     tables, section = run.tables, run.recipe.pack
     documents = tables["documents"]
+    sets = shard_sets(run.recipe)
     regions, dim = int(tables["clusters"].details["regions"]), int(tables["embeddings"].details["dim"])
     sidecars = {name: tables[name] for name in ("tokens", "clusters", "embeddings", "order", "copies")}
-    step = run.step("tmp/items.map", items_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim}))
+    params: dict[str, Any] = {"regions": regions, "dim": dim, "validation": len(sets) - 1}
+    step = run.step("tmp/items.map", items_task, partition_specs(documents, sidecars, params))
     maps = run.publish("tmp/items", step)
     params = {
         "maps": maps.path,
         "dim": dim,
-        "window": section.window,
+        "sets": sets,
         "method": section.method,
         "lookahead": section.lookahead,
         "eos": section.eos,
@@ -100,8 +128,21 @@ def _pack(run: StageRun) -> None:
         ],
     )
     counters = Counter(plans.counters)  # without a single window, every count is 0
+    by_set: dict[int, Counter[str]] = {entry["set"]: Counter() for entry in sets}
+    for found in plans.values("sets"):
+        for number, counts in found:
+            by_set[number].update(counts)
     similarities = [record.values["similarity"] for record in plans.records if "similarity" in record.values]
-    shards = max(1, -(-counters.get("windows", 0) // run.recipe.shards.windows_per_shard))
+    first = _first_shards(run)
+    for entry in sets:
+        counts = by_set[entry["set"]]
+        entry["first"] = first.get(entry["set"], 0)
+        entry["shards"] = -(-counts["windows"] // run.recipe.shards.windows_per_shard)
+        entry |= {name: counts[name] for name in ("windows", "tokens", "special_tokens", "padding")}
+        entry["measures"] = window_measures(counts, entry["window"])
+    if not any(entry["shards"] for entry in sets):
+        sets[0]["shards"] = 1
+    shards = [entry["shards"] for entry in sets]
     step = run.step(
         "tmp/pieces.map",
         pieces_map_task,
@@ -110,29 +151,44 @@ def _pack(run: StageRun) -> None:
             for file in plans.files("tmp/plans")
         ],
     )
-    pieces, base = run.publish("tmp/pieces", step), _first_shard(run)
+    pieces = run.publish("tmp/pieces", step)
+    names = [
+        (f"{set_prefix(entry, sets)}shard-{entry['first'] + s:05d}", entry["first"] + s)
+        for entry in sets
+        for s in range(entry["shards"])
+    ]
     step = run.step(
         "windows",
         windows_task,
         [
-            Spec(
-                f"shard-{base + s:05d}",
-                [pieces.content, base, s],
-                {"maps": pieces.path, "target": s, "shard": base + s},
-            )
-            for s in range(shards)
+            Spec(name, [pieces.content, shard, target], {"maps": pieces.path, "target": target, "shard": shard})
+            for target, (name, shard) in enumerate(names)
         ],
     )
     details = {
-        "window": section.window,
+        "window": max(entry["window"] for entry in sets),
         "method": section.method,
         "eos": section.eos,
-        "sets": [{"set": 0, "window": section.window, "shards": shards}],
-        "measures": window_measures(counters, section.window) | summarise(similarities),
+        "sets": sets,
+        "measures": _over_sets(sets, counters) | summarise(similarities),
     }
     run.commit(
         "windows", step.files("windows"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}, details
     )
+
+
+def set_prefix(entry: dict[str, Any], sets: Sequence[dict[str, Any]], sign: str = "-") -> str:
+    """What the names of a set's files begin with: nothing where there is one set alone."""
+    return f"set-{entry['set']}{sign}" if len(sets) > 1 else ""
+
+
+def _over_sets(sets: Sequence[dict[str, Any]], counters: Counter[str]) -> dict[str, float]:
+    """Measures of all sets together; those that depend on one window size are left to the sets."""
+    if len(sets) == 1:
+        return dict(sets[0]["measures"])
+    places = sum(entry["windows"] * entry["window"] for entry in sets)
+    padding = round(counters["padding"] / places, 4) if places else 0.0
+    return {"padding": padding, "documents_per_window": round(counters["pieces"] / max(counters["windows"], 1), 4)}
 
 
 def items_task(
@@ -145,8 +201,9 @@ def items_task(
     copies: Any,
     regions: int,
     dim: int,
+    validation: int,
 ) -> None:
-    """Route position, length and vector of a partition's documents to their regions."""
+    """Route position, length, vector and the sets of the copies of a partition's documents to their regions."""
     ordered = context.read(order, ["doc_id", "position"])
     ids = column(ordered, "doc_id")
     counted = context.read(tokens, ["doc_id", "n_tokens"])
@@ -157,7 +214,7 @@ def items_task(
             "doc_id": ordered["doc_id"],
             "position": ordered["position"],
             "n_tokens": counted["n_tokens"].take(rows),
-            "copies": context.read(copies, ["copies"])["copies"],
+            "sets": _sets_of_copies(context.read(copies), validation),
             "vector": context.read(embeddings, ["vector"])["vector"].take(rows),
         }
     )
@@ -166,12 +223,24 @@ def items_task(
     writer.finish()
 
 
+def _sets_of_copies(copies: pa.Table, validation: int) -> pa.ListArray:
+    """list<uint16>[n]: the set of each copy, ascending; copies without a stage are in set 0."""
+    offsets = np.concatenate([[0], np.cumsum(column(copies, "copies"), dtype=np.int64)])
+    sets = np.zeros(int(offsets[-1]), np.uint16)
+    stages = copies["stages"].combine_chunks()
+    if stages.null_count < len(stages):
+        sets[:] = stages.flatten().to_numpy()
+    held_out = pc.equal(copies["reason"], VALIDATION).to_numpy()
+    sets[np.repeat(held_out, np.diff(offsets))] = validation
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(sets))
+
+
 def plan_task(
     context: TaskContext,
     maps: str,
     region: int,
     dim: int,
-    window: int,
+    sets: list[dict[str, Any]],
     method: str,
     lookahead: int,
     eos: bool,
@@ -181,37 +250,78 @@ def plan_task(
     position: str,
     near: Any,
 ) -> None:
-    """The windows of one region, every pass."""
+    """The windows of one region, every set and pass; pass p of a set holds the (p + 1)th copy that is in the set."""
     rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
-    ids, copies = column(rows, "doc_id"), column(rows, "copies")
+    ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     lengths = column(rows, "n_tokens").astype(np.int64)
-    vectors = vector_matrix(rows["vector"])
     neighbors = along_path(neighbor_matrix(context.read(near)["neighbors"]), ids) if weights is not None else None
+    set_of, item = _copies(rows["sets"])
+    by_set: dict[int, Counter[str]] = {}
     with context.writer("tmp/plans", _PIECE) as writer:
-        for copy in range(int(copies.max(initial=0))):
-            drawn = np.flatnonzero(copies > copy)
-            n_tokens = lengths[drawn]
-            extended = np.where(n_tokens > 0, n_tokens + int(eos), 0)
-            pieces = pack(
-                method,
-                extended,
-                window,
-                lookahead=lookahead,
-                vectors=vectors[drawn],
-                max_similarity=max_similarity,
-                refinement=None if neighbors is None else _refinement(neighbors, drawn, weights),
-            )
-            if method == "related":
-                pieces = arrange(pieces, similarity(vectors[drawn], max_similarity), position, ids[drawn], seed)
-            writer.write(_piece_rows(pieces, ids[drawn], n_tokens, region, copy, seed))
-            counts = count_windows(pieces, extended, window)
-            counts["tokens"] = int(n_tokens.sum())
-            counts["special_tokens"] = int((extended - n_tokens).sum())
-            counts["leaked_pairs"] = count_alike(pieces, similarity(vectors[drawn], max_similarity))
-            for name, number in counts.items():
-                context.count(name, number)
-            if copy == 0:
-                context.value("similarity", similarity_measures(pieces, vectors, lengths, drawn))
+        for number in np.unique(set_of).tolist():
+            copies = np.bincount(item[set_of == number], minlength=len(ids))
+            before = np.bincount(item[set_of < number], minlength=len(ids))
+            entry = sets[number]
+            if method == "buckets" and entry["kind"] == "validation":
+                planner = "best_fit"
+            else:
+                planner = method
+            window = max(other["window"] for other in sets) if planner == "buckets" else entry["window"]
+            for turn in range(int(copies.max(initial=0))):
+                drawn = np.flatnonzero(copies > turn)
+                n_tokens = lengths[drawn]
+                extended = np.where(n_tokens > 0, n_tokens + int(eos), 0)
+                pieces = pack(
+                    planner,
+                    extended,
+                    window,
+                    lookahead=lookahead,
+                    vectors=vectors[drawn],
+                    max_similarity=max_similarity,
+                    refinement=None if neighbors is None else _refinement(neighbors, drawn, weights),
+                )
+                if planner == "related":
+                    pieces = arrange(pieces, similarity(vectors[drawn], max_similarity), position, ids[drawn], seed)
+                copy = (before[drawn] + turn).astype(np.uint16)
+                parts = split_buckets(pieces) if planner == "buckets" else [(number, pieces)]
+                for part, some in parts:
+                    writer.write(_piece_rows(some, ids[drawn], n_tokens, copy, part, region, turn, seed))
+                    counts = count_windows(some, extended, sets[part]["window"])
+                    if planner == "buckets":  # every cut is meant
+                        counts |= dict.fromkeys(_OF_ITEMS, 0)
+                    counts["special_tokens"] = int((some.start + some.length > n_tokens[some.item]).sum())
+                    counts["tokens"] -= counts["special_tokens"]
+                    counts["leaked_pairs"] = count_alike(some, similarity(vectors[drawn], max_similarity))
+                    by_set.setdefault(part, Counter()).update(counts)
+                if turn == 0 and entry["kind"] != "validation" and "similarity" not in context.record.values:
+                    context.value("similarity", similarity_measures(pieces, vectors, lengths, drawn))
+    for counts in by_set.values():
+        for name, count in counts.items():
+            context.count(name, count)
+    context.value("sets", [[number, dict(counts)] for number, counts in sorted(by_set.items())])
+
+
+_OF_ITEMS = ("items", "cut", "cut_avoidably", "cut_avoidably_tokens", "forced_cuts", "avoidable_cuts")
+
+
+def _copies(sets: pa.ChunkedArray) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """(set uint16[C], item int64[C]) of every copy of every item."""
+    lists = sets.combine_chunks()
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.chunk(0) if lists.num_chunks else pa.array([], sets.type)
+    counts = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    return lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), counts)
+
+
+def split_buckets(pieces: Pieces) -> list[tuple[int, Pieces]]:
+    """(exponent, windows of 2^exponent tokens) of a plan of single pieces, the windows of each numbered anew."""
+    exponent = np.log2(pieces.length).astype(np.int64)
+    found = []
+    for e in np.unique(exponent).tolist():
+        mine = exponent == e
+        of = np.arange(int(mine.sum()), dtype=np.int64)
+        found.append((e, Pieces(of, pieces.item[mine], pieces.start[mine], pieces.length[mine])))
+    return found
 
 
 def along_path(neighbors: NDArray[np.int32], ids: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -261,7 +371,14 @@ def summarise(records: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _piece_rows(
-    pieces: Pieces, ids: NDArray[np.uint64], n_tokens: NDArray[np.int64], region: int, copy: int, seed: int
+    pieces: Pieces,
+    ids: NDArray[np.uint64],
+    n_tokens: NDArray[np.int64],
+    copy: NDArray[np.uint16],
+    number: int,
+    region: int,
+    turn: int,
+    seed: int,
 ) -> pa.Table:
     """Rows of the plan; the end-of-text token, planned as the document's last, becomes a piece of its own."""
     of, start, stop = n_tokens[pieces.item], pieces.start, pieces.start + pieces.length
@@ -278,9 +395,11 @@ def _piece_rows(
     length = np.where(kind == schemas.KIND_DOCUMENT, text[row], 1)
     return pa.table(
         {
-            "key": pa.array(window_keys(seed, region, copy, window)),
+            "set": pa.array(np.full(len(row), number, np.uint16)),
+            "key": pa.array(window_keys(seed, number, region, turn, window)),
             "region": pa.array(np.full(len(row), region, np.int32)),
-            "copy": pa.array(np.full(len(row), copy, np.uint16)),
+            "turn": pa.array(np.full(len(row), turn, np.uint16)),
+            "copy": pa.array(copy[pieces.item[row]]),
             "index": pa.array(window.astype(np.uint32)),
             "piece": pa.array((np.arange(len(row)) - first).astype(np.uint32)),
             "kind": pa.array(kind),
@@ -292,34 +411,39 @@ def _piece_rows(
     )
 
 
-def window_keys(seed: int, region: int, copy: int, index: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """uint64[n]: where the windows go in the shuffle of all regions and passes."""
-    base = mix64(np.array([salt(seed, f"window:{region}:{copy}")], np.uint64))
+def window_keys(seed: int, number: int, region: int, turn: int, index: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """uint64[n]: where the windows go in the shuffle of all regions and passes of a set."""
+    base = mix64(np.array([salt(seed, f"window:{number}:{region}:{turn}")], np.uint64))
     return mix64(index.astype(np.uint64) ^ base)
 
 
-def pieces_map_task(context: TaskContext, plan: Any, shards: int) -> None:
-    """Route the pieces of one region's windows to their shards."""
+def pieces_map_task(context: TaskContext, plan: Any, shards: list[int]) -> None:
+    """Route the pieces of one region's windows to their shards, of which each set has a number of its own."""
     table = context.read(plan)
-    writer = ExchangeWriter(context, _PIECE, shards, "pieces")
-    writer.write(table, hash_targets(column(table, "key"), shards))
+    number, key = column(table, "set"), column(table, "key")
+    targets = np.zeros(len(key), np.int64)
+    for one, base in enumerate(np.cumsum([0, *shards[:-1]])):
+        mine = number == one
+        targets[mine] = base + hash_targets(key[mine], shards[one])
+    writer = ExchangeWriter(context, _PIECE, sum(shards), "pieces")
+    writer.write(table, targets)
     writer.finish()
 
 
 def windows_task(context: TaskContext, maps: str, target: int, shard: int) -> None:
     """The windows of one shard, numbered in the order of their keys."""
     rows = read_slices(context, context.snapshot(maps), target, _PIECE)
-    rows = rows.sort_by([(name, "ascending") for name in ("key", "region", "copy", "index", "piece")])
+    rows = rows.sort_by([(name, "ascending") for name in ("key", "region", "turn", "index", "piece")])
     n = rows.num_rows
     new = np.zeros(n, np.bool_)
-    for name in ("key", "region", "copy", "index"):
+    for name in ("key", "region", "turn", "index"):
         values = column(rows, name)
         new[1:] |= values[1:] != values[:-1]
     context.write(
         "windows",
         pa.table(
             {
-                "set": pa.array(np.zeros(n, np.uint16)),
+                "set": rows["set"],
                 "shard": pa.array(np.full(n, shard, np.uint32)),
                 "window": pa.array(np.cumsum(new).astype(np.uint32)),
                 **{name: rows[name] for name in ("piece", "kind", "doc_id", "copy", "start", "length")},
@@ -329,8 +453,13 @@ def windows_task(context: TaskContext, maps: str, target: int, shard: int) -> No
     )
 
 
-def _first_shard(run: StageRun) -> int:
-    return sum(len(tables["windows"].files) for tables in run.earlier)
+def _first_shards(run: StageRun) -> dict[int, int]:
+    """Shards of each set in earlier generations."""
+    found: Counter[int] = Counter()
+    for tables in run.earlier:
+        for entry in tables["windows"].details["sets"]:
+            found[entry["set"]] += entry["shards"]
+    return dict(sorted(found.items()))
 
 
 PACK = Stage(
@@ -340,6 +469,6 @@ PACK = Stage(
     ("windows",),
     _settings,
     _pack,
-    _first_shard,
+    lambda run: sorted(_first_shards(run).items()),
     by_generation=True,
 )

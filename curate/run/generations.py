@@ -83,3 +83,8 @@ def merge(parts: Sequence[Snapshot]) -> Snapshot:
         details,
         max(part.seconds for part in parts),
     )
+
+
+def parts_of(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The details of each generation's part of a table, the first one first."""
+    return list(snapshot.details.get("generations", [snapshot.details]))

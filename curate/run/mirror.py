@@ -12,8 +12,8 @@ from curate.run.storage import Storage, open_storage
 INDEX = "index.json"
 COPY_BYTES = 8 << 20
 _OURS = re.compile(
-    r"^(generation-\d{4}/)?(index\.json|parquet/shard-\d+\.parquet|mds/(index\.json|shard\.\d+\.mds)|megatron/tokens\.(bin|idx)"
-    r"|numpy/shard-\d+\.np[yz]|webdataset/shard-\d+\.tar)$"
+    r"^(generation-\d{4}/)?(set-\d+/)?(index\.json|parquet/shard-\d+\.parquet|mds/(index\.json|shard\.\d+\.mds)"
+    r"|megatron/tokens\.(bin|idx)|numpy/shard-\d+\.np[yz]|webdataset/shard-\d+\.tar)$"
 )
 
 

@@ -7,7 +7,8 @@ that joins what a format keeps in one place (MDS index, Megatron's .bin and .idx
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate import schemas
+from curate.packing.stage import set_prefix
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.portable import essential_recipe
+from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext, as_file
 from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
@@ -32,6 +35,7 @@ COPY_BYTES = 8 << 20
 
 _PLACE = pa.schema(
     [
+        ("set", pa.uint16()),
         ("shard", pa.uint32()),
         ("window", pa.uint32()),
         ("piece", pa.uint32()),
@@ -54,60 +58,88 @@ def _settings(recipe: Recipe) -> Any:
 def _shards(run: StageRun) -> None:
     documents, windows, tokens = run.tables["documents"], run.tables["windows"], run.tables["tokens"]
     vocab_size, eos_id = int(tokens.details["vocab_size"]), tokens.details["eos_id"]
-    formats = list(run.recipe.shards.formats)
+    formats, sets = list(run.recipe.shards.formats), windows.details["sets"]
     specs = [
         Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path})
         for file in windows.files
     ]
     places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
-    first = int(windows.files[0].name.removeprefix("shard-"))  # shards of earlier generations come before
-    params = {"places": places.path, "first": first, "shards": len(windows.files), "vocab_size": vocab_size}
+    params = {"places": places.path, "sets": sets, "vocab_size": vocab_size}
     specs = partition_specs(documents, {"tokens": tokens}, params, [places.content])
     for target, spec in enumerate(specs):
         spec.params["target"] = target
     spans = run.publish("tmp/spans", run.step("tmp/spans.map", spans_task, specs))
-    shared = {
-        "folder": run.snapshot_id,
-        "size": int(windows.details["window"]),
-        "vocab_size": vocab_size,
-        "formats": formats,
-    }
+    shared = {"folder": run.snapshot_id, "vocab_size": vocab_size, "formats": formats}
     params = {**shared, "spans": spans.path, "eos_id": eos_id}
+    named = windows.named()
     specs = [
         Spec(
-            file.name,
-            [file.checksum, spans.content, run.snapshot_id],
-            {"windows": asdict(file), "target": target, "shard": first + target, **params},
+            place.name,
+            [named[place.name].checksum, spans.content, run.snapshot_id],
+            {"windows": asdict(named[place.name]), **asdict(place), **params},
         )
-        for target, file in enumerate(windows.files)
+        for place in shard_places(sets)
     ]
     written = run.step("shards", shard_task, specs)
-    sums = np.array(written.values("sum"), np.uint64)
     head = {
-        "format_version": 1,
+        "format_version": 2,
         "recipe": essential_recipe(run.recipe),
         "tokenizer": {"blake2b": tokens.details["tokenizer_hash"], "vocab_size": vocab_size, "eos_id": eos_id},
-        "sets": windows.details["sets"],
+    }
+    of_set = {record.name: record.values for record in written.records}
+    specs = []
+    for entry in sets:
+        mine = [place for place in shard_places(sets) if place.number == entry["set"]]
+        sums = np.array([of_set[place.name]["sum"] for place in mine], np.uint64).reshape(-1, 2)
+        about = {**entry, "conservation": conservation.hex_sum(conservation.add_sums(sums))}
+        prefix = set_prefix(entry, sets, "/")
+        made = [asdict(file) for file in written.files("shards") if file.name.startswith(prefix)]
+        names = {place.name for place in mine}
+        parts = [asdict(file) for file in written.files("tmp/megatron") if file.name in names]
+        inputs = [[file["checksum"] for file in (*made, *parts)], about, head, run.snapshot_id]
+        params = {"shards": made, "parts": parts, "prefix": prefix, "head": {**head, **about}, "size": entry["window"]}
+        specs.append(Spec(f"index-{entry['set']}", inputs, {**params, **shared}))
+    joined = run.step("shards", join_task, specs)
+    files = [*written.files("shards"), *joined.files("shards")]
+    total = np.array(written.values("sum"), np.uint64).reshape(-1, 2)
+    totals: dict[str, Any] = {
+        "sets": sets,
         "windows": written.counters.get("windows", 0),
         "tokens": written.counters.get("tokens", 0),
-        "special_tokens": windows.counters.get("special_tokens", 0),
-        "conservation": conservation.hex_sum(conservation.add_sums(sums)),
+        "conservation": conservation.hex_sum(conservation.add_sums(total)),
     }
-    parts = [asdict(file) for file in written.files("tmp/megatron")]
-    made = [asdict(file) for file in written.files("shards")]
-    spec = Spec(
-        "index",
-        [[file["checksum"] for file in (*made, *parts)], head, run.snapshot_id],
-        {"shards": made, "parts": parts, "head": head, **shared},
-    )
-    joined = run.step("shards", join_task, [spec])
-    files = [*written.files("shards"), *joined.files("shards")]
-    run.commit(
-        "shards",
-        files,
-        written.counters,
-        {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head},
-    )
+    if len(sets) > 1:
+        spec = Spec(
+            "index",
+            [[file.checksum for file in files], totals, head, run.snapshot_id],
+            {"files": [asdict(file) for file in files], "head": {**head, **totals}, "folder": run.snapshot_id},
+        )
+        files += run.step("shards", index_task, [spec]).files("shards")
+    details = {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
+    run.commit("shards", files, written.counters, details)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlace:
+    """One shard: its number within its set (``shard``), its set, the name of its plan, and its place among all shards."""
+
+    name: str
+    number: int
+    shard: int
+    target: int
+    prefix: str
+    size: int
+
+
+def shard_places(sets: Sequence[dict[str, Any]]) -> list[ShardPlace]:
+    """The shards of all sets, in the order of the sets."""
+    found: list[ShardPlace] = []
+    for entry in sets:
+        for shard in range(entry["first"], entry["first"] + entry["shards"]):
+            name = f"{set_prefix(entry, sets)}shard-{shard:05d}"
+            prefix = set_prefix(entry, sets, "/")
+            found.append(ShardPlace(name, entry["set"], shard, len(found), prefix, entry["window"]))
+    return found
 
 
 def places_task(context: TaskContext, windows: Any, documents: str) -> None:
@@ -139,14 +171,15 @@ def spans_task(
     tokens: Any,
     places: str,
     target: int,
-    first: int,
-    shards: int,
+    sets: list[dict[str, Any]],
     vocab_size: int,
 ) -> None:
     """Cut the token spans of a partition's documents and route them to their shards."""
     wanted = read_slices(context, context.snapshot(places), target, _PLACE)
-    writer = ExchangeWriter(context, _span_schema(vocab_size), shards, "spans")
+    shards = [entry["shards"] for entry in sets]
+    writer = ExchangeWriter(context, _span_schema(vocab_size), sum(shards), "spans")
     if wanted.num_rows:
+        base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
         table = context.read(tokens, ["doc_id", "token_ids"])
         flat, offsets = flat_tokens(table)
         rows = rows_of(column(wanted, "doc_id"), column(table, "doc_id"))
@@ -157,7 +190,7 @@ def spans_task(
         lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(out))
         writer.write(
             pa.table({"window": wanted["window"], "piece": wanted["piece"], "token_ids": lists}),
-            column(wanted, "shard") - np.uint32(first),
+            base[column(wanted, "set")] + column(wanted, "shard"),
         )
     writer.finish()
 
@@ -181,10 +214,13 @@ def shard_task(
     context: TaskContext,
     windows: Any,
     spans: str,
-    target: int,
+    name: str,
+    number: int,
     shard: int,
-    folder: str,
+    target: int,
+    prefix: str,
     size: int,
+    folder: str,
     vocab_size: int,
     eos_id: int | None,
     formats: list[str],
@@ -197,11 +233,11 @@ def shard_task(
     if "parquet" in formats:
         local = context.scratch_file()
         parquet.write(whole, str(local))
-        context.add("shards", f"parquet/shard-{shard:05d}", ".parquet", local, n, folder=folder)
+        context.add("shards", f"{prefix}parquet/shard-{shard:05d}", ".parquet", local, n, folder=folder)
     if "mds" in formats:
         local = context.scratch_file()
         mds.write(whole, str(local))
-        context.add("shards", f"mds/shard.{shard:05d}", ".mds", local, n, folder=folder)
+        context.add("shards", f"{prefix}mds/shard.{shard:05d}", ".mds", local, n, folder=folder)
     if "megatron" in formats:
         local = context.scratch_file()
         megatron.write_part(whole, str(local), 0 if eos_id is None else eos_id)
@@ -209,14 +245,14 @@ def shard_task(
     if "numpy" in formats:
         local = context.scratch_file()
         memmap.write_tokens(whole, str(local), 0 if eos_id is None else eos_id)
-        context.add("shards", f"numpy/shard-{shard:05d}", ".npy", local, n, folder=folder)
+        context.add("shards", f"{prefix}numpy/shard-{shard:05d}", ".npy", local, n, folder=folder)
         local = context.scratch_file()
         memmap.write_index(whole, str(local))
-        context.add("shards", f"numpy/shard-{shard:05d}", ".npz", local, n, folder=folder)
+        context.add("shards", f"{prefix}numpy/shard-{shard:05d}", ".npz", local, n, folder=folder)
     if "webdataset" in formats:
         local = context.scratch_file()
         webdataset.write(whole, str(local), shard)
-        context.add("shards", f"webdataset/shard-{shard:05d}", ".tar", local, n, folder=folder)
+        context.add("shards", f"{prefix}webdataset/shard-{shard:05d}", ".tar", local, n, folder=folder)
     context.value("tokens", len(whole.tokens))
     context.value("sum", [int(lane) for lane in conservation.add_sums(conservation.window_sums(whole))])
     context.count("windows", n)
@@ -227,20 +263,23 @@ def join_task(
     context: TaskContext,
     shards: list[dict[str, Any]],
     parts: list[dict[str, Any]],
+    prefix: str,
     folder: str,
     size: int,
     vocab_size: int,
     formats: list[str],
     head: dict[str, Any],
 ) -> None:
-    """What a format keeps in one place, and ``index.json``."""
+    """What a format keeps in one place, and ``index.json``, of one set."""
     token_type = np.dtype(np.uint16 if vocab_size <= 65_536 else np.uint32)
     files = [as_file(file) for file in shards]
     if "mds" in formats:
         local = context.scratch_file()
-        entries = [(Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith("mds/")]
+        entries = [
+            (Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith(f"{prefix}mds/")
+        ]
         local.write_text(mds.index(entries, token_type))
-        files.append(context.add("shards", "mds/index", ".json", local, 0, folder=folder))
+        files.append(context.add("shards", f"{prefix}mds/index", ".json", local, 0, folder=folder))
     if "megatron" in formats:
         local = context.scratch_file()
         with local.open("wb") as out:
@@ -249,13 +288,24 @@ def join_task(
                     while block := source.read(COPY_BYTES):
                         out.write(block)
         n = sum(part["rows"] for part in parts)
-        files.append(context.add("shards", "megatron/tokens", ".bin", local, n, folder=folder))
+        files.append(context.add("shards", f"{prefix}megatron/tokens", ".bin", local, n, folder=folder))
         local = context.scratch_file()
         megatron.write_index(str(local), n, size, token_type)
-        files.append(context.add("shards", "megatron/tokens", ".idx", local, n, folder=folder))
+        files.append(context.add("shards", f"{prefix}megatron/tokens", ".idx", local, n, folder=folder))
+    _write_index(context, files, head, prefix, folder)
+
+
+def index_task(context: TaskContext, files: list[dict[str, Any]], head: dict[str, Any], folder: str) -> None:
+    """``index.json`` over all sets."""
+    _write_index(context, [as_file(file) for file in files], head, "", folder)
+
+
+def _write_index(
+    context: TaskContext, files: Sequence[TableFile], head: dict[str, Any], prefix: str, folder: str
+) -> None:
     listing = [
         {
-            "name": f"{file.name}{Path(file.path).suffix}",
+            "name": f"{file.name.removeprefix(prefix)}{Path(file.path).suffix}",
             "windows": file.rows,
             "bytes": file.bytes,
             "blake2b": file.checksum,
@@ -266,7 +316,7 @@ def join_task(
     local.write_text(
         json.dumps({**head, "files": listing}, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    context.add("shards", "index", ".json", local, 0, folder=folder)
+    context.add("shards", f"{prefix}index", ".json", local, 0, folder=folder)
 
 
-SHARDS = Stage("shards", 2, ("documents", "tokens", "windows"), ("shards",), _settings, _shards, by_generation=True)
+SHARDS = Stage("shards", 3, ("documents", "tokens", "windows"), ("shards",), _settings, _shards, by_generation=True)

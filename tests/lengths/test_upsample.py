@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RequestError
-from curate.lengths.upsample import copies_of, plan_rates, water_fill
+from curate.hashing import document_hash, unit_interval
+from curate.lengths.quantiles import BINS, copies_at, curve, histogram, places, stages_of_copies
+from curate.lengths.upsample import plan_rates, water_fill
 
 MASSES = [
     ("books", False, 10, 2_000),
@@ -129,23 +131,65 @@ def test_water_fill_spills_over_until_everything_is_full():
     assert water_fill([0, 10], [0.5, 0.5], 10, 3) == [0, 1]
 
 
+def test_earlier_stages_use_up_the_copies():
+    masses = [("a", False, 1, 100), ("a", True, 1, 100)]
+    plan = plan_rates(masses, "global", long_share=0.9, budget=300, max_copies=4, spent=[0.0, 3.5])
+    np.testing.assert_allclose(plan.rates, [2.5, 0.5])
+    assert plan.report["capped"] == ["a.long"]
+    with pytest.raises(ValueError, match="budget"):
+        plan_rates(masses, "global", spent=[0.0, 0.0])
+
+
+def uniform(ids, seed=0):
+    return unit_interval(document_hash(seed, "upsample", ids))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 6), st.floats(0, 6))
 def test_copies_are_monotone_and_nested(seed, low, high):
     low, high = min(low, high), max(low, high)
     ids = np.arange(500, dtype=np.uint64) + (np.uint64(3) << np.uint64(36))
-    few, many = copies_of(np.full(500, low), ids, seed), copies_of(np.full(500, high), ids, seed)
+    few, many = (copies_at(uniform(ids, seed), np.full(500, rate)) for rate in (low, high))
     assert (few <= many).all()
     assert (few >= int(low)).all()
     assert (few <= int(np.ceil(low))).all()
-    shuffled = np.random.default_rng(0).permutation(500)
-    np.testing.assert_array_equal(copies_of(np.full(500, low), ids[shuffled], seed), few[shuffled])
 
 
-def test_copies_hit_the_rate_on_average():
-    ids = np.arange(200_000, dtype=np.uint64)
+def test_copies_hit_the_rate_in_tokens():
+    """Long documents are few: their luck would show in the tokens, did places not weigh them."""
+    rng = np.random.default_rng(0)
+    ids = np.arange(50_000, dtype=np.uint64)
+    tokens = np.maximum(rng.lognormal(6, 1.5, len(ids)), 1).astype(np.int64)
+    place = places(uniform(ids), curve(histogram(uniform(ids), tokens)))
     for rate in (0.25, 1.0, 2.7):
-        copies = copies_of(np.full(len(ids), rate), ids, seed=7)
-        assert copies.dtype == np.uint16
-        assert abs(copies.mean() - rate) < 4 * 0.5 / np.sqrt(len(ids))
-    assert (copies_of(np.full(100, 0.5), ids[:100], 1) != copies_of(np.full(100, 0.5), ids[:100], 2)).any()
+        copies = copies_at(place, np.full(len(ids), rate))
+        assert abs((copies * tokens).sum() / (rate * tokens.sum()) - 1) < 5e-4
+    plain = copies_at(uniform(ids), np.full(len(ids), 0.25))
+    assert abs((plain * tokens).sum() / (0.25 * tokens.sum()) - 1) > 1e-3
+
+
+def test_histograms_of_parts_add_and_places_follow_the_hash():
+    ids = np.arange(3_000, dtype=np.uint64)
+    tokens = np.arange(3_000)
+    u = uniform(ids)
+    parts = sum(histogram(u[i::3], tokens[i::3]) for i in range(3))
+    np.testing.assert_array_equal(parts, histogram(u, tokens))
+    place = places(u, curve(parts))
+    assert (np.diff(place[np.argsort(u)]) >= 0).all()
+    assert place.min() >= 0
+    assert place.max() < 1
+    np.testing.assert_allclose(places(u, curve(np.zeros(BINS, np.int64))), u)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=4), st.integers(0, 99))
+def test_each_copy_is_in_one_stage_and_each_stage_has_its_rate(rates, seed):
+    ids = np.arange(4_000, dtype=np.uint64)
+    place = uniform(ids, seed)
+    matrix = np.tile(rates, (len(ids), 1))
+    stages, offsets = stages_of_copies(place, matrix)
+    np.testing.assert_array_equal(np.diff(offsets), copies_at(place, np.round(np.cumsum(matrix, axis=1), 9)[:, -1]))
+    for k, rate in enumerate(rates):
+        assert abs((stages == k).sum() / len(ids) - rate) < 5 * 0.5 / np.sqrt(len(ids)) + 1e-9
+    row = np.repeat(np.arange(len(ids)), np.diff(offsets))
+    assert (np.diff(stages.astype(int))[np.diff(row) == 0] >= 0).all()

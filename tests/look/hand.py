@@ -416,7 +416,7 @@ def build(root: Path) -> Builder:
         window=WINDOW,
         method="related",
         eos=True,
-        sets=[{"set": 0, "window": WINDOW, "shards": 2}],
+        sets=[{"set": 0, "kind": "train", "window": WINDOW, "shards": 2, "first": 0}],
         measures={"padding": 0.05},
     )
     builder.shards(plan)

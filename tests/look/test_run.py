@@ -50,6 +50,7 @@ def test_rows_reads_the_right_row_groups(builder: hand.Builder, monkeypatch: pyt
                 "doc_id": pa.array(range(0, 40, 2), pa.uint64()),
                 "copies": pa.array([1] * 20, pa.uint16()),
                 "reason": [""] * 20,
+                "stages": pa.nulls(20, pa.list_(pa.uint16())),
             }
         )
     }

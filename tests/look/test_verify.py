@@ -203,7 +203,7 @@ def test_wrong_padding(builder: hand.Builder, monkeypatch: pytest.MonkeyPatch) -
         **builder.snapshots["tokens"].details,
     )
     found = faults(verify(builder.finish()), "shards")
-    assert "megatron, shard 0, window 0: is padded with other tokens than 9" in found
+    assert "megatron, shard-00000, window 0: is padded with other tokens than 9" in found
     assert "numpy: cannot be read back: window 0 is padded with other tokens than 9" in found
 
 

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.packing.conflicts import conflict_graph, count_shared, no_conflicts, pairs_of_copies
-from curate.packing.plan import METHODS, Pieces, pack
+from curate.packing.plan import Pieces, pack
 from curate.packing.related import WAITING
 from curate.packing.similar import count_alike, similarity
 
 WINDOWS = st.sampled_from([1, 2, 3, 7, 8, 64, 1000])
+
+METHODS = ("related", "best_fit", "concat")
 
 
 @st.composite

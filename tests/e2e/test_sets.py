@@ -1,0 +1,98 @@
+"""Several shard sets of one plan: a curriculum, buckets, a validation set."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+import curate
+from curate.look.verify import verify
+from curate.recipe_file import from_dict
+from curate.run.execute import run_recipe
+from tests.corpus import recipe_of, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "text", count=200)
+
+
+def run(folder, corpus, **sections):
+    run_recipe(from_dict(recipe_of(corpus, folder / "run", **sections), folder))
+    report = verify(str(folder / "run"))
+    assert not report.faults
+    return curate.open(folder / "run")
+
+
+def index(run, folder=""):
+    place = run.snapshots["shards"].details["folder"]
+    return json.loads(run.storage.read(f"{place}/{folder}index.json"))
+
+
+def test_stages_of_a_curriculum_are_sets_with_their_budgets_and_shares(corpus, tmp_path):
+    total = 60_000
+    schedule = [
+        {"window": 256, "tokens": total},
+        {"window": 1024, "tokens": total // 2, "long_share": 0.75},
+    ]
+    upsample = {"method": "global", "long_tokens": 1_000, "long_share": 0.4, "max_copies": 4}
+    found = run(tmp_path, corpus, pack={"schedule": schedule}, upsample=upsample)
+    windows = found.table("windows").filter(pl.col("kind") == 0).collect()
+    lengths = found.table("tokens").select("doc_id", "n_tokens").collect()
+    joined = windows.join(lengths, on="doc_id")
+    for number, stage in enumerate(schedule):
+        mine = joined.filter(pl.col("set") == number)
+        assert abs(mine["length"].sum() / stage["tokens"] - 1) < 0.05
+        long = mine.filter(pl.col("n_tokens") > 1_000)["length"].sum() / mine["length"].sum()
+        assert abs(long - stage.get("long_share", 0.4)) < 0.05
+    held = windows.select("doc_id", "copy", "set").unique()
+    assert held.select("doc_id", "copy").is_unique().all(), "a copy is in one stage"
+    assert windows["copy"].max() < 4
+    whole, second = index(found), index(found, "set-1/")
+    assert [entry["window"] for entry in whole["sets"]] == [256, 1024]
+    assert (second["kind"], second["window"]) == ("stage", 1024)
+    assert {name["name"].split("/")[0] for name in whole["files"]} == {"set-0", "set-1"}
+    assert not any(file["name"].startswith("set-") for file in second["files"])
+
+
+def test_buckets_pad_nothing_and_mix_nothing(corpus, tmp_path):
+    found = run(tmp_path, corpus, pack={"method": "buckets", "window": 512}, upsample={})
+    windows = found.table("windows").collect()
+    sizes = windows.group_by("set", "shard", "window").agg(pl.col("length").sum(), pl.col("doc_id").n_unique())
+    assert (sizes["length"] == 2 ** sizes["set"].cast(pl.Int64)).all()
+    assert sizes["doc_id"].max() == 1
+    assert found.snapshots["windows"].counters["padding"] == 0
+    assert [entry["odds"] for entry in index(found)["sets"]][-3:] == [2, 1, 1]
+
+
+def test_validation_documents_are_in_no_training_window_and_not_upsampled(corpus, tmp_path):
+    shards = {"formats": ["parquet", "megatron"], "windows_per_shard": 30, "validation": {"share": 0.2}}
+    found = run(tmp_path, corpus, shards=shards)
+    windows = found.table("windows").filter(pl.col("kind") == 0).collect()
+    held_out = set(windows.filter(pl.col("set") == 1)["doc_id"])
+    training = set(windows.filter(pl.col("set") == 0)["doc_id"])
+    assert held_out
+    assert not held_out & training
+    assert windows.filter(pl.col("set") == 1)["copy"].max() == 0
+    kept = len(held_out | training)
+    assert 0.08 < len(held_out) / kept < 0.35
+    again = run(tmp_path / "b", corpus, shards=shards, pack={"method": "best_fit", "window": 2_048})
+    windows = again.table("windows").filter((pl.col("kind") == 0) & (pl.col("set") == 1)).collect()
+    assert set(windows["doc_id"]) == held_out, "another packing keeps the same documents out"
+
+
+def test_a_validation_document_that_slips_into_training_is_a_fault(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("curate.packing.stage._sets_of_copies", slipping)
+    run_recipe(from_dict(recipe_of(corpus, tmp_path / "run", shards={"validation": {"share": 0.2}}), tmp_path))
+    report = verify(str(tmp_path / "run"))
+    assert any("validation" in fault.what for fault in report.faults)
+
+
+def slipping(copies, validation):
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], np.cumsum(copies["copies"].to_numpy(), dtype=np.int64)])
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(np.zeros(int(offsets[-1]), np.uint16)))
