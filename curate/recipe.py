@@ -44,6 +44,10 @@ class Quality(Section):
     preset: Literal["default", "fineweb"] = Field(
         "default", description="fineweb: all four rule sets with the published limits, for web text"
     )
+    mode: Literal["reference", "corrected"] = Field(
+        "reference",
+        description="reference: verdicts as datatrove's filters; corrected: its known slips mended (docs/quality.md)",
+    )
     languages: tuple[str, ...] = Field((), description="ISO 639 codes that are kept; empty: any language")
     language_score: float = Field(0.65, ge=0, le=1, description="lowest score of the language that is kept")
     language_model: Annotated[str, BeforeValidator(_switch)] = Field(

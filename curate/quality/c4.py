@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from curate.quality.characters import DIGIT, character_flags
 from curate.quality.compiled import inner, kernel, read_only
+from curate.quality.grams import LineCounts
 from curate.quality.lines import line_end, trim
 from curate.quality.rules import C4_LINES, limits_of
 from curate.quality.words import Flags, decode, flags_at, space_bytes
-from curate.text import Bytes, Offsets, text_buffers
+from curate.text import Bytes, Offsets, text_buffers, text_column
 
 KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
     np.int64, range(8)
@@ -53,7 +54,13 @@ _PHRASE_BYTES = np.zeros((len(_PHRASES), 24), np.uint8)
 for _row, _phrase in enumerate(_PHRASES):
     _PHRASE_BYTES[_row, : len(_phrase)] = np.frombuffer(_phrase, np.uint8)
 
-_LINES, _KEPT_LINES, _LOREM_LINE, _CURLY_LINE = range(4)
+_FIRST_ROWS = np.full(256, 255, np.uint8)
+"""First row of the phrases that begin with a byte, letters of either case; 255 where none does."""
+for _row in reversed(range(_CITATION_NEEDED)):
+    _FIRST_ROWS[_PHRASES[_row][0]] = _FIRST_ROWS[_PHRASES[_row].upper()[0]] = _row
+
+_LINES, _KEPT_LINES, _LOREM_LINE, _CURLY_LINE, _KEPT_WORDS, _KEPT_SENTENCES = range(6)
+_COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,19 @@ class C4Lines:
     columns: dict[str, NDArray[np.int64]]
     """c4_lines, c4_kept_lines, and the number (from 1, 0 = none) of the first line, among those that the
     line rules let pass, with "lorem ipsum" (c4_lorem_ipsum) and with a curly bracket (c4_curly_bracket)."""
+    kept_words: NDArray[np.int64]
+    kept_sentences: NDArray[np.int64]
+    """Words and sentences of the lines that stay as they are."""
+    cited_rows: NDArray[np.int64]
+    cited_lines: pa.LargeStringArray
+    """Rows and text of the lines that stay but lost a citation, whose words are to be counted again."""
 
 
-def line_parameters(preset: str, thresholds: Mapping[str, float | None]) -> dict[str, float | None]:
+def line_parameters(
+    preset: str, thresholds: Mapping[str, float | None], mode: str = "reference"
+) -> dict[str, float | None]:
     """Parameters of the line rules in force: what edits depend on, by name."""
-    limits = limits_of("c4", {"c4": thresholds}, preset)
+    limits = limits_of("c4", {"c4": thresholds}, preset, mode)
     return {name: limits[name] for name, _ in C4_LINES}
 
 
@@ -99,9 +114,13 @@ def _without_citations(
     data: Bytes, start: int, end: int, flags: Flags, patterns: Bytes, line: Bytes, cuts: Offsets
 ) -> tuple[int, int]:
     """(bytes, citations): copies the line without them to ``line``; ``cuts`` gets their starts and ends."""
-    n = 0
-    found = 0
     at = start
+    while at < end and data[at] != 91:
+        at += 1
+    n = at - start
+    for i in range(n):
+        line[i] = data[start + i]
+    found = 0
     while at < end:
         b = data[at]
         if b == 91:
@@ -118,19 +137,17 @@ def _without_citations(
 
 
 @inner
-def _phrases(line: Bytes, n: int, patterns: Bytes) -> int:
+def _phrases(line: Bytes, n: int, patterns: Bytes, first_rows: Bytes) -> int:
     """Bits of the phrases in a line, ASCII letters of either case."""
     found = 0
     for at in range(n):
-        b = np.int64(line[at])
-        if b == 123:
-            found |= _CURLY
+        row = np.int64(first_rows[line[at]])
+        if row == 255:
             continue
-        b = b | 32
-        if b != 108 and b != 106 and b != 116 and b != 112 and b != 99 and b != 117:
-            continue
-        for row in range(_CITATION_NEEDED):
-            k = 0
+        # Rows of phrases with the same first letter follow each other.
+        letter = patterns[row, 0]
+        while row < _CITATION_NEEDED and patterns[row, 0] == letter:
+            k = 1
             while patterns[row, k] and at + k < n:
                 c = np.int64(line[at + k])
                 if 65 <= c <= 90:
@@ -138,8 +155,9 @@ def _phrases(line: Bytes, n: int, patterns: Bytes) -> int:
                 if c != patterns[row, k]:
                     break
                 k += 1
-            if k and patterns[row, k] == 0:
+            if patterns[row, k] == 0:
                 found |= _LOREM if row == 0 else _SCRIPT if row == 1 else _CURLY if row == 2 else _POLICY
+            row += 1
     return found
 
 
@@ -155,9 +173,27 @@ def _ends_sentence(line: Bytes, n: int) -> bool:
 
 
 @inner
-def _widest_words(data: Bytes, start: int, end: int) -> tuple[int, int]:
-    """(words, characters of the longest), words as by str.split."""
+def _count_words(data: Bytes, start: int, end: int, enough: int) -> int:
+    """Words as by str.split, counted up to ``enough``."""
     words = 0
+    between = True
+    at = start
+    while at < end and words < enough:
+        b = data[at]
+        size = space_bytes(data, at) if b <= 32 or b >= 0x80 else 0
+        if size:
+            between = True
+            at += size
+            continue
+        words += between
+        between = False
+        at += 1
+    return words
+
+
+@inner
+def _longest_word(data: Bytes, start: int, end: int) -> int:
+    """Characters of the longest word."""
     longest = 0
     chars = 0
     at = start
@@ -169,11 +205,10 @@ def _widest_words(data: Bytes, start: int, end: int) -> tuple[int, int]:
             at += size
             continue
         if b & 0xC0 != 0x80:
-            words += chars == 0
             chars += 1
             longest = max(longest, chars)
         at += 1
-    return words, longest
+    return longest
 
 
 @inner
@@ -213,18 +248,47 @@ def _cut(edits: Offsets, n: int, row: int, start: int, end: int, reason: int) ->
     return n + 1
 
 
+@inner
+def _append(into: Bytes, filled: int, line: Bytes, n: int) -> tuple[Bytes, int]:
+    """``into``, grown if need be, with the ``n`` bytes of ``line`` at its end, and how far it is filled."""
+    if filled + n > into.shape[0]:
+        grown = np.empty(2 * (filled + n), np.uint8)
+        for i in range(filled):
+            grown[i] = into[i]
+        into = grown
+    for i in range(n):
+        into[filled + i] = line[i]
+    return into, filled + n
+
+
+@inner
+def _push_line(lines: NDArray[np.int64], n: int, row: int, end: int) -> NDArray[np.int64]:
+    """``lines``, grown if need be, with one more at place ``n``."""
+    if n == lines.shape[0]:
+        grown = np.empty((2 * n, 2), np.int64)
+        for i in range(n):
+            grown[i, 0], grown[i, 1] = lines[i, 0], lines[i, 1]
+        lines = grown
+    lines[n, 0], lines[n, 1] = row, end
+    return lines
+
+
 @kernel
 def _lines(
     data: Bytes,
     offsets: Offsets,
     flags: Flags,
     patterns: Bytes,
+    first_rows: Bytes,
     options: NDArray[np.int64],
+    line_counts: LineCounts,
     columns: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """int64[E, 4]: (row, start, end, reason) of what is cut; fills ``columns`` int64[N, 4]."""
+) -> tuple[NDArray[np.int64], Bytes, NDArray[np.int64]]:
+    """int64[E, 4]: (row, start, end, reason) of what is cut; then the bytes of all lines that stay but lost a citation,
+    and int64[C, 2] (row, end in these bytes) of each of them. Fills ``columns`` int64[N, _COLUMNS].
+    """
     citations, terminal, script, policy = options[0] != 0, options[1] != 0, options[4] != 0, options[5] != 0
-    least_words, most_chars = options[2], options[3]
+    least_words, most_chars, trims = options[2], options[3], options[6] != 0
     n_documents = offsets.shape[0] - 1
     longest = 0
     for d in range(n_documents):
@@ -234,6 +298,9 @@ def _lines(
     spans = np.empty((2 * longest + 8, 3), np.int64)
     edits = np.empty((1024, 4), np.int64)
     n_edits = np.int64(0)
+    line_at = 0
+    cited, filled = np.empty(1024, np.uint8), 0
+    cited_lines, n_cited = np.empty((64, 2), np.int64), 0
     for d in range(n_documents):
         start, end = offsets[d], offsets[d + 1]
         n = np.int64(0)
@@ -244,10 +311,11 @@ def _lines(
             stop, following = line_end(data, at, end, flags)
             columns[d, _LINES] += 1
             left, right = trim(data, at, stop)
-            words, chars = _widest_words(data, left, right)
+            mine = line_at
+            line_at += left < right
             reason = KEPT
             found = 0
-            if most_chars >= 0 and chars > most_chars:
+            if 0 <= most_chars < right - left and _longest_word(data, left, right) > most_chars:
                 reason = TOO_LONG_WORD
             else:
                 size, marks = right - left, 0
@@ -256,13 +324,15 @@ def _lines(
                 else:
                     for i in range(size):
                         line[i] = data[left + i]
+                if marks and trims:
+                    _, size = trim(line, 0, size)
                 if terminal and not _ends_sentence(line, size):
                     reason = NO_TERMINAL_PUNCT
-                elif words < least_words:
+                elif _count_words(data, left, right, least_words) < least_words:
                     reason = TOO_FEW_WORDS
                 else:
                     passed += 1
-                    found = _phrases(line, size, patterns)
+                    found = _phrases(line, size, patterns, first_rows)
                     if found & _LOREM and columns[d, _LOREM_LINE] == 0:
                         columns[d, _LOREM_LINE] = passed
                     if script and found & _SCRIPT:
@@ -274,6 +344,13 @@ def _lines(
                             reason = POLICY
             if reason == KEPT:
                 kept += 1
+                if marks:
+                    cited, filled = _append(cited, filled, line, size)
+                    cited_lines = _push_line(cited_lines, n_cited, d, filled)
+                    n_cited += 1
+                elif mine < line_counts.shape[0] and left < right:
+                    columns[d, _KEPT_WORDS] += line_counts[mine, 0]
+                    columns[d, _KEPT_SENTENCES] += line_counts[mine, 1]
                 n = _push(spans, n, at, left, WHITESPACE)
                 n = _push(spans, n, left, cuts[0] if marks else right, KEPT)
                 for k in range(marks):
@@ -305,10 +382,12 @@ def _lines(
             else:
                 n_edits = _cut(edits, n_edits, d, left - start, min(right, max(first, left)) - start, WHITESPACE)
                 n_edits = _cut(edits, n_edits, d, max(left, first, min(last, right)) - start, right - start, WHITESPACE)
-    return edits[:n_edits]
+    return edits[:n_edits], cited[:filled], cited_lines[:n_cited]
 
 
-def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float | None]) -> C4Lines:
+def c4_lines(
+    texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float | None], line_counts: LineCounts | None = None
+) -> C4Lines:
     """What C4's line rules cut from every text, and what the lines that stay say about it.
 
     The sentences that are left are a column of :func:`curate.quality.statistics.measure` on the text that is left.
@@ -316,9 +395,13 @@ def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float |
     Args:
         texts: string column without nulls.
         parameters: of :func:`line_parameters`.
+        line_counts: words and sentences of every line that is not blank, of
+            :func:`curate.quality.statistics.measure_with_lines`; without it none are counted.
     """
+    if line_counts is None:
+        line_counts = np.zeros((0, 2), np.int32)
     data, offsets = read_only(*text_buffers(texts))
-    columns = np.zeros((len(offsets) - 1, 4), np.int64)
+    columns = np.zeros((len(offsets) - 1, _COLUMNS), np.int64)
     value = {name: int(parameters[name] or 0) for name, _ in C4_LINES}
     options = np.array(
         [
@@ -328,10 +411,13 @@ def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float |
             value["max_word_length"] or -1,
             value["filter_javascript"],
             value["filter_policy"],
+            value["trim_after_citations"],
         ],
         np.int64,
     )
-    edits = _lines(data, offsets, character_flags(), _PHRASE_BYTES, options, columns)
+    edits, cited, cited_lines = _lines(
+        data, offsets, character_flags(), _PHRASE_BYTES, _FIRST_ROWS, options, line_counts, columns
+    )
     return C4Lines(
         edits[:, 0].copy(),
         edits[:, 1].copy(),
@@ -343,4 +429,8 @@ def c4_lines(texts: pa.Array | pa.ChunkedArray, parameters: Mapping[str, float |
             "c4_lorem_ipsum": columns[:, _LOREM_LINE].copy(),
             "c4_curly_bracket": columns[:, _CURLY_LINE].copy(),
         },
+        columns[:, _KEPT_WORDS].copy(),
+        columns[:, _KEPT_SENTENCES].copy(),
+        cited_lines[:, 0].copy(),
+        text_column(cited, np.concatenate([np.zeros(1, np.int64), cited_lines[:, 1]])),
     )

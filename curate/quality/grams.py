@@ -34,6 +34,8 @@ Names = NDArray[np.uint32]
 Known = NDArray[np.uint64]
 """uint64[KNOWN_SLOTS, 2]: hash of a chunk, and the bytes of up to 8 words in 8 bits each."""
 Keys = NDArray[np.uint64]
+LineCounts = NDArray[np.int32]
+"""int32[L, 2]: words and sentences of every line of a batch that is not blank."""
 
 _ONE = np.uint64(1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -45,8 +47,8 @@ _MOST_BITS = 22
 """A level is done in passes by hash, so that its table fits the second cache (2**15 slots, 393 kB) while 8 passes
 suffice, and never takes more than 50 MB."""
 
-WORD_COUNTS = 6
-N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS, SENTENCES = range(6)
+WORD_COUNTS = 7
+N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS, SENTENCES, STOP_WORDS_ANY_CASE = range(7)
 """Columns of the counts of words; STOP_WORDS are distinct ones, SENTENCES those of every line."""
 
 TOP_GRAMS = (2, 3, 4)
@@ -76,6 +78,16 @@ def _has_break(data: Bytes, start: int, end: int, flags: Flags) -> bool:
 
 
 @inner
+def _lowered(data: Bytes, start: int, end: int) -> np.uint64:
+    """Hash of a word with its ASCII letters small."""
+    h = FNV_BASIS
+    for i in range(start, end):
+        b = data[i]
+        h = (h ^ np.uint64(b + 32 if 65 <= b <= 90 else b)) * FNV_PRIME
+    return h
+
+
+@inner
 def name_words(
     data: Bytes,
     start: int,
@@ -91,9 +103,14 @@ def name_words(
     places: Names,
     keys: Keys,
     values: Names,
+    line_counts: LineCounts,
+    line: int,
     out: NDArray[np.int64],
-) -> tuple[Keys, Names]:
-    """The word table, grown if need be; fills ``names``, ``places`` and the counts of words."""
+) -> tuple[Keys, Names, int]:
+    """(word table, grown if need be, number of lines); fills ``names``, ``places`` and the counts of words.
+
+    ``line_counts`` gets the words and sentences of every line (str.splitlines) that is not blank, from row ``line`` on.
+    """
     size = 64
     while size < keys.shape[0] and size * 4 < end - start:
         size *= 2
@@ -104,18 +121,26 @@ def name_words(
     place = 0
     at = start
     open_line, closed = False, False
+    any_case = 0
+    line -= 1
     letters, spoken, spoken_chars, sentences = 0, 0, 0, 0
     while True:
         gap = at
         left, at, plain, h = next_chunk(data, gap, end)
         if left == at:
             break
-        if left - gap != 1 or data[gap] != 32:
+        if n == 0:
+            line += 1
+            line_counts[line, 0] = line_counts[line, 1] = 0
+        elif left - gap != 1 or data[gap] != 32:
             # Other white space than one space is a token of the sentencizer, unless it ends the line.
             if _has_break(data, gap, left, flags):
                 open_line, closed = False, False
+                line += 1
+                line_counts[line, 0] = line_counts[line, 1] = 0
             elif closed and left > gap:
                 sentences += 1
+                line_counts[line, 1] += 1
                 closed = False
         if plain and (not pairs[shape(data, left, at)] or rule_slot(h, rules, EXCEPTION) < 0):
             starts[0], ends[0] = left, at
@@ -139,6 +164,7 @@ def name_words(
                     known[known_slot, 0], known[known_slot, 1] = h, np.uint64(0)
                     for k in range(parts):
                         known[known_slot, 1] |= np.uint64(ends[k] - starts[k]) << np.uint64(8 * k)
+        line_counts[line, 0] += parts
         for k in range(parts):
             chars = ends[k] - starts[k]
             letter, other = plain, plain
@@ -160,6 +186,7 @@ def name_words(
             if not open_line or (closed and not closes and not punctuation):
                 # The first token of a line begins a sentence, and so does one after closing punctuation.
                 sentences += 1
+                line_counts[line, 1] += 1
                 open_line, closed = True, False
             closed = closed or closes
             letters += letter
@@ -174,8 +201,12 @@ def name_words(
             if keys[slot] == 0:
                 keys[slot], values[slot] = h, n
                 distinct += 1
-                for word in stop_words:
-                    out[STOP_WORDS] += word == h
+                if 2 <= chars <= 4 and ends[k] - starts[k] == chars:
+                    small = _lowered(data, starts[k], ends[k])
+                    for w in range(stop_words.shape[0]):
+                        out[STOP_WORDS] += stop_words[w] == h
+                        if stop_words[w] == small:
+                            any_case |= 1 << w
                 names[n] = n
                 if 2 * distinct > size:
                     keys, values = _grown(keys, values, size)
@@ -189,7 +220,9 @@ def name_words(
     places[n] = place
     out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
     out[ALPHA_WORDS], out[SENTENCES] = letters, sentences
-    return keys, values
+    for w in range(stop_words.shape[0]):
+        out[STOP_WORDS_ANY_CASE] += (any_case >> w) & 1
+    return keys, values, line + 1
 
 
 @inner

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.quality.characters import BREAK, TERMINAL
+from curate.quality.characters import BREAK, QUOTE, SPACE, TERMINAL
 from curate.quality.compiled import inner
 from curate.quality.words import FNV_BASIS, before, flags_at, space_bytes
 from curate.text import Bytes
@@ -38,10 +38,11 @@ SHORT_LINE = 30
     ELLIPSIS_LINES,
     HASHES,
     ELLIPSES,
-) = range(17)
-LINE_COUNTS = 17
+    CLOSED_LINES,
+) = range(18)
+LINE_COUNTS = 18
 """Columns of the counts. LINES are cut at runs of newlines, SOLID_LINES at newlines, without blank ones, SPLIT_LINES as
-by str.splitlines."""
+by str.splitlines. CLOSED_LINES have terminal punctuation before white space, closing quotes and brackets, too."""
 
 
 @inner
@@ -91,12 +92,36 @@ def count_newlines(data: Bytes, start: int, end: int) -> int:
 
 
 @inner
+def most_lines(data: Bytes) -> int:
+    """A bound on the lines (str.splitlines) in all of ``data``, from bytes that a line separator may end with."""
+    n = 0
+    for i in range(data.shape[0]):
+        b = data[i]
+        n += (10 <= b <= 13) | (28 <= b <= 30) | (b == 0x85) | (b == 0xA8) | (b == 0xA9)
+    return n
+
+
+@inner
 def table_size(items: int) -> int:
     """Slots, a power of two, of a table that ``items`` keys fill by at most half."""
     size = 16
     while size < 2 * items:
         size *= 2
     return size
+
+
+@inner
+def _is_closed(data: Bytes, start: int, end: int, flags: NDArray[np.uint32]) -> bool:
+    """Whether a line ends in terminal punctuation, behind which there may be white space, quotes and brackets."""
+    while end > start:
+        last = before(data, end)
+        f = flags_at(data, last, flags)
+        if f & TERMINAL:
+            return True
+        if not f & (SPACE | QUOTE) and data[last] != 41 and data[last] != 93:
+            return False
+        end = last
+    return False
 
 
 @inner
@@ -139,7 +164,11 @@ def measure_lines(
         if not blank:
             out[SOLID_LINES] += 1
             out[SHORT_LINES] += chars <= SHORT_LINE
-            out[PUNCTUATED_LINES] += flags_at(data, before(data, at), flags) & TERMINAL != 0
+            if flags_at(data, before(data, at), flags) & TERMINAL:
+                out[PUNCTUATED_LINES] += 1
+                out[CLOSED_LINES] += 1
+            else:
+                out[CLOSED_LINES] += _is_closed(data, first, at, flags)
             if not new:
                 out[REPEATED_SOLID_CHARS] += chars
         if at == end:

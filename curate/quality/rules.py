@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,8 @@ class Rule:
     """The reference skips the rule when its limit is 0."""
     earliest: bool = False
     """The column is the number of the first line that the rule is about: of several such rules the first line decides."""
+    corrected: bool = False
+    """In mode ``corrected`` the column with this ending decides."""
 
     def limit(self, limits: Mapping[str, float | None]) -> float | None:
         """The limit in force, None when the rule is off."""
@@ -63,8 +65,16 @@ class RuleSet:
         return {rule.parameter: rule.default for rule in self.rules} | dict(self.line_parameters)
 
 
+CORRECTED = "_corrected"
+
+
 def _rules(name: str, rows: Sequence[tuple[Any, ...]], **options: Any) -> tuple[Rule, ...]:
     return tuple(Rule(reason, f"{name}_{column}", *rest, **options) for reason, column, *rest in rows)
+
+
+def _with_corrections(*columns: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The rules, those over ``columns`` marked as having a corrected one."""
+    return tuple(replace(rule, corrected=rule.column.endswith(columns)) for rule in rules)
 
 
 _REPETITION = (
@@ -101,21 +111,25 @@ _REPETITION = (
 )
 """Gopher, table A1 (arXiv:2112.11446)."""
 
-_QUALITY = _rules(
-    "gopher_quality",
-    [
-        ("gopher_short_doc", "words", "<", "min_doc_words", 50),
-        ("gopher_long_doc", "words", ">", "max_doc_words", 100_000),
-        ("gopher_below_avg_threshold", "mean_word_length", "<", "min_avg_word_length", 3),
-        ("gopher_above_avg_threshold", "mean_word_length", ">", "max_avg_word_length", 10),
-        ("gopher_too_many_hashes", "hash_ratio", ">", "max_symbol_word_ratio", 0.1),
-        ("gopher_too_many_ellipsis", "ellipsis_ratio", ">", "max_symbol_word_ratio", 0.1),
-        ("gopher_too_many_bullets", "bullet_lines_ratio", ">", "max_bullet_lines_ratio", 0.9),
-        ("gopher_too_many_end_ellipsis", "ellipsis_lines_ratio", ">", "max_ellipsis_lines_ratio", 0.3),
-        ("gopher_below_alpha_threshold", "alpha_words_ratio", "<", "max_non_alpha_words_ratio", 0.8),
-        ("gopher_enough_stop_words", "stop_words", "<", "min_stop_words", 2),
-    ],
-    zero_is_off=True,
+_QUALITY = _with_corrections(
+    "alpha_words_ratio",
+    "stop_words",
+    rules=_rules(
+        "gopher_quality",
+        [
+            ("gopher_short_doc", "words", "<", "min_doc_words", 50),
+            ("gopher_long_doc", "words", ">", "max_doc_words", 100_000),
+            ("gopher_below_avg_threshold", "mean_word_length", "<", "min_avg_word_length", 3),
+            ("gopher_above_avg_threshold", "mean_word_length", ">", "max_avg_word_length", 10),
+            ("gopher_too_many_hashes", "hash_ratio", ">", "max_symbol_word_ratio", 0.1),
+            ("gopher_too_many_ellipsis", "ellipsis_ratio", ">", "max_symbol_word_ratio", 0.1),
+            ("gopher_too_many_bullets", "bullet_lines_ratio", ">", "max_bullet_lines_ratio", 0.9),
+            ("gopher_too_many_end_ellipsis", "ellipsis_lines_ratio", ">", "max_ellipsis_lines_ratio", 0.3),
+            ("gopher_below_alpha_threshold", "alpha_words_ratio", "<", "max_non_alpha_words_ratio", 0.8),
+            ("gopher_enough_stop_words", "stop_words", "<", "min_stop_words", 2),
+        ],
+        zero_is_off=True,
+    ),
 )
 """Gopher, section A.1.1; ``max_non_alpha_words_ratio`` is the reference's name for a lower limit."""
 
@@ -133,15 +147,18 @@ _C4 = (
 )
 """C4, section 2.2 (arXiv:1910.10683)."""
 
-_FINEWEB = _rules(
-    "fineweb",
-    [
-        ("empty", "lines", "<", "min_lines", 1),
-        ("line_punct_ratio", "line_punct_ratio", "<", "line_punct_thr", 0.12),
-        ("short_line_ratio", "short_line_ratio", ">", "short_line_thr", 0.67),
-        ("char_dup_ratio", "char_dup_ratio", ">", "char_duplicates_ratio", 0.01),
-        ("list_ratio", "list_ratio", ">", "new_line_ratio", 0.3),
-    ],
+_FINEWEB = _with_corrections(
+    "line_punct_ratio",
+    rules=_rules(
+        "fineweb",
+        [
+            ("empty", "lines", "<", "min_lines", 1),
+            ("line_punct_ratio", "line_punct_ratio", "<", "line_punct_thr", 0.12),
+            ("short_line_ratio", "short_line_ratio", ">", "short_line_thr", 0.67),
+            ("char_dup_ratio", "char_dup_ratio", ">", "char_duplicates_ratio", 0.01),
+            ("list_ratio", "list_ratio", ">", "new_line_ratio", 0.3),
+        ],
+    ),
 )
 """FineWeb, section 3.6 (arXiv:2406.17557), with datatrove's limit of repeated characters."""
 
@@ -152,8 +169,9 @@ C4_LINES: tuple[tuple[str, float | None], ...] = (
     ("max_word_length", 1000),
     ("filter_javascript", 1),
     ("filter_policy", 1),
+    ("trim_after_citations", 0),
 )
-"""Parameters of C4's line rules; None or 0 switches one off."""
+"""Parameters of C4's line rules; None or 0 switches one off. The last one is a correction."""
 
 RULE_SETS: dict[str, RuleSet] = {
     "gopher_repetition": RuleSet("gopher_repetition", _REPETITION),
@@ -169,6 +187,11 @@ PRESETS: dict[str, Thresholds] = {
     "published": {},
 }
 """What differs from the published limits: by default no document is too long; FineWeb keeps unpunctuated lines."""
+
+
+Mode = Literal["reference", "corrected"]
+MODES: dict[str, Thresholds] = {"reference": {}, "corrected": {"c4": {"trim_after_citations": 1}}}
+"""``corrected`` mends what the reference does against the papers' words (``docs/quality.md``)."""
 
 
 def check_thresholds(thresholds: Thresholds) -> None:
@@ -190,16 +213,23 @@ def _check_name(name: str, known: Mapping[str, Any], what: str, where: str) -> N
         raise ValueError(f"{where}: unknown {what} `{name}`; {hint}")
 
 
-def limits_of(rule_set: str, thresholds: Thresholds, preset: str = "default") -> dict[str, float | None]:
+def limits_of(
+    rule_set: str, thresholds: Thresholds, preset: str = "default", mode: str = "reference"
+) -> dict[str, float | None]:
     """Every parameter of a rule set with its value in force."""
     _check_name(rule_set, RULE_SETS, "rule set", "quality.rules")
     _check_name(preset, PRESETS, "preset", "quality.preset")
-    return RULE_SETS[rule_set].parameters | dict(PRESETS[preset].get(rule_set, {})) | dict(thresholds.get(rule_set, {}))
+    _check_name(mode, MODES, "mode", "quality.mode")
+    limits = RULE_SETS[rule_set].parameters
+    for changes in (PRESETS[preset], MODES[mode], thresholds):
+        limits |= changes.get(rule_set, {})
+    return limits
 
 
-def column_of(rule: Rule, rule_sets: Sequence[str]) -> str:
+def column_of(rule: Rule, rule_sets: Sequence[str], mode: str = "reference") -> str:
     """The column that decides: FineWeb's rules look at the text that C4's lines leave, where C4 is in force."""
-    return f"edited_{rule.column}" if rule.column.startswith("fineweb_") and "c4" in rule_sets else rule.column
+    column = rule.column + CORRECTED * (rule.corrected and mode == "corrected")
+    return f"edited_{column}" if column.startswith("fineweb_") and "c4" in rule_sets else column
 
 
 def _values(signals: pa.Table, column: str) -> NDArray[np.float64]:
@@ -208,21 +238,25 @@ def _values(signals: pa.Table, column: str) -> NDArray[np.float64]:
 
 
 def _fired(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str
+    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str
 ) -> list[tuple[str, Rule, NDArray[np.float64], NDArray[np.bool_]]]:
     """(reason, rule, values, fires) of every rule, in order."""
     check_thresholds(thresholds)
     fired = []
     for name in rule_sets:
-        limits = limits_of(name, thresholds, preset)
+        limits = limits_of(name, thresholds, preset, mode)
         for rule in RULE_SETS[name].rules:
-            values = _values(signals, column_of(rule, rule_sets))
+            values = _values(signals, column_of(rule, rule_sets, mode))
             fired.append((f"{name}.{rule.reason}", rule, values, rule.fires(values, limits)))
     return fired
 
 
 def decide(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds | None = None, preset: str = "default"
+    signals: pa.Table,
+    rule_sets: Sequence[str],
+    thresholds: Thresholds | None = None,
+    preset: str = "default",
+    mode: str = "reference",
 ) -> tuple[pa.StringArray, NDArray[np.float64]]:
     """(removed_by string[N], value float64[N]): the first rule that fires, ``<rule set>.<reason>``, and what it measured.
 
@@ -231,6 +265,7 @@ def decide(
         rule_sets: names, in the order in which they apply.
         thresholds: limits that differ from the preset's.
         preset: of :data:`PRESETS`.
+        mode: of :data:`MODES`.
 
     Returns:
         null and NaN where no rule fires.
@@ -240,7 +275,7 @@ def decide(
     value = np.full(n, np.nan)
     reasons: list[str] = []
     earliest = np.zeros(n, np.bool_)
-    for reason, rule, values, fires in _fired(signals, rule_sets, thresholds or {}, preset):
+    for reason, rule, values, fires in _fired(signals, rule_sets, thresholds or {}, preset, mode):
         fires = fires & ((first < 0) | (earliest & (values < value))) if rule.earliest else fires & (first < 0)
         first[fires] = len(reasons)
         value[fires] = values[fires]
@@ -254,9 +289,13 @@ def decide(
 
 
 def alone(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds | None = None, preset: str = "default"
+    signals: pa.Table,
+    rule_sets: Sequence[str],
+    thresholds: Thresholds | None = None,
+    preset: str = "default",
+    mode: str = "reference",
 ) -> dict[str, tuple[int, int]]:
     """Documents by reason: how many the rule would remove on its own, and how many no other rule would."""
-    fired = _fired(signals, rule_sets, thresholds or {}, preset)
+    fired = _fired(signals, rule_sets, thresholds or {}, preset, mode)
     times = np.sum([fires for *_, fires in fired], axis=0) if fired else np.zeros(signals.num_rows, np.int64)
     return {reason: (int(fires.sum()), int((fires & (times == 1)).sum())) for reason, _, _, fires in fired}

@@ -16,7 +16,7 @@ from curate import schemas
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.classifier import classifier
 from curate.quality.language import UNKNOWN, language_model
-from curate.quality.statistics import measure
+from curate.quality.statistics import measure_with_lines
 from curate.text import cut_spans
 
 LineRules = Mapping[str, float | None]
@@ -70,11 +70,9 @@ def _assemble(
     if isinstance(batch, pa.RecordBatch):
         batch = pa.Table.from_batches([batch])
     texts = batch["text"].combine_chunks()
+    measured, edits = _by_line_rules(batch, texts, rules)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
-    measured = measure(texts)
-    columns |= {name: measured[name] for name in measured.column_names if name != "c4_sentences"}
-    edits, line_columns = _line_rules(batch, texts, measured, rules)
-    columns |= line_columns
+    columns |= {name: measured[name] for name in measured.column_names}
     if language_model_path is None:
         columns["language"] = pa.array([UNKNOWN] * len(texts), pa.string())
         columns["language_score"] = pa.array(np.zeros(len(texts)))
@@ -99,38 +97,43 @@ def _groups(batch: pa.Table, rules: Mapping[str, LineRules | None]) -> list[tupl
     return [(parameters, np.sort(np.concatenate(rows))) for _, (parameters, rows) in sorted(groups.items())]
 
 
-def _line_rules(
-    batch: pa.Table, texts: pa.Array, measured: pa.Table, rules: Mapping[str, LineRules | None]
-) -> tuple[pa.Table, dict[str, pa.Array]]:
-    """(edits, C4's columns and FineWeb's on the edited texts)."""
+def _by_line_rules(
+    batch: pa.Table, texts: pa.Array, rules: Mapping[str, LineRules | None]
+) -> tuple[pa.Table, pa.Table]:
+    """(columns of the rule sets, edits) of all documents, those under the same line rules together."""
+    groups = _groups(batch, rules) or [(None, np.zeros(0, np.int64))]
     doc_ids = batch["doc_id"].to_numpy()
-    published = line_parameters("published", {})
-    values: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {}
-    again = [name for name in measured.column_names if name.startswith("fineweb_")]
-    for name in again:
-        values[EDITED + name] = measured[name].to_numpy().copy()
-    values["c4_sentences"] = measured["c4_sentences"].to_numpy().copy()
-    for name in ("c4_lines", "c4_kept_lines", "c4_lorem_ipsum", "c4_curly_bracket"):
-        values[name] = np.zeros(len(texts), np.int64)
-    tables = [schemas.EDITS.empty_table()]
-    for parameters, rows in _groups(batch, rules):
-        mine = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-        lines = c4_lines(mine, parameters if parameters is not None else published)
-        for name, column in lines.columns.items():
-            values[name][rows] = column
-        # Only texts that lost something are measured again.
-        changed = np.unique(lines.rows)
-        edited = cut_spans(mine.take(pa.array(changed)), np.searchsorted(changed, lines.rows), lines.starts, lines.ends)
-        left = measure(edited, ("c4", "fineweb"), EDITED)
-        values["c4_sentences"][rows[changed]] = left[EDITED + "c4_sentences"].to_numpy()
-        if parameters is None:
-            continue
-        for name in again:
-            values[EDITED + name][rows[changed]] = left[EDITED + name].to_numpy()
-        tables.append(
-            pa.table([doc_ids[rows[lines.rows]], lines.starts, lines.ends, lines.reasons], schema=schemas.EDITS)
-        )
-    edits = pa.concat_tables(tables).combine_chunks()
-    if len(tables) > 2:
-        edits = edits.sort_by([("doc_id", "ascending"), ("start", "ascending")])
-    return edits, {name: pa.array(column) for name, column in values.items()}
+    if len(groups) == 1:
+        return _measured(texts, doc_ids, groups[0][0])
+    parts = [_measured(texts.take(pa.array(rows)), doc_ids[rows], parameters) for parameters, rows in groups]
+    places = np.argsort(np.concatenate([rows for _, rows in groups]))
+    edits = pa.concat_tables([part[1] for part in parts]).sort_by([("doc_id", "ascending"), ("start", "ascending")])
+    return pa.concat_tables([part[0] for part in parts]).take(pa.array(places)).combine_chunks(), edits
+
+
+def _measured(texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRules | None) -> tuple[pa.Table, pa.Table]:
+    """(columns of the rule sets, edits) of documents under the same line rules."""
+    measured, line_counts = measure_with_lines(texts)
+    lines = c4_lines(texts, parameters if parameters is not None else line_parameters("published", {}), line_counts)
+    changed, places = np.unique(lines.rows, return_inverse=True)
+    edited = cut_spans(texts.take(pa.array(changed)), places.astype(np.int64), lines.starts, lines.ends)
+    words, sentences = lines.kept_words, lines.kept_sentences
+    again, _ = measure_with_lines(lines.cited_lines, ("c4",))
+    np.add.at(words, lines.cited_rows, again["n_words"].to_numpy())
+    np.add.at(sentences, lines.cited_rows, again["c4_sentences"].to_numpy())
+    words, sentences = words[changed], sentences[changed]
+    left, _ = measure_with_lines(edited, ("c4", "fineweb"), EDITED, (words, sentences))
+    columns = {name: measured[name] for name in measured.column_names}
+    columns |= {name: pa.array(column) for name, column in lines.columns.items()}
+    sentences_left = measured["c4_sentences"].to_numpy().copy()
+    sentences_left[changed] = sentences
+    columns["c4_sentences"] = pa.array(sentences_left)
+    for name in [name for name in measured.column_names if name.startswith("fineweb_")]:
+        values = measured[name].to_numpy().copy()
+        if parameters is not None:
+            values[changed] = left[EDITED + name].to_numpy()
+        columns[EDITED + name] = pa.array(values)
+    edits = schemas.EDITS.empty_table()
+    if parameters is not None:
+        edits = pa.table([doc_ids[lines.rows], lines.starts, lines.ends, lines.reasons], schema=schemas.EDITS)
+    return pa.table(columns), edits

@@ -89,7 +89,7 @@ def line_rules(quality: Quality | None) -> dict[str, Any] | None:
 
     if quality is None or "c4" not in quality.rules:
         return None
-    return line_parameters(quality.preset, quality.thresholds.get("c4", {}))
+    return line_parameters(quality.preset, quality.thresholds.get("c4", {}), quality.mode)
 
 
 def _signals(run: StageRun) -> None:
@@ -193,7 +193,7 @@ def verdicts_of(signals: pa.Table, quality: Quality) -> tuple[pa.Array, np.ndarr
         language = signals["language"].combine_chunks()
         remove(pc.invert(pc.is_in(language, value_set=pa.array(quality.languages))), "language.language", score)
         remove(pa.array(score < quality.language_score), "language.score", score)
-    reasons, values = decide(signals, list(quality.rules), quality.thresholds, preset=quality.preset)
+    reasons, values = decide(signals, list(quality.rules), quality.thresholds, preset=quality.preset, mode=quality.mode)
     fires = pc.and_(pc.is_null(removed_by), pc.is_valid(reasons))
     fired = fires.to_numpy(zero_copy_only=False)
     removed_by = pc.if_else(fires, reasons, removed_by)
@@ -204,5 +204,5 @@ def verdicts_of(signals: pa.Table, quality: Quality) -> tuple[pa.Array, np.ndarr
     return removed_by, value
 
 
-SIGNALS = Stage("quality", 1, ("documents",), ("edits", "signals"), _measured, _signals)
-VERDICTS = Stage("quality", 1, ("documents", "signals"), ("verdicts",), _decided, _verdicts)
+SIGNALS = Stage("quality", 2, ("documents",), ("edits", "signals"), _measured, _signals)
+VERDICTS = Stage("quality", 2, ("documents", "signals"), ("verdicts",), _decided, _verdicts)

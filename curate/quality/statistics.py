@@ -22,13 +22,16 @@ from curate.quality.grams import (
     NON_SYMBOL_WORDS,
     SENTENCES,
     STOP_WORDS,
+    STOP_WORDS_ANY_CASE,
     TOP_GRAMS,
     WORD_COUNTS,
+    LineCounts,
     measure_grams,
     name_words,
 )
 from curate.quality.lines import (
     BULLET_LINES,
+    CLOSED_LINES,
     ELLIPSES,
     ELLIPSIS_LINES,
     HASHES,
@@ -50,6 +53,7 @@ from curate.quality.lines import (
     measure_lines,
     measure_paragraphs,
     measure_split_lines,
+    most_lines,
     table_size,
 )
 from curate.quality.words import Flags, Pairs, Rules, fnv, word_tables
@@ -72,10 +76,13 @@ def _measure(
     rules: Rules,
     pairs: Pairs,
     stop_words: NDArray[np.uint64],
-    everything: bool,
+    depth: int,
     out: NDArray[np.int64],
-) -> None:
-    """Fills int64[N, _COUNTS]; without ``everything``, no paragraphs, bullets and n-grams."""
+) -> LineCounts:
+    """Words and sentences by line; fills int64[N, _COUNTS].
+
+    ``depth`` 0: only lines cut at newlines; 1: words, too; 2: paragraphs, bullets and n-grams, too.
+    """
     n = offsets.shape[0] - 1
     longest = 0
     for d in range(n):
@@ -92,6 +99,9 @@ def _measure(
     keys, values = np.empty(1 << 13, np.uint64), np.empty(1 << 13, np.uint32)
     line_keys = np.empty(1 << 8, np.uint64)
     known = np.zeros((KNOWN_SLOTS, 2), np.uint64)
+    first, last = offsets[0], offsets[n]
+    line_counts = np.empty((most_lines(data[first:last]) + n if depth else 0, 2), np.int32)
+    lines = 0
     for d in range(n):
         start, end = offsets[d], offsets[d + 1]
         row = out[d]
@@ -99,16 +109,35 @@ def _measure(
         if slots > line_keys.shape[0]:
             line_keys = np.empty(slots, np.uint64)
         measure_lines(data, start, end, flags, line_keys, slots, row)
-        if everything:
+        if depth == 0:
+            continue
+        if depth == 2:
             measure_paragraphs(data, start, end, line_keys, slots, row)
             measure_split_lines(data, start, end, flags, row)
         found = row[LINE_COUNTS:]
-        keys, values = name_words(
-            data, start, end, flags, rules, pairs, known, stop_words, starts, ends, names, places, keys, values, found
+        keys, values, lines = name_words(
+            data,
+            start,
+            end,
+            flags,
+            rules,
+            pairs,
+            known,
+            stop_words,
+            starts,
+            ends,
+            names,
+            places,
+            keys,
+            values,
+            line_counts,
+            lines,
+            found,
         )
-        if everything:
+        if depth == 2:
             grams = row[LINE_COUNTS + WORD_COUNTS :]
             keys, values = measure_grams(found[N_WORDS], names, places, spare, counts, live, seen, keys, values, grams)
+    return line_counts[:lines]
 
 
 @lru_cache(maxsize=1)
@@ -136,20 +165,40 @@ def measure(texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASUR
     Returns:
         int64 counts and float64 ratios, NaN where a ratio has no denominator. Columns as in ``docs/quality.md``.
     """
+    return measure_with_lines(texts, rule_sets, prefix)[0]
+
+
+def measure_with_lines(
+    texts: pa.Array | pa.ChunkedArray,
+    rule_sets: Sequence[str] = MEASURED,
+    prefix: str = "",
+    known: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> tuple[pa.Table, LineCounts]:
+    """:func:`measure`, and the words and sentences int32[L, 2] of every line (str.splitlines) that is not blank.
+
+    ``known`` are the numbers of words and sentences of every text, each int64[N], where they need not be counted again;
+    then there are no lines, and ``rule_sets`` may be of ``c4`` and ``fineweb`` only.
+    """
     unknown = sorted(set(rule_sets) - set(MEASURED))
     if unknown:
         raise ValueError(f"no statistics for {unknown}; there are {list(MEASURED)}")
     data, offsets = read_only(*text_buffers(texts))
     counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
-    everything = "gopher_repetition" in rule_sets or "gopher_quality" in rule_sets
-    _measure(data, offsets, *word_tables(), _stop_words(), everything, counts)
+    depth = 2 if "gopher_repetition" in rule_sets or "gopher_quality" in rule_sets else 1 if known is None else 0
+    lines = _measure(data, offsets, *word_tables(), _stop_words(), depth, counts)
+    if known is not None:
+        counts[:, LINE_COUNTS + N_WORDS], counts[:, LINE_COUNTS + SENTENCES] = known
+    return _columns(counts, np.diff(offsets), rule_sets, prefix), lines
+
+
+def _columns(counts: NDArray[np.int64], n_bytes: NDArray[np.int64], rule_sets: Sequence[str], prefix: str) -> pa.Table:
     line = counts[:, :LINE_COUNTS].T
     word = counts[:, LINE_COUNTS : LINE_COUNTS + WORD_COUNTS].T
     grams = counts[:, LINE_COUNTS + WORD_COUNTS :].T
     n_chars, n_words = line[N_CHARS], word[N_WORDS]
     columns: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {}
     if not prefix:
-        columns |= {"n_bytes": np.diff(offsets), "n_chars": n_chars.copy(), "n_words": n_words.copy()}
+        columns |= {"n_bytes": n_bytes, "n_chars": n_chars.copy(), "n_words": n_words.copy()}
     if "gopher_repetition" in rule_sets:
         name = prefix + "gopher_repetition_"
         columns[name + "dup_para_frac"] = _ratio(line[REPEATED_PARAGRAPHS], line[PARAGRAPHS])
@@ -170,12 +219,15 @@ def measure(texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASUR
         columns[name + "ellipsis_lines_ratio"] = _ratio(line[ELLIPSIS_LINES], line[SPLIT_LINES])
         columns[name + "alpha_words_ratio"] = _ratio(word[ALPHA_WORDS], n_words)
         columns[name + "stop_words"] = word[STOP_WORDS].copy()
+        columns[name + "alpha_words_ratio_corrected"] = _ratio(word[ALPHA_WORDS], word[NON_SYMBOL_WORDS])
+        columns[name + "stop_words_corrected"] = word[STOP_WORDS_ANY_CASE].copy()
     if "c4" in rule_sets:
         columns[prefix + "c4_sentences"] = word[SENTENCES].copy()
     if "fineweb" in rule_sets:
         name = prefix + "fineweb_"
         columns[name + "lines"] = line[SOLID_LINES].copy()
         columns[name + "line_punct_ratio"] = _ratio(line[PUNCTUATED_LINES], line[SOLID_LINES])
+        columns[name + "line_punct_ratio_corrected"] = _ratio(line[CLOSED_LINES], line[SOLID_LINES])
         columns[name + "short_line_ratio"] = _ratio(line[SHORT_LINES], line[SOLID_LINES])
         columns[name + "char_dup_ratio"] = _ratio(line[REPEATED_SOLID_CHARS], n_chars - line[NEWLINES])
         columns[name + "list_ratio"] = _ratio(line[NEWLINES], n_words)

@@ -84,6 +84,11 @@ def measure(text: str) -> dict[str, float]:
         ),
         "gopher_quality_alpha_words_ratio": ratio(sum(any(c.isalpha() for c in word) for word in words), len(words)),
         "gopher_quality_stop_words": len(set(STOP_WORD_LIST) & set(words)),
+        "gopher_quality_alpha_words_ratio_corrected": ratio(
+            sum(any(c.isalpha() for c in word) for word in words), len(spoken)
+        ),
+        "gopher_quality_stop_words_corrected": len(set(STOP_WORD_LIST) & {ascii_lower(word) for word in words}),
+        "fineweb_line_punct_ratio_corrected": ratio(sum(map(closed, solid)), len(solid)),
         "fineweb_lines": len(solid),
         "fineweb_line_punct_ratio": ratio(sum(line.endswith((".", "!", "?", "。", "؟")) for line in solid), len(solid)),
         "fineweb_short_line_ratio": ratio(sum(len(line) <= 30 for line in solid), len(solid)),
@@ -92,6 +97,18 @@ def measure(text: str) -> dict[str, float]:
     }
 
 
+def ascii_lower(word: str) -> str:
+    return "".join(c.lower() if c.isascii() else c for c in word)
+
+
+def closed(line: str) -> bool:
+    """Terminal punctuation, behind which there may be white space, quotes and brackets."""
+    while line and line[-1] not in ".!?。؟" and (line[-1].isspace() or line[-1] in QUOTES + ")]"):
+        line = line[:-1]
+    return line.endswith((".", "!", "?", "。", "؟"))
+
+
+QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧"
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 

@@ -60,6 +60,11 @@ def test_citations_white_space_and_separators() -> None:
     assert run("one [1] two three.", remove_citations=None)[1] == "one [1] two three."
 
 
+def test_a_space_before_a_citation_is_forgiven_when_asked() -> None:
+    assert run("This is the end. [1]")[1] == ""
+    assert run("This is the end. [1]", trim_after_citations=1)[1] == "This is the end."
+
+
 def test_rules_can_be_off() -> None:
     assert run("a title with no end", filter_no_terminal_punct=None)[1] == "a title with no end"
     assert run("Go.", min_words_per_line=None)[1] == "Go."

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from curate.quality.c4 import line_parameters
 from curate.quality.rules import PRESETS, RULE_SETS, alone, check_thresholds, column_of, decide, limits_of
 from curate.quality.signals import empty_signals
+from curate.quality.statistics import measure
 
 # Values of a document that every rule keeps, by column.
 GOOD = {
@@ -138,3 +139,21 @@ def test_verdicts_follow_from_the_columns(rows: list[dict[str, float]]) -> None:
         else:
             assert (reason, value[i]) in fired
             assert reason == fired[0][0] or reason.startswith("c4.")
+
+
+def test_corrected_looks_at_the_corrected_columns() -> None:
+    text = '"The ship was late," said Ann. (The harbour was full!) ' * 8 + "She had to wait With Us...\n"
+    column = pa.array([text + "“So it goes.”\n" * 2, "###"], pa.large_string())
+    table = measure(column)
+    row = table.to_pylist()[0]
+    assert row["gopher_quality_stop_words_corrected"] == 3  # the, to, with
+    assert row["gopher_quality_stop_words"] == 1
+    assert row["gopher_quality_alpha_words_ratio_corrected"] == 1 > row["gopher_quality_alpha_words_ratio"]
+    assert row["fineweb_line_punct_ratio_corrected"] == 1
+    assert row["fineweb_line_punct_ratio"] == 1 / 3
+    limits = {"gopher_quality": {"max_non_alpha_words_ratio": 0.99, "max_ellipsis_lines_ratio": None}}
+    for mode, reason in (("reference", "gopher_quality.gopher_below_alpha_threshold"), ("corrected", None)):
+        assert decide(table, ["gopher_quality"], limits, mode=mode)[0].to_pylist()[0] == reason
+    assert line_parameters("published", {}, "corrected")["trim_after_citations"] == 1
+    with pytest.raises(ValueError, match="did you mean `corrected`"):
+        limits_of("c4", {}, mode="correct")

@@ -1,4 +1,6 @@
 import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curate import schemas
 from curate.quality.c4 import line_parameters
@@ -53,3 +55,38 @@ def test_a_batch_is_the_sum_of_its_rows() -> None:
     parts = [measure_signals(table.slice(i, 1), None, {}, rules) for i in range(4)]
     assert pa.concat_tables([part[0] for part in parts]).equals(signals)
     assert pa.concat_tables([part[1] for part in parts]).equals(edits)
+
+
+pieces = st.sampled_from(
+    [
+        "A b c.",
+        "word",
+        " ",
+        "\n",
+        "\n",
+        "\r\n",
+        "[1]",
+        "[edit]",
+        "end[2]s. And",
+        "x y z! So",
+        "don't",
+        "\x85",
+        "\u2028",
+        "日本。",
+        ". ",
+    ]
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.lists(pieces, max_size=25).map("".join), max_size=4), st.sampled_from(["published", "fineweb"]))
+def test_what_lines_leave_is_as_if_measured_again(texts: list[str], preset: str) -> None:
+    ids = pa.array(range(len(texts)), pa.uint64())
+    table = pa.table({"doc_id": ids, "source": ["a"] * len(texts), "text": pa.array(texts, pa.large_string())})
+    signals, edits = measure_signals(table, None, {}, {"a": line_parameters(preset, {})})
+    rows, starts, ends = (edits[name].to_numpy().astype("int64") for name in ("doc_id", "start", "end"))
+    again = measure(cut_spans(table["text"], rows, starts, ends), ("fineweb", "c4"), "edited_")
+    assert signals["c4_sentences"].to_pylist() == again["edited_c4_sentences"].to_pylist()
+    for name in again.column_names:
+        if "fineweb" in name:
+            assert str(signals[name].to_pylist()) == str(again[name].to_pylist()), name
