@@ -198,12 +198,18 @@ class Cluster(Section):
 class Order(Section):
     """The path through the documents of a region."""
 
-    method: Literal["related", "icp", "cluster", "source", "random"] = Field(
-        "related", description="related: path cover, joined ends, 2-opt; icp: Algorithm 1 of In-Context Pretraining"
+    method: Literal["related", "icp", "icp_code", "keyword", "buffered", "cluster", "source", "random"] = Field(
+        "related",
+        description="related: path cover, joined ends, local search; icp: Algorithm 1 of In-Context Pretraining; "
+        "icp_code: its released script; keyword: shared keywords; buffered: nearest in a buffer over the stream",
     )
     neighbors: int = Field(20, ge=1, le=1_000, description="nearest documents that are searched")
     max_similarity: float = Field(
         0.95, gt=0, le=1, description="documents at least this similar are duplicates: no neighbours"
+    )
+    buffer: int = Field(4_096, ge=1, le=1_000_000, description="documents that `buffered` holds at a time")
+    star: int = Field(
+        0, ge=0, le=1_000_000, description="documents around one seed for `buffered`; 0: a chain, as like the last one"
     )
 
 

@@ -6,6 +6,8 @@ file names, sorted by doc_id.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
@@ -102,6 +104,7 @@ def neighbors_schema(k: int) -> pa.Schema:
     return pa.schema([_ID, ("neighbors", pa.binary(4 * k))])
 
 
-def embeddings_schema(dim: int) -> pa.Schema:
-    """int8[dim] vectors with the scale that turns them back into floats."""
-    return pa.schema([_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())])
+def embeddings_schema(dim: int, keywords: int = 0) -> pa.Schema:
+    """int8[dim] vectors with the scale that turns them back into floats; little-endian int32[keywords] terms, if any."""
+    fields: list[Any] = [_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())]
+    return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)

@@ -80,7 +80,8 @@ def expected_schemas(run: Run) -> dict[str, pa.Schema]:
     if run.has("tokens"):
         found["tokens"] = schemas.tokens_schema(int(run.snapshots["tokens"].details["vocab_size"]))
     if run.has("embeddings"):
-        found["embeddings"] = schemas.embeddings_schema(int(run.snapshots["embeddings"].details["dim"]))
+        details = run.snapshots["embeddings"].details
+        found["embeddings"] = schemas.embeddings_schema(int(details["dim"]), int(details.get("keywords", 0)))
     if run.has("neighbors"):
         found["neighbors"] = schemas.neighbors_schema(int(run.snapshots["neighbors"].details["neighbors"]))
     found["signals"] = pa.schema([("doc_id", pa.uint64())])

@@ -31,7 +31,7 @@ from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
-from curate.run.vectors import neighbor_matrix, vector_matrix
+from curate.run.vectors import int32_matrix, vector_matrix
 
 _PIECE = pa.schema(
     [
@@ -254,7 +254,7 @@ def plan_task(
     rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     lengths = column(rows, "n_tokens").astype(np.int64)
-    neighbors = along_path(neighbor_matrix(context.read(near)["neighbors"]), ids) if weights is not None else None
+    neighbors = along_path(int32_matrix(context.read(near)["neighbors"]), ids) if weights is not None else None
     set_of, item = _copies(rows["sets"])
     by_set: dict[int, Counter[str]] = {}
     with context.writer("tmp/plans", _PIECE) as writer:

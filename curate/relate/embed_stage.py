@@ -18,9 +18,17 @@ from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column
 
+KEYWORDS = 8
+"""Keywords of a document, where the order is by keywords."""
+
 
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.embed.model_dump(), "seed": recipe.seed}
+    settings = {**recipe.embed.model_dump(), "seed": recipe.seed}
+    return settings | {"keywords": KEYWORDS} if _keywords(recipe) else settings
+
+
+def _keywords(recipe: Recipe) -> int:
+    return KEYWORDS if recipe.order.method == "keyword" else 0
 
 
 def _embed(run: StageRun) -> None:
@@ -38,13 +46,13 @@ def _embed(run: StageRun) -> None:
 
     model = run.artefact("lexical", fit_lexical_task, spec)
     sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
-    params = {"model": asdict(model), "dim": section.dim}
+    params = {"model": asdict(model), "dim": section.dim, "keywords": _keywords(run.recipe)}
     step = run.step(
         "embeddings",
         embeddings_task,
         partition_specs(tables["documents"], sidecars, params, [model.checksum], memory_factor=5),
     )
-    run.commit("embeddings", step.files("embeddings"), step.counters, {"model": asdict(model), "dim": section.dim})
+    run.commit("embeddings", step.files("embeddings"), step.counters, params)
 
 
 def fit_lexical_task(context: TaskContext, sample: str, sample_bytes: int, dim: int, seed: int) -> None:
@@ -61,16 +69,24 @@ def load_lexical(data: bytes, path: Path) -> LexicalModel:
 
 
 def embeddings_task(
-    context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, model: Any, dim: int
+    context: TaskContext,
+    documents: Any,
+    verdicts: Any,
+    edits: Any,
+    duplicates: Any,
+    model: Any,
+    dim: int,
+    keywords: int,
 ) -> None:
     """Vectors of the kept documents of one partition."""
     lexical = read_artefact(context, model, load_lexical)
-    with context.writer("embeddings", schemas.embeddings_schema(dim)) as writer:
+    with context.writer("embeddings", schemas.embeddings_schema(dim, keywords)) as writer:
         for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
             vectors, scale = lexical.transform(texts)
-            writer.write(
-                pa.table({"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)})
-            )
+            columns = {"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}
+            if keywords:
+                columns["keywords"] = binary_column(lexical.keywords(texts, keywords).astype("<i4"))
+            writer.write(pa.table(columns))
             context.count("documents", len(ids))
             context.count("zero_vectors", int((~vectors.any(axis=1)).sum()))
 

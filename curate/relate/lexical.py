@@ -98,6 +98,25 @@ def _project(pointers, terms, weights, projection, mean):  # type: ignore[no-unt
     return vectors, scales, total
 
 
+@njit(nogil=True, cache=True)
+def _heaviest(pointers, terms, weights, k):  # type: ignore[no-untyped-def]
+    """int32[N, k]: terms of the largest weights in each row, ties to the larger term."""
+    out, kept = np.full((pointers.shape[0] - 1, k), -1, np.int32), np.zeros(k)
+    for d in range(pointers.shape[0] - 1):
+        filled = 0
+        for e in range(pointers[d], pointers[d + 1]):
+            w, term = weights[e], terms[e]
+            at = filled
+            while at > 0 and (kept[at - 1] < w or (kept[at - 1] == w and out[d, at - 1] < term)):
+                if at < k:
+                    kept[at], out[d, at] = kept[at - 1], out[d, at - 1]
+                at -= 1
+            if at < k:
+                kept[at], out[d, at] = w, term
+                filled = min(filled + 1, k)
+    return out
+
+
 @dataclass(frozen=True)
 class LexicalModel:
     """A fitted lexical embedder. Attributes are the artefact; two models are the same when their checksums are.
@@ -139,6 +158,11 @@ class LexicalModel:
         weights = _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)
         vectors, scales, _ = _project(pointers, terms, weights, self.projection, self.mean)
         return vectors, scales
+
+    def keywords(self, texts: Texts, k: int = 8) -> NDArray[np.int32]:
+        """int32[N, k]: the terms of highest TF-IDF weight in each text, highest first, ties to the rarer; -1 padded."""
+        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
+        return _heaviest(pointers, terms, _weights(pointers, terms, counts, self.idf, _LOG_COUNTS), k)
 
     def _body(self) -> bytes:
         header = struct.pack("<16s16sqqq", _MAGIC, UNICODE_VERSION.encode(), len(self.hashes), self.dim, self.n_fitted)

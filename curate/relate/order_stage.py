@@ -21,7 +21,7 @@ from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
-from curate.run.vectors import binary_column, vector_matrix
+from curate.run.vectors import binary_column, int32_matrix, vector_matrix
 
 RECALL_SAMPLE = 200
 """Documents of a region whose neighbours are compared with an exhaustive search."""
@@ -31,11 +31,11 @@ _PATH = pa.schema(
 )
 
 
-def region_schema(dim: int) -> pa.Schema:
+def region_schema(dim: int, keywords: int = 0) -> pa.Schema:
     """What travels to a region."""
-    return pa.schema(
-        [("doc_id", pa.uint64()), ("vector", pa.binary(dim)), ("cluster", pa.int32()), ("source", pa.string())]
-    )
+    fields: list[Any] = [("doc_id", pa.uint64()), ("vector", pa.binary(dim))]
+    fields += [("cluster", pa.int32()), ("source", pa.string())]
+    return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -44,14 +44,15 @@ def _settings(recipe: Recipe) -> Any:
 
 def _order(run: StageRun) -> None:
     documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
-    regions, dim = int(clusters.details["regions"]), int(embeddings.details["dim"])
+    regions = int(clusters.details["regions"])
+    width = {"dim": int(embeddings.details["dim"]), "keywords": int(embeddings.details.get("keywords", 0))}
     sidecars = {"clusters": clusters, "embeddings": embeddings}
     step = run.step(
-        "tmp/regions.map", region_map_task, partition_specs(documents, sidecars, {"regions": regions, "dim": dim})
+        "tmp/regions.map", region_map_task, partition_specs(documents, sidecars, {"regions": regions, **width})
     )
     maps = run.publish("tmp/regions", step)
     section = run.recipe.order.model_dump()
-    params = {"maps": maps.path, "dim": dim, "section": section, "seed": run.recipe.seed}
+    params = {"maps": maps.path, **width, "section": section, "seed": run.recipe.seed}
     specs = [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)]
     paths = run.step("tmp/paths", path_task, specs)
     bases = _first_position(run) + np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
@@ -86,22 +87,25 @@ def _order(run: StageRun) -> None:
 
 
 def region_map_task(
-    context: TaskContext, documents: Any, clusters: Any, embeddings: Any, regions: int, dim: int
+    context: TaskContext, documents: Any, clusters: Any, embeddings: Any, regions: int, dim: int, keywords: int
 ) -> None:
     """Route the vectors of a partition to their regions."""
-    table = context.read(embeddings, ["doc_id", "vector"])
+    table = context.read(embeddings, ["doc_id", "vector", *(["keywords"] if keywords else [])])
     placed = context.read(clusters, ["cluster", "region"])
     named = context.read(documents, ["doc_id", "source"])
     sources = named["source"].take(pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id"))))
-    rows = table.append_column("cluster", placed["cluster"]).append_column("source", sources)
-    writer = ExchangeWriter(context, region_schema(dim), regions, "regions")
+    schema = region_schema(dim, keywords)
+    rows = table.append_column("cluster", placed["cluster"]).append_column("source", sources).select(schema.names)
+    writer = ExchangeWriter(context, schema, regions, "regions")
     writer.write(rows, column(placed, "region"))
     writer.finish()
 
 
-def path_task(context: TaskContext, maps: str, region: int, dim: int, section: dict[str, Any], seed: int) -> None:
+def path_task(
+    context: TaskContext, maps: str, region: int, dim: int, keywords: int, section: dict[str, Any], seed: int
+) -> None:
     """The path through one region, with its measures."""
-    rows = read_slices(context, context.snapshot(maps), region, region_schema(dim)).sort_by("doc_id")
+    rows = read_slices(context, context.snapshot(maps), region, region_schema(dim, keywords)).sort_by("doc_id")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     limit = section["max_similarity"]
     found = neighbors(vectors, section["neighbors"], limit)
@@ -112,6 +116,9 @@ def path_task(context: TaskContext, maps: str, region: int, dim: int, section: d
         ids,
         sources=rows["source"].to_numpy(),
         clusters=column(rows, "cluster"),
+        keywords=int32_matrix(rows["keywords"]) if keywords else None,
+        buffer=section["buffer"],
+        star=section["star"],
         seed=seed,
         max_similarity=limit,
     )

@@ -2,6 +2,7 @@
 
 `related`  greedy path cover (strongest edge first), ends joined by the same rule, then local search;
 `icp`      Algorithm 1 of In-Context Pretraining (arXiv 2310.10638);
+`icp_code`, `keyword`, `buffered`  see :mod:`curate.relate.baselines`;
 `cluster`, `source`, `random`  for comparison.
 
 Each is a function of the set of (doc_id, vector): documents are given in order of doc_id, and every tie ends there.
@@ -17,14 +18,14 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from curate.hashing import document_hash
-from curate.relate import local_search
+from curate.relate import baselines, local_search
 from curate.relate.graph import Cover, Edges, adjacency, edges, jumps
 from curate.relate.measures import path_counts
 from curate.relate.neighbors import Neighbors
 from curate.relate.neighbors import neighbors as nearest
 from curate.relate.similarity import Vectors, check, inverse_norms, pair_cosine
 
-METHODS = ("related", "icp", "cluster", "source", "random")
+METHODS = ("related", "icp", "icp_code", "keyword", "buffered", "cluster", "source", "random")
 
 JOIN_NEIGHBORS = 16
 """Nearest ends considered for each end in a round of joining."""
@@ -46,6 +47,9 @@ def find_path(
     *,
     sources: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
+    keywords: NDArray[np.int32] | None = None,
+    buffer: int = baselines.BUFFER,
+    star: int = 0,
     seed: int = 0,
     max_similarity: float | None = None,
 ) -> tuple[Path, dict[str, float]]:
@@ -58,6 +62,8 @@ def find_path(
         doc_ids: uint64[N], ascending.
         sources: [N], for ``source``.
         clusters: [N], for ``cluster``.
+        keywords: int32[N, T], for ``keyword``.
+        buffer, star: for ``buffered``.
         seed: of the recipe.
         max_similarity: duplicates' threshold.
 
@@ -69,6 +75,14 @@ def find_path(
         path = related(vectors, found.ids, found.similarity, doc_ids, max_similarity=max_similarity)
     elif method == "icp":
         path = icp(vectors, found.ids, found.similarity, doc_ids)
+    elif method == "icp_code":
+        path = baselines.icp_code(found.ids)
+    elif method == "buffered":
+        path = baselines.buffered(vectors, buffer=buffer, star=star)
+    elif method == "keyword":
+        if keywords is None:
+            raise ValueError("order method 'keyword' needs keywords")
+        path = baselines.keyword(keywords, doc_ids, seed)
     elif method == "random":
         path = random(doc_ids, seed)
     elif method in ("source", "cluster"):

@@ -38,6 +38,6 @@ def signature_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray
     return bytes_matrix(data).view(np.uint32)
 
 
-def neighbor_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.int32]:
-    """int32[N, K] of a ``neighbors`` column."""
+def int32_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.int32]:
+    """int32[N, K] of a ``neighbors`` or ``keywords`` column."""
     return bytes_matrix(data).view("<i4")

@@ -40,9 +40,16 @@ def best_weight(vectors: np.ndarray) -> float:
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 50])
 def test_every_document_once(loose: Callable, method: str, n: int) -> None:
     vectors = loose(n) if n else np.zeros((0, 8), np.int8)
-    label = np.arange(n) % 3
+    label, keys = np.arange(n) % 3, np.arange(2 * n, dtype=np.int32).reshape(n, 2) % 7
     path, counts = find_path(
-        method, vectors, neighbors(vectors, 5, 0.95), ids(n), sources=label, clusters=label, max_similarity=0.95
+        method,
+        vectors,
+        neighbors(vectors, 5, 0.95),
+        ids(n),
+        sources=label,
+        clusters=label,
+        keywords=keys,
+        max_similarity=0.95,
     )
     assert sorted(path.tolist()) == list(range(n))
     assert path.dtype == np.int64
@@ -130,12 +137,16 @@ def test_zero_vectors_come_last(loose: Callable, method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_result_depends_on_the_set_of_documents_alone(loose: Callable, method: str) -> None:
     vectors, doc_ids = loose(150), ids(150)
-    label = np.arange(150) % 4
-    one, _ = find_path(method, vectors, neighbors(vectors, 6, 0.95), doc_ids, sources=label, clusters=label)
+    label, keys = np.arange(150) % 4, np.arange(300, dtype=np.int32).reshape(150, 2) % 7
+    one, _ = find_path(
+        method, vectors, neighbors(vectors, 6, 0.95), doc_ids, sources=label, clusters=label, keywords=keys
+    )
     arrived = np.random.default_rng(3).permutation(150)
     back = np.argsort(doc_ids[arrived])
     again = vectors[arrived][back]
-    two, _ = find_path(method, again, neighbors(again, 6, 0.95), doc_ids[arrived][back], sources=label, clusters=label)
+    two, _ = find_path(
+        method, again, neighbors(again, 6, 0.95), doc_ids[arrived][back], sources=label, clusters=label, keywords=keys
+    )
     assert one.tolist() == two.tolist()
 
 
