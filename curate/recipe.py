@@ -38,6 +38,43 @@ class Classifier(Section):
     name: str = Field("quality", pattern=r"^[a-z0-9_]+$", description="name of the column classifier_<name>")
 
 
+class Block(Section):
+    """Block lists for documents that carry a URL: files with one entry a line."""
+
+    field: str = Field("url", description="field of the record that holds the URL")
+    domains: str | None = Field(None, description="path of a list of domains; a domain blocks its subdomains")
+    urls: str | None = Field(None, description="path of a list of URLs")
+
+
+PiiKind = Literal["email", "ip", "phone", "iban", "card"]
+
+
+class Pii(Section):
+    """Personal data in the text; it is always counted (columns pii_<kind>)."""
+
+    mask: tuple[PiiKind, ...] = Field((), description="kinds that are replaced in the text")
+    replace: dict[PiiKind, tuple[str, ...]] = Field(
+        default_factory=dict, description="what they are replaced by; of several, a hash of the match chooses"
+    )
+
+    @field_validator("replace")
+    @classmethod
+    def _some(cls, replace: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for kind, texts in replace.items():
+            if not texts:
+                raise ValueError(f"{kind}: give at least one replacement, which may be ''")
+        return replace
+
+    @property
+    def replacements(self) -> dict[str, list[str]]:
+        """What stands for the kinds that are masked."""
+        if not self.mask:
+            return {}
+        from curate.quality.pii import REPLACEMENTS
+
+        return {kind: list(self.replace.get(kind, REPLACEMENTS[kind])) for kind in self.mask}
+
+
 class Quality(Section):
     """Which documents are worth training on."""
 
@@ -61,6 +98,11 @@ class Quality(Section):
         description="limits that differ: {rule set: {parameter: value, or null to switch the rule off}}",
     )
     classifier: Classifier | None = Field(None, description="a fastText quality classifier")
+    where: tuple[str, ...] = Field(
+        (), description="conditions that a document must meet, over its own fields and signals: meta.score >= 3"
+    )
+    block: Block | None = Field(None, description="block lists for documents that carry a URL")
+    pii: Pii = Field(default_factory=Pii, description="personal data in the text")
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +110,19 @@ class Quality(Section):
         if isinstance(data, dict) and data.get("preset") == "fineweb":
             data = {"rules": list(RULE_ORDER), **data}
         return data
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _one(cls, where: Any) -> Any:
+        return (where,) if isinstance(where, str) else where
+
+    @model_validator(mode="after")
+    def _conditions(self) -> Quality:
+        if self.where:
+            from curate.quality.verdicts import conditions
+
+            conditions(self.where, self.classifier.name if self.classifier else None)
+        return self
 
     @field_validator("rules")
     @classmethod
@@ -408,6 +463,10 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
         if recipe.quality.classifier:
             model = resolve_path(recipe.quality.classifier.model, base)
             quality["classifier"] = recipe.quality.classifier.model_copy(update={"model": model})
+        if recipe.quality.block:
+            lists = {name: getattr(recipe.quality.block, name) for name in ("domains", "urls")}
+            resolved = {name: path and resolve_path(path, base) for name, path in lists.items()}
+            quality["block"] = recipe.quality.block.model_copy(update=resolved)
         changes["quality"] = recipe.quality.model_copy(update=quality)
     return recipe.model_copy(update=changes)
 

@@ -31,7 +31,10 @@ REJECTS = pa.schema(
     ]
 )
 VERDICTS = pa.schema([_ID, ("removed_by", pa.string()), ("value", pa.float64())])
-EDITS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string())])
+EDITS = pa.schema(
+    [_ID, ("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string()), ("replacement", pa.string())]
+)
+"""Byte spans that are cut (replacement null) or masked; sorted by (doc_id, start), without overlaps."""
 DUPLICATES = pa.schema(
     [
         _ID,

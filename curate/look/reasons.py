@@ -44,6 +44,11 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
         return f"{reason}: another language (score {measured}) than {', '.join(quality.languages)}"
     if reason == "language.score":
         return f"{reason}: score = {measured}, below {quality.language_score:g}"
+    if reason == "where":
+        number_ = int(float(value)) if value else 1
+        return f"where: the condition `{quality.where[number_ - 1]}` does not hold"
+    if rule_set == "block":
+        return f"{reason}: its URL is on the list of {name}s that are blocked"
     if rule_set == "classifier" and quality.classifier:
         return f"{reason}: score = {measured}, below {quality.classifier.min_score:g}"
     return f"{reason}: {_rule(rule_set, name, measured, quality)}"

@@ -115,6 +115,16 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         )
         rows = [(source, q["documents"], q["mean"], *q["quantiles"].values()) for source, q in stats["lengths"].items()]
         found.append(table("Lengths", head, rows, plain=plain))
+    if stats.get("rules"):
+        rows = [(one["reason"], one["removed"], one["alone"], one["only"]) for one in stats["rules"]]
+        head = ("rule", "removed by it", "would remove alone", "only it would")
+        found.append(table("Quality rules", head, rows, plain=plain))
+    if stats.get("languages"):
+        rows = []
+        for source, codes in stats["languages"].items():
+            most = [f"{code} {number_:,}" for code, number_ in list(codes.items())[:6]]
+            rows.append((source, ", ".join(most) + (f", … {len(codes) - 6} more" if len(codes) > 6 else "")))
+        found.append(table("Languages", ("source", "documents"), rows, plain=plain, left=2))
     if "duplicates" in stats:
         counts = stats["duplicates"]
         rows = [("exact duplicates removed", counts["exact"]), ("near duplicates removed", counts["near"])]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Text(NamedTuple):
-    """The text of a document as it was read, and as later stages see it (without the spans in ``edits``)."""
+    """The text of a document as it was read, and as later stages see it (with the spans in ``edits`` cut or masked)."""
 
     original: str
     edited: str
@@ -194,13 +194,13 @@ class Run:
         if found.num_rows == 0:
             raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
         original = found["text"][0].as_py()
-        cuts = self.rows("edits", [doc_id], ["start", "end"]) if self.has("edits") else pa.table({})
-        data = original.encode()
-        kept, at = [], 0
-        for row in cuts.to_pylist():
-            kept.append(data[at : row["start"]])
-            at = max(at, row["end"])
-        return Text(original, b"".join([*kept, data[at:]]).decode())
+        cuts = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
+        if cuts.num_rows == 0:
+            return Text(original, original)
+        from curate.edits import replaced
+
+        starts, ends = cuts["start"].to_numpy(), cuts["end"].to_numpy()
+        return Text(original, replaced(original.encode(), starts, ends, cuts["replacement"].to_pylist()))
 
     def stats(self) -> dict[str, Any]:
         """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.look.stats`)."""

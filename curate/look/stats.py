@@ -22,7 +22,7 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 def collect(run: Run) -> dict[str, Any]:
     """The statistics of a run; parts whose tables are not there yet are left out.
 
-    Keys: name, workspace, engine, run, funnel, sources, lengths, duplicates, upsampling, order, packing, shards,
+    Keys: name, workspace, engine, run, funnel, sources, lengths, rules, languages, duplicates, upsampling, order, packing, shards,
     tables, seconds.
 
     Raises:
@@ -41,6 +41,9 @@ def collect(run: Run) -> dict[str, Any]:
         found["lengths"] = lengths_of(run)
     else:
         found["funnel"] = funnel_so_far(run)
+    if run.has("verdicts"):
+        counters = run.snapshots["verdicts"].counters
+        found["rules"], found["languages"] = rules_of(counters), languages_of(counters)
     if run.has("duplicates"):
         found["duplicates"] = duplicates_of(run)
     if run.has("copies"):
@@ -190,6 +193,30 @@ def _quantiles(counted: pl.DataFrame) -> dict[str, Any]:
         rank = min(documents, max(1, -(-int(share * 100) * documents // 100)))
         quantiles[f"{share:g}"] = int(lengths["n_tokens"][int(upto.search_sorted(rank))])
     return {"documents": documents, "tokens": tokens, "mean": round(tokens / documents, 1), "quantiles": quantiles}
+
+
+def rules_of(counters: dict[str, int]) -> list[dict[str, Any]]:
+    """Every quality rule that fires: documents that it removes as the first one, would remove on its own, and that only it would."""
+    return [
+        {
+            "reason": name.removeprefix("alone."),
+            "removed": counters.get("removed." + name.removeprefix("alone."), 0),
+            "alone": number,
+            "only": counters.get("only." + name.removeprefix("alone."), 0),
+        }
+        for name, number in sorted(counters.items(), key=lambda item: (-item[1], item[0]))
+        if name.startswith("alone.") and number
+    ]
+
+
+def languages_of(counters: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Documents by source and language, most frequent first; empty without a language model."""
+    found: dict[str, dict[str, int]] = {}
+    for name, number in sorted(counters.items(), key=lambda item: (-item[1], item[0])):
+        if name.startswith("language."):
+            source, _, code = name.removeprefix("language.").rpartition(".")
+            found.setdefault(source, {})[code] = number
+    return dict(sorted(found.items()))
 
 
 def duplicates_of(run: Run) -> dict[str, Any]:

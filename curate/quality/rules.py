@@ -237,18 +237,18 @@ def _values(signals: pa.Table, column: str) -> NDArray[np.float64]:
     return values
 
 
-def _fired(
+def fired(
     signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str
 ) -> list[tuple[str, Rule, NDArray[np.float64], NDArray[np.bool_]]]:
     """(reason, rule, values, fires) of every rule, in order."""
     check_thresholds(thresholds)
-    fired = []
+    found = []
     for name in rule_sets:
         limits = limits_of(name, thresholds, preset, mode)
         for rule in RULE_SETS[name].rules:
             values = _values(signals, column_of(rule, rule_sets, mode))
-            fired.append((f"{name}.{rule.reason}", rule, values, rule.fires(values, limits)))
-    return fired
+            found.append((f"{name}.{rule.reason}", rule, values, rule.fires(values, limits)))
+    return found
 
 
 def decide(
@@ -275,7 +275,7 @@ def decide(
     value = np.full(n, np.nan)
     reasons: list[str] = []
     earliest = np.zeros(n, np.bool_)
-    for reason, rule, values, fires in _fired(signals, rule_sets, thresholds or {}, preset, mode):
+    for reason, rule, values, fires in fired(signals, rule_sets, thresholds or {}, preset, mode):
         fires = fires & ((first < 0) | (earliest & (values < value))) if rule.earliest else fires & (first < 0)
         first[fires] = len(reasons)
         value[fires] = values[fires]
@@ -286,16 +286,3 @@ def decide(
         pa.array(reasons, pa.string()).take(pa.array(first, mask=first < 0)) if reasons else pa.nulls(n, pa.string())
     )
     return removed_by, value
-
-
-def alone(
-    signals: pa.Table,
-    rule_sets: Sequence[str],
-    thresholds: Thresholds | None = None,
-    preset: str = "default",
-    mode: str = "reference",
-) -> dict[str, tuple[int, int]]:
-    """Documents by reason: how many the rule would remove on its own, and how many no other rule would."""
-    fired = _fired(signals, rule_sets, thresholds or {}, preset, mode)
-    times = np.sum([fires for *_, fires in fired], axis=0) if fired else np.zeros(signals.num_rows, np.int64)
-    return {reason: (int(fires.sum()), int((fires & (times == 1)).sum())) for reason, _, _, fires in fired}

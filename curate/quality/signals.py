@@ -16,6 +16,7 @@ from curate import schemas
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.classifier import classifier
 from curate.quality.language import UNKNOWN, language_model
+from curate.quality.pii import Found, find, masks, with_masks
 from curate.quality.statistics import measure_with_lines
 from curate.text import cut_spans
 
@@ -34,7 +35,7 @@ def empty_signals(classifiers: Sequence[str]) -> pa.Table:
             "text": pa.array([], pa.large_string()),
         }
     )
-    signals, _ = _assemble(batch, None, {}, {})
+    signals, _ = _assemble(batch, None, {}, {}, {})
     for name in classifiers:
         signals = signals.append_column(f"classifier_{name}", pa.array([], pa.float64()))
     return signals
@@ -45,6 +46,7 @@ def measure_signals(
     language_model_path: str | None,
     classifiers: Mapping[str, Sequence[str]],
     rules: Mapping[str, LineRules | None],
+    masked: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """(signals, edits) of a batch of documents.
 
@@ -54,11 +56,13 @@ def measure_signals(
         classifiers: (model path, label) by name.
         rules: parameters of C4's line rules by source; None: the source's texts stay whole (C4's columns are then
             measured with the published parameters).
+        masked: what stands for personal data, by source and kind (:data:`curate.quality.pii.KINDS`); kinds that are not
+            named are counted only.
 
     Returns:
         One row of signals for each document in the same order, and schemas.EDITS sorted by (doc_id, start).
     """
-    return _assemble(batch, language_model_path, classifiers, rules)
+    return _assemble(batch, language_model_path, classifiers, rules, masked or {})
 
 
 def _assemble(
@@ -66,6 +70,7 @@ def _assemble(
     language_model_path: str | None,
     classifiers: Mapping[str, Sequence[str]],
     rules: Mapping[str, LineRules | None],
+    masked: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> tuple[pa.Table, pa.Table]:
     if isinstance(batch, pa.RecordBatch):
         batch = pa.Table.from_batches([batch])
@@ -73,6 +78,10 @@ def _assemble(
     measured, edits = _by_line_rules(batch, texts, rules)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
     columns |= {name: measured[name] for name in measured.column_names}
+    found = find(texts)
+    columns |= {name: pa.array(counts) for name, counts in found.counts(len(texts)).items()}
+    if any(masked.values()):
+        edits = _with_masks(batch, edits, found, masked)
     if language_model_path is None:
         columns["language"] = pa.array([UNKNOWN] * len(texts), pa.string())
         columns["language_score"] = pa.array(np.zeros(len(texts)))
@@ -83,6 +92,25 @@ def _assemble(
         path, label = classifiers[name]
         columns[f"classifier_{name}"] = pa.array(classifier(path, label).score(texts))
     return pa.table(columns), edits
+
+
+def _with_masks(
+    batch: pa.Table, edits: pa.Table, found: Found, masked: Mapping[str, Mapping[str, Sequence[str]]]
+) -> pa.Table:
+    """``edits`` and the masks of every source together."""
+    doc_ids = batch["doc_id"].to_numpy()
+    sources = batch["source"].combine_chunks()
+    for source in sorted(source for source, kinds in masked.items() if kinds):
+        mine = pc.equal(sources, source).to_numpy(zero_copy_only=False)
+        cuts = (
+            np.searchsorted(doc_ids, edits["doc_id"].to_numpy()),
+            edits["start"].to_numpy(),
+            edits["end"].to_numpy(),
+        )
+        both = with_masks((*cuts, edits["reason"], edits["replacement"]), masks(found.of(mine), masked[source]))
+        ids = doc_ids[np.array(both.pop("row"), np.int64)]
+        edits = pa.table({"doc_id": pa.array(ids, pa.uint64()), **both}, schema=schemas.EDITS)
+    return edits
 
 
 def _groups(batch: pa.Table, rules: Mapping[str, LineRules | None]) -> list[tuple[LineRules | None, NDArray[np.int64]]]:
@@ -135,5 +163,6 @@ def _measured(texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRule
         columns[EDITED + name] = pa.array(values)
     edits = schemas.EDITS.empty_table()
     if parameters is not None:
-        edits = pa.table([doc_ids[lines.rows], lines.starts, lines.ends, lines.reasons], schema=schemas.EDITS)
+        nothing = pa.nulls(len(lines.rows), pa.string())
+        edits = pa.table([doc_ids[lines.rows], lines.starts, lines.ends, lines.reasons, nothing], schema=schemas.EDITS)
     return pa.table(columns), edits

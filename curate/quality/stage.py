@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schemas
-from curate.quality.rules import decide
 from curate.recipe import Quality, Recipe
 from curate.run.partition import column
 from curate.run.stage import Stage, StageRun, partition_specs
@@ -61,6 +60,7 @@ def _measured(recipe: Recipe) -> dict[str, Any]:
         "language_model": file_checksum(model) if model else None,
         "classifiers": classifiers,
         "line_rules": {source: line_rules(quality) for source, quality in qualities.items()},
+        "masks": {source: quality.pii.replacements for source, quality in qualities.items() if quality},
     }
 
 
@@ -104,6 +104,7 @@ def _signals(run: StageRun) -> None:
         "language_model": str(model) if model else None,
         "classifiers": classifiers,
         "rules": {source: line_rules(quality) for source, quality in _qualities(recipe).items()},
+        "masked": {source: quality.pii.replacements for source, quality in _qualities(recipe).items() if quality},
     }
     step = run.step("signals", signals_task, partition_specs(run.tables["documents"], {}, params, memory_factor=6))
     run.commit("edits", step.files("edits"), step.counters)
@@ -116,6 +117,7 @@ def signals_task(
     language_model: str | None,
     classifiers: dict[str, list[str]],
     rules: dict[str, dict[str, Any] | None],
+    masked: dict[str, dict[str, list[str]]],
 ) -> None:
     """Signals and edits of one partition, one row group at a time."""
     from curate.quality.signals import empty_signals, measure_signals
@@ -123,7 +125,7 @@ def signals_task(
     schema = empty_signals(sorted(classifiers)).schema
     with context.writer("signals", schema) as signals, context.writer("edits", schemas.EDITS) as edits:
         for batch in context.batches(documents, ["doc_id", "source", "text"]):
-            measured, cuts = measure_signals(batch, language_model, classifiers, rules)
+            measured, cuts = measure_signals(batch, language_model, classifiers, rules, masked)
             signals.write(measured)
             edits.write(cuts)
             context.count("documents", batch.num_rows)
@@ -132,35 +134,68 @@ def signals_task(
 
 
 def _decided(recipe: Recipe) -> dict[str, Any]:
-    return {
-        source: quality.model_dump(mode="json") if quality else None for source, quality in _qualities(recipe).items()
-    }
+    decided: dict[str, Any] = {}
+    for source, quality in _qualities(recipe).items():
+        decided[source] = quality.model_dump(mode="json", exclude={"pii"}) if quality else None
+        if quality and quality.block:
+            # The content of the lists decides, not where they lie.
+            lists = {name: getattr(quality.block, name) for name in ("domains", "urls")}
+            decided[source]["block"] |= {name: path and _list_checksum(path) for name, path in lists.items()}
+    return decided
+
+
+def _list_checksum(path: str) -> str:
+    from curate.quality.blocklist import read_list
+
+    read_list(path)  # refuses what cannot be read
+    return file_checksum(Path(path))
 
 
 def _verdicts(run: StageRun) -> None:
-    params = {"qualities": _decided(run.recipe)}
+    qualities = _qualities(run.recipe)
+    params = {
+        "qualities": {name: one.model_dump(mode="json") if one else None for name, one in qualities.items()},
+        "with_languages": language_model_path(run.recipe) is not None,
+    }
     specs = partition_specs(run.tables["documents"], {"signals": run.tables["signals"]}, params)
     step = run.step("verdicts", verdicts_task, specs)
     run.commit("verdicts", step.files("verdicts"), step.counters)
 
 
 def verdicts_task(
-    context: TaskContext, documents: dict[str, Any], signals: dict[str, Any], qualities: dict[str, Any]
+    context: TaskContext,
+    documents: dict[str, Any],
+    signals: dict[str, Any],
+    qualities: dict[str, Any],
+    with_languages: bool,
 ) -> None:
-    """Verdicts of one partition from its signals; the text is not read."""
+    """Verdicts of one partition from its signals and metadata; the text is not read."""
+    from curate.quality.verdicts import FIELDS, verdicts
+
+    sections = {source: Quality.model_validate(one) for source, one in qualities.items() if one is not None}
+    looks = any(one.where or one.block for one in sections.values())
     measured = context.read(signals)
-    sources = context.read(documents, ["source"])["source"].combine_chunks()
+    fields = context.read(documents, list(FIELDS) if looks else ["source"])
+    sources = fields["source"].combine_chunks()
     removed_by: pa.Array = pa.nulls(measured.num_rows, pa.string())
     value = np.full(measured.num_rows, np.nan)
     for source in sorted(qualities):
         rows = np.flatnonzero(pc.equal(sources, source).to_numpy(zero_copy_only=False))
-        if qualities[source] is None or len(rows) == 0:
+        if len(rows) == 0:
             continue
-        reasons, values = verdicts_of(measured.take(pa.array(rows)), Quality.model_validate(qualities[source]))
+        if with_languages:
+            for entry in measured["language"].take(pa.array(rows)).value_counts().to_pylist():
+                context.count(f"language.{source}.{entry['values']}", entry["counts"])
+        if source not in sections:
+            continue
+        found = verdicts(measured.take(pa.array(rows)), fields.take(pa.array(rows)), sections[source])
         mask = np.zeros(measured.num_rows, np.bool_)
         mask[rows] = True
-        removed_by = pc.replace_with_mask(removed_by, pa.array(mask), reasons)
-        value[rows] = values
+        removed_by = pc.replace_with_mask(removed_by, pa.array(mask), found.removed_by)
+        value[rows] = found.value
+        for reason, (on_its_own, only) in found.alone.items():
+            context.count(f"alone.{reason}", on_its_own)
+            context.count(f"only.{reason}", only)
     table = pa.table(
         {"doc_id": measured["doc_id"], "removed_by": removed_by, "value": pa.array(value, from_pandas=True)}
     )
@@ -168,40 +203,11 @@ def verdicts_task(
     kept = pc.is_null(removed_by).to_numpy(zero_copy_only=False)
     context.count("kept", int(kept.sum()))
     context.count("removed", int((~kept).sum()))
-    # Texts as edited are shorter, so this is an upper bound: enough to choose a sample by.
+    # Texts as edited are shorter but for a few masks, so this is a bound: enough to choose a sample by.
     context.count("kept_bytes", int(column(measured, "n_bytes")[kept].sum()))
     for entry in removed_by.value_counts().to_pylist():
         if entry["values"] is not None:
             context.count(f"removed.{entry['values']}", entry["counts"])
-
-
-def verdicts_of(signals: pa.Table, quality: Quality) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.float64]]]:
-    """(removed_by string[N], value float64[N]) of documents under one quality section: language, rules, classifier."""
-    n = signals.num_rows
-    removed_by: pa.Array = pa.nulls(n, pa.string())
-    value = np.full(n, np.nan)
-
-    def remove(mask: pa.Array, reason: str, measured: Any) -> None:
-        nonlocal removed_by
-        fires = pc.and_(pc.is_null(removed_by), pc.fill_null(mask, False))
-        removed_by = pc.if_else(fires, reason, removed_by)
-        fired = fires.to_numpy(zero_copy_only=False)
-        value[fired] = np.asarray(measured, np.float64)[fired]
-
-    if quality.languages:
-        score = column(signals, "language_score")
-        language = signals["language"].combine_chunks()
-        remove(pc.invert(pc.is_in(language, value_set=pa.array(quality.languages))), "language.language", score)
-        remove(pa.array(score < quality.language_score), "language.score", score)
-    reasons, values = decide(signals, list(quality.rules), quality.thresholds, preset=quality.preset, mode=quality.mode)
-    fires = pc.and_(pc.is_null(removed_by), pc.is_valid(reasons))
-    fired = fires.to_numpy(zero_copy_only=False)
-    removed_by = pc.if_else(fires, reasons, removed_by)
-    value[fired] = values[fired]
-    if quality.classifier:
-        score = column(signals, f"classifier_{quality.classifier.name}")
-        remove(pa.array(score < quality.classifier.min_score), f"classifier.{quality.classifier.name}", score)
-    return removed_by, value
 
 
 SIGNALS = Stage("quality", 2, ("documents",), ("edits", "signals"), _measured, _signals)

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.edits import apply_edits
 from curate.run.tasks import TaskContext
-from curate.text import cut_spans
 
 IDs = NDArray[np.uint64]
 
@@ -57,7 +57,7 @@ def edited_texts(
     context: TaskContext, documents: dict[str, Any], edits: dict[str, Any], keep: IDs
 ) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
     """(doc_ids, texts as edited) of the documents in ``keep``, one row group of the partition at a time."""
-    cuts = context.read(edits, ["doc_id", "start", "end"])
+    cuts = context.read(edits, ["doc_id", "start", "end", "replacement"])
     cut_ids = column(cuts, "doc_id")
     cut_start, cut_end = column(cuts, "start"), column(cuts, "end")
     for batch in context.batches(documents, ["doc_id", "text"]):
@@ -67,5 +67,6 @@ def edited_texts(
             continue
         low, high = np.searchsorted(cut_ids, ids[0]), np.searchsorted(cut_ids, ids[-1], side="right")
         mine = np.arange(low, high)[is_in(cut_ids[low:high], ids)]
-        texts = cut_spans(batch["text"], np.searchsorted(ids, cut_ids[mine]), cut_start[mine], cut_end[mine])
+        rows, text = np.searchsorted(ids, cut_ids[mine]), cuts["replacement"].take(pa.array(mine))
+        texts = apply_edits(batch["text"], rows, cut_start[mine], cut_end[mine], text)
         yield ids, texts

@@ -336,7 +336,9 @@ def build(root: Path) -> Builder:
         },
         signals,
     )
-    cuts = per_partition([LONG], lambda i: {"doc_id": i, "start": 0, "end": 2, "reason": "c4"}, schemas.EDITS)
+    cuts = per_partition(
+        [LONG], lambda i: {"doc_id": i, "start": 0, "end": 2, "reason": "c4", "replacement": None}, schemas.EDITS
+    )
     builder.table("edits", "quality", cuts)
     builder.table("signals", "quality", measured, {"documents": 8})
     verdict = {SHORT: ("gopher_quality.gopher_short_doc", 2.0)}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.quality.c4 import line_parameters
-from curate.quality.rules import PRESETS, RULE_SETS, alone, check_thresholds, column_of, decide, limits_of
+from curate.quality.rules import PRESETS, RULE_SETS, check_thresholds, column_of, decide, limits_of
 from curate.quality.signals import empty_signals
 from curate.quality.statistics import measure
 
@@ -94,14 +94,6 @@ def test_presets() -> None:
 def test_not_a_number_never_fires() -> None:
     table = signals({rule.column: math.nan for _, rule in RULES})
     assert decide(table, list(RULE_SETS))[0].to_pylist() == [None]
-
-
-def test_alone_counts_each_rule_by_itself_and_only_it() -> None:
-    table = signals({"gopher_quality_words": 3}, {"gopher_quality_words": 3, "gopher_quality_stop_words": 0}, {})
-    counts = alone(table, ["gopher_quality"])
-    assert counts["gopher_quality.gopher_short_doc"] == (2, 1)
-    assert counts["gopher_quality.gopher_enough_stop_words"] == (1, 0)
-    assert counts["gopher_quality.gopher_too_many_hashes"] == (0, 0)
 
 
 @pytest.mark.parametrize(

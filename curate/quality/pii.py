@@ -1,0 +1,321 @@
+"""Personal data in a text: e-mail addresses, IP addresses, phone numbers, IBANs and card numbers.
+
+A compiled pass finds the few windows of bytes that can hold one; regular expressions and check digits decide there.
+E-mail and IP addresses are those of datatrove 0.10's ``PIIFormatter``: the same expressions, public IP addresses only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.hashing import salt
+from curate.quality.compiled import inner, kernel, read_only
+from curate.text import Bytes, Offsets, text_buffers
+
+KINDS = ("email", "ip", "phone", "iban", "card")
+
+REPLACEMENTS: Mapping[str, tuple[str, ...]] = {
+    "email": ("email@example.com", "firstname.lastname@example.org"),
+    "ip": ("22.214.171.124", "126.96.36.199", "188.8.131.52", "184.108.40.206", "220.127.116.11", "18.104.22.168"),
+    "phone": ("202-555-0100", "202-555-0143", "202-555-0178"),
+    "iban": ("GB33BUKB20201555555555",),
+    "card": ("4111 1111 1111 1111",),
+}
+"""What stands for a match: datatrove's for e-mail and IP addresses, numbers reserved for examples for the others. Of
+several, a hash of the match chooses, so that the same address is the same replacement everywhere."""
+
+_MOST_LOCAL, _MOST_DOMAIN = 320, 255
+"""An e-mail address is looked for this far before and behind its @ (RFC 5321 allows 64 and 255 bytes); without bounds a
+text of one long run takes quadratic time."""
+
+_EMAIL = re.compile(
+    r"\b[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]*"
+    r"[A-Za-z0-9])?\.)+[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?|\[(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\.){3}"
+    r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?|[A-Za-z0-9-]*[A-Za-z0-9]:)])"
+)
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)"
+_IP = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
+_PHONE = re.compile(
+    r"(?<![\w.+-])(?:\+[0-9]{1,3}(?:[ .-]?\(?[0-9]{1,4}\)?){2,5}"
+    r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4})(?![\w-])"
+)
+_IBAN_BEGIN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}")
+_CARD = re.compile(r"(?<![\w.-])[2-6][0-9]{3}(?:[ -]?[0-9]){9,15}(?![\w-])")
+
+_IBAN_LENGTHS = {
+    code[:2]: int(code[2:])
+    for code in (
+        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 "
+        "FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 "
+        "LU20 LV21 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SE24 SI19 "
+        "SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20"
+    ).split()
+}
+"""Characters of an IBAN by country (ISO 13616 registry)."""
+
+_EMAIL_WINDOW, _NUMBER_WINDOW, _IBAN_WINDOW = range(3)
+_ATEXT = np.zeros(256, np.bool_)
+"""Bytes that may stand before the @ of an e-mail address."""
+_ATEXT[list(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")] = True
+_DOMAIN = np.zeros(256, np.bool_)
+"""Bytes that may stand behind it."""
+_DOMAIN[list(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-[]:")] = True
+_NUMBER = np.zeros(256, np.bool_)
+"""Bytes of a run in which numbers are looked for."""
+_NUMBER[list(b"0123456789 .-()+")] = True
+
+
+@inner
+def _begins_iban(data: Bytes, at: int) -> bool:
+    """Two capital letters and two digits."""
+    return 65 <= data[at] <= 90 and 65 <= data[at + 1] <= 90 and 48 <= data[at + 2] <= 57 and 48 <= data[at + 3] <= 57
+
+
+@kernel
+def _windows(
+    data: Bytes, offsets: Offsets, atext: NDArray[np.bool_], domain: NDArray[np.bool_], number: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """int64[W, 4]: (row, start, end, kind) of the bytes in which something may be found."""
+    out = np.empty((256, 4), np.int64)
+    n = 0
+    for d in range(offsets.shape[0] - 1):
+        begin, end = offsets[d], offsets[d + 1]
+        at = begin
+        run = begin  # no number begins before
+        while at < end:
+            b = data[at]
+            left, right, kind = 0, 0, -1
+            if b == 64:
+                left, right, kind = at, at + 1, _EMAIL_WINDOW
+                while left > begin and at - left < _MOST_LOCAL and atext[data[left - 1]]:
+                    left -= 1
+                while right < end and right - at <= _MOST_DOMAIN and domain[data[right]]:
+                    right += 1
+                if n and out[n - 1, 0] == d and out[n - 1, 3] == kind and left <= out[n - 1, 2]:
+                    out[n - 1, 2] = right
+                    kind = -1
+            elif 48 <= b <= 57 and at >= run:
+                left, right = at, at
+                digits, dots = 0, 0
+                while right < end and number[data[right]]:
+                    digits += 48 <= data[right] <= 57
+                    dots += data[right] == 46
+                    right += 1
+                run = right
+                if digits >= 7 or dots >= 3:
+                    kind = _NUMBER_WINDOW
+                    while left > begin and at - left < 4 and number[data[left - 1]]:
+                        left -= 1
+            elif 65 <= b <= 90 and at + 15 <= end and _begins_iban(data, at):
+                left, right, kind = at, at + 4, _IBAN_WINDOW
+                while right < end and right - left < 48:
+                    c = data[right]
+                    if not (48 <= c <= 57 or 65 <= c <= 90 or c == 32):
+                        break
+                    right += 1
+            if kind >= 0:
+                if n == out.shape[0]:
+                    grown = np.empty((2 * n, 4), np.int64)
+                    for i in range(n):
+                        for j in range(4):
+                            grown[i, j] = out[i, j]
+                    out = grown
+                out[n, 0], out[n, 1], out[n, 2], out[n, 3] = d, left, right, kind
+                n += 1
+            at += 1
+    return out[:n]
+
+
+@dataclass(frozen=True)
+class Found:
+    """M matches in N texts, sorted by (row, start), without overlaps."""
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    """Bytes from the start of the document."""
+    kinds: NDArray[np.int64]
+    """Index into :data:`KINDS`."""
+    texts: list[str]
+
+    def of(self, documents: NDArray[np.bool_]) -> Found:
+        """The matches in the documents that bool[N] names."""
+        mine = np.flatnonzero(documents[self.rows])
+        texts = [self.texts[i] for i in mine.tolist()]
+        return Found(self.rows[mine], self.starts[mine], self.ends[mine], self.kinds[mine], texts)
+
+    def counts(self, n: int) -> dict[str, NDArray[np.int64]]:
+        """int64[N] by column, ``pii_<kind>``."""
+        return {
+            f"pii_{name}": np.bincount(self.rows[self.kinds == kind], minlength=n).astype(np.int64)
+            for kind, name in enumerate(KINDS)
+        }
+
+
+def find(texts: pa.Array | pa.ChunkedArray) -> Found:
+    """Every match in every text; of two that overlap, the kind that is first in :data:`KINDS`, but numbers with check digits
+    before phone numbers."""
+    data, offsets = read_only(*text_buffers(texts))
+    windows = _windows(data, offsets, _ATEXT, _DOMAIN, _NUMBER)
+    matches: list[tuple[int, int, int, int, str]] = []
+    row = -1
+    mine: list[tuple[int, int, int, str]] = []
+    for row_, left, right, window in windows.tolist():
+        if row_ != row:
+            matches += [(row, *match) for match in _disjoint(mine)]
+            row, mine = row_, []
+        start, end = int(offsets[row]), int(offsets[row + 1])
+        # What stands before and behind decides too; both are cut at characters.
+        before = max(start, left - 4)
+        while before > start and data[before] & 0xC0 == 0x80:
+            before -= 1
+        behind = min(end, right + 4)
+        while behind < end and data[behind] & 0xC0 == 0x80:
+            behind += 1
+        text = data[before:behind].tobytes().decode()
+        skip = len(data[before:left].tobytes().decode())
+        until = skip + right - left
+        for kind, (place, match) in _matches(text, skip, until, window):
+            # Windows are ASCII, so characters are bytes there.
+            at = left - start + place - skip
+            mine.append((at, at + len(match), kind, match))
+    matches += [(row, *match) for match in _disjoint(mine)]
+    columns = np.array([match[:4] for match in matches], np.int64).reshape(-1, 4).T
+    return Found(columns[0], columns[1], columns[2], columns[3], [match[4] for match in matches])
+
+
+def _matches(text: str, skip: int, until: int, window: int) -> Iterator[tuple[int, tuple[int, str]]]:
+    """(kind, (place, match)) of what begins in ``text[skip:until]``."""
+    if window == _EMAIL_WINDOW:
+        yield from ((0, (match.start(), match.group())) for match in _EMAIL.finditer(text, skip, until))
+    elif window == _IBAN_WINDOW:
+        match = _IBAN_BEGIN.match(text, skip)
+        iban = iban_at(text, skip) if match else None
+        if iban:
+            yield 3, (skip, iban)
+    else:
+        for kind, pattern, holds in ((1, _IP, is_public_ip), (4, _CARD, is_card), (2, _PHONE, is_phone)):
+            for match in pattern.finditer(text, skip, until if kind == 1 else len(text)):
+                if holds(match.group()):
+                    yield kind, (match.start(), match.group())
+
+
+_RANK = (0, 1, 4, 2, 3)
+"""Which kind wins where two overlap: by kind, the lowest."""
+
+
+def _disjoint(matches: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int, str]]:
+    """Matches of one document without overlaps, sorted by start."""
+    if len(matches) < 2:
+        return matches
+    kept: list[tuple[int, int, int, str]] = []
+    for match in sorted(matches, key=lambda one: (one[0], _RANK[one[2]], -one[1])):
+        if kept and match[0] < kept[-1][1]:
+            if _RANK[match[2]] < _RANK[kept[-1][2]]:
+                kept[-1] = match
+            continue
+        kept.append(match)
+    return kept
+
+
+def is_public_ip(text: str) -> bool:
+    """Whether an IPv4 address is globally reachable; one with leading zeros is none."""
+    try:
+        return ipaddress.ip_address(text).is_global
+    except ValueError:
+        return False
+
+
+def is_phone(text: str) -> bool:
+    """Whether a match has the 7 to 15 digits of a phone number (ITU-T E.164)."""
+    return 7 <= sum(c.isdigit() for c in text) <= 15
+
+
+def iban_at(text: str, at: int) -> str | None:
+    """The IBAN that begins at ``text[at]``, single spaces in it included, None where there is none.
+
+    It has its country's length, its check digits (ISO 13616: the number modulo 97 is 1), and ends where a word ends.
+    """
+    left = _IBAN_LENGTHS.get(text[at : at + 2], 0)
+    stop = at
+    compact = ""
+    while left and stop < len(text):
+        c = text[stop]
+        if c.isascii() and (c.isdigit() or c.isupper()):
+            compact += c
+            left -= 1
+        elif c != " " or text[stop - 1] == " ":
+            return None
+        stop += 1
+    if left or not compact or text[stop : stop + 1].isalnum():
+        return None
+    return text[at:stop] if int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1 else None
+
+
+def is_card(text: str) -> bool:
+    """Whether a text has 13 to 19 digits, not all the same, with the check digit of Luhn's formula (ISO/IEC 7812)."""
+    digits = [int(c) for c in text if c.isdigit()]
+    if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
+        return False
+    doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
+    return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
+
+
+def replacement(kind: str, text: str, choices: Sequence[str]) -> str:
+    """What stands for ``text``: one of ``choices``, by its hash."""
+    return choices[salt(0, f"pii:{kind}:{text}") % len(choices)]
+
+
+def masks(
+    found: Found, replacements: Mapping[str, Sequence[str]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str], list[str]]:
+    """(rows, starts, ends, reasons, texts) of the matches whose kind has ``replacements``; reasons are ``pii.<kind>``."""
+    chosen = [m for m, kind in enumerate(found.kinds.tolist()) if KINDS[kind] in replacements]
+    kinds = [KINDS[found.kinds[m]] for m in chosen]
+    texts = [replacement(kind, found.texts[m], replacements[kind]) for m, kind in zip(chosen, kinds, strict=True)]
+    reasons = [f"pii.{kind}" for kind in kinds]
+    return found.rows[chosen], found.starts[chosen], found.ends[chosen], reasons, texts
+
+
+def with_masks(
+    edits: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], pa.Array, pa.Array],
+    masked: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str], list[str]],
+) -> dict[str, Any]:
+    """Edits and masks together as columns row, start, end, reason, replacement, sorted and without overlaps.
+
+    A mask inside a cut goes, one that a cut meets begins or ends at the cut, and a cut inside a mask goes.
+    """
+    spans = list(
+        zip(*(column.tolist() for column in edits[:3]), *(column.to_pylist() for column in edits[3:]), strict=True)
+    )
+    by_row: dict[int, list[Any]] = {}
+    wanted = set(masked[0].tolist())
+    for span in spans:
+        if span[0] in wanted:
+            by_row.setdefault(span[0], []).append(span)
+    added: list[Any] = []
+    gone: set[Any] = set()
+    for row, start, end, reason, text in zip(*(list(column) for column in masked), strict=True):
+        whole = True
+        for cut in by_row.get(int(row), ()):
+            if cut[1] <= start and end <= cut[2]:
+                whole = False
+            elif start <= cut[1] and cut[2] <= end:
+                gone.add(cut)
+            elif cut[1] <= start < cut[2]:
+                start = cut[2]
+            elif start < cut[1] < end:
+                end = cut[1]
+        if whole:
+            added.append((int(row), int(start), int(end), reason, text))
+    merged = sorted([span for span in spans if span not in gone] + added, key=lambda span: span[:2])
+    columns = list(zip(*merged, strict=True)) or [()] * 5
+    return dict(zip(("row", "start", "end", "reason", "replacement"), columns, strict=True))

@@ -1,0 +1,134 @@
+"""Verdicts: which documents are removed, by which reason, from their signals and metadata alone; no text is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.quality.blocklist import blocked
+from curate.quality.expressions import Expression, ExpressionError, first_false
+from curate.quality.pii import KINDS
+from curate.quality.rules import CORRECTED, RULE_SETS, decide, fired
+
+if TYPE_CHECKING:
+    from curate.recipe import Quality
+
+FIELDS = ("id", "source", "meta")
+"""Columns of the documents table that conditions may look at."""
+
+
+class Verdicts(NamedTuple):
+    """Of N documents: the reason of the first check that removes each (null: kept), and what it measured (NaN: nothing).
+
+    ``alone`` has for every check (documents that it would remove on its own, documents that only it would).
+    """
+
+    removed_by: pa.StringArray
+    value: NDArray[np.float64]
+    alone: dict[str, tuple[int, int]]
+
+
+def names_of(classifier: str | None) -> list[str]:
+    """Columns that a condition may name besides ``meta``."""
+    names = ["id", "source", "language", "language_score", "n_bytes", "n_chars", "n_words"]
+    names += [f"pii_{kind}" for kind in KINDS] + ([f"classifier_{classifier}"] if classifier else [])
+    names += ["c4_lines", "c4_kept_lines"]
+    for rule_set in RULE_SETS.values():
+        for rule in rule_set.rules:
+            columns = [rule.column] + [rule.column + CORRECTED] * rule.corrected
+            names += columns + [f"edited_{name}" for name in columns if rule_set.name == "fineweb"]
+    return list(dict.fromkeys(names))
+
+
+def conditions(where: Sequence[str], classifier: str | None) -> list[Expression]:
+    """The conditions, parsed.
+
+    Raises:
+        ExpressionError: one is wrong; the message says which, and where.
+    """
+    known = names_of(classifier)
+    parsed = []
+    for i, text in enumerate(where):
+        try:
+            parsed.append(Expression(text, known))
+        except ExpressionError as error:
+            raise ExpressionError(f"where.{i}: {error}") from None
+    return parsed
+
+
+def verdicts(signals: pa.Table, fields: pa.Table, quality: Quality) -> Verdicts:
+    """What one quality section decides about documents.
+
+    Checks apply in this order, and the first that fires is the reason: block lists, conditions, language, the rule sets
+    in the order of FineWeb's pipeline, the classifier.
+
+    Args:
+        signals: columns of :func:`curate.quality.signals.measure_signals`, N rows.
+        fields: :data:`FIELDS` of the same documents; needed for block lists and conditions only.
+        quality: limits, lists and conditions.
+    """
+    n = signals.num_rows
+    removed_by: pa.Array = pa.nulls(n, pa.string())
+    value = np.full(n, np.nan)
+    masks: dict[str, NDArray[np.bool_]] = {}
+
+    def remove(reason: str, mask: NDArray[np.bool_], measured: NDArray[np.float64]) -> None:
+        nonlocal removed_by
+        masks[reason] = mask
+        fires = mask & pc.is_null(removed_by).to_numpy(zero_copy_only=False)
+        removed_by = pc.if_else(pa.array(fires), reason, removed_by)
+        value[fires] = measured[fires]
+
+    nothing = np.full(n, np.nan)
+    if quality.block:
+        lists = np.array(blocked(_urls(fields, quality.block.field), quality.block.domains, quality.block.urls), object)
+        for name in ("domain", "url"):
+            remove(f"block.{name}", lists == name, nothing)
+    if quality.where:
+        parsed = conditions(quality.where, quality.classifier.name if quality.classifier else None)
+        first = _first_false(signals, fields, parsed)
+        remove("where", first > 0, first.astype(np.float64))
+    if quality.languages:
+        score = _numbers(signals, "language_score")
+        known = pc.is_in(signals["language"], value_set=pa.array(quality.languages))
+        remove("language.language", ~known.to_numpy(zero_copy_only=False), score)
+        remove("language.score", score < quality.language_score, score)
+    options = (list(quality.rules), quality.thresholds, quality.preset, quality.mode)
+    reasons, values = decide(signals, *options)
+    by_rule = (pc.is_null(removed_by).to_numpy(zero_copy_only=False)) & pc.is_valid(reasons).to_numpy(
+        zero_copy_only=False
+    )
+    removed_by = pc.if_else(pa.array(by_rule), reasons, removed_by)
+    value[by_rule] = values[by_rule]
+    masks |= {reason: fires for reason, _, _, fires in fired(signals, *options)}
+    if quality.classifier:
+        score = _numbers(signals, f"classifier_{quality.classifier.name}")
+        remove(f"classifier.{quality.classifier.name}", score < quality.classifier.min_score, score)
+    times = np.sum(list(masks.values()), axis=0) if masks else np.zeros(n, np.int64)
+    alone = {reason: (int(mask.sum()), int((mask & (times == 1)).sum())) for reason, mask in masks.items()}
+    return Verdicts(removed_by, value, alone)
+
+
+def _numbers(signals: pa.Table, name: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = signals[name].to_numpy().astype(np.float64)
+    return values
+
+
+def _urls(fields: pa.Table, name: str) -> list[str | None]:
+    found = [json.loads(meta).get(name) if meta else None for meta in fields["meta"].to_pylist()]
+    return [url if isinstance(url, str) else None for url in found]
+
+
+def _first_false(signals: pa.Table, fields: pa.Table, expressions: Sequence[Expression]) -> NDArray[np.int64]:
+    names = set().union(*(expression.names for expression in expressions)) - {"meta"}
+    columns: dict[str, Sequence[Any]] = {
+        name: (fields if name in FIELDS else signals)[name].to_pylist() for name in sorted(names)
+    }
+    metas = fields["meta"].to_pylist() if any("meta" in expression.names for expression in expressions) else []
+    return np.array(first_false(expressions, columns, metas, signals.num_rows), np.int64)
