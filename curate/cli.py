@@ -165,6 +165,16 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="print them as JSON")
 
     made = command(
+        "lookup",
+        lookup,
+        "show which kept documents are like a new text, with their true similarity",
+        "Signatures are read part by part, and the texts of candidates alone.",
+    )
+    _add_workspace(made)
+    made.add_argument("file", metavar="FILE", help="a text file in UTF-8, or - for standard input")
+    made.add_argument("--json", action="store_true", help="print the matches as JSON")
+
+    made = command(
         "verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing."
     )
     _add_workspace(made)
@@ -347,6 +357,33 @@ def sample(options: argparse.Namespace) -> int:
     found = open_run(options.workspace).sample(options.removed_by, options.source, options.n)
     _output([one.as_dict() for one in found], sections, options.json)
     return 0
+
+
+def lookup(options: argparse.Namespace) -> int:
+    """``curate lookup``."""
+    from curate.api import open_run
+    from curate.look.lookup import sections
+
+    found = open_run(options.workspace).lookup(_text_of(options.file))
+    _output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def _text_of(file: str) -> str:
+    """A text file, or standard input for ``-``.
+
+    Raises:
+        RequestError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read().decode("utf-8")
+        with open(file, "rb") as opened:
+            return opened.read().decode("utf-8")
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is not UTF-8 (byte {error.start}); convert it first") from None
 
 
 def verify(options: argparse.Namespace) -> int:

@@ -175,9 +175,35 @@ class Near(Section):
     """MinHash deduplication with verification."""
 
     ngram: int = Field(5, ge=1, le=32, description="words of a shingle")
-    bands: int = Field(14, ge=1, le=1_000, description="bands of the signature")
+    bands: Annotated[int, Field(ge=1, le=1_000)] | Literal["auto"] = Field(
+        14, description="bands of the signature; auto: datasketch's choice for `threshold` and `num_perm`"
+    )
     rows: int = Field(8, ge=1, le=1_000, description="rows of a band; bands × rows permutations")
+    num_perm: int | None = Field(
+        None, ge=2, le=10_000, description="permutations that `bands: auto` may use (128 when not given)"
+    )
     threshold: float = Field(0.8, gt=0, le=1, description="true Jaccard similarity at which a document is a duplicate")
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Near:
+        if self.bands == "auto":
+            if self.rows != type(self).model_fields["rows"].default:
+                raise ValueError("`bands: auto` chooses the rows too; leave `rows` out")
+        elif self.num_perm not in (None, self.bands * self.rows):
+            raise ValueError(
+                f"`num_perm: {self.num_perm}` is not bands × rows = {self.bands * self.rows}; leave it out, "
+                "or write `bands: auto`"
+            )
+        return self
+
+    @property
+    def bands_and_rows(self) -> tuple[int, int]:
+        """The bands and rows in force."""
+        if self.bands != "auto":
+            return self.bands, self.rows
+        from curate.dedup.minhash import choose_bands
+
+        return choose_bands(self.threshold, self.num_perm or 128)
 
 
 class Dedup(Section):

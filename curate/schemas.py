@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+"""Raised when what is there changes; a column that is added is null in tables written before."""
 
 POSITION_BITS = 36
 """doc_id = unit ordinal (28 bits) · position in the unit (36 bits)."""
@@ -43,6 +44,7 @@ DUPLICATES = pa.schema(
         ("component", pa.uint64()),
         ("similarity", pa.float32()),
         ("shared_bands", pa.uint16()),
+        ("containment", pa.float32()),
     ]
 )
 CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from datasketch import MinHashLSH
 
 from curate.errors import RecipeError
 from curate.recipe import Quality
@@ -30,6 +31,9 @@ def write(folder, text: str):
         (INPUTS + "pack: {weights: {cuts: -1}}\n", "`cuts` must be between 0 and 1000, or off"),
         (INPUTS + "dedup: {semantic: {threshold: 0.9}}\n", "semantic deduplication is not available yet"),
         (INPUTS + "dedup: {near: {bnads: 3}}\n", "unknown key `dedup.near.bnads`; did you mean `bands`?"),
+        (INPUTS + "dedup: {near: {bands: auto, rows: 5}}\n", "`bands: auto` chooses the rows too"),
+        (INPUTS + "dedup: {near: {bands: 4, rows: 4, num_perm: 32}}\n", "is not bands × rows = 16"),
+        (INPUTS + "dedup: {near: {bands: many}}\n", "`dedup.near.bands` is 'many'"),
         (INPUTS + "embed: {model: minilm}\n", "embedding model 'minilm' is not available yet"),
         (INPUTS + "tokenizer: {path: a.json, train: {vocab_size: 300}}\n", "either `path` or `train`"),
         (INPUTS + "upsample: {method: weights}\n", "go together"),
@@ -85,6 +89,14 @@ def test_a_source_may_have_a_quality_section_of_its_own(tmp_path):
     assert recipe.source_quality("books").rules == ("gopher_quality",)
     assert recipe.source_quality("code") is None
     assert recipe.source_quality("web").rules == ("gopher_repetition", "gopher_quality")
+
+
+def test_bands_can_be_datasketchs_choice(tmp_path):
+    index = MinHashLSH(threshold=0.7, num_perm=200)
+    recipe = load(write(tmp_path, INPUTS + "dedup: {near: {bands: auto, num_perm: 200, threshold: 0.7}}\n"))
+    assert recipe.dedup.near.bands_and_rows == (index.b, index.r)
+    again = from_dict(recipe.model_dump(), tmp_path)
+    assert again.dedup.near.bands_and_rows == (index.b, index.r)
 
 
 @pytest.mark.parametrize("change", ["pack.window", "=3", "name.x.y=3", "inputs.7.path=x"])

@@ -32,7 +32,7 @@ from curate.dedup.labels_stage import EDGE, LABEL, find_labels
 from curate.dedup.minhash import MinHashParams
 from curate.dedup.resolve import resolve
 from curate.dedup.shingles import shingle_sets
-from curate.dedup.signatures_stage import dedup_section, minhash_params
+from curate.dedup.signatures_stage import check_signatures, dedup_section, minhash_params
 from curate.hashing import mix64
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
@@ -68,6 +68,8 @@ def _duplicates(run: StageRun) -> None:
         run.commit("duplicates", step.files("duplicates"))
         return
     prefer = [name for name in section.prefer if name != "quality_score" or _score_column(run.recipe)]
+    for tables in (*run.earlier, run.tables):
+        check_signatures(tables["signatures"], minhash_params(run.recipe))
     documents, signatures = run.reach("documents"), run.reach("signatures")
     settings: dict[str, Any] = {
         "minhash": asdict(minhash_params(run.recipe)),
@@ -316,6 +318,7 @@ def resolve_task(context: TaskContext, shingles: str, target: int, threshold: fl
             "component": pa.array(found.component),
             "similarity": pa.array(found.similarity),
             "shared_bands": pa.array(found.shared_bands),
+            "containment": pa.array(found.containment),
         },
         schema=schemas.DUPLICATES,
     )
@@ -361,6 +364,7 @@ def _exact_rows(copies: pa.Table) -> pa.Table:
             "component": copies["keeper"],
             "similarity": pa.array(np.ones(n, np.float32)),
             "shared_bands": pa.array(np.zeros(n, np.uint16)),
+            "containment": pa.array(np.ones(n, np.float32)),
         },
         schema=schemas.DUPLICATES,
     )
@@ -382,7 +386,7 @@ def _duplicate_settings(recipe: Recipe) -> Any:
 
 DUPLICATES = Stage(
     "dedup",
-    2,
+    3,
     ("documents", "edits", "verdicts", "signals", "signatures"),
     ("duplicates",),
     _duplicate_settings,

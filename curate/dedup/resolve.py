@@ -17,7 +17,7 @@ from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
 from curate.dedup.components import union_find
 from curate.dedup.keepers import CAPPED, MEASURED, POOL, SCREENED, choose_keepers
 from curate.dedup.minhash import Signature
-from curate.dedup.verify import Hashes, Ratios, Rows, intersections
+from curate.dedup.verify import Hashes, Ratios, Rows, containment, intersections
 
 MAX_ROUNDS = 8
 """Stars that a bucket may have (design: rejected members form a star of their own, at most eight times)."""
@@ -34,7 +34,8 @@ class Resolved(NamedTuple):
 
     ``removed`` and ``keeper`` int64: rows; ``component`` uint64: smallest doc_id of the component; ``similarity``
     float32: true Jaccard to the keeper, rounded to 1e-4 (the decision was taken on the exact ratio); ``shared_bands``
-    uint16: buckets that the two share. ``counters``:
+    uint16: buckets that the two share; ``containment`` float32: share of the smaller shingle set that lies in the other,
+    rounded to 1e-4 (1: one document inside the other). ``counters``:
 
     - ``candidates``: distinct pairs that the buckets' stars tried = ``verified`` + ``false_positives``
     - ``screened``: pairs that were not measured because sizes or signatures put them far below the threshold
@@ -48,6 +49,7 @@ class Resolved(NamedTuple):
     component: NDArray[np.uint64]
     similarity: NDArray[np.float32]
     shared_bands: NDArray[np.uint16]
+    containment: NDArray[np.float32]
     counters: dict[str, int]
 
 
@@ -136,6 +138,7 @@ def resolve(
         doc_ids[label[removed]],
         np.round(similarity[removed], 4).astype(np.float32),
         np.minimum(shared, np.iinfo(np.uint16).max).astype(np.uint16),
+        np.round(containment(values, offsets, removed, keeper[removed]), 4).astype(np.float32),
         counters,
     )
 

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from curate import schemas
 from curate.dedup.minhash import MinHashParams, sign
+from curate.errors import WorkspaceError
 from curate.recipe import Dedup, Near, Recipe
 from curate.run.partition import edited_texts, kept_by_verdict
+from curate.run.snapshot import Snapshot
 from curate.run.stage import Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column
@@ -33,7 +35,28 @@ def near_section(recipe: Recipe) -> Near | None:
 def minhash_params(recipe: Recipe) -> MinHashParams:
     """Parameters of the signatures; the defaults where near deduplication is off (the content hash is still needed)."""
     near = near_section(recipe) or Near()
-    return MinHashParams(ngram=near.ngram, bands=near.bands, rows=near.rows, seed=PERMUTATION_SEED)
+    bands, rows = near.bands_and_rows
+    return MinHashParams(ngram=near.ngram, bands=bands, rows=rows, seed=PERMUTATION_SEED)
+
+
+def stored_params(signatures: Snapshot) -> MinHashParams:
+    """The parameters that a table of signatures was made with."""
+    return MinHashParams(**signatures.details["minhash"])
+
+
+def check_signatures(signatures: Snapshot, params: MinHashParams) -> None:
+    """Refuse signatures that cannot be compared with those of ``params``.
+
+    Raises:
+        WorkspaceError: they were made with other parameters.
+    """
+    found = stored_params(signatures)
+    if found != params:
+        raise WorkspaceError(
+            f"{signatures.path} holds signatures of {found.bands} bands x {found.rows} rows over {found.ngram}-grams "
+            f"(seed {found.seed}); they cannot be compared with {params.bands} x {params.rows} over {params.ngram}-grams "
+            f"(seed {params.seed}); run the recipe in a new workspace"
+        )
 
 
 def _signatures(run: StageRun) -> None:

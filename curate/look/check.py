@@ -234,9 +234,10 @@ def _bands(recipe: Recipe) -> dict[str, Any] | None:
     from curate.dedup.minhash import collision_probability
 
     near = recipe.dedup.near
+    bands, rows = near.bands_and_rows
     steps = sorted({0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, near.threshold})
-    curve = {f"{step:g}": round(float(collision_probability(step, near.bands, near.rows)), 4) for step in steps}
-    return {"bands": near.bands, "rows": near.rows, "threshold": near.threshold, "found": curve}
+    curve = {f"{step:g}": round(float(collision_probability(step, bands, rows)), 4) for step in steps}
+    return {"bands": bands, "rows": rows, "threshold": near.threshold, "found": curve}
 
 
 def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores: int, found: Inputs) -> dict[str, Any]:

@@ -163,9 +163,14 @@ def keeper_of(run: Run, doc_id: int) -> dict[str, Any] | None:
         "kind": found["kind"],
         **keeper,
         "similarity": round(found["similarity"], 4),
+        "containment": _rounded(found.get("containment")),
         "shared_bands": found["shared_bands"],
         "component": found["component"],
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _kept_for(run: Run, doc_id: int) -> dict[str, Any] | None:

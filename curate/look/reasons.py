@@ -81,4 +81,5 @@ def _duplicate(run: Run, row: dict[str, Any]) -> str:
         return f"exact: its normalised text is that of {name}, which is kept"
     near = run.recipe.dedup.near if run.recipe.dedup != "off" else "off"
     limit = f", at least {near.threshold:g}" if near != "off" else ""
-    return f"near: Jaccard similarity {keeper['similarity']:g}{limit}, to {name}, which is kept"
+    inside = "" if keeper["containment"] is None else f"; {keeper['containment']:.0%} of the shorter lies in the other"
+    return f"near: Jaccard similarity {keeper['similarity']:g}{limit}, to {name}, which is kept{inside}"

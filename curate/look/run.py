@@ -21,8 +21,10 @@ from curate.run.workspace import open_workspace
 
 if TYPE_CHECKING:
     import ray.data
+    from datasketch import MinHash, MinHashLSH
 
     from curate.look.explain import Explanation
+    from curate.look.lookup import Match
     from curate.look.sample import Sample
     from curate.look.windows import Windows
     from curate.recipe import Recipe
@@ -227,6 +229,36 @@ class Run:
         from curate.look.sample import sample
 
         return sample(self, removed_by=removed_by, source=source, n=n)
+
+    def lookup(self, text: str) -> list[Match]:
+        """Kept documents that are like ``text``, with true similarity and containment, the most similar first.
+
+        Raises:
+            RequestError: the run has no signatures, or the text has no words.
+        """
+        from curate.look.lookup import lookup
+
+        return lookup(self, text)
+
+    def lsh(self) -> MinHashLSH:
+        """A ``datasketch.MinHashLSH`` over the kept documents, by doc_id; :meth:`minhash` makes what it is asked with.
+
+        Raises:
+            RequestError: the run has no signatures.
+        """
+        from curate.look.lookup import lsh_index
+
+        return lsh_index(self)
+
+    def minhash(self, text: str) -> MinHash:
+        """The ``datasketch.MinHash`` of a text under the parameters of this run's signatures.
+
+        Raises:
+            RequestError: the run has no signatures.
+        """
+        from curate.look.lookup import minhash_of
+
+        return minhash_of(self, text)
 
     def windows(self) -> Windows:
         """The context windows: iterate over them, or look one up by (shard, window)."""

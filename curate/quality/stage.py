@@ -43,10 +43,18 @@ def language_model_path(recipe: Recipe) -> Path | None:
         return None
 
 
+def sizes_suffice(recipe: Recipe) -> bool:
+    """Whether nothing needs more than the sizes of the texts: no source has rules, and keepers are not chosen by more."""
+    prefer = () if recipe.dedup == "off" else recipe.dedup.prefer
+    return not any(_qualities(recipe).values()) and not {"n_words", "language_score"} & set(prefer)
+
+
 def _measured(recipe: Recipe) -> dict[str, Any]:
     """What the signals depend on: models and line rules, never a threshold."""
     from curate.quality.classifier import classifier
 
+    if sizes_suffice(recipe):
+        return {"sizes_only": True}
     model = language_model_path(recipe)
     qualities = _qualities(recipe)
     _check_languages(recipe, model)
@@ -94,6 +102,11 @@ def line_rules(quality: Quality | None) -> dict[str, Any] | None:
 
 def _signals(run: StageRun) -> None:
     recipe = run.recipe
+    if sizes_suffice(recipe):
+        step = run.step("signals", sizes_task, partition_specs(run.tables["documents"], {}))
+        run.commit("edits", step.files("edits"), step.counters)
+        run.commit("signals", step.files("signals"), step.counters)
+        return
     model = language_model_path(recipe)
     classifiers = {
         quality.classifier.name: [quality.classifier.model, quality.classifier.label]
@@ -109,6 +122,19 @@ def _signals(run: StageRun) -> None:
     step = run.step("signals", signals_task, partition_specs(run.tables["documents"], {}, params, memory_factor=6))
     run.commit("edits", step.files("edits"), step.counters)
     run.commit("signals", step.files("signals"), step.counters)
+
+
+def sizes_task(context: TaskContext, documents: dict[str, Any]) -> None:
+    """Signals of one partition where quality is off throughout: bytes and characters; no text is cut."""
+    schema = pa.schema([("doc_id", pa.uint64()), ("n_bytes", pa.int64()), ("n_chars", pa.int64())])
+    with context.writer("signals", schema) as signals:
+        for batch in context.batches(documents, ["doc_id", "text"]):
+            sizes = pc.binary_length(batch["text"]), pc.utf8_length(batch["text"])
+            signals.write(pa.table([batch["doc_id"], *sizes], names=schema.names))
+            context.count("documents", batch.num_rows)
+            context.count("text_bytes", pc.sum(sizes[0]).as_py() or 0)
+    context.write("edits", schemas.EDITS.empty_table())
+    context.count("edits", 0)
 
 
 def signals_task(

@@ -6,6 +6,7 @@ import pytest
 from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from curate.dedup import minhash
 from curate.dedup.buckets import band_keys
@@ -130,3 +131,23 @@ def test_choose_bands_is_datasketchs_choice():
 def test_bad_parameters_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         MinHashParams(**{name: value})
+
+
+def test_candidates_follow_the_s_curve():
+    """Each pair in a corpus of its own: the share that a band joins lies in the binomial interval of 1 − (1 − s^r)^b."""
+    rng = np.random.default_rng(11)
+    params = MinHashParams(ngram=1)
+    trials, size = 600, 400
+    for similarity in (0.3, 0.5, 0.6, 0.7, 0.8, 0.95):
+        shared = round(2 * size * similarity / (1 + similarity))
+        own = size - shared
+        texts = []
+        for _ in range(trials):
+            words = rng.integers(0, 2**40, size + own)
+            both, one, other = np.split(words, [shared, size])
+            texts += [" ".join(map(str, np.concatenate([both, rest]))) for rest in (one, other)]
+        keys = band_keys(sign(pa.array(texts), params).signature, params)
+        found = (keys[::2] == keys[1::2]).any(axis=1).sum()
+        exact = shared / (size + own)
+        low, high = binom.interval(0.9999, trials, collision_probability(exact, params.bands, params.rows))
+        assert low <= found <= high, (similarity, found / trials)

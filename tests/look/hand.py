@@ -361,8 +361,24 @@ def build(root: Path) -> Builder:
     )
     builder.table("signatures", "dedup", signed, minhash={"ngram": 5, "bands": 2, "rows": 1, "seed": 1})
     found = {
-        EXACT: {"doc_id": EXACT, "kind": "exact", "keeper": A, "component": A, "similarity": 1.0, "shared_bands": 0},
-        NEAR: {"doc_id": NEAR, "kind": "near", "keeper": E, "component": E, "similarity": 0.9, "shared_bands": 11},
+        EXACT: {
+            "doc_id": EXACT,
+            "kind": "exact",
+            "keeper": A,
+            "component": A,
+            "similarity": 1.0,
+            "shared_bands": 0,
+            "containment": 1.0,
+        },
+        NEAR: {
+            "doc_id": NEAR,
+            "kind": "near",
+            "keeper": E,
+            "component": E,
+            "similarity": 0.9,
+            "shared_bands": 11,
+            "containment": 0.95,
+        },
     }
     builder.table(
         "duplicates",

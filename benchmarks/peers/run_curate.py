@@ -1,0 +1,75 @@
+"""Curate's ingest and deduplication of IN.jsonl into the workspace OUT; writes OUT/kept.txt, prints seconds as JSON.
+
+python run_curate.py IN.jsonl OUT CORES NGRAM BANDS ROWS THRESHOLD    (inline on one core, Ray on more)
+"""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from curate.api import execute, open_run
+from curate.run.progress import NoProgress
+
+
+class Steps(NoProgress):
+    """Wall time between the beginnings of steps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._at: tuple[str, float] = ("start", time.perf_counter())
+
+    def step(self, stage: str, step: str, tasks: int, done: int) -> None:
+        self.mark(f"{stage}: {step}")
+
+    def mark(self, name: str) -> None:
+        """What comes next is ``name``."""
+        now = time.perf_counter()
+        self.seconds[self._at[0]] = self.seconds.get(self._at[0], 0.0) + now - self._at[1]
+        self._at = (name, now)
+
+
+def recipe(source: Path, workspace: Path, cores: int) -> dict[str, Any]:
+    """Ingest and dedup alone."""
+    ngram, bands, rows = (int(value) for value in sys.argv[4:7])
+    near = {"ngram": ngram, "bands": bands, "rows": rows, "threshold": float(sys.argv[7])}
+    return {
+        "workspace": str(workspace),
+        "engine": "inline" if cores == 1 else "ray",
+        "ingest": {"partition_bytes": 16_000_000 if cores > 1 else 128_000_000},
+        "inputs": [{"source": "texts", "path": str(source)}],
+        "quality": "off",
+        "dedup": {"near": near},
+    }
+
+
+def main() -> None:
+    source, out, cores = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    cpus = None if cores == 1 else cores
+    if cores > 1:
+        from curate.run.engine import RayEngine
+
+        RayEngine(cores)  # started aside; later engines of this process use it
+    few = out.with_name(out.name + "-few.jsonl")
+    with source.open(encoding="utf-8") as file:
+        few.write_text("".join(line for line, _ in zip(file, range(200), strict=False)), encoding="utf-8")
+    execute(recipe(few, out, cores), until="dedup", cpus=cpus)  # imports, compiled kernels, workers
+    few.unlink()
+    shutil.rmtree(out)
+    steps = Steps()
+    began = time.perf_counter()
+    execute(recipe(source, out, cores), until="dedup", cpus=cpus, progress=steps)
+    seconds = time.perf_counter() - began
+    steps.mark("end")
+    run = open_run(out)
+    removed = run.table("duplicates").select("doc_id").collect()
+    documents = run.table("documents").select("doc_id", "id").collect()
+    ids = documents.join(removed, on="doc_id", how="anti").sort("doc_id")["id"].to_list()
+    (out / "kept.txt").write_text("\n".join(ids))
+    print(json.dumps({"seconds": seconds, "steps": steps.seconds, "kept": len(ids)}))
+
+
+if __name__ == "__main__":
+    main()
