@@ -65,6 +65,7 @@ def measure(python: Path, system: str, source: Path, out: Path, cores: int) -> d
         env=environment,
         capture_output=True,
         text=True,
+        errors="replace",  # progress bars are cut anywhere
         preexec_fn=lambda: os.sched_setaffinity(0, mine),
     )
     if done.returncode:
@@ -129,6 +130,7 @@ def main() -> None:
         own = [run("curate") for _ in range(options.repeats - options.repeats // 2)]
         for system in list(there)[1:]:
             results[system] = run(system)
+            print(f"{system}: {results[system]['seconds']:.1f} s", file=sys.stderr, flush=True)
         own += [run("curate") for _ in range(options.repeats // 2)]
         ours = sorted(own, key=lambda one: float(one["seconds"]))[len(own) // 2]
     print(f"{len(texts):,} documents, {mb:.1f} MB, {options.cores} core{'s' if options.cores > 1 else ''}\n")
