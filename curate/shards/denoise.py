@@ -1,0 +1,237 @@
+"""UL2's mixture of denoisers as a seeded, invertible transform of windows ("UL2: Unifying Language Learning Paradigms",
+arXiv 2205.05131).
+
+A window's segments are cut into examples of at most ``length`` tokens, and each example gets one of the denoisers by a
+hash. Spans are chosen as T5 does (``random_spans_noise_mask`` of google-research/text-to-text-transfer-transformer):
+their number and total length follow from the example's length alone, and all ways to place them are equally likely.
+An example becomes
+
+    [mode] text <0> text <1> text … <0> span <1> span …
+
+where ``<k>`` are sentinels that stand for the spans in the first part and announce them in the second, the targets. So
+the stream of tokens alone restores the window (:func:`restore`): nothing is lost, and 1 + 2 · spans tokens are added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.hashing import mix64, salt
+
+Int64s = NDArray[np.int64]
+
+
+class Denoiser(NamedTuple):
+    """One way to corrupt: ``rate`` of the tokens, in spans of ``mean_span`` tokens; None is one span to the end."""
+
+    mode: str
+    rate: float
+    mean_span: float | None
+
+
+UL2 = (
+    Denoiser("R", 0.15, 3),
+    Denoiser("R", 0.15, 8),
+    Denoiser("S", 0.25, None),
+    Denoiser("X", 0.5, 3),
+    Denoiser("X", 0.5, 8),
+    Denoiser("X", 0.15, 64),
+    Denoiser("X", 0.5, 64),
+)
+"""The paper's seven: regular (R), sequential (S) and extreme (X) denoising, mixed uniformly (its table 1)."""
+
+
+def span_counts(length: int, denoiser: Denoiser) -> tuple[int, int]:
+    """(corrupted tokens, spans) of an example of ``length`` tokens, at least one of each.
+
+    As in T5, both are rounded half to even and something is left uncorrupted, which an example of one token cannot do.
+    """
+    noise = min(max(round(length * denoiser.rate), 1), max(length - 1, 1))
+    if denoiser.mean_span is None:
+        return noise, 1
+    return noise, min(max(round(noise / denoiser.mean_span), 1), max(length - noise, 1))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of denoisers, each as likely as the others, and the token ids that it needs.
+
+    Attributes:
+        modes: id of the mode token of each ``mode`` that a denoiser has.
+        sentinels: ids of the sentinels, as many as an example may have spans (:func:`sentinels_needed`).
+        length: most tokens of an example; 512 in the paper.
+        denoisers: the mixture.
+
+    None of the ids may occur in a text: take ids above the vocabulary, or tokens that were reserved for this.
+
+    Raises:
+        ValueError: a mode has no token, an id is there twice, or there are too few sentinels.
+    """
+
+    modes: dict[str, int]
+    sentinels: tuple[int, ...]
+    length: int = 512
+    denoisers: tuple[Denoiser, ...] = UL2
+
+    def __post_init__(self) -> None:
+        if missing := sorted({denoiser.mode for denoiser in self.denoisers} - set(self.modes)):
+            raise ValueError(f"mode {missing[0]!r} of a denoiser has no token id in `modes`")
+        ids = [*self.modes.values(), *self.sentinels]
+        if len(set(ids)) < len(ids) or min(ids, default=0) < 0 or max(ids) > np.iinfo(np.int32).max:
+            raise ValueError("mode tokens and sentinels must be distinct token ids of at most 31 bits")
+        if not self.denoisers or self.length < 1 or not all(0 < denoiser.rate < 1 for denoiser in self.denoisers):
+            raise ValueError("a mixture needs a denoiser, rates between 0 and 1 and examples of at least one token")
+        needed = sentinels_needed(self.length, self.denoisers)
+        if len(self.sentinels) < needed:
+            raise ValueError(
+                f"examples of {self.length:,} tokens may have {needed:,} spans, but there are {len(self.sentinels):,} "
+                "sentinels: reserve more, or lower `length`"
+            )
+
+    @classmethod
+    def above(cls, vocab_size: int, length: int = 512, denoisers: tuple[Denoiser, ...] = UL2) -> Mixture:
+        """A mixture whose ids follow the vocabulary's last: the modes in alphabetical order, then the sentinels."""
+        modes = sorted({denoiser.mode for denoiser in denoisers})
+        first = vocab_size + len(modes)
+        sentinels = tuple(range(first, first + sentinels_needed(length, denoisers)))
+        return cls({mode: vocab_size + i for i, mode in enumerate(modes)}, sentinels, length, denoisers)
+
+
+def sentinels_needed(length: int, denoisers: tuple[Denoiser, ...] = UL2) -> int:
+    """Most spans that an example of at most ``length`` tokens may have."""
+    return max((span_counts(length, denoiser)[1] for denoiser in denoisers), default=0)
+
+
+class Denoised(NamedTuple):
+    """A window after the transform.
+
+    Attributes:
+        tokens: int32[T'], its examples one after the other.
+        is_target: bool[T'], whether the token is to be predicted from those before it in its example.
+        offsets: int64[E+1]; example e is ``tokens[offsets[e]:offsets[e + 1]]``.
+        choice: int64[E], the denoiser of each example.
+    """
+
+    tokens: NDArray[np.int32]
+    is_target: NDArray[np.bool_]
+    offsets: Int64s
+    choice: Int64s
+
+
+def window_key(seed: int, epoch: int, shard: int, window: int) -> int:
+    """64-bit key of the choices for one window in one epoch: the third argument of :func:`corrupt`."""
+    place = np.array([shard << 32 | window], np.uint64)
+    return int(mix64(mix64(place) ^ np.uint64(salt(seed, f"denoise:{epoch}")))[0])
+
+
+def noise_mask(length: int, denoiser: Denoiser, key: int) -> NDArray[np.bool_]:
+    """bool[length]: the corrupted tokens of one example; text and spans alternate, text first, a span at the end."""
+    noise, spans = span_counts(length, denoiser)
+    if noise == length:
+        return np.ones(length, np.bool_)
+    spans = min(spans, noise)
+    text = _random_lengths(length - noise, spans, key)
+    corrupted = _random_lengths(noise, spans, key ^ 0x5555555555555555)
+    lengths = np.stack([text, corrupted], axis=1).reshape(-1)
+    return np.repeat(np.arange(2 * spans) % 2 == 1, lengths)
+
+
+def _random_lengths(items: int, parts: int, key: int) -> Int64s:
+    """int64[parts] that add up to ``items``, each at least 1: all such sequences are equally likely."""
+    hashes = mix64(mix64(np.arange(1, items, dtype=np.uint64)) ^ np.uint64(key))
+    cuts = np.sort(np.argsort(hashes, kind="stable")[: parts - 1]) + 1
+    return np.diff(np.concatenate([[0], cuts, [items]]))
+
+
+def corrupt(tokens: NDArray[Any], lengths: Int64s, key: int, mixture: Mixture) -> Denoised:
+    """The examples of one window.
+
+    Args:
+        tokens: ids of the window.
+        lengths: int64[S], tokens of its segments, of which none shares an example with another.
+        key: key of the window, from :func:`window_key`.
+        mixture: denoisers and their token ids.
+
+    Raises:
+        ValueError: the window holds a mode token or a sentinel.
+    """
+    ids = tokens.astype(np.int32)
+    reserved = np.array([*mixture.modes.values(), *mixture.sentinels], np.int32)
+    if len(ids) and ids.max() >= reserved.min() and (found := np.isin(ids, reserved)).any():
+        raise ValueError(f"token {ids[found][0]} of a window is a mode token or sentinel of the denoiser")
+    sentinels = np.array(mixture.sentinels, np.int32)
+    bounds = _examples(np.asarray(lengths, np.int64), mixture.length)
+    keys = mix64(mix64(np.arange(1, len(bounds), dtype=np.uint64)) ^ np.uint64(key))
+    n = np.uint64(len(mixture.denoisers))
+    choice = ((keys >> np.uint64(32)) * n >> np.uint64(32)).astype(np.int64)
+    parts, targets, ends = [], [], [0]
+    for e in range(len(bounds) - 1):
+        denoiser = mixture.denoisers[choice[e]]
+        example = ids[bounds[e] : bounds[e + 1]]
+        mask = noise_mask(len(example), denoiser, int(keys[e]))
+        text, spans = _with_sentinels(example, mask, sentinels), _with_sentinels(example, ~mask, sentinels, True)
+        parts += [np.array([mixture.modes[denoiser.mode]], np.int32), text, spans]
+        targets += [np.zeros(1 + len(text), np.bool_), np.ones(len(spans), np.bool_)]
+        ends.append(ends[-1] + 1 + len(text) + len(spans))
+    empty = np.zeros(0, np.int32)
+    return Denoised(
+        np.concatenate([empty, *parts]),
+        np.concatenate([empty.astype(np.bool_), *targets]),
+        np.array(ends, np.int64),
+        choice,
+    )
+
+
+def _examples(lengths: Int64s, longest: int) -> Int64s:
+    """int64[E+1]: where the examples of segments of these lengths begin, and the end."""
+    per_segment = -(-lengths // longest)
+    begins = np.repeat(np.cumsum(lengths) - lengths, per_segment)
+    within = np.arange(per_segment.sum()) - np.repeat(np.cumsum(per_segment) - per_segment, per_segment)
+    return np.append(begins + within * longest, lengths.sum())
+
+
+def _with_sentinels(
+    example: NDArray[np.int32], hidden: NDArray[np.bool_], sentinels: NDArray[np.int32], in_front: bool = False
+) -> NDArray[np.int32]:
+    """The tokens that are not hidden, with sentinel k in place of the k-th hidden run.
+
+    With ``in_front``, the k-th run that is not hidden follows sentinel k, also where the example begins with one.
+    """
+    first = hidden.copy()
+    first[1:] &= ~hidden[:-1]
+    out = example.copy()
+    out[first] = sentinels[: first.sum()]
+    kept = out[~hidden | first]
+    if in_front and not hidden[0]:
+        kept = np.concatenate([sentinels[:1], kept])
+    return kept
+
+
+def restore(tokens: NDArray[Any], mixture: Mixture) -> NDArray[np.int32]:
+    """int32[T]: the window whose examples these are; the inverse of :func:`corrupt`.
+
+    Raises:
+        ValueError: the tokens are not the output of :func:`corrupt` with this mixture.
+    """
+    modes = np.flatnonzero(np.isin(tokens, list(mixture.modes.values())))
+    if len(tokens) and (not len(modes) or modes[0] != 0):
+        raise ValueError("denoised tokens must begin with a mode token")
+    parts = [np.zeros(0, np.int32)]
+    for begin, end in zip(modes, np.append(modes, len(tokens))[1:], strict=True):
+        body = np.asarray(tokens[begin + 1 : end], np.int32)
+        marks = np.flatnonzero(np.isin(body, mixture.sentinels))
+        spans = len(marks) // 2
+        named = body[marks]
+        if not spans or len(marks) % 2 or not np.array_equal(named[:spans], named[spans:]):
+            raise ValueError(f"the example at token {begin} does not name each of its spans twice")
+        text, targets = marks[:spans], [*marks[spans:], len(body)]
+        at = 0
+        for k in range(spans):
+            parts += [body[at : text[k]], body[targets[k] + 1 : targets[k + 1]]]
+            at = text[k] + 1
+        parts.append(body[at : targets[0]])
+    return np.concatenate(parts)
