@@ -5,10 +5,6 @@ They live in an environment of their own, ``.venv-consumers`` (``make consumers`
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import subprocess
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -19,20 +15,12 @@ import pytest
 from curate.recipe import FORMATS
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows
+from tests.consumers.environment import needs_consumers, run_consumer, token_hash
 from tests.shards.support import packed_windows, random_corpus
 
-HERE = Path(__file__).parent
-PYTHON = HERE.parents[1] / ".venv-consumers" / "bin" / "python"
 SIZE, PAD = 64, 3
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="the consumers' environment is absent: run `make consumers`"),
-]
-
-
-def token_hash(tokens: np.ndarray) -> str:
-    return hashlib.blake2b(np.asarray(tokens, np.int64).tobytes(), digest_size=16).hexdigest()
+pytestmark = needs_consumers
 
 
 def write_set(windows: ShardWindows, folder: Path) -> None:
@@ -63,17 +51,8 @@ def seen(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("consumers")
     windows = packed_windows(*random_corpus(5, 120, 100, request.param), SIZE, "related", PAD)
     write_set(windows, folder / "shards")
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(HERE / "torchvision_stub"),
-        "HF_HUB_OFFLINE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
     arguments = [str(folder / "shards"), str(folder / "scratch"), np.dtype(request.param).name]
-    command = [str(PYTHON), str(HERE / "read_shards.py"), *arguments]
-    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return windows, json.loads(run.stdout.splitlines()[-1])
+    return windows, run_consumer("read_shards.py", *arguments)
 
 
 def written(windows: ShardWindows) -> list[dict]:
