@@ -137,6 +137,7 @@ def refused(url):
     dataset.begin(2)
     return {
         "no set": message(lambda: ShardDataset(f"{url}/parquet")),
+        "several sets": message(lambda: ShardDataset(f"{url}/two")),
         "rank": message(lambda: ShardDataset(url, rank=2, world_size=2)),
         "attention": message(lambda: ShardDataset(url, attention="none")),
         "seed": message(lambda: dataset.load_state_dict(ShardDataset(url, seed=1).state_dict())),

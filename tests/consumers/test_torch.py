@@ -51,8 +51,11 @@ def shards(tmp_path_factory) -> tuple[Path, list[ShardWindows]]:
             files.append({"name": name, "windows": len(part)})
             parts.append(part)
     tokenizer = {"blake2b": "0", "vocab_size": 65_536, "eos_id": PAD}
-    index = {"files": files, "sets": [{"set": 0, "window": SIZE, "shards": 5}], "tokenizer": tokenizer}
+    index = {"files": files, "set": 0, "window": SIZE, "shards": 5, "tokenizer": tokenizer}
     (folder / "index.json").write_text(json.dumps(index))
+    (folder / "two").mkdir()
+    files = [{"name": f"set-{number}/parquet/shard-00000.parquet", "windows": 1} for number in range(2)]
+    (folder / "two" / "index.json").write_text(json.dumps({**index, "files": files}))
     return folder, parts
 
 
@@ -157,8 +160,10 @@ def test_the_denoiser_can_be_undone_and_does_not_depend_on_workers(shards):
 
 
 def test_wrong_requests_say_what_to_do(shards):
-    found = read("refused", shards[0])
+    folder, _ = shards
+    found = read("refused", folder)
     assert "has no index.json; give the folder of a finished shard set" in found["no set"]
+    assert found["several sets"].endswith("two holds several sets; give the folder of one: " + f"{folder}/two/set-0, …")
     assert found["rank"] == "rank 2 is not one of 2 ranks, which are numbered from 0"
     assert "give one of: document, window" in found["attention"]
     assert found["seed"] == "the state is of another seed (1, here 0)"
