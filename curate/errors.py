@@ -52,3 +52,7 @@ class StageFailed(RunError):
 
 class VerifyFailed(RunError):
     """Verification found a fault; the message names it."""
+
+
+class RemovalAlarm(RunError):
+    """A source would lose more documents than the recipe allows; nothing was removed."""

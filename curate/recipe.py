@@ -23,6 +23,11 @@ def _switch(value: Any) -> Any:
     return "off" if value is False else value
 
 
+def _section_or_off(value: Any) -> Any:
+    """``on`` is a section with its defaults."""
+    return {} if value is True or value == "on" else _switch(value)
+
+
 class Section(BaseModel):
     """A part of the recipe; unknown keys are errors."""
 
@@ -206,6 +211,40 @@ class Near(Section):
         return choose_bands(self.threshold, self.num_perm or 128)
 
 
+class Paragraphs(Section):
+    """Paragraphs that another document holds too."""
+
+    unit: Literal["paragraph", "line"] = Field(
+        "paragraph", description="what is compared: text between blank lines, or lines"
+    )
+    min_words: int = Field(10, ge=1, description="shorter ones are left alone")
+    cut: bool = Field(True, description="cut them from all documents but the first; false: count them only")
+
+
+class EvaluationSet(Section):
+    """A file with evaluation items that no training document should hold."""
+
+    path: str = Field(description="JSON Lines, Parquet or text, as inputs are")
+    text_field: str = Field("text", description="the field that holds the item")
+
+
+class Decontaminate(Section):
+    """Documents that overlap with evaluation sets."""
+
+    sets: dict[str, EvaluationSet] = Field(
+        min_length=1, description="evaluation sets by name: a path, or path and text_field"
+    )
+    ngram: int = Field(13, ge=1, le=1_000, description="words in a row that make an overlap")
+    action: Literal["remove", "cut"] = Field("remove", description="remove the document, or cut the matching words")
+
+    @field_validator("sets", mode="before")
+    @classmethod
+    def _paths(cls, sets: Any) -> Any:
+        if not isinstance(sets, dict):
+            return sets
+        return {name: {"path": value} if isinstance(value, str) else value for name, value in sets.items()}
+
+
 class Dedup(Section):
     """Exact and near duplicates."""
 
@@ -216,6 +255,14 @@ class Dedup(Section):
     semantic: Annotated[Any, BeforeValidator(_switch)] = Field(
         "off", description="semantic duplicates: not available yet, off"
     )
+    paragraphs: Annotated[Paragraphs | Literal["off"], BeforeValidator(_section_or_off)] = Field(
+        "off", description="duplicate paragraphs: on, off, or a section"
+    )
+    decontaminate: Decontaminate | None = Field(None, description="evaluation sets to keep out")
+    max_removed_share: float | None = Field(
+        None, gt=0, le=1, description="a source that would lose a larger share of its documents stops the run"
+    )
+    accept_removal: tuple[str, ...] = Field((), description="sources that may lose more than max_removed_share")
     prefer: tuple[Literal["quality_score", "n_chars", "n_words", "language_score"], ...] = Field(
         ("quality_score", "n_chars"),
         description="which document of a group is kept: larger first, then the smaller doc_id",
@@ -464,6 +511,11 @@ class Recipe(Section):
         return self
 
 
+def cuts_paragraphs(recipe: Recipe) -> bool:
+    """Whether duplicate paragraphs are cut from the texts."""
+    return recipe.dedup != "off" and recipe.dedup.paragraphs != "off" and recipe.dedup.paragraphs.cut
+
+
 def resolve_path(path: str, base: Path) -> str:
     """``path`` as a URL or absolute path; a relative one is taken from ``base``."""
     if "://" in path:
@@ -480,6 +532,13 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     }
     if recipe.tokenizer.path:
         changes["tokenizer"] = recipe.tokenizer.model_copy(update={"path": resolve_path(recipe.tokenizer.path, base)})
+    if recipe.dedup != "off" and recipe.dedup.decontaminate:
+        section = recipe.dedup.decontaminate
+        sets = {
+            name: entry.model_copy(update={"path": resolve_path(entry.path, base)})
+            for name, entry in section.sets.items()
+        }
+        changes["dedup"] = recipe.dedup.model_copy(update={"decontaminate": section.model_copy(update={"sets": sets})})
     if recipe.shards.path:
         changes["shards"] = recipe.shards.model_copy(update={"path": resolve_path(recipe.shards.path, base)})
     if recipe.quality != "off":

@@ -47,6 +47,18 @@ DUPLICATES = pa.schema(
         ("containment", pa.float32()),
     ]
 )
+CONTAMINATION = pa.schema(  # spans of the edited text, in bytes
+    [
+        _ID,
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("set", pa.string()),
+        ("item", pa.int64()),
+        ("removed", pa.bool_()),
+    ]
+)
+PARAGRAPHS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("first_seen", pa.uint64())])
+PARAGRAPH_HASHES = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("content_hash", pa.binary(16))])
 CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])
 ORDER = pa.schema([_ID, ("position", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())])
 COPIES = pa.schema(

@@ -17,6 +17,7 @@ along, are never removed, and their texts are read only where a bucket holds one
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -33,14 +34,19 @@ from curate.dedup.minhash import MinHashParams
 from curate.dedup.resolve import resolve
 from curate.dedup.shingles import shingle_sets
 from curate.dedup.signatures_stage import check_signatures, dedup_section, minhash_params
+from curate.errors import RemovalAlarm
 from curate.hashing import mix64
-from curate.recipe import Recipe
+from curate.reading.units import ordinal_of
+from curate.recipe import Dedup, Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.run.partition import IDs, column, edited_texts, is_in, rows_of
 from curate.run.snapshot import Snapshot
 from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import bytes_matrix, signature_matrix
+
+EXAMPLES = 3
+"""Removed documents of a partition that an alarm can name."""
 
 TARGET_ROWS = 2_000_000
 """Documents of one exchange target, about."""
@@ -112,14 +118,49 @@ def _duplicates(run: StageRun) -> None:
     maps = [settled.path] + ([near_rows.path] if near_rows else [])
     first = len(parts) - len(own)
     specs = [
-        Spec(file.name, [settled.content, *inputs, first + i], {"maps": maps, "target": first + i})
+        Spec(
+            file.name,
+            [settled.content, *inputs, first + i],
+            {"maps": maps, "target": first + i, "documents": asdict(file)},
+        )
         for i, file in enumerate(own)
     ]
     step = run.step("duplicates", duplicates_task, specs)
+    if section.max_removed_share is not None:
+        check_removals(run, step, section)
     counters |= step.counters
     run.commit(
         "duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}
     )
+
+
+def check_removals(run: StageRun, step: Step, section: Dedup) -> None:
+    """Stop before anything is committed when a source would lose too much.
+
+    Raises:
+        RemovalAlarm: more than ``max_removed_share`` of a source that is not in ``accept_removal``, with examples.
+    """
+    source_of = {unit["ordinal"]: unit["source"] for unit in run.tables["documents"].details["units"]}
+    kept, removed = Counter[str](), Counter[str]()
+    examples: dict[str, list[Any]] = {}
+    for file in run.tables["signatures"].files:
+        kept[source_of[ordinal_of(file.name)]] += file.rows
+    for record in step.records:
+        source = source_of[ordinal_of(record.name)]
+        removed[source] += sum(file.rows for file in record.files["duplicates"])
+        examples.setdefault(source, []).extend(record.values["examples"])
+    for source in sorted(removed, key=lambda name: (-removed[name] / max(kept[name], 1), name)):
+        share = removed[source] / max(kept[source], 1)
+        if share > section.max_removed_share and source not in section.accept_removal:  # type: ignore[operator]
+            shown = "\n".join(
+                f"  {name} (doc_id {doc_id}): {kind} duplicate of doc_id {keeper}, similarity {similarity:.3g}"
+                for name, doc_id, kind, keeper, _, similarity, *_ in examples[source][:EXAMPLES]
+            )
+            raise RemovalAlarm(
+                f"source {source} would lose {removed[source]:,} of {kept[source]:,} documents ({share:.0%}) as duplicates, "
+                f"more than dedup.max_removed_share = {section.max_removed_share:g}; nothing was removed. For example\n{shown}\n"
+                f"If that is right, write `dedup: {{accept_removal: [{source}]}}`, or a larger share"
+            )
 
 
 def _reduce(
@@ -370,18 +411,27 @@ def _exact_rows(copies: pa.Table) -> pa.Table:
     )
 
 
-def duplicates_task(context: TaskContext, maps: list[str], target: int) -> None:
+def duplicates_task(context: TaskContext, maps: list[str], target: int, documents: Any) -> None:
     """The duplicates of one partition, sorted by doc_id."""
     parts = [read_slices(context, context.snapshot(path), target, schemas.DUPLICATES) for path in maps]
     table = pa.concat_tables(parts).sort_by("doc_id")
     context.write("duplicates", table)
+    few = table.slice(0, EXAMPLES)
+    named = context.read(documents, ["doc_id", "id"])
+    ids = named["id"].take(pa.array(rows_of(column(few, "doc_id"), column(named, "doc_id"))))
+    context.value("examples", [[one, *row.values()] for one, row in zip(ids.to_pylist(), few.to_pylist(), strict=True)])
     for kind in ("exact", "near"):
         context.count(f"removed.{kind}", sum(1 for value in table["kind"].to_pylist() if value == kind))
 
 
 def _duplicate_settings(recipe: Recipe) -> Any:
     section = dedup_section(recipe)
-    return None if section is None else {**section.model_dump(mode="json"), "score": _score_column(recipe)}
+    if section is None:
+        return None
+    decides = section.model_dump(
+        mode="json", exclude={"paragraphs", "decontaminate", "max_removed_share", "accept_removal"}
+    )
+    return {**decides, "score": _score_column(recipe)}
 
 
 DUPLICATES = Stage(

@@ -1,19 +1,30 @@
-"""The dedup stage, first part: the content hash and MinHash signature of each document that no rule removed, as edited."""
+"""The dedup stage, first part, in one read of the texts as edited: overlap with evaluation sets, and of the documents
+left the content hash and MinHash signature."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curate import schemas
+from curate.dedup.contamination import Matches, NgramIndex, find_matches, ngram_index
 from curate.dedup.minhash import MinHashParams, sign
-from curate.errors import WorkspaceError
-from curate.recipe import Dedup, Near, Recipe
+from curate.errors import RequestError, WorkspaceError
+from curate.reading.formats import format_of
+from curate.reading.formats import read as read_records
+from curate.reading.inputs import open_url
+from curate.reading.records import Fields
+from curate.recipe import Decontaminate, Dedup, Near, Recipe
+from curate.run.artefact import artefact_path, read_artefact
 from curate.run.partition import edited_texts, kept_by_verdict
 from curate.run.snapshot import Snapshot
-from curate.run.stage import Stage, StageRun, partition_specs
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.storage import file_checksum
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column
 
@@ -59,22 +70,116 @@ def check_signatures(signatures: Snapshot, params: MinHashParams) -> None:
         )
 
 
+def decontamination(recipe: Recipe) -> Decontaminate | None:
+    """The section of evaluation sets; None when there are none."""
+    section = dedup_section(recipe)
+    return None if section is None else section.decontaminate
+
+
 def _signatures(run: StageRun) -> None:
     sidecars = {"verdicts": run.tables["verdicts"], "edits": run.tables["edits"]}
     params = asdict(minhash_params(run.recipe))
-    step = run.step(
-        "signatures",
-        signatures_task,
-        partition_specs(run.tables["documents"], sidecars, {"minhash": params}, memory_factor=4),
-    )
-    run.commit("signatures", step.files("signatures"), step.counters, details={"minhash": params})
+    section = decontamination(run.recipe)
+    shared: dict[str, Any] = {"minhash": params, "evaluation": None}
+    details: dict[str, Any] = {"minhash": params}
+    extra = []
+    if section is not None:
+        index = run.artefact("evaluation", evaluation_task, lambda: _evaluation_spec(section))
+        shared["evaluation"] = {"index": asdict(index), "ngram": section.ngram, "remove": section.action == "remove"}
+        details["evaluation"] = asdict(index)
+        extra = [index.checksum]
+    specs = partition_specs(run.tables["documents"], sidecars, shared, extra, memory_factor=4)
+    step = run.step("signatures", signatures_task, specs)
+    counters = {name: count for name, count in step.counters.items() if not name.startswith("contaminated")}
+    found = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
+    if section is not None:
+        held = load_evaluation(b"", artefact_path(run.storage, index))
+        found |= {"evaluation.items": len(held.sets), "evaluation.items_too_short": held.too_short}
+    run.commit("contamination", step.files("contamination"), found)
+    run.commit("signatures", step.files("signatures"), counters, details=details)
 
 
-def signatures_task(context: TaskContext, documents: Any, verdicts: Any, edits: Any, minhash: dict[str, int]) -> None:
-    """Signatures of the documents of a partition that no rule removed, as edited."""
+def _evaluation_spec(section: Decontaminate) -> Spec:
+    sets = {name: [entry.path, entry.text_field] for name, entry in sorted(section.sets.items())}
+    return Spec("evaluation", [_marks(section), section.ngram], {"sets": sets, "ngram": section.ngram})
+
+
+def _marks(section: Decontaminate) -> list[list[str]]:
+    """What an evaluation set depends on: its name, its field and the checksum of its file.
+
+    Raises:
+        RequestError: a file does not exist.
+    """
+    found = []
+    for name, entry in sorted(section.sets.items()):
+        if not Path(entry.path).is_file():
+            raise RequestError(f"dedup.decontaminate.sets.{name}: {entry.path} does not exist; name a local file")
+        format_of(entry.path)
+        found.append([name, entry.text_field, file_checksum(Path(entry.path))])
+    return found
+
+
+def evaluation_task(context: TaskContext, sets: dict[str, list[str]], ngram: int) -> None:
+    """The n-grams of all evaluation items, in one process: evaluation sets are small."""
+    texts, names, numbers = [], [], []
+    for name, (path, text_field) in sorted(sets.items()):
+        with open_url(path) as opened:
+            for batch in read_records(opened, path, Fields(text_field, None)):
+                texts.append(batch.texts)
+                names += [name] * len(batch.texts)
+                numbers += batch.positions.tolist()
+        if name not in names:
+            raise ValueError(
+                f"dedup.decontaminate.sets.{name}: no record of {path} has a text in the field {text_field!r}"
+            )
+    index, short = ngram_index(pa.concat_arrays(texts).cast(pa.large_string()), ngram)
+    local = context.scratch_file()
+    with local.open("wb") as file:
+        # One array after the other: the archives that numpy writes hold the time.
+        for part in (index.keys, index.items, np.array(names), np.array(numbers, np.int64), np.array([short])):
+            np.save(file, part, allow_pickle=False)
+    context.add("artefacts", "evaluation", ".bin", local, len(names))
+
+
+class Evaluation(NamedTuple):
+    """The n-grams of evaluation items, and by item its set and its place in the file."""
+
+    ngrams: NgramIndex
+    sets: NDArray[np.str_]
+    numbers: NDArray[np.int64]
+    too_short: int
+    """Items with fewer words than an n-gram, which nothing can match."""
+
+
+def load_evaluation(data: bytes, path: Path) -> Evaluation:
+    """What :func:`evaluation_task` has stored."""
+    with path.open("rb") as file:
+        keys, items, sets, numbers, short = (np.load(file, allow_pickle=False) for _ in range(5))
+    return Evaluation(NgramIndex(keys, items), sets, numbers, int(short[0]))
+
+
+def signatures_task(
+    context: TaskContext, documents: Any, verdicts: Any, edits: Any, minhash: dict[str, int], evaluation: Any
+) -> None:
+    """Contamination and signatures of the documents of a partition that no rule removed, as edited."""
     params = MinHashParams(**minhash)
-    with context.writer("signatures", schemas.signatures_schema(params.num_perm)) as writer:
+    known = None if evaluation is None else read_artefact(context, evaluation["index"], load_evaluation)
+    with (
+        context.writer("contamination", schemas.CONTAMINATION) as spans,
+        context.writer("signatures", schemas.signatures_schema(params.num_perm)) as writer,
+    ):
         for ids, texts in edited_texts(context, documents, edits, kept_by_verdict(context, verdicts)):
+            if known is not None:
+                found = find_matches(texts, known.ngrams, evaluation["ngram"])
+                spans.write(_spans(found, ids, known, evaluation["remove"]))
+                hit = np.unique(found.row)
+                context.count("contaminated.documents", len(hit))
+                for name in known.sets[np.unique(np.stack([found.row, found.item]), axis=1)[1]].tolist():
+                    context.count(f"contaminated.overlaps.{name}")
+                if evaluation["remove"]:
+                    left = np.ones(len(ids), np.bool_)
+                    left[hit] = False
+                    ids, texts = ids[left], texts.filter(pa.array(left))
             signed = sign(texts, params)
             writer.write(
                 pa.table(
@@ -89,8 +194,29 @@ def signatures_task(context: TaskContext, documents: Any, verdicts: Any, edits: 
             context.count("words", int(signed.n_words.sum()))
 
 
+def _spans(found: Matches, ids: NDArray[np.uint64], known: Evaluation, removed: bool) -> pa.Table:
+    columns = {
+        "doc_id": pa.array(ids[found.row]),
+        "start": pa.array(found.start),
+        "end": pa.array(found.end),
+        "set": pa.array(known.sets[found.item].tolist(), pa.string()),
+        "item": pa.array(known.numbers[found.item]),
+        "removed": pa.array(np.full(len(found.row), removed)),
+    }
+    return pa.table(columns, schema=schemas.CONTAMINATION)
+
+
 def _signature_settings(recipe: Recipe) -> Any:
-    return asdict(minhash_params(recipe))
+    section = decontamination(recipe)
+    evaluation = None if section is None else [_marks(section), section.ngram, section.action]
+    return {"minhash": asdict(minhash_params(recipe)), "evaluation": evaluation}
 
 
-SIGNATURES = Stage("dedup", 1, ("documents", "edits", "verdicts"), ("signatures",), _signature_settings, _signatures)
+SIGNATURES = Stage(
+    "dedup",
+    2,
+    ("documents", "edits", "verdicts"),
+    ("contamination", "signatures"),
+    _signature_settings,
+    _signatures,
+)

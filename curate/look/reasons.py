@@ -27,6 +27,8 @@ def because(run: Run, row: dict[str, Any]) -> str:
     if stage == "quality":
         quality = run.recipe.source_quality(row["source"])
         return quality_reason(reason, row["detail"], quality) if quality else reason
+    if stage == "dedup" and row["reason"].startswith("decontaminate."):
+        return f"{row['reason']}: shares a run of words with an evaluation item ({row['detail']})"
     if stage == "dedup":
         return _duplicate(run, row)
     if stage == "upsample":

@@ -46,6 +46,9 @@ def collect(run: Run) -> dict[str, Any]:
         found["rules"], found["languages"] = rules_of(counters), languages_of(counters)
     if run.has("duplicates"):
         found["duplicates"] = duplicates_of(run)
+    for table in ("paragraphs", "contamination"):
+        if run.has(table) and run.snapshots[table].counters:
+            found[table] = run.snapshots[table].counters
     if run.has("copies"):
         found["upsampling"] = {**run.snapshots["copies"].counters, **_without_files(run.snapshots["copies"].details)}
     for name, table in (("order", "order"), ("packing", "windows"), ("shards", "shards")):

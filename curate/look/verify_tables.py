@@ -53,8 +53,10 @@ _SIDECARS = (
     "signals",
     "verdicts",
     "edits",
+    "contamination",
     "signatures",
     "duplicates",
+    "paragraphs",
     "tokens",
     "embeddings",
     "clusters",
@@ -121,6 +123,9 @@ def _check_partition(named: _Named, report: Report, name: str) -> None:
     if verdicts is None:
         return
     kept = verdicts.filter(pc.is_null(verdicts["removed_by"]))["doc_id"].to_numpy()
+    overlap = named.table("contamination", name, ["doc_id", "removed"])
+    if overlap is not None:
+        kept = kept[~is_in(kept, np.unique(overlap.filter(overlap["removed"])["doc_id"].to_numpy()))]
     _same(report, f"signatures/{name}", named.ids("signatures", name), kept, "documents that no rule removed")
     duplicates = named.ids("duplicates", name)
     if duplicates is None:
@@ -158,7 +163,11 @@ def _check_ledger(
         return  # named above
     status = ledger["status"].to_numpy(zero_copy_only=False)
     by_rule = pc.is_valid(verdicts["removed_by"]).to_numpy(zero_copy_only=False)
-    by_duplicate = is_in(ids, duplicates) & ~by_rule
+    overlap = named.table("contamination", name, ["doc_id", "removed"])
+    deduplicated = is_in(ids, duplicates)
+    if overlap is not None:
+        deduplicated |= is_in(ids, np.unique(overlap.filter(overlap["removed"])["doc_id"].to_numpy()))
+    by_duplicate = deduplicated & ~by_rule
     stage = pc.fill_null(ledger["stage"], "").to_numpy(zero_copy_only=False)
     wrong = (
         (by_rule & (stage != "quality"))

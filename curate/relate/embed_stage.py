@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from curate import schemas
-from curate.recipe import Recipe
+from curate.recipe import Recipe, cuts_paragraphs
 from curate.relate.lexical import LexicalModel, fit
 from curate.run.artefact import read_artefact
-from curate.run.partition import edited_texts, survivors
+from curate.run.partition import SURVIVORS, cuts_of, edited_texts, survivors
 from curate.run.sample import read_sample, sample_texts
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
@@ -23,7 +23,7 @@ KEYWORDS = 8
 
 
 def _settings(recipe: Recipe) -> Any:
-    settings = {**recipe.embed.model_dump(), "seed": recipe.seed}
+    settings = {**recipe.embed.model_dump(), "seed": recipe.seed, "cut": cuts_paragraphs(recipe)}
     return settings | {"keywords": KEYWORDS} if _keywords(recipe) else settings
 
 
@@ -45,8 +45,13 @@ def _embed(run: StageRun) -> None:
         return Spec("lexical", [sample.content], params)
 
     model = run.artefact("lexical", fit_lexical_task, spec)
-    sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
-    params = {"model": asdict(model), "dim": section.dim, "keywords": _keywords(run.recipe)}
+    sidecars = {name: tables[name] for name in SURVIVORS}
+    params = {
+        "model": asdict(model),
+        "dim": section.dim,
+        "keywords": _keywords(run.recipe),
+        "cut": cuts_paragraphs(run.recipe),
+    }
     step = run.step(
         "embeddings",
         embeddings_task,
@@ -74,14 +79,19 @@ def embeddings_task(
     verdicts: Any,
     edits: Any,
     duplicates: Any,
+    contamination: Any,
+    paragraphs: Any,
     model: Any,
     dim: int,
     keywords: int,
+    cut: bool,
 ) -> None:
     """Vectors of the kept documents of one partition."""
     lexical = read_artefact(context, model, load_lexical)
+    keep = survivors(context, verdicts, duplicates, contamination)
+    cuts = cuts_of(context, contamination, paragraphs if cut else None)
     with context.writer("embeddings", schemas.embeddings_schema(dim, keywords)) as writer:
-        for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
+        for ids, texts in edited_texts(context, documents, edits, keep, cuts):
             vectors, scale = lexical.transform(texts)
             columns = {"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}
             if keywords:
@@ -91,4 +101,4 @@ def embeddings_task(
             context.count("zero_vectors", int((~vectors.any(axis=1)).sum()))
 
 
-EMBED = Stage("embed", 1, ("documents", "verdicts", "edits", "duplicates"), ("embeddings",), _settings, _embed)
+EMBED = Stage("embed", 2, ("documents", *SURVIVORS), ("embeddings",), _settings, _embed)

@@ -17,7 +17,7 @@ from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 
 _PLACE = pa.schema([("doc_id", pa.uint64()), ("shard", pa.uint32()), ("window", pa.uint32())])
-_PER_DOCUMENT = ("verdicts", "duplicates", "tokens", "clusters", "order", "copies")
+_PER_DOCUMENT = ("verdicts", "contamination", "duplicates", "tokens", "clusters", "order", "copies")
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -80,6 +80,7 @@ def ledger_task(
     context: TaskContext,
     documents: Any,
     verdicts: Any,
+    contamination: Any,
     duplicates: Any,
     tokens: Any,
     clusters: Any,
@@ -97,6 +98,11 @@ def ledger_task(
     duplicate = context.read(duplicates)
     drawn = context.read(copies)
     by_rule = pc.is_valid(verdict["removed_by"]).to_numpy(zero_copy_only=False) if n else np.zeros(0, np.bool_)
+    overlap = context.read(contamination)
+    overlap = overlap.filter(overlap["removed"])
+    _, first = np.unique(column(overlap, "doc_id"), return_index=True)
+    overlap = overlap.take(pa.array(first))
+    by_overlap = found.join(overlap, {name: name for name in ("set", "item", "start", "end")})
     by_duplicate = found.join(duplicate, {"keeper": "keeper", "kind": "kind", "similarity": "similarity"})
     found.join(context.read(tokens, ["doc_id", "n_tokens"]), {"n_tokens": "n_tokens"})
     found.join(context.read(clusters, ["doc_id", "cluster"]), {"cluster": "cluster"})
@@ -107,14 +113,14 @@ def ledger_task(
     _, first = np.unique(column(place, "doc_id"), return_index=True)
     placed = found.join(place.take(pa.array(first)), {"first_shard": "shard", "first_window": "window"})
 
-    kept = ~by_rule & ~by_duplicate & placed
-    not_drawn = (
-        ~by_rule & ~by_duplicate & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
-    )
-    empty = ~by_rule & ~by_duplicate & ~placed & ~not_drawn
+    left = ~by_rule & ~by_overlap & ~by_duplicate
+    kept = left & placed
+    not_drawn = left & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
+    empty = left & ~placed & ~not_drawn
     rule = verdict["removed_by"].combine_chunks()
     kind = found.columns["kind"]
-    stage = _choose(n, [(by_rule, "quality"), (by_duplicate, "dedup"), (not_drawn, "upsample"), (empty, "tokenize")])
+    deduplicated = by_overlap | by_duplicate
+    stage = _choose(n, [(by_rule, "quality"), (deduplicated, "dedup"), (not_drawn, "upsample"), (empty, "tokenize")])
     reason = pc.if_else(
         pa.array(by_rule),
         rule,
@@ -125,6 +131,14 @@ def ledger_task(
             pa.array(by_rule), verdict["value"].combine_chunks(), pc.cast(found.columns["similarity"], pa.float64())
         )
     )
+    reason = pc.if_else(
+        pa.array(by_overlap), pc.binary_join_element_wise("decontaminate", found.columns["set"], "."), reason
+    )
+    spans = [pc.cast(found.columns[name], pa.string()) for name in ("item", "start", "end")]
+    place_of = pc.binary_join_element_wise(
+        pc.binary_join_element_wise("item ", spans[0], ""), pc.binary_join_element_wise(*spans[1:], "-"), ", bytes "
+    )
+    value = pc.if_else(pa.array(by_overlap), place_of, value)
     table = pa.table(
         {
             "doc_id": base["doc_id"],
@@ -191,8 +205,19 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
 
 LEDGER = Stage(
     "ledger",
-    1,
-    ("documents", "rejects", "verdicts", "duplicates", "tokens", "clusters", "order", "copies", "windows"),
+    2,
+    (
+        "documents",
+        "rejects",
+        "verdicts",
+        "contamination",
+        "duplicates",
+        "tokens",
+        "clusters",
+        "order",
+        "copies",
+        "windows",
+    ),
     ("ledger",),
     _settings,
     _ledger,

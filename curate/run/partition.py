@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 
 from curate.edits import apply_edits
 from curate.run.tasks import TaskContext
+from curate.text import cut_spans
 
 IDs = NDArray[np.uint64]
+
+SURVIVORS = ("verdicts", "edits", "duplicates", "contamination", "paragraphs")
+"""Side-cars that say which documents are left after deduplication, and what of their texts."""
+
+Cuts = tuple[IDs, NDArray[np.int64], NDArray[np.int64]]
+"""(doc_id, start, end) of spans, sorted; they may overlap."""
 
 
 def column(table: pa.Table, name: str) -> NDArray[Any]:
@@ -30,11 +37,30 @@ def kept_by_verdict(context: TaskContext, verdicts: dict[str, Any]) -> IDs:
     return column(table.filter(pc.is_null(table["removed_by"])), "doc_id")
 
 
-def survivors(context: TaskContext, verdicts: dict[str, Any], duplicates: dict[str, Any]) -> IDs:
-    """uint64[n], sorted: documents that neither a rule nor deduplication removed (S1)."""
+def survivors(
+    context: TaskContext, verdicts: dict[str, Any], duplicates: dict[str, Any], contamination: dict[str, Any]
+) -> IDs:
+    """uint64[n], sorted: documents that neither a rule nor deduplication nor an evaluation set removed (S1)."""
     kept = kept_by_verdict(context, verdicts)
     removed = column(context.read(duplicates, ["doc_id"]), "doc_id")
-    return kept[~is_in(kept, removed)]
+    kept = kept[~is_in(kept, removed)]
+    return kept[~is_in(kept, contaminated(context, contamination))]
+
+
+def contaminated(context: TaskContext, contamination: dict[str, Any]) -> IDs:
+    """uint64[n], sorted: documents removed because of an evaluation set."""
+    table = context.read(contamination, ["doc_id", "removed"])
+    return np.unique(column(table.filter(table["removed"]), "doc_id"))
+
+
+def cuts_of(context: TaskContext, contamination: dict[str, Any], paragraphs: dict[str, Any] | None) -> Cuts:
+    """Spans to cut from the edited texts: of evaluation sets, and duplicate paragraphs where they are cut."""
+    found = context.read(contamination, ["doc_id", "start", "end", "removed"])
+    parts = [found.filter(pc.invert(found["removed"])).select(["doc_id", "start", "end"])]
+    if paragraphs is not None:
+        parts.append(context.read(paragraphs, ["doc_id", "start", "end"]))
+    table = pa.concat_tables(parts).sort_by([("doc_id", "ascending"), ("start", "ascending"), ("end", "ascending")])
+    return column(table, "doc_id"), column(table, "start"), column(table, "end")
 
 
 def is_in(values: IDs, pool: IDs) -> NDArray[np.bool_]:
@@ -54,19 +80,29 @@ def rows_of(values: IDs, pool: IDs) -> NDArray[np.int64]:
 
 
 def edited_texts(
-    context: TaskContext, documents: dict[str, Any], edits: dict[str, Any], keep: IDs
+    context: TaskContext, documents: dict[str, Any], edits: dict[str, Any], keep: IDs, cuts: Cuts | None = None
 ) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
-    """(doc_ids, texts as edited) of the documents in ``keep``, one row group of the partition at a time."""
-    cuts = context.read(edits, ["doc_id", "start", "end", "replacement"])
-    cut_ids = column(cuts, "doc_id")
-    cut_start, cut_end = column(cuts, "start"), column(cuts, "end")
+    """(doc_ids, texts as edited) of the documents in ``keep``, one row group of the partition at a time.
+
+    ``cuts`` are spans of the texts as edited, taken out in their turn.
+    """
+    found = context.read(edits, ["doc_id", "start", "end", "replacement"])
+    edited, start, end = (column(found, name) for name in ("doc_id", "start", "end"))
     for batch in context.batches(documents, ["doc_id", "text"]):
         batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
         ids = column(batch, "doc_id")
         if len(ids) == 0:
             continue
-        low, high = np.searchsorted(cut_ids, ids[0]), np.searchsorted(cut_ids, ids[-1], side="right")
-        mine = np.arange(low, high)[is_in(cut_ids[low:high], ids)]
-        rows, text = np.searchsorted(ids, cut_ids[mine]), cuts["replacement"].take(pa.array(mine))
-        texts = apply_edits(batch["text"], rows, cut_start[mine], cut_end[mine], text)
+        mine = _of_documents(edited, ids)
+        rows, replacement = np.searchsorted(ids, edited[mine]), found["replacement"].take(pa.array(mine))
+        texts = apply_edits(batch["text"], rows, start[mine], end[mine], replacement)
+        if cuts is not None:
+            mine = _of_documents(cuts[0], ids)
+            texts = cut_spans(texts, np.searchsorted(ids, cuts[0][mine]), cuts[1][mine], cuts[2][mine])
         yield ids, texts
+
+
+def _of_documents(of: IDs, ids: IDs) -> NDArray[np.int64]:
+    """Rows of the sorted ``of`` that are of the documents in sorted ``ids`` (at least one)."""
+    low, high = np.searchsorted(of, ids[0]), np.searchsorted(of, ids[-1], side="right")
+    return np.arange(low, high)[is_in(of[low:high], ids)]

@@ -29,6 +29,7 @@ STAGE_NAMES = (
 def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
     from curate.dedup.duplicates_stage import DUPLICATES
+    from curate.dedup.paragraphs_stage import PARAGRAPHS
     from curate.dedup.signatures_stage import SIGNATURES
     from curate.lengths.stage import UPSAMPLE
     from curate.packing.stage import PACK
@@ -47,6 +48,7 @@ def stages() -> tuple[Stage, ...]:
         VERDICTS,
         SIGNATURES,
         DUPLICATES,
+        PARAGRAPHS,
         TOKENIZE,
         EMBED,
         CLUSTER,

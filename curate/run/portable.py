@@ -27,6 +27,8 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
         part = data.get(section)
         if isinstance(part, dict) and part.get(key) not in (None, "auto", "off"):
             part[key] = relative(part[key])
+    for entry in _evaluation_sets(data):
+        entry["path"] = relative(entry["path"])
     quality = data.get("quality")
     if isinstance(quality, dict) and quality.get("classifier"):
         quality["classifier"]["model"] = relative(quality["classifier"]["model"])
@@ -43,9 +45,17 @@ def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     data["shards"].pop("path")
     if data["tokenizer"]["path"]:
         data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
+    for known in _evaluation_sets(data):
+        known["path"] = os.path.basename(known["path"])
     if isinstance(data["quality"], dict):
         if data["quality"]["language_model"] not in ("auto", "off"):
             data["quality"]["language_model"] = os.path.basename(data["quality"]["language_model"])
         if data["quality"]["classifier"]:
             data["quality"]["classifier"]["model"] = os.path.basename(data["quality"]["classifier"]["model"])
     return data
+
+
+def _evaluation_sets(data: dict[str, Any]) -> list[dict[str, Any]]:
+    dedup = data.get("dedup")
+    section = dedup.get("decontaminate") if isinstance(dedup, dict) else None
+    return list(section["sets"].values()) if section else []

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.hashing import document_hash
-from curate.run.partition import column, edited_texts, survivors
+from curate.recipe import cuts_paragraphs
+from curate.run.partition import SURVIVORS, column, cuts_of, edited_texts, survivors
 from curate.run.snapshot import Snapshot
 from curate.run.stage import StageRun, partition_specs
 from curate.run.tasks import TaskContext
@@ -30,9 +31,11 @@ def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
     tables = run.tables
     kept = tables["verdicts"].counters.get("kept_bytes", 0)
     share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
-    sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
-    params = {"seed": run.recipe.seed, "purpose": run.stage.name, "share": share}
-    step = run.step("tmp/sample", sample_task, partition_specs(tables["documents"], sidecars, params, [share]))
+    sidecars = {name: tables[name] for name in SURVIVORS}
+    params = {"cut": cuts_paragraphs(run.recipe), "seed": run.recipe.seed, "purpose": run.stage.name, "share": share}
+    step = run.step(
+        "tmp/sample", sample_task, partition_specs(tables["documents"], sidecars, params, [share, params["cut"]])
+    )
     return run.publish("tmp/sample", step)
 
 
@@ -42,17 +45,21 @@ def sample_task(
     verdicts: Any,
     edits: Any,
     duplicates: Any,
+    contamination: Any,
+    paragraphs: Any,
+    cut: bool,
     seed: int,
     purpose: str,
     share: float,
 ) -> None:
     """The sampled texts of one partition."""
-    ids = survivors(context, verdicts, duplicates)
+    ids = survivors(context, verdicts, duplicates, contamination)
+    cuts = cuts_of(context, contamination, paragraphs if cut else None)
     limit = int(share * 2.0**64)
     hashes = document_hash(seed, f"sample:{purpose}", ids)
     ids = ids if limit >= 2**64 else ids[hashes < np.uint64(limit)]
     with context.writer("tmp/sample", _SAMPLE) as writer:
-        for some, texts in edited_texts(context, documents, edits, ids):
+        for some, texts in edited_texts(context, documents, edits, ids, cuts):
             hashed = pa.array(document_hash(seed, f"sample:{purpose}", some))
             writer.write(pa.table({"doc_id": pa.array(some), "hash": hashed, "text": _beginnings(texts)}))
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from curate import schemas
 from curate.errors import RequestError
-from curate.recipe import Recipe
+from curate.recipe import Recipe, cuts_paragraphs
 from curate.run.artefact import artefact_path, read_artefact
-from curate.run.partition import edited_texts, survivors
+from curate.run.partition import SURVIVORS, cuts_of, edited_texts, survivors
 from curate.run.sample import iterate, read_sample, sample_texts
 from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -25,8 +25,8 @@ from curate.shards.tokens import Encoder, load, train
 def _settings(recipe: Recipe) -> Any:
     if recipe.tokenizer.path:
         check_tokenizer(recipe)
-        return {"path": file_checksum(_given(recipe))}
-    return {"train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
+        return {"path": file_checksum(_given(recipe)), "cut": cuts_paragraphs(recipe)}
+    return {"cut": cuts_paragraphs(recipe), "train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
 
 
 def _given(recipe: Recipe) -> Path:
@@ -101,8 +101,8 @@ def _tokenize(run: StageRun) -> None:
     if encoder.why:
         run.progress.say(f"tokenizing with the tokenizers library, not the faster engine: {encoder.why}")
     tables = run.tables
-    sidecars = {"verdicts": tables["verdicts"], "edits": tables["edits"], "duplicates": tables["duplicates"]}
-    params = {"tokenizer": asdict(file)}
+    sidecars = {name: tables[name] for name in SURVIVORS}
+    params = {"tokenizer": asdict(file), "cut": cuts_paragraphs(run.recipe)}
     step = run.step(
         "tokens", tokens_task, partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
     )
@@ -117,13 +117,23 @@ def _tokenize(run: StageRun) -> None:
 
 
 def tokens_task(
-    context: TaskContext, documents: Any, verdicts: Any, edits: Any, duplicates: Any, tokenizer: Any
+    context: TaskContext,
+    documents: Any,
+    verdicts: Any,
+    edits: Any,
+    duplicates: Any,
+    contamination: Any,
+    paragraphs: Any,
+    tokenizer: Any,
+    cut: bool,
 ) -> None:
     """Token ids of the kept documents of one partition."""
     encoder = open_encoder(context, tokenizer)
     schema = schemas.tokens_schema(encoder.vocab_size)
+    keep = survivors(context, verdicts, duplicates, contamination)
+    cuts = cuts_of(context, contamination, paragraphs if cut else None)
     with context.writer("tokens", schema) as writer:
-        for ids, texts in edited_texts(context, documents, edits, survivors(context, verdicts, duplicates)):
+        for ids, texts in edited_texts(context, documents, edits, keep, cuts):
             flat, offsets = encoder.encode(texts)
             lengths = np.diff(offsets)
             lists = pa.LargeListArray.from_arrays(
@@ -137,4 +147,4 @@ def tokens_task(
             context.count("text_bytes", texts.nbytes)
 
 
-TOKENIZE = Stage("tokenize", 1, ("documents", "verdicts", "edits", "duplicates"), ("tokens",), _settings, _tokenize)
+TOKENIZE = Stage("tokenize", 2, ("documents", *SURVIVORS), ("tokens",), _settings, _tokenize)

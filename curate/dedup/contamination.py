@@ -1,0 +1,210 @@
+"""Overlap with evaluation sets: n-grams of words that a document shares with an evaluation item, and where.
+
+"Language Models are Few-Shot Learners" (arXiv 2005.14165, appendix C) takes 13 words. Words are those of the signatures
+(:mod:`curate.dedup.normalize`), so case, accents, punctuation and spacing do not matter.
+
+Legend: N documents, G distinct n-grams of the evaluation items, M matches.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numba import njit, uint64
+from numpy.typing import NDArray
+
+from curate.dedup.normalize import SEPARATOR, character_table
+from curate.dedup.shingles import SLACK, fmix64, read_words, shingle_hash, utf8_buffers
+from curate.text import Bytes, Offsets
+
+Hashes = NDArray[np.uint64]
+Rows = NDArray[np.int64]
+
+_EMPTY = np.uint64(0)
+
+
+class NgramIndex(NamedTuple):
+    """Open-addressing table: ``keys`` uint64[2^b] (0: free) and ``items`` int64[2^b], the first item with the n-gram."""
+
+    keys: Hashes
+    items: Rows
+
+
+class Matches(NamedTuple):
+    """One entry a span that is covered by matching n-grams, by (row, start): int64[M] each.
+
+    ``row`` of the document, ``start`` and ``end`` in bytes (whole words with the punctuation at them), ``item`` of the
+    first n-gram.
+    """
+
+    row: Rows
+    start: Rows
+    end: Rows
+    item: Rows
+
+
+@njit(nogil=True, cache=True)
+def _document_ngrams(
+    data: Bytes,
+    start: np.int64,
+    end: np.int64,
+    entries: NDArray[np.uint32],
+    expansions: NDArray[np.uint32],
+    ascii_hashes: Hashes,
+    ngram: int,
+    words: Hashes,
+    starts: Rows,
+    ends: Rows,
+    scratch: Hashes,
+) -> int:
+    """Words of data[start:end] to ``words`` with the bounds of the chunks between white space that they lie in."""
+    n = 0
+    i = start
+    while i < end:
+        while i < end and data[i] <= 32:
+            i += 1
+        first = i
+        while i < end and data[i] > 32:
+            i += 1
+        at, h, state, filled = first, uint64(0), SEPARATOR, 0
+        while at < i:
+            filled = 0
+            at, h, state, filled = read_words(data, at, i, h, state, filled, entries, expansions, ascii_hashes, scratch)
+            if at >= i and h != 0:
+                scratch[filled] = h
+                filled += 1
+            for k in range(filled):
+                words[n] = fmix64(scratch[k])
+                starts[n] = first - start
+                ends[n] = i - start
+                n += 1
+    return n
+
+
+@njit(nogil=True, cache=True)
+def _find(keys: Hashes, key: np.uint64) -> np.int64:
+    mask = uint64(keys.shape[0] - 1)
+    at = uint64(key & mask)
+    while keys[at] != 0 and keys[at] != key:
+        at = uint64((at + uint64(1)) & mask)
+    return np.int64(at)
+
+
+@njit(nogil=True, cache=True)
+def _most_words(data: Bytes, offsets: Offsets) -> int:
+    """At least the words of the longest document: one a byte, two where three bytes may become six kana."""
+    most = 0
+    for d in range(offsets.shape[0] - 1):
+        bound = 0
+        for i in range(offsets[d], offsets[d + 1]):
+            bound += 2 if data[i] >= 0x80 else 1
+        most = max(most, bound)
+    return most + SLACK
+
+
+@njit(nogil=True, cache=True)
+def _ngrams(
+    data: Bytes,
+    offsets: Offsets,
+    entries: NDArray[np.uint32],
+    expansions: NDArray[np.uint32],
+    ascii_hashes: Hashes,
+    ngram: int,
+    out: Hashes,
+    items: Rows,
+) -> int:
+    room = _most_words(data, offsets)
+    words, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
+    scratch = np.empty(4096 + SLACK, np.uint64)
+    filled = 0
+    for d in range(offsets.shape[0] - 1):
+        n = _document_ngrams(
+            data, offsets[d], offsets[d + 1], entries, expansions, ascii_hashes, ngram, words, starts, ends, scratch
+        )
+        for j in range(n - ngram + 1):
+            out[filled] = shingle_hash(words, j, ngram)
+            items[filled] = d
+            filled += 1
+    return filled
+
+
+@njit(nogil=True, cache=True)
+def _insert(values: Hashes, numbers: Rows, keys: Hashes, items: Rows) -> None:
+    for k in range(values.shape[0]):
+        at = _find(keys, values[k])
+        if keys[at] == 0:
+            keys[at] = values[k]
+            items[at] = numbers[k]
+
+
+@njit(nogil=True, cache=True)
+def _matches(
+    data: Bytes,
+    offsets: Offsets,
+    entries: NDArray[np.uint32],
+    expansions: NDArray[np.uint32],
+    ascii_hashes: Hashes,
+    ngram: int,
+    keys: Hashes,
+    items: Rows,
+    out: Rows,
+) -> int:
+    """Spans to ``out`` int64[room, 4]; returns how many there are, which may be more than its room."""
+    room = _most_words(data, offsets)
+    words, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
+    scratch = np.empty(4096 + SLACK, np.uint64)
+    found = 0
+    for d in range(offsets.shape[0] - 1):
+        n = _document_ngrams(
+            data, offsets[d], offsets[d + 1], entries, expansions, ascii_hashes, ngram, words, starts, ends, scratch
+        )
+        open_end = np.int64(-1)
+        for j in range(n - ngram + 1):
+            at = _find(keys, shingle_hash(words, j, ngram))
+            if keys[at] == 0:
+                continue
+            if starts[j] > open_end:
+                if found < out.shape[0]:
+                    out[found, 0] = d
+                    out[found, 1] = starts[j]
+                    out[found, 3] = items[at]
+                found += 1
+            open_end = max(open_end, ends[j + ngram - 1])
+            if found <= out.shape[0]:
+                out[found - 1, 2] = open_end
+    return found
+
+
+def ngram_index(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[NgramIndex, int]:
+    """(the n-grams of evaluation items, how many items have fewer than ``ngram`` words and so none).
+
+    Raises:
+        ValueError: ``ngram`` is below 1.
+    """
+    if ngram < 1:
+        raise ValueError(f"ngram is {ngram}; it has at least one word")
+    data, offsets = utf8_buffers(texts)
+    most = 2 * int(offsets[-1] - offsets[0]) + SLACK
+    values, numbers = np.empty(most, np.uint64), np.empty(most, np.int64)
+    n = _ngrams(data, offsets, *character_table(), ngram, values, numbers)
+    values, numbers = values[:n], numbers[:n]
+    values[values == _EMPTY] = np.uint64(1)
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    keys, items = np.zeros(size, np.uint64), np.zeros(size, np.int64)
+    _insert(values, numbers, keys, items)
+    return NgramIndex(keys, items), len(offsets) - 1 - len(np.unique(numbers))
+
+
+def find_matches(texts: pa.Array | pa.ChunkedArray, index: NgramIndex, ngram: int) -> Matches:
+    """Where documents share n-grams of words with the evaluation items of ``index``; touching spans are one."""
+    data, offsets = utf8_buffers(texts)
+    out = np.empty((1024, 4), np.int64)
+    while True:
+        n = _matches(data, offsets, *character_table(), ngram, *index, out)
+        if n <= len(out):
+            return Matches(*(np.ascontiguousarray(out[:n, k]) for k in range(4)))
+        out = np.empty((n, 4), np.int64)
