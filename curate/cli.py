@@ -175,6 +175,18 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="print the matches as JSON")
 
     made = command(
+        "substrings",
+        substrings,
+        "report exact substrings that occur more than once among the documents left after deduplication",
+        "Tokens are read twice for every 64 million of them; nothing is changed.",
+    )
+    _add_workspace(made)
+    made.add_argument(
+        "--tokens", type=_positive, default=50, metavar="N", help="tokens of the shortest substring (default: 50)"
+    )
+    made.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    made = command(
         "verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing."
     )
     _add_workspace(made)
@@ -366,6 +378,16 @@ def lookup(options: argparse.Namespace) -> int:
 
     found = open_run(options.workspace).lookup(_text_of(options.file))
     _output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def substrings(options: argparse.Namespace) -> int:
+    """``curate substrings``."""
+    from curate.api import open_run
+    from curate.look.substrings import sections
+    from curate.look.substrings import substrings as look
+
+    _output(look(open_run(options.workspace), options.tokens), sections, options.json)
     return 0
 
 
