@@ -33,6 +33,7 @@ def as_dict(run: Run, outcome: Outcome, partial: str | None = None) -> dict[str,
         "tokens": windows.get("tokens"),
         "windows": windows.get("windows"),
         "shards": shard_places(run),
+        "mixture": stats.get("upsampling") if partial == "upsample" else None,
     }
 
 
@@ -79,4 +80,5 @@ def sections(summary: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     ]
     if not summary["until"]:
         lines.append(f"      curate verify {place}")
-    return [render.funnel(summary, plain=plain), "\n".join(lines)]
+    mixture = [] if summary["mixture"] is None else [render.upsampling(summary["mixture"], plain=plain)]
+    return [render.funnel(summary, plain=plain), *mixture, "\n".join(lines)]

@@ -13,6 +13,8 @@ from curate.look.verify import verify
 from curate.recipe_file import from_dict
 from curate.run.execute import run_recipe
 from tests.corpus import recipe_of, write_corpus
+from tests.e2e.pipeline import curate as command
+from tests.e2e.pipeline import write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,12 @@ def slipping(copies, validation):
 
     offsets = np.concatenate([[0], np.cumsum(copies["copies"].to_numpy(), dtype=np.int64)])
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(np.zeros(int(offsets[-1]), np.uint16)))
+
+
+def test_a_dry_run_prints_the_mixture_and_writes_no_window(corpus, tmp_path):
+    path = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run"))
+    shown = command("run", str(path), "--until", "upsample").stdout
+    assert "tokens up to" in shown
+    assert "with copies" in shown
+    assert not (tmp_path / "run" / "windows").exists()
+    assert "tokens up to" not in command("run", str(path), "--until", "order").stdout
