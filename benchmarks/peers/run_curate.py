@@ -4,6 +4,7 @@ python run_curate.py IN.jsonl OUT CORES NGRAM BANDS ROWS THRESHOLD    (inline on
 """
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -59,16 +60,16 @@ def main() -> None:
     few.unlink()
     shutil.rmtree(out)
     steps = Steps()
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), sum(os.times()[:4])
     execute(recipe(source, out, cores), until="dedup", cpus=cpus, progress=steps)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - cpu
     steps.mark("end")
     run = open_run(out)
     removed = run.table("duplicates").select("doc_id").collect()
     documents = run.table("documents").select("doc_id", "id").collect()
     ids = documents.join(removed, on="doc_id", how="anti").sort("doc_id")["id"].to_list()
     (out / "kept.txt").write_text("\n".join(ids))
-    print(json.dumps({"seconds": seconds, "steps": steps.seconds, "kept": len(ids)}))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "steps": steps.seconds, "kept": len(ids)}))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python run_datatrove.py IN.jsonl OUT CORES NGRAM BANDS ROWS THRESHOLD    (the th
 
 import gzip
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -47,18 +48,20 @@ def main() -> None:
         "filter": ([reader(), MinhashDedupFilter(remove), JsonlWriter(kept)], cores),
     }
     steps = {}
+    cpu = sum(os.times()[:4])
     for name, (pipeline, tasks) in pipelines.items():
         began = time.perf_counter()
         LocalPipelineExecutor(
             pipeline, tasks=tasks, workers=min(cores, tasks), logging_dir=str(out / "logs" / name)
         ).run()
         steps[name] = time.perf_counter() - began
+    cpu = sum(os.times()[:4]) - cpu
     ids = []
     for path in sorted(Path(kept).glob("*.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as file:
             ids += [json.loads(line)["id"] for line in file]
     (out / "kept.txt").write_text("\n".join(ids))
-    print(json.dumps({"seconds": sum(steps.values()), "steps": steps, "kept": len(ids)}))
+    print(json.dumps({"seconds": sum(steps.values()), "cpu": cpu, "steps": steps, "kept": len(ids)}))
 
 
 if __name__ == "__main__":

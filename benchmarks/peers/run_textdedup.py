@@ -4,6 +4,7 @@ python run_textdedup.py IN.jsonl OUT CORES NGRAM BANDS ROWS THRESHOLD
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,12 +33,12 @@ def main() -> None:
         "r": rows,
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), sum(os.times()[:4])
     minhash(arguments, standalone_mode=False)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - cpu
     ids = load_from_disk(str(out / "kept"))["id"]
     (out / "kept.txt").write_text("\n".join(str(one) for one in ids))
-    print(json.dumps({"seconds": seconds, "steps": {}, "kept": len(ids)}))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "steps": {}, "kept": len(ids)}))
 
 
 if __name__ == "__main__":
