@@ -137,6 +137,36 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
 
+    made = command(
+        "train-classifier",
+        train_classifier,
+        "train a fastText quality classifier and measure it on texts that are held out",
+        "The same texts and options give the same model.",
+    )
+    made.add_argument("--positive", metavar="PATH", nargs="+", action="extend", default=[], help="texts worth keeping")
+    made.add_argument(
+        "--negative", metavar="PATH", nargs="+", action="extend", default=[], help="texts of the other kind"
+    )
+    made.add_argument(
+        "--label",
+        dest="labels",
+        metavar="NAME=PATH",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="texts of any label, instead of --positive (label hq) and --negative (label lq)",
+    )
+    made.add_argument("-o", "--output", metavar="MODEL", required=True, help="the .bin file to write")
+    made.add_argument("--score", metavar="NAME", help="the label whose probability is the score (default: hq)")
+    made.add_argument("--sample", metavar="PATH", nargs="+", default=[], help="texts to take the thresholds from")
+    made.add_argument("--keep", type=float, metavar="SHARE", help="share of the sample to keep: prints its min_score")
+    made.add_argument("--text-field", metavar="F", default="text", help="field that holds the text (default: text)")
+    made.add_argument("--epochs", type=_positive, default=5, metavar="N", help="passes over the texts (default: 5)")
+    made.add_argument("--dim", type=_positive, default=100, metavar="N", help="dimensions of a word (default: 100)")
+    made.add_argument("--ngrams", type=_positive, default=2, metavar="N", help="longest word n-gram (default: 2)")
+    made.add_argument("--seed", type=_natural, default=0, metavar="N", help="seed of the training (default: 0)")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+
     command("schema", schema, "print every recipe field with its type, default and meaning")
 
     made = command("stats", stats, "show what went in, what was removed and why, and what came out")
@@ -330,6 +360,40 @@ def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = 
         print(json.dumps({"event": "done", **summary}, ensure_ascii=False))
         return 0
     _output(summary, sections, as_json=False)
+    return 0
+
+
+def train_classifier(options: argparse.Namespace) -> int:
+    """``curate train-classifier``."""
+    from pathlib import Path
+
+    from curate.look.train import sections
+    from curate.look.train import train_classifier as train
+    from curate.quality.training import TrainingOptions
+
+    places: dict[str, list[str]] = {}
+    given = [("hq", path) for path in options.positive] + [("lq", path) for path in options.negative]
+    for text in options.labels:
+        name, _, path = text.partition("=")
+        if not name or not path or not name.replace("_", "").isalnum():
+            raise RequestError(f"--label {text}: write NAME=PATH, as in --label 5=good/*.jsonl")
+        given.append((name, path))
+    for name, path in given:
+        places.setdefault(name, []).append(path)
+    if options.keep is not None and not 0 < options.keep <= 1:
+        raise RequestError(f"--keep {options.keep:g}: a share is above 0 and at most 1")
+    settings = TrainingOptions(dim=options.dim, epochs=options.epochs, ngrams=options.ngrams, seed=options.seed)
+    label = options.score or ("hq" if "hq" in places else max(places, default="hq"))
+    result = train(
+        places,
+        Path(options.output),
+        settings,
+        label=label,
+        text_field=options.text_field,
+        sample=options.sample,
+        keep=options.keep,
+    )
+    _output(result, sections, options.json)
     return 0
 
 

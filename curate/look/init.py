@@ -94,10 +94,10 @@ def look(inputs: Sequence[str]) -> list[Looked]:
 
 def _files(source: str, path: str) -> list[InputFile]:
     # Any field name will do to list the files; that the text is in one of them is found out from their fields.
-    from curate.reading.inputs import _find, _find_objects
+    from curate.reading.inputs import find
 
     entry = Input(source=source, path=path)
-    files = list(_find_objects(entry, 0) if path.startswith("s3://") else _find(entry, 0))
+    files = list(find(entry, 0))
     if not files:
         raise InputError(f"{path}: no file there is of a known type (.jsonl, .parquet, .txt, .md, also .gz and .zst)")
     return sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape"))

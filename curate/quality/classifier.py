@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,6 @@ class Classifier:
         return np.array([round(score, 4) for score in scores], np.float64)
 
 
-@lru_cache(maxsize=8)
 def classifier(path: str, label: str) -> Classifier:
-    """The classifier at ``path``, loaded once a process."""
+    """The classifier at ``path``; its model is loaded once a process."""
     return Classifier(path, label)

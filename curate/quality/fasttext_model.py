@@ -52,10 +52,15 @@ def check_model(path: Path) -> None:
         raise RequestError(f"{path} is a fastText model of word vectors; a supervised one, with labels, is needed")
 
 
-@lru_cache(maxsize=8)
 def load_model(path: str) -> Any:
-    """The fastText library's model object, loaded once a process."""
+    """The fastText library's model object, loaded once a process while the file stays as it is."""
     check_model(Path(path))
+    status = Path(path).stat()
+    return _loaded(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: str, changed: int, size: int) -> Any:
     import fasttext
 
     # The library prints a deprecation notice for every model that is loaded.

@@ -98,7 +98,7 @@ def discover(recipe: Recipe) -> Inputs:
     entries: dict[tuple[str, str], Input] = {}
     own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
     for number, entry in enumerate(recipe.inputs):
-        found = sorted(_find(entry, number, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+        found = sorted(find(entry, number, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
         if not found:
             raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
         for file in found:
@@ -124,7 +124,12 @@ def open_url(url: str) -> pa.NativeFile:
     return pa.OSFile(url, "rb")
 
 
-def _find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
+def find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
+    """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
+
+    Raises:
+        InputError: the folder does not exist, or a file cannot be read.
+    """
     if entry.path.startswith("s3://"):
         yield from _find_objects(entry, number)
         return

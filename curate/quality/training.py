@@ -1,0 +1,226 @@
+"""Training fastText classifiers, and what they are worth on texts that were held out.
+
+fastText 0.9.2 initialises a tenth of its matrix a thread and leaves the rest as the memory was; more threads than one
+race. So training runs in a fresh process with one thread: memory that a process never used is zero, the most frequent
+words are in the tenth that is initialised, and the same lines give the same model, byte for byte (tested).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.errors import RequestError
+from curate.quality.classifier import PREFIX_BYTES
+from curate.quality.fasttext_model import LABEL_PREFIX, lines_of, load_model
+
+BINS = 10
+"""Bins of the calibration table."""
+
+KEEP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """fastText's own parameters; the defaults are those of DCLM's classifier but for smaller buckets."""
+
+    dim: int = 100
+    epochs: int = 5
+    learning_rate: float = 0.1
+    ngrams: int = 2
+    buckets: int = 200_000
+    min_count: int = 1
+    seed: int = 0
+    holdout: float = 0.1
+    """Share of the texts, by hash of the text, that the model never sees."""
+
+
+class Split(NamedTuple):
+    """Texts by label, distinct, in the order of their hashes: no order of files can change a model."""
+
+    train: dict[str, list[str]]
+    held_out: dict[str, list[str]]
+
+
+def split(texts: Mapping[str, Sequence[str]], options: TrainingOptions) -> Split:
+    """Training and held-out texts.
+
+    A text twice under one label counts once, and the same text is never on both sides.
+
+    Raises:
+        RequestError: a label has fewer than two texts on either side, or a text has two labels.
+    """
+    train: dict[str, list[str]] = {}
+    held_out: dict[str, list[str]] = {}
+    limit = int(options.holdout * 2.0**64)
+    labels: dict[bytes, str] = {}
+    for label in sorted(texts):
+        drawn: dict[bytes, str] = {}
+        for text in texts[label]:
+            key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            drawn[key] = text
+            if labels.setdefault(key, label) != label:
+                raise RequestError(
+                    f"a text is among those of `{labels[key]}` and of `{label}`: {text[:60]!r}; leave it out of one"
+                )
+        train[label], held_out[label] = [], []
+        for key, text in sorted(drawn.items()):
+            (held_out if int.from_bytes(key, "little") < limit else train)[label].append(text)
+        for side in (train, held_out):
+            if len(side[label]) < 2:
+                raise RequestError(f"`{label}` has {len(texts[label])} texts; too few to train on and to hold some out")
+    return Split(train, held_out)
+
+
+def training_lines(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line a text, as fastText reads them, labels mixed by the hash of the line."""
+    lines = []
+    for label in sorted(texts):
+        column = pa.array(texts[label], pa.large_string())
+        lines += [f"{LABEL_PREFIX}{label} {line}" for line in lines_of(column, PREFIX_BYTES)]
+    return sorted(lines, key=lambda line: hashlib.blake2b(line.encode(), digest_size=8).digest())
+
+
+def train(texts: Mapping[str, Sequence[str]], model: Path, options: TrainingOptions) -> None:
+    """Train a model of ``texts`` by label and write it to ``model``; the same texts and options give the same bytes.
+
+    Raises:
+        RequestError: fastText failed, or the model cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        lines, made = Path(folder) / "lines.txt", Path(folder) / "model.bin"
+        with open(lines, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(training_lines(texts))
+        command = [sys.executable, "-c", _PROGRAM, str(lines), str(made), json.dumps(asdict(options))]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RequestError(f"fastText could not train: {done.stderr.strip().splitlines()[-1:]}")
+        try:
+            model.parent.mkdir(parents=True, exist_ok=True)
+            model.write_bytes(made.read_bytes())
+        except OSError as error:
+            raise RequestError(f"cannot write the model {model}: {error.strerror}") from None
+
+
+_PROGRAM = """
+import json, sys
+import fasttext
+lines, model, given = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+trained = fasttext.train_supervised(
+    lines, thread=1, verbose=0, loss="softmax", dim=given["dim"], epoch=given["epochs"], lr=given["learning_rate"],
+    wordNgrams=given["ngrams"], bucket=given["buckets"], minCount=given["min_count"], seed=given["seed"],
+)
+trained.save_model(model)
+"""
+
+
+class Report(NamedTuple):
+    """What a model is worth on held-out texts of N documents.
+
+    Attributes:
+        documents: by label.
+        accuracy: share whose most probable label is theirs.
+        recall: the same by label.
+        auc: chance that a text of the first label scores above one of another.
+        calibration: (lowest score, documents, mean score, share with the label) by bin of the score.
+        calibration_error: mean difference of score and share, weighted by documents.
+        keep: (share to keep, lowest score kept, share of the label's texts kept, share of the others kept).
+    """
+
+    documents: dict[str, int]
+    accuracy: float
+    recall: dict[str, float]
+    auc: float
+    calibration: list[tuple[float, int, float, float]]
+    calibration_error: float
+    keep: list[tuple[float, float, float, float]]
+
+
+def scores_of(model: Path, texts: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
+    """(labels, float64[N, labels]) of the probabilities of every label, labels sorted, without prefix."""
+    loaded = load_model(str(model))
+    labels = sorted(label.removeprefix(LABEL_PREFIX) for label in loaded.get_labels())
+    place = {LABEL_PREFIX + label: k for k, label in enumerate(labels)}
+    found = np.zeros((len(texts), len(labels)))
+    for i, line in enumerate(lines_of(pa.array(texts, pa.large_string()), PREFIX_BYTES)):
+        for score, label in loaded.f.predict(line, len(labels), 0.0, "strict") if not line.isspace() else ():
+            found[i, place[label]] = min(score, 1.0)
+    return labels, found
+
+
+def evaluate(
+    model: Path,
+    held_out: Mapping[str, Sequence[str]],
+    label: str,
+    corpus: Sequence[str] = (),
+    keep: float | None = None,
+) -> Report:
+    """What ``model`` is worth on ``held_out`` texts by label, its score being the probability of ``label``.
+
+    Thresholds for a share to keep are taken from the scores of ``corpus``, a sample of what will be filtered; without
+    it, from the held-out texts.
+    """
+    texts = [text for name in sorted(held_out) for text in held_out[name]]
+    truth = np.array([name for name in sorted(held_out) for _ in held_out[name]])
+    labels, found = scores_of(model, texts)
+    best = np.array(labels)[found.argmax(axis=1)]
+    score, good = found[:, labels.index(label)], truth == label
+    bins = np.minimum((score * BINS).astype(np.int64), BINS - 1)
+    calibration = []
+    for k in np.unique(bins).tolist():
+        mine = bins == k
+        calibration.append((k / BINS, int(mine.sum()), float(score[mine].mean()), float(good[mine].mean())))
+    error = sum(n * abs(mean - share) for _, n, mean, share in calibration) / len(texts)
+    among = scores_of(model, corpus)[1][:, labels.index(label)] if corpus else score
+    shares = sorted({*KEEP_SHARES, *([keep] if keep else [])})
+    rows = []
+    for share in shares:
+        least = threshold(among, share)
+        rows.append((share, least, float((score[good] >= least).mean()), float((score[~good] >= least).mean())))
+    return Report(
+        {name: len(held_out[name]) for name in sorted(held_out)},
+        float((best == truth).mean()),
+        {name: float((best[truth == name] == name).mean()) for name in sorted(held_out)},
+        _auc(score, good),
+        calibration,
+        float(error),
+        rows,
+    )
+
+
+def threshold(scores: NDArray[np.float64], share: float) -> float:
+    """The score, rounded down to 1e-4, at or above which about ``share`` of the documents are (never fewer)."""
+    count = max(1, int(np.ceil(share * len(scores))))
+    return float(np.floor(np.sort(scores)[-count] * 1e4) / 1e4)
+
+
+def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve by ranks, ties counted half."""
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    n, m = int(good.sum()), int((~good).sum())
+    return float((ranks[inverse][good].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report for JSON, numbers rounded."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, float):
+            return round(value, 4)
+        if isinstance(value, dict):
+            return {name: rounded(one) for name, one in value.items()}
+        return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return {name: rounded(value) for name, value in report._asdict().items()}
