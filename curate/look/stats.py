@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import RunError
+from curate.run.generations import parts_of
+from curate.run.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from curate.look.run import Run
@@ -50,11 +52,12 @@ def collect(run: Run) -> dict[str, Any]:
         if run.has(table) and run.snapshots[table].counters:
             found[table] = run.snapshots[table].counters
     if run.has("copies"):
-        found["upsampling"] = {**run.snapshots["copies"].counters, **_without_files(run.snapshots["copies"].details)}
+        snapshot = run.snapshots["copies"]
+        found["upsampling"] = {**snapshot.counters, **_details(snapshot), "lengths": _lengths(snapshot)}
     for name, table in (("order", "order"), ("packing", "windows"), ("shards", "shards")):
         if run.has(table):
             snapshot = run.snapshots[table]
-            found[name] = {"counters": snapshot.counters, **_without_files(snapshot.details)}
+            found[name] = {"counters": snapshot.counters, **_details(snapshot)}
     found["tables"] = {
         name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)}
         for name, snapshot in run.snapshots.items()
@@ -255,6 +258,26 @@ def seconds_of(run: Run) -> list[dict[str, Any]]:
     return [
         {"stage": entry["stage"], "writes": entry["writes"], "seconds": entry["seconds"]} for entry in run.state.stages
     ]
+
+
+def _details(snapshot: Snapshot) -> dict[str, Any]:
+    """Details of a table; of several generations, what they share and the measures and reports of each."""
+    found = _without_files(snapshot.details)
+    for number, part in enumerate(found.pop("generations", [])):
+        own = {name: part[name] for name in ("measures", "report") if name in part and name not in found}
+        found |= {f"generation_{number}": own} if own else {}
+    return found
+
+
+def _lengths(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Documents and tokens by source and length, over all generations."""
+    total: dict[tuple[str, int], dict[str, Any]] = {}
+    for part in parts_of(snapshot):
+        for one in part.get("lengths", []):
+            entry = total.setdefault((one["source"], one["upto"]), {**one, "documents": 0, "before": 0, "after": 0})
+            for name in ("documents", "before", "after"):
+                entry[name] += one[name]
+    return [entry for _, entry in sorted(total.items())]
 
 
 def _without_files(details: dict[str, Any]) -> dict[str, Any]:

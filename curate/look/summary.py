@@ -44,8 +44,10 @@ def shard_places(run: Run) -> list[dict[str, Any]]:
     snapshot = run.snapshots["shards"]
     places: dict[str, dict[str, Any]] = {}
     for file in snapshot.files:
-        folder, form, *rest = file.path.split("/", 4)[2:]  # shards/<stage key>/<snapshot of a generation>/<format>/…
-        if rest:
+        # shards/<stage key>/<snapshot of a generation>/[set-<n>/]<format>/<file>
+        folder, *parts = file.path.split("/")[2:]
+        if len(parts) > 1 and not parts[-2].startswith("set-"):
+            form = "/".join(parts[:-1])
             path = f"{run.url}/shards/{snapshot.stage_key}/{folder}/{form}"
             entry = places.setdefault(path, {"format": form, "path": path, "files": 0, "bytes": 0})
             entry["files"] += 1
