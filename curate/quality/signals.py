@@ -16,6 +16,7 @@ from curate import schemas
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.classifier import classifier
 from curate.quality.language import UNKNOWN, language_model
+from curate.quality.long_range import long_range
 from curate.quality.pii import Found, find, masks, with_masks
 from curate.quality.statistics import measure_with_lines
 from curate.text import cut_spans
@@ -78,6 +79,7 @@ def _assemble(
     measured, edits = _by_line_rules(batch, texts, rules)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
     columns |= {name: measured[name] for name in measured.column_names}
+    columns |= {name: pa.array(values) for name, values in long_range(texts).items()}
     found = find(texts)
     columns |= {name: pa.array(counts) for name, counts in found.counts(len(texts)).items()}
     if any(masked.values()):

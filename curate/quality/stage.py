@@ -236,5 +236,5 @@ def verdicts_task(
             context.count(f"removed.{entry['values']}", entry["counts"])
 
 
-SIGNALS = Stage("quality", 2, ("documents",), ("edits", "signals"), _measured, _signals)
+SIGNALS = Stage("quality", 3, ("documents",), ("edits", "signals"), _measured, _signals)
 VERDICTS = Stage("quality", 2, ("documents", "signals"), ("verdicts",), _decided, _verdicts)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from curate.errors import InputError
-from curate.reading import jsonl, parquet, text
+from curate.reading import jsonl, parquet, text, warc
 from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields
 
-Kind = Literal["jsonl", "parquet", "text"]
+Kind = Literal["jsonl", "parquet", "text", "warc"]
 
 EXTENSIONS: dict[str, Kind] = {
     ".jsonl": "jsonl",
@@ -18,10 +18,10 @@ EXTENSIONS: dict[str, Kind] = {
     ".parquet": "parquet",
     ".txt": "text",
     ".md": "text",
+    ".warc": "warc",
+    ".wet": "warc",
 }
 COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".zst": "zstd"}
-
-_ARCHIVES = (".warc", ".wet", ".wat")
 
 
 class Format(NamedTuple):
@@ -42,8 +42,8 @@ def format_of(path: str) -> Format:
     for extension, codec in COMPRESSIONS.items():
         if name.endswith(extension):
             name, compression = name.removesuffix(extension), codec
-    if name.endswith(_ARCHIVES):
-        raise InputError(f"{path}: WARC, WET and WAT files are not supported yet; extract the text to JSON Lines first")
+    if name.endswith(".wat"):
+        raise InputError(f"{path}: WAT files describe pages but do not hold their text; take the WARC or WET file")
     kind = next((kind for extension, kind in EXTENSIONS.items() if name.endswith(extension)), None)
     if kind is None:
         raise InputError(
@@ -92,7 +92,7 @@ def read(
     kind, compression = format_of(path)
     if kind == "parquet":
         return parquet.read(file, fields, batch_bytes=batch_bytes, limit=limit, max_document_bytes=max_document_bytes)
-    reader = jsonl.read if kind == "jsonl" else text.read
+    reader = {"jsonl": jsonl.read, "text": text.read, "warc": warc.read}[kind]
     return reader(
         file,
         fields,

@@ -254,7 +254,7 @@ def field_names(file: InputFile) -> set[str]:
                 return set(pq.ParquetFile(source).schema_arrow.names)
             except (pa.ArrowException, OSError):
                 return set()
-        if form.kind == "text":
+        if form.kind in ("text", "warc"):
             return set()
         names: set[str] = set()
         for block in Stream(source, form.compression):

@@ -33,6 +33,8 @@ LONE_SURROGATE = "lone_surrogate"
 TOO_LARGE = "too_large"
 TRUNCATED = "truncated"
 CORRUPT = "corrupt"
+NOT_TEXT = "not_text"
+EXTRACTION_FAILED = "extraction_failed"
 
 REASONS: Mapping[str, str] = {
     INVALID_JSON: "the line is not JSON, is nested deeper than 200 levels, or holds a number of more than 4,300 digits",
@@ -45,6 +47,8 @@ REASONS: Mapping[str, str] = {
     LONE_SURROGATE: "the text or the id holds half of a surrogate pair (an escape such as \\ud800)",
     TOO_LARGE: "the text is longer than max_document_bytes, or the whole line than three times that and 16 MB",
     TRUNCATED: "the file ends too early; records before this position were read",
+    NOT_TEXT: "the page of a web archive is neither HTML nor plain text",
+    EXTRACTION_FAILED: "the HTML of the page could not be parsed",
     CORRUPT: "the file is damaged from here on; for Parquet, the rows that the snippet names",
 }
 """Reason of a reject → its meaning in one line."""

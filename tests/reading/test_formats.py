@@ -29,6 +29,8 @@ from curate.reading.records import Batch
         ("a.txt", Format("text", None)),
         ("a.md.gz", Format("text", "gzip")),
         ("a.txt.zst", Format("text", "zstd")),
+        ("a.warc.gz", Format("warc", "gzip")),
+        ("CC-MAIN-0.warc.wet.gz", Format("warc", "gzip")),
     ],
 )
 def test_the_extension_says_the_format(path: str, expected: Format) -> None:
@@ -42,8 +44,7 @@ def test_the_extension_says_the_format(path: str, expected: Format) -> None:
         ("folder.jsonl/a", "unknown file type"),
         ("jsonl", "unknown file type"),
         ("a.gz", "unknown file type"),
-        ("a.warc.gz", "not supported yet"),
-        ("a.warc.wet.gz", "not supported yet"),
+        ("a.warc.wat.gz", "take the WARC or WET file"),
         ("a.parquet.gz", "decompress"),
     ],
 )
@@ -55,7 +56,7 @@ def test_an_unknown_extension_is_an_error_that_helps(path: str, says: str) -> No
 
 
 def test_hidden_and_unknown_files_of_a_folder_are_no_inputs() -> None:
-    names = ["a.jsonl", "b/c.md", ".a.jsonl", ".git/a.md", "b/.c/d.txt", "a.csv", "a.warc.gz"]
+    names = ["a.jsonl", "b/c.md", ".a.jsonl", ".git/a.md", "b/.c/d.txt", "a.csv", "a.warc.wat.gz"]
     assert [name for name in names if is_known(name)] == ["a.jsonl", "b/c.md"]
 
 
