@@ -130,21 +130,34 @@ def window_key(seed: int, epoch: int, shard: int, window: int) -> int:
 
 def noise_mask(length: int, denoiser: Denoiser, key: int) -> NDArray[np.bool_]:
     """bool[length]: the corrupted tokens of one example; text and spans alternate, text first, a span at the end."""
-    noise, spans = span_counts(length, denoiser)
-    if noise == length:
-        return np.ones(length, np.bool_)
-    spans = min(spans, noise)
-    text = _random_lengths(length - noise, spans, key)
-    corrupted = _random_lengths(noise, spans, key ^ 0x5555555555555555)
-    lengths = np.stack([text, corrupted], axis=1).reshape(-1)
-    return np.repeat(np.arange(2 * spans) % 2 == 1, lengths)
+    noise, spans = (np.array([number]) for number in span_counts(length, denoiser))
+    text, corrupted = _run_lengths(np.array([length]), noise, spans, np.array([key], np.uint64))
+    return np.repeat(np.arange(2 * len(text)) % 2 == 1, np.stack([text, corrupted], axis=1).reshape(-1))
 
 
-def _random_lengths(items: int, parts: int, key: int) -> Int64s:
-    """int64[parts] that add up to ``items``, each at least 1: all such sequences are equally likely."""
-    hashes = mix64(mix64(np.arange(1, items, dtype=np.uint64)) ^ np.uint64(key))
-    cuts = np.sort(np.argsort(hashes, kind="stable")[: parts - 1]) + 1
-    return np.diff(np.concatenate([[0], cuts, [items]]))
+def _run_lengths(lengths: Int64s, noise: Int64s, spans: Int64s, keys: NDArray[np.uint64]) -> tuple[Int64s, Int64s]:
+    """(tokens of text before each span, tokens of each span), of all examples one after the other."""
+    return (
+        _random_lengths(lengths - noise, spans, keys),
+        _random_lengths(noise, spans, keys ^ np.uint64(0x5555555555555555)),
+    )
+
+
+def _random_lengths(items: Int64s, parts: Int64s, keys: NDArray[np.uint64]) -> Int64s:
+    """For each example e ``parts[e]`` lengths, at least 1, that add up to ``items[e]``; all such are equally likely.
+
+    The parts begin at the first item and at those of the others whose hashes are the smallest. An example without items
+    has one part of length 0.
+    """
+    example = np.repeat(np.arange(len(items)), items)
+    first = np.cumsum(items) - items
+    within = np.arange(len(example)) - first[example]
+    hashes = mix64(mix64(within.astype(np.uint64)) ^ keys[example])
+    order = np.lexsort((hashes, within > 0, example))  # the first item of an example leads
+    begins = np.zeros(len(example), np.bool_)
+    begins[order] = within < parts[example]  # the rank in its example, which is contiguous in both orders
+    part = np.cumsum(begins) - 1 + (np.cumsum(items == 0) - (items == 0))[example]
+    return np.bincount(part, minlength=int(parts.sum())).astype(np.int64)
 
 
 def corrupt(tokens: NDArray[Any], lengths: Int64s, key: int, mixture: Mixture) -> Denoised:
@@ -163,27 +176,37 @@ def corrupt(tokens: NDArray[Any], lengths: Int64s, key: int, mixture: Mixture) -
     reserved = np.array([*mixture.modes.values(), *mixture.sentinels], np.int32)
     if len(ids) and ids.max() >= reserved.min() and (found := np.isin(ids, reserved)).any():
         raise ValueError(f"token {ids[found][0]} of a window is a mode token or sentinel of the denoiser")
-    sentinels = np.array(mixture.sentinels, np.int32)
     bounds = _examples(np.asarray(lengths, np.int64), mixture.length)
+    sizes = np.diff(bounds)
     keys = mix64(mix64(np.arange(1, len(bounds), dtype=np.uint64)) ^ np.uint64(key))
     n = np.uint64(len(mixture.denoisers))
     choice = ((keys >> np.uint64(32)) * n >> np.uint64(32)).astype(np.int64)
-    parts, targets, ends = [], [], [0]
-    for e in range(len(bounds) - 1):
-        denoiser = mixture.denoisers[choice[e]]
-        example = ids[bounds[e] : bounds[e + 1]]
-        mask = noise_mask(len(example), denoiser, int(keys[e]))
-        text, spans = _with_sentinels(example, mask, sentinels), _with_sentinels(example, ~mask, sentinels, True)
-        parts += [np.array([mixture.modes[denoiser.mode]], np.int32), text, spans]
-        targets += [np.zeros(1 + len(text), np.bool_), np.ones(len(spans), np.bool_)]
-        ends.append(ends[-1] + 1 + len(text) + len(spans))
-    empty = np.zeros(0, np.int32)
-    return Denoised(
-        np.concatenate([empty, *parts]),
-        np.concatenate([empty.astype(np.bool_), *targets]),
-        np.array(ends, np.int64),
-        choice,
-    )
+    drawn = [mixture.denoisers[number] for number in choice]
+    counts = [span_counts(size, denoiser) for size, denoiser in zip(sizes.tolist(), drawn, strict=True)]
+    noise, spans = np.array(counts, np.int64).reshape(-1, 2).T
+    text, hidden = _run_lengths(sizes, noise, spans, keys)
+    # where everything goes: [mode] (text <k>)… (<k> span)…, the runs of all examples numbered through
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(1 + sizes + 2 * spans)])
+    example = np.repeat(np.arange(len(sizes)), spans)
+    run = np.arange(len(example)) - (np.cumsum(spans) - spans)[example]
+    before = np.cumsum(text) - text - _first_of(np.cumsum(text) - text, spans)[example]
+    text_at = offsets[example] + 1 + before + run
+    before = np.cumsum(hidden) - hidden - _first_of(np.cumsum(hidden) - hidden, spans)[example]
+    span_at = offsets[example] + 1 + (sizes - noise + spans)[example] + before + run
+    out = np.empty(offsets[-1], np.int32)
+    out[offsets[:-1]] = [mixture.modes[denoiser.mode] for denoiser in drawn]
+    named = np.array(mixture.sentinels, np.int32)[run]
+    out[text_at + text], out[span_at] = named, named
+    runs = np.stack([text, hidden], axis=1).reshape(-1)
+    begin = np.stack([text_at, span_at + 1], axis=1).reshape(-1)
+    out[np.repeat(begin - (np.cumsum(runs) - runs), runs) + np.arange(len(ids))] = ids
+    is_target = np.arange(len(out)) >= np.repeat(offsets[:-1] + 1 + sizes - noise + spans, np.diff(offsets))
+    return Denoised(out, is_target, offsets, choice)
+
+
+def _first_of(values: Int64s, counts: Int64s) -> Int64s:
+    """The first value of each of the consecutive groups of these sizes, none of them 0."""
+    return values[np.cumsum(counts) - counts]
 
 
 def _examples(lengths: Int64s, longest: int) -> Int64s:
@@ -192,23 +215,6 @@ def _examples(lengths: Int64s, longest: int) -> Int64s:
     begins = np.repeat(np.cumsum(lengths) - lengths, per_segment)
     within = np.arange(per_segment.sum()) - np.repeat(np.cumsum(per_segment) - per_segment, per_segment)
     return np.append(begins + within * longest, lengths.sum())
-
-
-def _with_sentinels(
-    example: NDArray[np.int32], hidden: NDArray[np.bool_], sentinels: NDArray[np.int32], in_front: bool = False
-) -> NDArray[np.int32]:
-    """The tokens that are not hidden, with sentinel k in place of the k-th hidden run.
-
-    With ``in_front``, the k-th run that is not hidden follows sentinel k, also where the example begins with one.
-    """
-    first = hidden.copy()
-    first[1:] &= ~hidden[:-1]
-    out = example.copy()
-    out[first] = sentinels[: first.sum()]
-    kept = out[~hidden | first]
-    if in_front and not hidden[0]:
-        kept = np.concatenate([sentinels[:1], kept])
-    return kept
 
 
 def restore(tokens: NDArray[Any], mixture: Mixture) -> NDArray[np.int32]:

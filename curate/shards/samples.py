@@ -70,9 +70,14 @@ def padded(arrays: dict[str, NDArray[Any]], size: int, pad: int) -> dict[str, ND
     for name, values in arrays.items():
         found[name] = values
         if name != "cu_seqlens":
-            found[name] = np.full(size, _FILL.get(name, pad), values.dtype)
-            found[name][: len(values)] = values
+            found[name] = np.empty(size, values.dtype)
+            _fill(found[name], values, _FILL.get(name, pad))
     return found
+
+
+def _fill(row: NDArray[Any], values: NDArray[Any], rest: int) -> None:
+    row[: len(values)] = values
+    row[len(values) :] = rest
 
 
 def batch(samples: list[dict[str, NDArray[Any]]], pad: int) -> dict[str, NDArray[Any]]:
@@ -83,10 +88,14 @@ def batch(samples: list[dict[str, NDArray[Any]]], pad: int) -> dict[str, NDArray
         (``input_ids.reshape(-1)``), the padding of a row as a sequence of its own; and max_seqlen: int32, the longest.
     """
     size = max(len(one["input_ids"]) for one in samples)
-    rows = [padded(one, size, pad) for one in samples]
-    found = {name: np.stack([row[name] for row in rows]) for name in rows[0] if name != "cu_seqlens"}
-    bounds = [row["cu_seqlens"] + np.int32(size * i) for i, row in enumerate(rows)]
-    ends = np.append(np.concatenate(bounds), np.int32(size * len(rows)))
+    found: dict[str, NDArray[Any]] = {}
+    for name in samples[0]:
+        if name != "cu_seqlens":
+            found[name] = np.empty((len(samples), size), samples[0][name].dtype)
+            for row, one in zip(found[name], samples, strict=True):
+                _fill(row, one[name], _FILL.get(name, pad))
+    bounds = [one["cu_seqlens"] + np.int32(size * i) for i, one in enumerate(samples)]
+    ends = np.append(np.concatenate(bounds), np.int32(size * len(samples)))
     found["cu_seqlens"] = np.unique(ends)
     found["max_seqlen"] = np.array(np.diff(found["cu_seqlens"]).max(), np.int32)
     return found

@@ -181,8 +181,12 @@ def test_reading_loads_nothing_heavy(shards):
 def test_a_set_that_a_run_mirrored_to_s3(s3, tmp_path):
     folder = write_corpus(tmp_path / "text", count=120)
     url = f"s3://{s3.new_bucket()}/shards"
-    run = curate.run(recipe_of(folder, tmp_path / "run", shards={"windows_per_shard": 10, "path": url}))
-    found = read("contents", url)
-    mine = [one for one in found if (one["attention"], one["epoch"]) == ("document", 1)]
-    places = flat(one["places"] for one in mine)
-    assert len(set(places)) == len(places) == run.snapshot("shards").counters["windows"] > 20
+    shards = {"windows_per_shard": 10, "path": url, "validation": {"share": 0.1}}
+    run = curate.run(recipe_of(folder, tmp_path / "run", shards=shards))
+    sets = run.snapshot("windows").details["sets"]
+    assert len(sets) == 2
+    for entry in sets:
+        found = read("contents", f"{url}/set-{entry['set']}")
+        mine = [one for one in found if (one["attention"], one["epoch"]) == ("document", 1)]
+        places = flat(one["places"] for one in mine)
+        assert len(set(places)) == len(places) == entry["windows"] > 0
