@@ -53,7 +53,8 @@ def test_a_batch_is_the_sum_of_its_rows() -> None:
     rules = {"web": line_parameters("published", {})}
     signals, edits = measure_signals(table, None, {}, rules)
     parts = [measure_signals(table.slice(i, 1), None, {}, rules) for i in range(4)]
-    assert pa.concat_tables([part[0] for part in parts]).equals(signals)
+    # As text, since a value that is not a number equals nothing.
+    assert str(pa.concat_tables([part[0] for part in parts]).to_pylist()) == str(signals.to_pylist())
     assert pa.concat_tables([part[1] for part in parts]).equals(edits)
 
 
