@@ -1,130 +1,192 @@
-"""Orders of labelled corpora: how related are neighbours on the path, and documents that share a window of 16?
+"""Orders and windows of labelled corpora: how related is what shares a window?
 
-    python benchmarks/ordering.py CORPUS.jsonl.zst … [--limit N] [--last-of FIELD] [--markdown]
+    python benchmarks/ordering.py FOLDER_OR_FILE … [--limit N] [--window L] [--curve] [--bound]
 
-A corpus is JSONL (.zst or plain) with `text` and, for the label columns, `label`. `--last-of FIELD` keeps the last
-record of each value of FIELD (the newest version of a page). Everything is done in one process, in one region.
+For each corpus (see ordering_corpora.py) one table: every order, cut into windows by the same packer, and the windows of
+`pack: related` with refinement. `--curve` adds what padding and cuts cost. `--bound` adds a bound that no path can pass
+(Held and Karp, a minute for 2,000 documents). Everything is done in one process, in one region.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import zstandard
+from numpy.typing import NDArray
+from ordering_corpora import KNOWN, MAX_SIMILARITY, Corpus, prepare
 
-from curate.relate import lexical, measures
-from curate.relate.neighbors import Neighbors, neighbors
-from curate.relate.paths import find_path, icp, related
-from curate.relate.similarity import Vectors, cosine
+from curate.packing.measures import count_windows
+from curate.packing.measures import window_measures as packing_measures
+from curate.packing.pieces import Pieces
+from curate.packing.plan import pack
+from curate.packing.refined import Refinement
+from curate.relate import measures
+from curate.relate.bounds import path_bound
+from curate.relate.cells import assign, fit_cells
+from curate.relate.paths import find_path
 
-MAX_SIMILARITY = 0.95
-WINDOW = 16
-ORDERS = ("random", "source", "icp", "cover", "related")
-COLUMNS = ("order", "path/bound", "adjacent", "label", "win16", "label in win16", "neighbours", "leaks", "jumps", "s")
-
-
-def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSONL file."""
-    with path.open("rb") as raw:
-        stream: Any = zstandard.ZstdDecompressor().stream_reader(raw) if path.suffix == ".zst" else raw
-        for line in io.TextIOWrapper(stream, encoding="utf-8"):
-            yield json.loads(line)
-
-
-def load(path: Path, limit: int | None, last_of: str | None) -> tuple[pa.Array, list[str]]:
-    """(texts, labels) of a corpus, in the file's order."""
-    kept: dict[Any, dict[str, Any]] = {}
-    for number, record in enumerate(records(path)):
-        kept[record[last_of] if last_of else number] = record
-    rows = list(kept.values())[:limit]
-    return pa.array([row["text"] for row in rows], pa.large_string()), [str(row.get("label", "")) for row in rows]
+ORDERS = ("random", "source", "cluster", "keyword", "buffered", "buffered star", "icp_code", "icp", "related")
+COLUMNS = (
+    "order", "path/bound", "label, adjacent", "pairs", "× icp", "tokens", "× icp", "pairs, other embedder",
+    "label, in window", "padding", "cut", "leaks",
+)  # fmt: skip
+CELL = 100
+"""Documents of a cell for the order by cluster."""
 
 
-def nearest_label(vectors: Vectors, labels: list[str]) -> float:
-    """Share of the documents whose nearest neighbour has their label."""
-    first = neighbors(vectors, 1, MAX_SIMILARITY).ids[:, 0]
-    known, label = first >= 0, np.array(labels)
-    return float(np.mean(label[first[known]] == label[known])) if known.any() else 0.0
+class Windows:
+    """Packs the paths of one corpus and measures the windows."""
+
+    def __init__(self, corpus: Corpus, size: int) -> None:
+        self.corpus, self.size = corpus, size
+        self.ids = np.arange(len(corpus.texts), dtype=np.uint64)
+
+    def path(self, order: str) -> NDArray[np.int64]:
+        """The path of one order."""
+        c = self.corpus
+        cells = np.zeros(len(c.texts), np.int64)
+        if order == "cluster":
+            cells = assign(c.vectors, fit_cells(c.vectors, max(2, len(c.texts) // CELL), 0, self.ids))[0]
+        star = 16 if order == "buffered star" else 0
+        return find_path(
+            order.split()[0], c.vectors, c.found, self.ids, sources=c.labels, clusters=cells, keywords=c.keywords,
+            star=star, max_similarity=MAX_SIMILARITY,
+        )[0]  # fmt: skip
+
+    def pack(self, path: NDArray[np.int64], lookahead: int, **prices: float | None) -> Pieces:
+        """Windows of the documents along ``path``; refined when prices are given."""
+        place = np.full(len(path) + 1, -1, np.int64)
+        place[path] = np.arange(len(path))
+        how = Refinement(place[self.corpus.found.ids[path]], **prices) if prices else None  # type: ignore[arg-type]
+        c = self.corpus
+        return pack(
+            "related", c.lengths[path], self.size, lookahead, vectors=c.vectors[path], max_similarity=MAX_SIMILARITY,
+            refinement=how,
+        )  # fmt: skip
+
+    def window_of(self, path: NDArray[np.int64], pieces: Pieces) -> NDArray[np.int64]:
+        """int64[n]: the window of each document; of a cut one, the last."""
+        window = np.full(len(path), -1, np.int64)
+        window[path[pieces.item]] = pieces.window
+        return window
+
+    def measure(self, path: NDArray[np.int64], pieces: Pieces) -> dict[str, float]:
+        """Similarity, labels, padding and cuts of the windows."""
+        c = self.corpus
+        window = self.window_of(path, pieces)
+        inside = measures.window_measures(window, c.vectors, c.found.ids, MAX_SIMILARITY, c.lengths)
+        other = measures.window_measures(window, c.judge, c.found.ids[:, :0], 2.0, c.lengths)
+        packed = packing_measures(count_windows(pieces, c.lengths[path], self.size), self.size)
+        return {
+            "pairs": inside.pairs,
+            "tokens": inside.pairs_by_tokens,
+            "other": other.pairs,
+            "label": measures.same_label_in_window(window, np.array(c.labels)),
+            "padding": packed["padding"],
+            "cut": packed["cut_avoidably"],
+            "leaks": inside.near_duplicates,
+            "members": packed["documents_per_window"],
+        }
 
 
-def row(
-    name: str, path: np.ndarray, vectors: Vectors, found: Neighbors, labels: list[str], seconds: float
-) -> list[str]:
-    """One line of the table."""
-    steps = measures.summarise([measures.path_counts(path, vectors, found.ids, found.similarity, MAX_SIMILARITY)])
-    window = measures.windows_of_path(path, WINDOW)
-    inside = measures.window_measures(window, vectors, found.ids, MAX_SIMILARITY)
-    values = (
-        f"{steps['path_share']:.3f}", f"{steps['adjacent']:.3f}", f"{measures.same_label(path, labels):.3f}",
-        f"{inside.pairs:.3f}", f"{measures.same_label_in_window(window, labels):.3f}", f"{inside.with_neighbor:.3f}",
-        f"{inside.near_duplicates}", f"{steps['jumps']:.3f}", f"{seconds:.2f}",
-    )  # fmt: skip
-    return [name, *values]
+def print_table(head: tuple[str, ...], rows: list[list[str]]) -> None:
+    """A Markdown table."""
+    for line in [list(head), ["---"] * len(head), *rows]:
+        print("| " + " | ".join(line) + " |")
+    print()
 
 
-def table(rows: list[list[str]], markdown: bool) -> str:
-    """The rows under their headings."""
-    if markdown:
-        return "\n".join("| " + " | ".join(line) + " |" for line in [list(COLUMNS), ["---"] * len(COLUMNS), *rows])
-    widths = [max(len(line[c]) for line in [list(COLUMNS), *rows]) for c in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)) for line in [list(COLUMNS), *rows]
-    )
-
-
-def measure(path: Path, limit: int | None, last_of: str | None, markdown: bool) -> None:
-    """Prints one corpus's table."""
-    texts, labels = load(path, limit, last_of)
+def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
+    """Prints the tables of one corpus."""
+    windows = Windows(corpus, size)
     began = time.perf_counter()
-    model = lexical.fit(texts)
-    fitted = time.perf_counter()
-    vectors, _ = model.transform(texts)
-    embedded = time.perf_counter()
-    found = neighbors(vectors, 20, MAX_SIMILARITY)
-    searched = time.perf_counter()
-    megabytes = sum(len(t.as_py().encode()) for t in texts) / 1e6
+    paths = {order: windows.path(order) for order in ORDERS}
+    spent = time.perf_counter() - began
+    base = windows.measure(paths["icp"], windows.pack(paths["icp"], 16))
+    nearest = measures.ceiling(corpus.found.similarity, max(2, round(base["members"])))
     print(
-        f"\n{path.name}: {len(texts):,} documents, {megabytes:.1f} MB, {len(set(labels))} labels; fit {fitted - began:.1f} s, "
-        f"transform {megabytes / (embedded - fitted):.0f} MB/s, neighbours {searched - embedded:.2f} s; nearest document of "
-        f"the same label {nearest_label(vectors, labels):.3f}; ceiling of win16 {measures.ceiling(found.similarity, WINDOW):.3f}\n"
+        f"\n### {corpus.name}\n\n{len(corpus.texts):,} documents, {len(set(corpus.labels))} labels, {corpus.removed:,} semantic "
+        f"duplicates removed; {base['members']:.1f} documents a window of {size:,} tokens; mean similarity to so many nearest "
+        f"documents {nearest:.3f}.\n"
     )
-    ids = np.arange(len(texts), dtype=np.uint64)
     rows = []
-    for name in ORDERS:
-        began = time.perf_counter()
-        if name == "cover":
-            order = related(vectors, found.ids, found.similarity, ids, max_similarity=MAX_SIMILARITY, kicks=0)
-        else:
-            order, _ = find_path(name, vectors, found, ids, sources=labels, max_similarity=MAX_SIMILARITY)
-        seconds = time.perf_counter() - began
-        label = {"source": "by label", "cover": "related, no kicks"}.get(name, name)
-        rows.append(row(label, order, vectors, found, labels, seconds))
-    print(table(rows, markdown))
+
+    def add(name: str, path: NDArray[np.int64], pieces: Pieces, with_path: bool = True) -> None:
+        steps = measures.summarise(
+            [measures.path_counts(path, corpus.vectors, corpus.found.ids, corpus.found.similarity, MAX_SIMILARITY)]
+        )
+        m = windows.measure(path, pieces)
+        along = (f"{steps['path_share']:.3f}", f"{measures.same_label(path, corpus.labels):.3f}")
+        rows.append([
+            name, *(along if with_path else ("", "")), f"{m['pairs']:.3f}", f"{m['pairs'] / base['pairs']:.2f}",
+            f"{m['tokens']:.3f}", f"{m['tokens'] / base['tokens']:.2f}", f"{m['other']:.3f}", f"{m['label']:.3f}",
+            f"{m['padding']:.4f}", f"{m['cut']:.4f}", f"{m['leaks']:.0f}",
+        ])  # fmt: skip
+
+    for order in ORDERS:
+        name = {"source": "source (by label)", "related": "related, path"}.get(order, order)
+        add(name, paths[order], windows.pack(paths[order], 16))
+    began = time.perf_counter()
+    refined = windows.pack(paths["related"], 16, padding=3.0)
+    taken = time.perf_counter() - began
+    add("**related, windows**", paths["related"], refined, with_path=False)
+    print_table(COLUMNS, rows)
+    print(f"All paths {spent:.1f} s; windows filled and refined in {taken:.2f} s.\n")
+    if bound:
+        best, given = path_bound(corpus.vectors, corpus.found.similarity), measures.upper_bound(corpus.found.similarity)
+        print(f"No path through these documents has more than {best / given:.4f} of the bound.\n")
+    if curve:
+        print_curve(windows, paths)
+
+
+def print_curve(windows: Windows, paths: dict[str, NDArray[np.int64]]) -> None:
+    """Padding and cuts against similarity, for the paper's order and for ours."""
+    rows = []
+    for order, passes in (("icp", 0), ("related", 12)):
+        for lookahead in (1, 16, 64):
+            for padding, cuts in ((0.0, None), (3.0, None), (3.0, 1.0), (3.0, 0.3), (3.0, 0.1)):
+                if passes == 0 and (cuts == 1.0 or (padding and cuts is None)):
+                    continue
+                pieces = windows.pack(paths[order], lookahead, padding=padding, cuts=cuts, passes=passes)
+                m = windows.measure(paths[order], pieces)
+                counted = count_windows(pieces, windows.corpus.lengths[paths[order]], windows.size)
+                each = counted["avoidable_cuts"] / counted["items"]
+                rows.append([
+                    order + (", windows" if passes else ""), str(lookahead), f"{padding:g}", "off" if cuts is None else f"{cuts:g}",
+                    f"{m['padding']:.4f}", f"{m['cut']:.4f}", f"{each:.4f}", f"{m['pairs']:.3f}", f"{m['tokens']:.3f}",
+                ])  # fmt: skip
+    c = windows.corpus
+    path = paths["related"]
+    pieces = pack("best_fit", c.lengths[path], windows.size, vectors=c.vectors[path], max_similarity=MAX_SIMILARITY)
+    m = windows.measure(path, pieces)
+    rows.append(
+        ["best_fit", "", "", "", f"{m['padding']:.4f}", "0.0000", "0.0000", f"{m['pairs']:.3f}", f"{m['tokens']:.3f}"]
+    )
+    print_table(
+        ("order", "lookahead", "`padding`", "`cuts`", "padding", "cut", "cuts a document", "pairs", "tokens"), rows
+    )
 
 
 def main() -> None:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus", nargs="+", type=Path, help="JSONL files with text and label")
+    """Prints the tables of every corpus."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="+", type=Path, help="folder with known corpora, or files")
     parser.add_argument("--limit", type=int, help="documents of each corpus")
-    parser.add_argument("--last-of", metavar="FIELD", help="keep the last record of each value of this field")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
-    arguments = parser.parse_args()
-    warm = np.eye(8, dtype=np.int8)
-    icp(warm, *neighbors(warm, 3)[:2], np.arange(8, dtype=np.uint64))  # compile outside of the timings
-    related(warm, *neighbors(warm, 3)[:2], np.arange(8, dtype=np.uint64))
-    lexical.fit(["two words", "two others"], dim=4).transform(["two"])
-    cosine(warm, warm)
-    for path in arguments.corpus:
-        measure(path, arguments.limit, arguments.last_of, arguments.markdown)
+    parser.add_argument("--window", type=int, default=8192, help="tokens of a window")
+    parser.add_argument("--curve", action="store_true", help="print what padding and cuts cost")
+    parser.add_argument(
+        "--bound", action="store_true", help="bound the best path of corpora of at most 4,000 documents"
+    )
+    chosen = parser.parse_args()
+    for place in chosen.corpus:
+        for file in [place / name for name in KNOWN] if place.is_dir() else [place]:
+            if not file.exists():
+                print(f"\n{file.name} is not in {place}: skipped\n")
+                continue
+            corpus = prepare(file, chosen.limit)
+            compare(corpus, chosen.window, chosen.curve, chosen.bound and len(corpus.texts) <= 4000)
 
 
 if __name__ == "__main__":

@@ -245,15 +245,21 @@ class Decontaminate(Section):
         return {name: {"path": value} if isinstance(value, str) else value for name, value in sets.items()}
 
 
+class Semantic(Section):
+    """Semantic duplicates (SemDeDup), found among the vectors of a region."""
+
+    threshold: float = Field(0.95, gt=0, le=1, description="cosine at which a document is a duplicate")
+
+
 class Dedup(Section):
-    """Exact and near duplicates."""
+    """Exact, near and semantic duplicates."""
 
     exact: bool = Field(True, description="remove documents with the same normalised text")
     near: Annotated[Near | Literal["off"], BeforeValidator(_switch)] = Field(
         default_factory=Near, description="near duplicates by MinHash, or off"
     )
-    semantic: Annotated[Any, BeforeValidator(_switch)] = Field(
-        "off", description="semantic duplicates: not available yet, off"
+    semantic: Annotated[Semantic | Literal["off"], BeforeValidator(_switch)] = Field(
+        default_factory=Semantic, description="documents whose vectors are almost the same, or off"
     )
     paragraphs: Annotated[Paragraphs | Literal["off"], BeforeValidator(_section_or_off)] = Field(
         "off", description="duplicate paragraphs: on, off, or a section"
@@ -267,13 +273,6 @@ class Dedup(Section):
         ("quality_score", "n_chars"),
         description="which document of a group is kept: larger first, then the smaller doc_id",
     )
-
-    @field_validator("semantic")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if value != "off":
-            raise ValueError("semantic deduplication is not available yet; write `semantic: off` or leave the key out")
-        return value
 
 
 DedupOrOff = Annotated[Dedup | Literal["off"], BeforeValidator(_switch)]

@@ -94,6 +94,7 @@ def recipe_of(folder: Path, workspace: Path | str, **sections: object) -> dict[s
         "ingest": {"partition_bytes": 60_000},
         "quality": {"rules": ["gopher_repetition", "gopher_quality"]},
         "tokenizer": {"train": {"vocab_size": 600, "sample_bytes": 200_000}},
+        "dedup": {"semantic": {"threshold": 0.995}},  # with a hundred words, documents of a topic are much alike
         "embed": {"dim": 32},
         "cluster": {"cell_size": 20, "region_size": 90},
         "upsample": {"method": "per_source", "long_tokens": 1_500, "long_share": 0.6, "max_copies": 3},

@@ -29,7 +29,7 @@ def write(folder, text: str):
         (INPUTS + "pack: {window: many}\n", "line 3: `pack.window` is 'many': input should be a valid integer"),
         (INPUTS + "pack: {method: bestfit}\n", "did you mean best_fit?"),
         (INPUTS + "pack: {weights: {cuts: -1}}\n", "`cuts` must be between 0 and 1000, or off"),
-        (INPUTS + "dedup: {semantic: {threshold: 0.9}}\n", "semantic deduplication is not available yet"),
+        (INPUTS + "dedup: {semantic: {threshold: 2}}\n", "`dedup.semantic"),
         (INPUTS + "dedup: {near: {bnads: 3}}\n", "unknown key `dedup.near.bnads`; did you mean `bands`?"),
         (INPUTS + "dedup: {near: {bands: auto, rows: 5}}\n", "`bands: auto` chooses the rows too"),
         (INPUTS + "dedup: {near: {bands: 4, rows: 4, num_perm: 32}}\n", "is not bands × rows = 16"),

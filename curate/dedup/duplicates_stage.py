@@ -73,13 +73,13 @@ def _duplicates(run: StageRun) -> None:
         step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in own])
         run.commit("duplicates", step.files("duplicates"))
         return
-    prefer = [name for name in section.prefer if name != "quality_score" or _score_column(run.recipe)]
+    prefer = [name for name in section.prefer if name != "quality_score" or score_column(run.recipe)]
     for tables in (*run.earlier, run.tables):
         check_signatures(tables["signatures"], minhash_params(run.recipe))
     documents, signatures = run.reach("documents"), run.reach("signatures")
     settings: dict[str, Any] = {
         "minhash": asdict(minhash_params(run.recipe)),
-        "prefer": [_score_column(run.recipe) if name == "quality_score" else name for name in prefer],
+        "prefer": [score_column(run.recipe) if name == "quality_score" else name for name in prefer],
         "exact": section.exact,
         "near": section.near != "off",
         "targets": max(1, -(-signatures.rows // TARGET_ROWS)),
@@ -187,7 +187,7 @@ def _shingles(
     return run.step("tmp/resolve.map", shingles_map_task, specs)
 
 
-def _score_column(recipe: Recipe) -> str | None:
+def score_column(recipe: Recipe) -> str | None:
     for source in recipe.sources:
         quality = recipe.source_quality(source)
         if quality and quality.classifier:
@@ -429,9 +429,9 @@ def _duplicate_settings(recipe: Recipe) -> Any:
     if section is None:
         return None
     decides = section.model_dump(
-        mode="json", exclude={"paragraphs", "decontaminate", "max_removed_share", "accept_removal"}
+        mode="json", exclude={"semantic", "paragraphs", "decontaminate", "max_removed_share", "accept_removal"}
     )
-    return {**decides, "score": _score_column(recipe)}
+    return {**decides, "score": score_column(recipe)}
 
 
 DUPLICATES = Stage(

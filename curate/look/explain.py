@@ -156,6 +156,9 @@ def named(run: Run, doc_ids: list[int]) -> dict[int, dict[str, Any]]:
 def keeper_of(run: Run, doc_id: int) -> dict[str, Any] | None:
     """The document kept in the place of a duplicate: kind, doc_id, id, source, similarity, shared bands."""
     found = _first(run, "duplicates", doc_id)
+    if not found and run.has("semantic"):
+        found = _first(run, "semantic", doc_id)
+        found |= {"kind": "semantic", "shared_bands": 0, "component": found["keeper"]} if found else {}
     if not found:
         return None
     keeper = named(run, [found["keeper"]]).get(found["keeper"], {"doc_id": found["keeper"], "id": "", "source": ""})

@@ -29,6 +29,7 @@ _SORTED = {
     "clusters",
     "order",
     "neighbors",
+    "semantic",
     "copies",
     "ledger",
 }
@@ -70,6 +71,7 @@ def expected_schemas(run: Run) -> dict[str, pa.Schema]:
         "duplicates": schemas.DUPLICATES,
         "clusters": schemas.CLUSTERS,
         "order": schemas.ORDER,
+        "semantic": schemas.SEMANTIC,
         "copies": schemas.COPIES,
         "windows": schemas.WINDOWS,
         "ledger": schemas.LEDGER,

@@ -61,6 +61,7 @@ _SIDECARS = (
     "embeddings",
     "clusters",
     "order",
+    "semantic",
     "copies",
     "ledger",
 )
@@ -134,13 +135,15 @@ def _check_partition(named: _Named, report: Report, name: str) -> None:
     left = kept[~is_in(kept, duplicates)]
     for table in ("tokens", "embeddings", "clusters"):
         _same(report, f"{table}/{name}", named.ids(table, name), left, "documents left after deduplication")
-    ordered = named.ids("order", name)
-    if ordered is not None:
-        _within(report, f"order/{name}", ordered, left, "documents left after deduplication")
+    ordered, alike = named.ids("order", name), named.ids("semantic", name)
+    if ordered is not None and alike is not None:
+        _within(report, f"semantic/{name}", alike, left, "documents left after deduplication")
+        _same(report, f"order/{name}", ordered, left[~is_in(left, alike)], "documents that are no semantic duplicates")
         _same(report, f"copies/{name}", named.ids("copies", name), ordered, "documents on the path")
     ledger = named.table("ledger", name, ["doc_id", "status", "stage", "reason"])
     if ledger is not None:
-        _check_ledger(named, report, name, ledger, verdicts, duplicates)
+        removed = duplicates if alike is None else np.sort(np.concatenate([duplicates, alike]))
+        _check_ledger(named, report, name, ledger, verdicts, removed)
 
 
 def _check_edits(report: Report, where: str, cuts: pa.Table, ids: IDs) -> None:

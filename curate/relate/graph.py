@@ -70,6 +70,66 @@ def jumps(path: Ids, neighbors: Ids) -> NDArray[np.bool_]:
     return np.asarray(~(forward | (neighbors[after] == before[:, None]).any(axis=1)))
 
 
+_BIN_BITS = 18
+"""Slices of edges begin and end at multiples of 2**18 / 2**30 in similarity."""
+
+_SLICE = 1 << 16
+"""Edges collected at a time, at least; more where there are more than four times as many documents, or in one bin."""
+
+
+@njit(nogil=True, cache=True)
+def _bin(similarity):  # type: ignore[no-untyped-def]
+    """The bin of a similarity, -1 if it is not positive as a scaled integer."""
+    weight = np.int64(np.rint(similarity * 1073741824.0))
+    return weight >> np.int64(_BIN_BITS) if weight > 0 else np.int64(-1)
+
+
+@njit(nogil=True, cache=True)
+def _histogram(neighbors, similarity):  # type: ignore[no-untyped-def]
+    counts = np.zeros((1 << (30 - _BIN_BITS)) + 2, np.int64)
+    for i in range(neighbors.shape[0]):
+        for e in range(neighbors.shape[1]):
+            if neighbors[i, e] >= 0 and _bin(similarity[i, e]) >= 0:
+                counts[_bin(similarity[i, e])] += 1
+    return counts
+
+
+@njit(nogil=True, cache=True)
+def _collect(neighbors, similarity, degree, low, high, size):  # type: ignore[no-untyped-def]
+    """(a, b, weight) of the edges in bins low..high-1 that could still be taken."""
+    a, b, weight = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    filled = 0
+    for i in range(neighbors.shape[0]):
+        if degree[i] == 2:
+            continue
+        for e in range(neighbors.shape[1]):
+            j = neighbors[i, e]
+            if j < 0 or degree[j] == 2:
+                continue
+            at = _bin(similarity[i, e])
+            if low <= at < high:
+                a[filled], b[filled] = min(i, j), max(i, j)
+                weight[filled] = np.int64(np.rint(similarity[i, e] * 1073741824.0))
+                filled += 1
+    return a[:filled], b[:filled], weight[:filled]
+
+
+@njit(nogil=True, cache=True)
+def _sort_ties(order, weight, a, b):  # type: ignore[no-untyped-def]
+    """Puts edges of equal weight in the order of (a, b)."""
+    first = 0
+    while first < order.shape[0]:
+        last = first + 1
+        while last < order.shape[0] and weight[order[last]] == weight[order[first]]:
+            last += 1
+        if last - first > 1:
+            tied = order[first:last].copy()
+            by_b = np.argsort(b[tied], kind="mergesort")
+            tied = tied[by_b]
+            order[first:last] = tied[np.argsort(a[tied], kind="mergesort")]
+        first = last
+
+
 class Cover:
     """Disjoint paths over all documents, grown by edges; at the beginning every document is a path of its own.
 
@@ -87,6 +147,29 @@ class Cover:
     def take(self, graph: Edges) -> int:
         """Number of edges taken, in the given order, where both ends have degree < 2 and no cycle closes."""
         taken = int(_take(graph.a, graph.b, self.links, self.degree, self._parent))
+        self.n_paths -= taken
+        return taken
+
+    def take_neighbors(self, neighbors: Ids, similarity: NDArray[np.float64]) -> int:
+        """Number of edges taken: what :meth:`take` takes of :func:`edges`, those of positive weight, in little memory.
+
+        Edges are collected in slices of falling weight, without those whose ends have no place left, so that no list of
+        all edges is ever made or sorted; an edge found from both sides is the second time between ends of one path.
+        """
+        counts = _histogram(neighbors, similarity)
+        taken, high = 0, len(counts)
+        most = max(_SLICE, len(self.degree) // 4)
+        while high > 0:
+            low = high - 1
+            size = counts[low]
+            while low > 0 and size + counts[low - 1] <= most:
+                low -= 1
+                size += counts[low]
+            a, b, weight = _collect(neighbors, similarity, self.degree, low, high, int(size))
+            order = np.argsort(-weight, kind="stable")
+            _sort_ties(order, weight, a, b)
+            taken += int(_take(a[order], b[order], self.links, self.degree, self._parent))
+            high = low
         self.n_paths -= taken
         return taken
 

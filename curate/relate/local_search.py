@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.hashing import mix64, salt
-from curate.relate.similarity import SCALE_BITS, Vectors, inverse_norms, scaled, scaled_pair
+from curate.relate.similarity import SCALE_BITS, Vectors, inverse_norms, scaled_pair
 
 MAX_REVERSAL = 50_000
 """Longer stretches are not reversed in the descent: one such move costs as much as thousands of others and gains no more."""
@@ -47,6 +47,11 @@ def _weight(vectors, inverse, memo, path, i, j):  # type: ignore[no-untyped-def]
         memo[slot, 0] = pair
         memo[slot, 1] = scaled_pair(vectors, inverse, a, b)
     return memo[slot, 1]
+
+
+@njit(nogil=True, cache=True)
+def _scaled(similarity):  # type: ignore[no-untyped-def]
+    return np.int64(np.rint(similarity * 1073741824.0))
 
 
 @njit(nogil=True, cache=True)
@@ -103,7 +108,7 @@ def _descend(  # type: ignore[no-untyped-def]
             i = at[u]
             here = _weight(vectors, inverse, memo, path, i, i + step)
             for e in range(k):
-                v, link = neighbors[u, e], weights[u, e]
+                v, link = neighbors[u, e], _scaled(weights[u, e])
                 if v < 0 or link <= here:
                     break
                 j = at[v]
@@ -179,7 +184,7 @@ def _search(path, vectors, inverse, neighbors, weights, highest, max_reversal, k
     strongest = np.zeros(vectors.shape[0], np.int64)
     for u in range(vectors.shape[0]):
         if weights.shape[1] > 0:
-            strongest[u] = weights[u, 0]
+            strongest[u] = _scaled(weights[u, 0])
     size = 1 << 12
     while size < min(8 * n, 1 << 20):
         size *= 2
@@ -275,7 +280,7 @@ def improve(
         vectors,
         inverse_norms(vectors),
         neighbors,
-        scaled(similarity),
+        similarity,
         highest,
         MAX_REVERSAL,
         hashes,

@@ -111,13 +111,7 @@ def neighbors(
     used = np.flatnonzero(inverse > 0)
 
     def search(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
-        for first in range(0, len(columns), _COLUMNS):
-            there = columns[first : first + _COLUMNS]
-            right = np.ascontiguousarray(vectors[there].astype(np.float32).T)
-            for start in range(0, len(rows), _ROWS):
-                here = rows[start : start + _ROWS]
-                products = vectors[here].astype(np.float32) @ right
-                _update(products, here, there, inverse, groups, highest, index, similarity, filled, duplicates)
+        _search(vectors, rows, columns, inverse, groups, highest, index, similarity, filled, duplicates)
 
     if len(used) <= brute_force_limit:
         search(used, used)
@@ -129,6 +123,56 @@ def neighbors(
     members = np.split(used[order], np.searchsorted(near[order, 0], np.arange(1, len(centroids))))
     for cell, documents in enumerate(members):
         search(used[(near == cell).any(axis=1)], documents)
+    return Neighbors(index, similarity, duplicates)
+
+
+def _search(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    inverse: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    highest: float,
+    index: NDArray[np.int64],
+    similarity: NDArray[np.float64],
+    filled: NDArray[np.int64],
+    duplicates: NDArray[np.int64],
+) -> None:
+    """Compares ``rows`` with ``columns`` and merges the results into the rows' lists."""
+    for first in range(0, len(columns), _COLUMNS):
+        there = columns[first : first + _COLUMNS]
+        right = np.ascontiguousarray(vectors[there].astype(np.float32).T)
+        for start in range(0, len(rows), _ROWS):
+            here = rows[start : start + _ROWS]
+            products = vectors[here].astype(np.float32) @ right
+            _update(products, here, there, inverse, groups, highest, index, similarity, filled, duplicates)
+
+
+def among(found: Neighbors, vectors: Vectors, kept: NDArray[np.int64], max_similarity: float | None) -> Neighbors:
+    """Neighbours of the documents in ``kept`` among themselves, in the numbering of ``kept``.
+
+    A list without a document that went stays; the others are searched anew, among all that are kept.
+
+    Args:
+        found: neighbours of all documents, as :func:`neighbors` gives them with the same ``max_similarity``.
+        vectors: int8[N, D] of all documents.
+        kept: int64[M], ascending.
+        max_similarity: duplicates' threshold.
+    """
+    k = found.ids.shape[1]
+    place = np.full(len(vectors) + 1, -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    index, similarity = place[found.ids[kept]], found.similarity[kept].copy()
+    duplicates = found.n_duplicates[kept].copy()
+    stale = np.flatnonzero(((index < 0) & (found.ids[kept] >= 0)).any(axis=1) | (duplicates > 0))
+    vectors = check(vectors[kept])
+    inverse = inverse_norms(vectors)
+    index[stale], similarity[stale], duplicates[stale] = -1, 0, 0
+    if k:
+        highest = IDENTICAL if max_similarity is None else float(max_similarity)
+        groups, used = np.arange(len(kept), dtype=np.int64), np.flatnonzero(inverse > 0)
+        filled = np.where(np.isin(np.arange(len(kept)), stale), 0, (index >= 0).sum(axis=1)).astype(np.int64)
+        _search(vectors, stale, used, inverse, groups, highest, index, similarity, filled, duplicates)
     return Neighbors(index, similarity, duplicates)
 
 

@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from curate import schemas
+from curate.dedup.duplicates_stage import score_column
 from curate.recipe import Recipe
 from curate.relate.measures import neighbor_recall, summarise
-from curate.relate.neighbors import neighbors
+from curate.relate.neighbors import among, neighbors
 from curate.relate.paths import find_path, similarity_to_previous
+from curate.relate.semantic import semantic_duplicates
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -31,52 +33,65 @@ _PATH = pa.schema(
 )
 
 
-def region_schema(dim: int, keywords: int = 0) -> pa.Schema:
+def region_schema(dim: int, keywords: int = 0, preferences: int = 0) -> pa.Schema:
     """What travels to a region."""
     fields: list[Any] = [("doc_id", pa.uint64()), ("vector", pa.binary(dim))]
     fields += [("cluster", pa.int32()), ("source", pa.string())]
+    fields += [(f"prefer_{i}", pa.float64()) for i in range(preferences)]
     return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.order.model_dump(), "seed": recipe.seed}
+    return {**recipe.order.model_dump(), "seed": recipe.seed, **_semantic(recipe)}
+
+
+def _semantic(recipe: Recipe) -> dict[str, Any]:
+    """Threshold of semantic duplicates (None: they stay), and the signals by which one of them is kept."""
+    if recipe.dedup == "off" or recipe.dedup.semantic == "off":
+        return {"threshold": None, "prefer": []}
+    score = score_column(recipe)
+    prefer = [score if name == "quality_score" else name for name in recipe.dedup.prefer]
+    return {"threshold": recipe.dedup.semantic.threshold, "prefer": [name for name in prefer if name]}
 
 
 def _order(run: StageRun) -> None:
     documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
     regions = int(clusters.details["regions"])
     width = {"dim": int(embeddings.details["dim"]), "keywords": int(embeddings.details.get("keywords", 0))}
-    sidecars = {"clusters": clusters, "embeddings": embeddings}
-    step = run.step(
-        "tmp/regions.map", region_map_task, partition_specs(documents, sidecars, {"regions": regions, **width})
-    )
+    sidecars = {"clusters": clusters, "embeddings": embeddings, "signals": run.tables["signals"]}
+    semantic = _semantic(run.recipe)
+    routed = {"regions": regions, **width, "prefer": semantic["prefer"]}
+    step = run.step("tmp/regions.map", region_map_task, partition_specs(documents, sidecars, routed))
     maps = run.publish("tmp/regions", step)
     section = run.recipe.order.model_dump()
-    params = {"maps": maps.path, **width, "section": section, "seed": run.recipe.seed}
+    params = {"maps": maps.path, **width, "section": section, "seed": run.recipe.seed, **semantic}
     specs = [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)]
     paths = run.step("tmp/paths", path_task, specs)
     bases = _first_position(run) + np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
     specs = [
         Spec(
             file.name,
-            [file.checksum, int(base), documents.content],
-            {"path": asdict(file), "base": int(base), "documents": documents.path},
+            [file.checksum, removed.checksum, int(base), documents.content],
+            {"path": asdict(file), "removed": asdict(removed), "base": int(base), "documents": documents.path},
         )
-        for file, base in zip(paths.files("tmp/paths"), bases[:-1], strict=True)
+        for file, removed, base in zip(paths.files("tmp/paths"), paths.files("tmp/removed"), bases[:-1], strict=True)
     ]
     step = run.step("tmp/positions", positions_task, specs)
-    back = run.publish("tmp/positions", step)
+    back, gone = run.publish("tmp/positions", step), run.publish("tmp/removals", step)
     step = run.step(
         "order",
         order_task,
         [
-            Spec(file.name, [back.content, i], {"maps": back.path, "target": i})
+            Spec(file.name, [back.content, gone.content, i], {"maps": back.path, "removals": gone.path, "target": i})
             for i, file in enumerate(documents.files)
         ],
     )
     recalls = paths.values("recall")
     recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
     measures = {**summarise(paths.values("measures")), "neighbor_recall": round(recall, 4)}
+    run.commit(
+        "semantic", step.files("semantic"), {k: v for k, v in step.counters.items() if k == "semantic"}, semantic
+    )
     run.commit("neighbors", paths.files("neighbors"), {}, {"neighbors": section["neighbors"]})
     run.commit(
         "order",
@@ -87,28 +102,61 @@ def _order(run: StageRun) -> None:
 
 
 def region_map_task(
-    context: TaskContext, documents: Any, clusters: Any, embeddings: Any, regions: int, dim: int, keywords: int
+    context: TaskContext,
+    documents: Any,
+    clusters: Any,
+    embeddings: Any,
+    signals: Any,
+    regions: int,
+    dim: int,
+    keywords: int,
+    prefer: list[str],
 ) -> None:
     """Route the vectors of a partition to their regions."""
     table = context.read(embeddings, ["doc_id", "vector", *(["keywords"] if keywords else [])])
     placed = context.read(clusters, ["cluster", "region"])
     named = context.read(documents, ["doc_id", "source"])
     sources = named["source"].take(pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id"))))
-    schema = region_schema(dim, keywords)
-    rows = table.append_column("cluster", placed["cluster"]).append_column("source", sources).select(schema.names)
+    schema = region_schema(dim, keywords, len(prefer))
+    rows = table.append_column("cluster", placed["cluster"]).append_column("source", sources)
+    if prefer:
+        measured = context.read(signals, ["doc_id", *prefer])
+        there = rows_of(column(table, "doc_id"), column(measured, "doc_id"))
+        for i, name in enumerate(prefer):
+            values = column(measured, name).astype(np.float64)[there]
+            rows = rows.append_column(f"prefer_{i}", pa.array(np.where(np.isnan(values), -np.inf, values)))
     writer = ExchangeWriter(context, schema, regions, "regions")
     writer.write(rows, column(placed, "region"))
     writer.finish()
 
 
 def path_task(
-    context: TaskContext, maps: str, region: int, dim: int, keywords: int, section: dict[str, Any], seed: int
+    context: TaskContext,
+    maps: str,
+    region: int,
+    dim: int,
+    keywords: int,
+    section: dict[str, Any],
+    seed: int,
+    threshold: float | None,
+    prefer: list[str],
 ) -> None:
-    """The path through one region, with its measures."""
-    rows = read_slices(context, context.snapshot(maps), region, region_schema(dim, keywords)).sort_by("doc_id")
+    """The semantic duplicates of one region and the path through the others, with its measures."""
+    schema = region_schema(dim, keywords, len(prefer))
+    rows = read_slices(context, context.snapshot(maps), region, schema).sort_by("doc_id")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     limit = section["max_similarity"]
     found = neighbors(vectors, section["neighbors"], limit)
+    keeper, cosines = np.full(len(ids), -1, np.int64), np.zeros(len(ids))
+    if threshold is not None:
+        preference = np.stack([column(rows, f"prefer_{i}") for i in range(len(prefer))], axis=1) if prefer else None
+        keeper, cosines = semantic_duplicates(vectors, found, threshold, preference)
+    gone, kept = np.flatnonzero(keeper >= 0), np.flatnonzero(keeper < 0)
+    columns = {"doc_id": ids[gone], "keeper": ids[keeper[gone]], "similarity": cosines[gone].astype(np.float32)}
+    context.write("tmp/removed", pa.table({k: pa.array(v) for k, v in columns.items()}).cast(schemas.SEMANTIC))
+    if len(gone):
+        found = among(found, vectors, kept, limit)
+        rows, ids, vectors = rows.take(pa.array(kept)), ids[kept], vectors[kept]
     path, measures = find_path(
         section["method"],
         vectors,
@@ -141,8 +189,8 @@ def path_task(
     context.count("neighbors_missing", int((found.ids < 0).sum()))
 
 
-def positions_task(context: TaskContext, path: Any, base: int, documents: str) -> None:
-    """Positions on the whole path, routed back to the documents' partitions."""
+def positions_task(context: TaskContext, path: Any, removed: Any, base: int, documents: str) -> None:
+    """Positions on the whole path, and what was removed, routed back to the documents' partitions."""
     rows = context.read(path)
     table = pa.table(
         {
@@ -153,14 +201,19 @@ def positions_task(context: TaskContext, path: Any, base: int, documents: str) -
         },
         schema=schemas.ORDER,
     )
-    writer = ExchangeWriter(context, schemas.ORDER, len(context.snapshot(documents).files), "positions")
-    writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
-    writer.finish()
+    targets = context.snapshot(documents)
+    for name, sent in (("positions", table), ("removals", context.read(removed))):
+        writer = ExchangeWriter(context, sent.schema, len(targets.files), name)
+        writer.write(sent, partition_targets(column(sent, "doc_id"), targets))
+        writer.finish()
 
 
-def order_task(context: TaskContext, maps: str, target: int) -> None:
-    """The order rows of one partition, sorted by doc_id."""
+def order_task(context: TaskContext, maps: str, removals: str, target: int) -> None:
+    """The order rows and the semantic duplicates of one partition, sorted by doc_id."""
     context.write("order", read_slices(context, context.snapshot(maps), target, schemas.ORDER).sort_by("doc_id"))
+    removed = read_slices(context, context.snapshot(removals), target, schemas.SEMANTIC).sort_by("doc_id")
+    context.write("semantic", removed)
+    context.count("semantic", removed.num_rows)
 
 
 def _first_position(run: StageRun) -> int:
@@ -169,9 +222,9 @@ def _first_position(run: StageRun) -> int:
 
 ORDER = Stage(
     "order",
-    2,
-    ("documents", "embeddings", "clusters"),
-    ("order", "neighbors"),
+    3,
+    ("documents", "signals", "embeddings", "clusters"),
+    ("order", "neighbors", "semantic"),
     _settings,
     _order,
     _first_position,

@@ -17,7 +17,7 @@ from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 
 _PLACE = pa.schema([("doc_id", pa.uint64()), ("shard", pa.uint32()), ("window", pa.uint32())])
-_PER_DOCUMENT = ("verdicts", "contamination", "duplicates", "tokens", "clusters", "order", "copies")
+_PER_DOCUMENT = ("verdicts", "contamination", "duplicates", "tokens", "clusters", "order", "semantic", "copies")
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -85,6 +85,7 @@ def ledger_task(
     tokens: Any,
     clusters: Any,
     order: Any,
+    semantic: Any,
     copies: Any,
     places: str,
     target: int,
@@ -95,7 +96,10 @@ def ledger_task(
     n = len(ids)
     found = _Columns(ids)
     verdict = context.read(verdicts)
-    duplicate = context.read(duplicates)
+    duplicate = context.read(duplicates, ["doc_id", "keeper", "kind", "similarity"])
+    alike = context.read(semantic)
+    alike = alike.append_column("kind", pa.array(["semantic"] * alike.num_rows, pa.string()))
+    duplicate = pa.concat_tables([duplicate, alike.select(duplicate.column_names)]).sort_by("doc_id")
     drawn = context.read(copies)
     by_rule = pc.is_valid(verdict["removed_by"]).to_numpy(zero_copy_only=False) if n else np.zeros(0, np.bool_)
     overlap = context.read(contamination)
@@ -215,6 +219,7 @@ LEDGER = Stage(
         "tokens",
         "clusters",
         "order",
+        "semantic",
         "copies",
         "windows",
     ),

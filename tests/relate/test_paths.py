@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from curate.relate import graph
 from curate.relate.graph import Cover, edges, jumps
 from curate.relate.local_search import improve
 from curate.relate.neighbors import Neighbors, neighbors
@@ -199,3 +200,20 @@ def test_requests_that_are_wrong(loose: Callable) -> None:
         find_path("source", vectors, found, ids(5))
     with pytest.raises(ValueError, match="sort documents and vectors by doc_id"):
         find_path("related", vectors, found, ids(5)[::-1])
+
+
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_the_cover_needs_no_list_of_edges(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of edges by weight give the paths of one sorted list, with many ties and with few."""
+    monkeypatch.setattr(graph, "_SLICE", 50)
+    rng = np.random.default_rng(levels)
+    near = np.array([rng.choice(np.delete(np.arange(80), i), 9, replace=False) for i in range(80)])
+    near[::7, 5:] = -1
+    similarity = np.round(rng.uniform(-0.2, 1, (80, 80)) * levels) / levels
+    similarity = np.take_along_axis(np.maximum(similarity, similarity.T), np.maximum(near, 0), axis=1)
+    whole, sliced = Cover(80), Cover(80)
+    listed = edges(near, similarity)
+    positive = listed.weight > 0
+    assert whole.take(graph.Edges(*(column[positive] for column in listed))) == sliced.take_neighbors(near, similarity)
+    assert whole.walk().tolist() == sliced.walk().tolist()
+    assert whole.n_paths == sliced.n_paths > 1

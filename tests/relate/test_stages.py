@@ -34,3 +34,16 @@ def test_every_order_runs_and_verifies(corpus: Path, tmp_path: Path, order: dict
     assert not verify(str(tmp_path / "run")).faults
     details = open_workspace(str(tmp_path / "run"))[2]["embeddings"].details
     assert bool(details["keywords"]) == (order["method"] == "keyword")
+
+
+def test_semantic_duplicates_are_removed_with_a_reason_and_a_keeper(corpus: Path, tmp_path: Path) -> None:
+    outcome = run(tmp_path, corpus, None, dedup={"semantic": {"threshold": 0.8}}, order={"max_similarity": 0.8})
+    removed, ordered = outcome.tables["semantic"], outcome.tables["order"]
+    assert removed.counters["semantic"] == removed.rows > 0
+    assert removed.rows + ordered.rows == outcome.tables["embeddings"].rows
+    assert ordered.details["measures"]["duplicates"] == 0
+    assert outcome.tables["ledger"].counters["removed.dedup.semantic"] == removed.rows
+    assert not verify(str(tmp_path / "run")).faults
+    off = run(tmp_path, corpus, dedup={"semantic": "off"}, order={"max_similarity": 0.8})
+    assert off.tables["semantic"].rows == 0
+    assert off.tables["duplicates"].id == outcome.tables["duplicates"].id
