@@ -4,7 +4,7 @@ Known files, each taken if it is there:
 
     bbc_news.jsonl.zst         news articles by topic
     powershell_docs.jsonl.zst  pages by module, the newest version of each (`dup_group` names the page)
-    gutenberg_books.jsonl.zst  passages of 4 KB by book (`id`)
+    gutenberg_books.jsonl.zst  passages of 4,000 characters by book (`id`)
 
 Another file is taken as it is when it is named.
 """
@@ -31,7 +31,7 @@ from curate.relate.semantic import semantic_duplicates
 from curate.relate.similarity import Vectors
 from curate.relate.subspace import right_subspace
 
-PASSAGE = 4096
+PASSAGE = 4000
 MAX_SIMILARITY = 0.95
 KNOWN: dict[str, dict[str, str]] = {
     "bbc_news.jsonl.zst": {},

@@ -9,6 +9,8 @@ Legend: N documents, D dimensions, K neighbours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -27,12 +29,13 @@ def path_bound(vectors: Vectors, similarity: NDArray[np.float64], rounds: int = 
         rounds: steps of descent.
     """
     table = cosine(vectors, vectors)
-    price = similarity[:, 1] / 2
-    degree, before = np.zeros(len(vectors), np.int64), np.zeros(len(vectors))
+    price: NDArray[Any] = similarity[:, 1] / 2
+    degree = np.zeros(len(vectors), np.int64)
+    before: NDArray[Any] = np.zeros(len(vectors))
     best, step = np.inf, 0.05
     for _ in range(rounds):
         best = min(best, float(_heaviest(table, price, degree)))
-        slope = degree - 2.0
+        slope: NDArray[Any] = degree - 2.0
         price = price + step * (0.7 * slope + 0.3 * before)
         before, step = slope, step * 0.996
     return best
