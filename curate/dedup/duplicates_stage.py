@@ -434,6 +434,12 @@ def _duplicate_settings(recipe: Recipe) -> Any:
     return {**decides, "score": score_column(recipe)}
 
 
+def _alarm(run: StageRun) -> Any:
+    """Part of the snapshot id but of no task: another limit is checked anew, and nothing is computed again."""
+    section = dedup_section(run.recipe)
+    return None if section is None else [section.max_removed_share, sorted(section.accept_removal)]
+
+
 DUPLICATES = Stage(
     "dedup",
     3,
@@ -441,6 +447,7 @@ DUPLICATES = Stage(
     ("duplicates",),
     _duplicate_settings,
     _duplicates,
+    _alarm,
     by_generation=True,
     looks_back=("documents", "edits", "signals", "signatures", "duplicates"),
 )

@@ -3,7 +3,7 @@
 A suffix array finds them too, but needs the whole corpus in one process at five bytes a token and more, is built by one
 thread, and the library that grew from "Deduplicating Training Data Makes Language Models Better" (arXiv 2107.06499) is
 not on the package index. A substring of at least N tokens repeats if and only if some window of N tokens does, so it is
-enough to hash every window (64 bits: among 10¹⁰ windows a false match is expected every few hundred runs) and to look
+enough to hash every window (64 bits: among 10⁹ windows a false match is expected once in 37 runs, among 10¹⁰ about three in each) and to look
 for equal ones; windows are taken in ranges of their hash, so that memory is bounded and every pass is one linear read.
 
 Legend: T tokens, N tokens of a window, D documents.
