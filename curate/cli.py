@@ -217,6 +217,17 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="print the report as JSON")
 
     made = command(
+        "clusters",
+        clusters,
+        "show what lies in the clusters of related documents: size, scores, terms, examples",
+        "The numbers of those to leave out go into quality.drop_clusters.",
+    )
+    _add_workspace(made)
+    made.add_argument("--n", type=_positive, default=20, metavar="N", help="clusters to show (default: 20)")
+    made.add_argument("--by", choices=("size", "tokens", "score"), default="size", help="which first (default: size)")
+    made.add_argument("--json", action="store_true", help="print them as JSON")
+
+    made = command(
         "verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing."
     )
     _add_workspace(made)
@@ -470,6 +481,15 @@ def _text_of(file: str) -> str:
         raise RequestError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 (byte {error.start}); convert it first") from None
+
+
+def clusters(options: argparse.Namespace) -> int:
+    """``curate clusters``."""
+    from curate.api import open_run
+    from curate.look.clusters import clusters_of, sections
+
+    _output(clusters_of(open_run(options.workspace), options.n, options.by), sections, options.json)
+    return 0
 
 
 def verify(options: argparse.Namespace) -> int:

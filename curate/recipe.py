@@ -106,6 +106,9 @@ class Quality(Section):
     where: tuple[str, ...] = Field(
         (), description="conditions that a document must meet, over its own fields and signals: meta.score >= 3"
     )
+    drop_clusters: tuple[int, ...] = Field(
+        (), description="clusters whose documents are left out, after a look at them (curate clusters)"
+    )
     block: Block | None = Field(None, description="block lists for documents that carry a URL")
     pii: Pii = Field(default_factory=Pii, description="personal data in the text")
 

@@ -31,6 +31,8 @@ def because(run: Run, row: dict[str, Any]) -> str:
         return f"{row['reason']}: shares a run of words with an evaluation item ({row['detail']})"
     if stage == "dedup":
         return _duplicate(run, row)
+    if reason == "dropped_cluster":
+        return f"dropped_cluster: quality.drop_clusters names its cluster {row.get('cluster')}"
     if stage == "upsample":
         return "no copy of it was drawn: there are more tokens of its source and length than the recipe asks for"
     if stage == "tokenize":

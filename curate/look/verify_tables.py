@@ -138,7 +138,14 @@ def _check_partition(named: _Named, report: Report, name: str) -> None:
     ordered, alike = named.ids("order", name), named.ids("semantic", name)
     if ordered is not None and alike is not None:
         _within(report, f"semantic/{name}", alike, left, "documents left after deduplication")
-        _same(report, f"order/{name}", ordered, left[~is_in(left, alike)], "documents that are no semantic duplicates")
+        stays = left[~is_in(left, alike) & ~is_in(left, _in_dropped_clusters(named, name))]
+        _same(
+            report,
+            f"order/{name}",
+            ordered,
+            stays,
+            "documents that are no semantic duplicates and in no dropped cluster",
+        )
         _same(report, f"copies/{name}", named.ids("copies", name), ordered, "documents on the path")
     ledger = named.table("ledger", name, ["doc_id", "status", "stage", "reason"])
     if ledger is not None:
@@ -155,6 +162,20 @@ def _check_edits(report: Report, where: str, cuts: pa.Table, ids: IDs) -> None:
         report.fault("partitions", where, f"the cut [{start[bad[0]]}, {end[bad[0]]}) of document {of[bad[0]]} is none")
     if len(overlapping):
         report.fault("partitions", where, f"cuts of document {of[overlapping[0] + 1]} overlap or are not sorted")
+
+
+def _in_dropped_clusters(named: _Named, name: str) -> IDs:
+    """Documents whose cluster the recipe leaves out."""
+    from curate.relate.order_stage import dropped_clusters, is_dropped
+
+    drop = dropped_clusters(named.run.recipe)
+    placed = named.table("clusters", name, ["doc_id", "cluster"]) if drop else None
+    documents = named.table("documents", name, ["doc_id", "source"]) if drop else None
+    if placed is None or documents is None:
+        return np.zeros(0, np.uint64)
+    ids = placed["doc_id"].to_numpy()
+    there = np.searchsorted(documents["doc_id"].to_numpy(), ids)
+    return ids[is_dropped(documents["source"].take(pa.array(there)), placed["cluster"].to_numpy(), drop)]
 
 
 def _check_ledger(

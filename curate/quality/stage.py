@@ -162,7 +162,7 @@ def signals_task(
 def _decided(recipe: Recipe) -> dict[str, Any]:
     decided: dict[str, Any] = {}
     for source, quality in _qualities(recipe).items():
-        decided[source] = quality.model_dump(mode="json", exclude={"pii"}) if quality else None
+        decided[source] = quality.model_dump(mode="json", exclude={"pii", "drop_clusters"}) if quality else None
         if quality and quality.block:
             # The content of the lists decides, not where they lie.
             lists = {name: getattr(quality.block, name) for name in ("domains", "urls")}

@@ -42,7 +42,7 @@ def region_schema(dim: int, keywords: int = 0, preferences: int = 0) -> pa.Schem
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.order.model_dump(), "seed": recipe.seed, **_semantic(recipe)}
+    return {**recipe.order.model_dump(), "seed": recipe.seed, **_semantic(recipe), "drop": dropped_clusters(recipe)}
 
 
 def _semantic(recipe: Recipe) -> dict[str, Any]:
@@ -54,13 +54,27 @@ def _semantic(recipe: Recipe) -> dict[str, Any]:
     return {"threshold": recipe.dedup.semantic.threshold, "prefer": [name for name in prefer if name]}
 
 
+def dropped_clusters(recipe: Recipe) -> dict[str, list[int]]:
+    """Clusters whose documents are left out, by source; sources that keep all are not named."""
+    sections = {source: recipe.source_quality(source) for source in recipe.sources}
+    return {name: sorted(set(one.drop_clusters)) for name, one in sections.items() if one and one.drop_clusters}
+
+
+def is_dropped(sources: Any, clusters: Any, drop: dict[str, list[int]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """bool[n]: documents whose source and cluster are named in ``drop``."""
+    found = np.zeros(len(clusters), np.bool_)
+    for source, named in drop.items():
+        found |= (np.asarray(sources.to_pylist(), object) == source) & np.isin(clusters, named)
+    return found
+
+
 def _order(run: StageRun) -> None:
     documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
     regions = int(clusters.details["regions"])
     width = {"dim": int(embeddings.details["dim"]), "keywords": int(embeddings.details.get("keywords", 0))}
     sidecars = {"clusters": clusters, "embeddings": embeddings, "signals": run.tables["signals"]}
     semantic = _semantic(run.recipe)
-    routed = {"regions": regions, **width, "prefer": semantic["prefer"]}
+    routed = {"regions": regions, **width, "prefer": semantic["prefer"], "drop": dropped_clusters(run.recipe)}
     step = run.step("tmp/regions.map", region_map_task, partition_specs(documents, sidecars, routed))
     maps = run.publish("tmp/regions", step)
     section = run.recipe.order.model_dump()
@@ -111,8 +125,9 @@ def region_map_task(
     dim: int,
     keywords: int,
     prefer: list[str],
+    drop: dict[str, list[int]],
 ) -> None:
-    """Route the vectors of a partition to their regions."""
+    """Route the vectors of a partition to their regions, those of clusters that are dropped left out."""
     table = context.read(embeddings, ["doc_id", "vector", *(["keywords"] if keywords else [])])
     placed = context.read(clusters, ["cluster", "region"])
     named = context.read(documents, ["doc_id", "source"])
@@ -126,7 +141,8 @@ def region_map_task(
             values = column(measured, name).astype(np.float64)[there]
             rows = rows.append_column(f"prefer_{i}", pa.array(np.where(np.isnan(values), -np.inf, values)))
     writer = ExchangeWriter(context, schema, regions, "regions")
-    writer.write(rows, column(placed, "region"))
+    stays = ~is_dropped(sources, column(placed, "cluster"), drop)
+    writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])
     writer.finish()
 
 

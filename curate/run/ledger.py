@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from curate import schemas
 from curate.recipe import Recipe
+from curate.relate.order_stage import dropped_clusters, is_dropped
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, is_in
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -35,7 +36,7 @@ def _ledger(run: StageRun) -> None:
         documents, {name: run.tables[name] for name in _PER_DOCUMENT}, {"places": places.path}, [places.content]
     )
     for target, spec in enumerate(specs):
-        spec.params["target"] = target
+        spec.params.update(target=target, drop=dropped_clusters(run.recipe))
     step = run.step("ledger", ledger_task, specs)
     rejects = run.step(
         "ledger",
@@ -89,6 +90,7 @@ def ledger_task(
     copies: Any,
     places: str,
     target: int,
+    drop: dict[str, list[int]],
 ) -> None:
     """The ledger of one partition."""
     base = context.read(documents, ["doc_id", "id", "source"])
@@ -120,15 +122,30 @@ def ledger_task(
     left = ~by_rule & ~by_overlap & ~by_duplicate
     kept = left & placed
     not_drawn = left & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
-    empty = left & ~placed & ~not_drawn
+    in_cluster = pc.fill_null(found.columns["cluster"], -1).to_numpy(zero_copy_only=False)
+    dropped = left & is_dropped(base["source"], in_cluster, drop)
+    empty = left & ~placed & ~not_drawn & ~dropped
     rule = verdict["removed_by"].combine_chunks()
     kind = found.columns["kind"]
     deduplicated = by_overlap | by_duplicate
-    stage = _choose(n, [(by_rule, "quality"), (deduplicated, "dedup"), (not_drawn, "upsample"), (empty, "tokenize")])
+    stage = _choose(
+        n,
+        [
+            (by_rule, "quality"),
+            (deduplicated, "dedup"),
+            (dropped, "order"),
+            (not_drawn, "upsample"),
+            (empty, "tokenize"),
+        ],
+    )
     reason = pc.if_else(
         pa.array(by_rule),
         rule,
-        pc.if_else(pa.array(by_duplicate), kind, _choose(n, [(not_drawn, "not_drawn"), (empty, "no_tokens")])),
+        pc.if_else(
+            pa.array(by_duplicate),
+            kind,
+            _choose(n, [(dropped, "dropped_cluster"), (not_drawn, "not_drawn"), (empty, "no_tokens")]),
+        ),
     )
     value = _numbers(
         pc.if_else(
