@@ -8,7 +8,7 @@
         ...
 
 The Parquet files of the set are read, row group by row group, one ahead of the one in use: a worker holds two decoded
-row groups (some 40 MB), never a shard. The order of an epoch depends on the seed, the epoch and the set alone
+row groups, never a shard. The order of an epoch depends on the seed, the epoch and the set alone
 (:mod:`curate.shards.epochs`). Each rank has one consecutive part of it, and each worker one of the rank's.
 """
 
@@ -315,7 +315,9 @@ class ShardDataset(IterableDataset):
             key = window_key(self.seed, self.epoch, block.shard, window)
             arrays = denoised_sample(tokens, lengths, key, self.denoiser, self.attention)
         else:
-            arrays = padded(sample(tokens, lengths, self.attention), self.size, self.pad_id)
+            arrays = sample(tokens, lengths, self.attention)
+            if not self._by_loader:  # else collation fills up, with one copy less
+                arrays = padded(arrays, self.size, self.pad_id)
         found: dict[str, Any] = {name: torch.from_numpy(values) for name, values in arrays.items()}
         for name in _ORIGIN if self.origin else []:
             found[name] = torch.from_numpy(block.values(name, row).astype(np.int64))
@@ -329,7 +331,7 @@ class ShardDataset(IterableDataset):
         arrays = [
             {name: one[name].numpy() for name in one if name not in numbers and name not in _ORIGIN} for one in samples
         ]
-        made = batch(arrays, self.pad_id)
+        made = batch(arrays, self.pad_id, 0 if self.denoiser else self.size)
         found: dict[str, Any] = {
             name: torch.from_numpy(values) for name, values in made.items() if name != "max_seqlen"
         }

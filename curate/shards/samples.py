@@ -80,14 +80,14 @@ def _fill(row: NDArray[Any], values: NDArray[Any], rest: int) -> None:
     row[len(values) :] = rest
 
 
-def batch(samples: list[dict[str, NDArray[Any]]], pad: int) -> dict[str, NDArray[Any]]:
-    """Samples, at least one, as rows [B, n] of the longest of them.
+def batch(samples: list[dict[str, NDArray[Any]]], pad: int, width: int = 0) -> dict[str, NDArray[Any]]:
+    """Samples, at least one, as rows [B, n] of ``width`` or of the longest of them.
 
     Returns:
         What :func:`sample` has, with a leading axis; but cu_seqlens: int32[k], those of all rows laid end to end
         (``input_ids.reshape(-1)``), the padding of a row as a sequence of its own; and max_seqlen: int32, the longest.
     """
-    size = max(len(one["input_ids"]) for one in samples)
+    size = max(width, *(len(one["input_ids"]) for one in samples))
     found: dict[str, NDArray[Any]] = {}
     for name in samples[0]:
         if name != "cu_seqlens":
