@@ -337,6 +337,11 @@ class Order(Section):
     max_similarity: float = Field(
         0.95, gt=0, le=1, description="documents at least this similar are duplicates: no neighbours"
     )
+    group_by: str | None = Field(
+        None,
+        pattern=r"^meta\..+$",
+        description="meta.KEY: documents that share this field of their record stay together, in the order of the input",
+    )
     buffer: int = Field(4_096, ge=1, le=1_000_000, description="documents that `buffered` holds at a time")
     star: int = Field(
         0, ge=0, le=1_000_000, description="documents around one seed for `buffered`; 0: a chain, as like the last one"

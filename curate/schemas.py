@@ -118,8 +118,9 @@ def tokens_schema(vocab_size: int) -> pa.Schema:
 
 
 def neighbors_schema(k: int) -> pa.Schema:
-    """One file a region, sorted by doc_id: little-endian int32[k] row numbers of the nearest documents in that file, -1 for none."""
-    return pa.schema([_ID, ("neighbors", pa.binary(4 * k))])
+    """One file a region, sorted by doc_id: little-endian int32[k] row numbers of the nearest documents in that file, -1 for none;
+    whether the document is in a group that stays together."""
+    return pa.schema([_ID, ("neighbors", pa.binary(4 * k)), ("grouped", pa.bool_())])
 
 
 def embeddings_schema(dim: int, keywords: int = 0) -> pa.Schema:

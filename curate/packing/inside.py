@@ -31,7 +31,14 @@ EXACT = 9
 Int64s = NDArray[np.int64]
 
 
-def arrange(pieces: Pieces, near: Similarity, position: str, doc_ids: NDArray[np.uint64], seed: int = 0) -> Pieces:
+def arrange(
+    pieces: Pieces,
+    near: Similarity,
+    position: str,
+    doc_ids: NDArray[np.uint64],
+    seed: int = 0,
+    stay: NDArray[np.bool_] | None = None,
+) -> Pieces:
     """The pieces with those of each window in the order that ``position`` names; windows keep their numbers.
 
     Args:
@@ -40,6 +47,7 @@ def arrange(pieces: Pieces, near: Similarity, position: str, doc_ids: NDArray[np
         position: one of :data:`POSITIONS`.
         doc_ids: uint64[n], for ``random`` and its ties.
         seed: of the recipe.
+        stay: bool[m], pieces of windows that keep their order.
 
     Raises:
         ValueError: on an unknown position.
@@ -55,6 +63,8 @@ def arrange(pieces: Pieces, near: Similarity, position: str, doc_ids: NDArray[np
         )
         order = np.arange(len(pieces.item))
         _arrange(order, starts, pieces.item, near.vectors, near.inverse, position == "chain")
+    if stay is not None:
+        order = np.where(stay[order], np.arange(len(order)), order)  # a window's pieces stay or move together
     return Pieces(*(column[order] for column in pieces))
 
 

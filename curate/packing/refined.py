@@ -30,6 +30,7 @@ class Refinement:
         cuts: price of an avoidable cut, in similarity of average documents; None: nothing is cut that can stay whole.
         crowding: share of the mean similarity that every pair is charged.
         passes: rounds of refinement, at most.
+        fixed: bool[n], items whose windows stay as they were filled; None: there are none.
     """
 
     neighbors: Int64s
@@ -37,6 +38,14 @@ class Refinement:
     cuts: float | None = None
     crowding: float = 1.0
     passes: int = PASSES
+    fixed: NDArray[np.bool_] | None = None
+
+
+def in_fixed_windows(pieces: Pieces, fixed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """bool[m]: which pieces are in a window that holds a fixed item."""
+    if fixed is None or not len(pieces.item):
+        return np.zeros(len(pieces.item), np.bool_)
+    return np.asarray(np.bincount(pieces.window, weights=fixed[pieces.item])[pieces.window] > 0)
 
 
 def refined(pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts, how: Refinement) -> Pieces:
@@ -51,7 +60,7 @@ def refined(pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts,
     """
     order = np.lexsort((pieces.start, pieces.item))
     window_of, item, start, length = (column[order] for column in pieces)
-    loose = np.flatnonzero(length < window)
+    loose = np.flatnonzero((length < window) & ~in_fixed_windows(pieces, how.fixed)[order])
     if len(loose) == 0 or near.vectors.shape[1] == 0:
         return pieces
     names, named = np.unique(window_of[loose], return_inverse=True)

@@ -21,12 +21,12 @@ from curate.hashing import mix64, salt
 from curate.lengths.stage import VALIDATION
 from curate.packing.buckets import odds as bucket_odds
 from curate.packing.inside import arrange
+from curate.packing.likeness import likeness, summarise
 from curate.packing.measures import count_windows, window_measures
 from curate.packing.plan import Pieces, pack
-from curate.packing.refined import Refinement
+from curate.packing.refined import Refinement, in_fixed_windows
 from curate.packing.similar import count_alike, similarity
 from curate.recipe import Recipe
-from curate.relate.measures import window_measures as in_windows
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -254,7 +254,10 @@ def plan_task(
     rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     lengths = column(rows, "n_tokens").astype(np.int64)
-    neighbors = along_path(int32_matrix(context.read(near)["neighbors"]), ids) if weights is not None else None
+    linked = context.read(near)
+    neighbors = along_path(int32_matrix(linked["neighbors"]), ids)
+    fixed = np.empty(len(ids), np.bool_)
+    fixed[np.argsort(ids)] = column(linked, "grouped")
     set_of, item = _copies(rows["sets"])
     by_set: dict[int, Counter[str]] = {}
     with context.writer("tmp/plans", _PIECE) as writer:
@@ -278,10 +281,11 @@ def plan_task(
                     lookahead=lookahead,
                     vectors=vectors[drawn],
                     max_similarity=max_similarity,
-                    refinement=None if neighbors is None else _refinement(neighbors, drawn, weights),
+                    refinement=None if weights is None else _refinement(among(neighbors, drawn), weights, fixed[drawn]),
                 )
                 if planner == "related":
-                    pieces = arrange(pieces, similarity(vectors[drawn], max_similarity), position, ids[drawn], seed)
+                    near_, stay = similarity(vectors[drawn], max_similarity), in_fixed_windows(pieces, fixed[drawn])
+                    pieces = arrange(pieces, near_, position, ids[drawn], seed, stay)
                 copy = (before[drawn] + turn).astype(np.uint16)
                 parts = split_buckets(pieces) if planner == "buckets" else [(number, pieces)]
                 for part, some in parts:
@@ -294,7 +298,10 @@ def plan_task(
                     counts["leaked_pairs"] = count_alike(some, similarity(vectors[drawn], max_similarity))
                     by_set.setdefault(part, Counter()).update(counts)
                 if turn == 0 and entry["kind"] != "validation" and "similarity" not in context.record.values:
-                    context.value("similarity", similarity_measures(pieces, vectors, lengths, drawn))
+                    keys = window_keys(seed, number, region, turn, np.arange(pieces.n_windows))
+                    context.value(
+                        "similarity", likeness(pieces, vectors[drawn], n_tokens, among(neighbors, drawn), keys)
+                    )
     for counts in by_set.values():
         for name, count in counts.items():
             context.count(name, count)
@@ -338,36 +345,18 @@ def along_path(neighbors: NDArray[np.int32], ids: NDArray[np.uint64]) -> NDArray
     return found
 
 
-def _refinement(neighbors: NDArray[np.int64], drawn: NDArray[np.int64], weights: Any) -> Refinement:
-    """Refinement among the documents of one pass, places on the path being renumbered."""
+def among(neighbors: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[M, K]: neighbours of the documents in ``drawn`` int64[M] among themselves, in its numbering."""
     place = np.full(len(neighbors) + 1, -1, np.int64)
     place[drawn] = np.arange(len(drawn))
     found = place[neighbors[drawn]]
     order = np.argsort(found < 0, axis=1, kind="stable")  # those that are not drawn go to the end
+    return np.take_along_axis(found, order, axis=1)
+
+
+def _refinement(neighbors: NDArray[np.int64], weights: dict[str, Any], fixed: NDArray[np.bool_]) -> Refinement:
     cuts = None if weights["cuts"] == "off" else weights["cuts"]
-    return Refinement(np.take_along_axis(found, order, axis=1), weights["padding"], cuts, weights["crowding"])
-
-
-def similarity_measures(
-    pieces: Pieces, vectors: NDArray[np.int8], lengths: NDArray[np.int64], drawn: NDArray[np.int64]
-) -> dict[str, float]:
-    """How alike the documents of a window are, over the first pass of a region, with the pairs that this is a mean of."""
-    window = np.full(len(vectors), -1, np.int64)
-    window[drawn[pieces.item]] = pieces.window  # a cut document counts in its last window
-    found = in_windows(window, vectors, np.zeros((len(vectors), 0), np.int64), lengths=lengths)
-    sizes = np.bincount(window[window >= 0])
-    pairs = {"pairs": found.pairs, "pairs_by_tokens": found.pairs_by_tokens, "pairs_random": found.pairs_random}
-    return {"n_pairs": int((sizes * (sizes - 1)).sum()), **pairs}
-
-
-def summarise(records: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Means over regions, weighted with the pairs of each."""
-    total = sum(record["n_pairs"] for record in records) or 1
-    names = {"in_window": "pairs", "in_window_by_tokens": "pairs_by_tokens", "in_window_random": "pairs_random"}
-    return {
-        name: round(sum(record["n_pairs"] * record[key] for record in records) / total, 4)
-        for name, key in names.items()
-    }
+    return Refinement(neighbors, weights["padding"], cuts, weights["crowding"], fixed=fixed)
 
 
 def _piece_rows(

@@ -16,8 +16,9 @@ from curate import schemas
 from curate.hashing import document_hash
 from curate.recipe import Recipe
 from curate.relate.cells import RegionPlan, assign, fit_cells, plan_regions, region_of
+from curate.relate.groups import group_names, group_regions
 from curate.run.artefact import read_artefact
-from curate.run.partition import column
+from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import vector_matrix
@@ -27,7 +28,8 @@ _ASSIGNED = pa.schema([("doc_id", pa.uint64()), ("cluster", pa.int32()), ("dista
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.cluster.model_dump(), "seed": recipe.seed}
+    settings = {**recipe.cluster.model_dump(), "seed": recipe.seed}
+    return settings | {"group_by": recipe.order.group_by} if recipe.order.group_by else settings
 
 
 def _cluster(run: StageRun) -> None:
@@ -63,7 +65,12 @@ def _cluster(run: StageRun) -> None:
     step = run.step(
         "clusters",
         clusters_task,
-        partition_specs(documents, {"assigned": assigned}, {"plan": asdict(plan)}, [plan.checksum]),
+        partition_specs(
+            documents,
+            {"assigned": assigned},
+            {"plan": asdict(plan), "group_by": run.recipe.order.group_by},
+            [plan.checksum],
+        ),
     )
     details = {
         "cells": regions.values("cells")[0],
@@ -129,11 +136,16 @@ def _load_plan(data: bytes, path: Any) -> RegionPlan:
     return RegionPlan.load(path)
 
 
-def clusters_task(context: TaskContext, documents: Any, assigned: Any, plan: Any) -> None:
+def clusters_task(context: TaskContext, documents: Any, assigned: Any, plan: Any, group_by: str | None) -> None:
     """Cell and region of every document of one partition."""
     table = context.read(assigned)
     cluster = column(table, "cluster")
-    region = region_of(cluster, column(table, "doc_id"), read_artefact(context, plan, _load_plan))
+    made = read_artefact(context, plan, _load_plan)
+    region = region_of(cluster, column(table, "doc_id"), made)
+    if group_by:
+        named = context.read(documents, ["doc_id", "meta"])
+        rows = pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id")))
+        region = group_regions(group_names(named["meta"].take(rows), group_by), region, made.regions)
     context.write(
         "clusters",
         table.append_column("region", pa.array(region)).select(schemas.CLUSTERS.names).cast(schemas.CLUSTERS),

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import schemas
 from curate.dedup.duplicates_stage import score_column
 from curate.recipe import Recipe
-from curate.relate.measures import neighbor_recall, summarise
-from curate.relate.neighbors import among, neighbors
+from curate.relate.groups import expand, group_names, units
+from curate.relate.measures import neighbor_recall, path_counts, summarise
+from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.semantic import semantic_duplicates
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
@@ -33,11 +36,12 @@ _PATH = pa.schema(
 )
 
 
-def region_schema(dim: int, keywords: int = 0, preferences: int = 0) -> pa.Schema:
+def region_schema(dim: int, keywords: int = 0, preferences: int = 0, grouped: bool = False) -> pa.Schema:
     """What travels to a region."""
     fields: list[Any] = [("doc_id", pa.uint64()), ("vector", pa.binary(dim))]
     fields += [("cluster", pa.int32()), ("source", pa.string())]
     fields += [(f"prefer_{i}", pa.float64()) for i in range(preferences)]
+    fields += [("group", pa.string())] if grouped else []
     return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
 
 
@@ -74,7 +78,13 @@ def _order(run: StageRun) -> None:
     width = {"dim": int(embeddings.details["dim"]), "keywords": int(embeddings.details.get("keywords", 0))}
     sidecars = {"clusters": clusters, "embeddings": embeddings, "signals": run.tables["signals"]}
     semantic = _semantic(run.recipe)
-    routed = {"regions": regions, **width, "prefer": semantic["prefer"], "drop": dropped_clusters(run.recipe)}
+    routed = {
+        "regions": regions,
+        **width,
+        "prefer": semantic["prefer"],
+        "group_by": run.recipe.order.group_by,
+        "drop": dropped_clusters(run.recipe),
+    }
     step = run.step("tmp/regions.map", region_map_task, partition_specs(documents, sidecars, routed))
     maps = run.publish("tmp/regions", step)
     section = run.recipe.order.model_dump()
@@ -125,15 +135,18 @@ def region_map_task(
     dim: int,
     keywords: int,
     prefer: list[str],
+    group_by: str | None,
     drop: dict[str, list[int]],
 ) -> None:
     """Route the vectors of a partition to their regions, those of clusters that are dropped left out."""
     table = context.read(embeddings, ["doc_id", "vector", *(["keywords"] if keywords else [])])
     placed = context.read(clusters, ["cluster", "region"])
-    named = context.read(documents, ["doc_id", "source"])
-    sources = named["source"].take(pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id"))))
-    schema = region_schema(dim, keywords, len(prefer))
-    rows = table.append_column("cluster", placed["cluster"]).append_column("source", sources)
+    named = context.read(documents, ["doc_id", "source", *(["meta"] if group_by else [])])
+    named = named.take(pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id"))))
+    schema = region_schema(dim, keywords, len(prefer), group_by is not None)
+    rows = table.append_column("cluster", placed["cluster"]).append_column("source", named["source"])
+    if group_by:
+        rows = rows.append_column("group", pa.array(group_names(named["meta"], group_by), pa.string()))
     if prefer:
         measured = context.read(signals, ["doc_id", *prefer])
         there = rows_of(column(table, "doc_id"), column(measured, "doc_id"))
@@ -158,7 +171,7 @@ def path_task(
     prefer: list[str],
 ) -> None:
     """The semantic duplicates of one region and the path through the others, with its measures."""
-    schema = region_schema(dim, keywords, len(prefer))
+    schema = region_schema(dim, keywords, len(prefer), section["group_by"] is not None)
     rows = read_slices(context, context.snapshot(maps), region, schema).sort_by("doc_id")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     limit = section["max_similarity"]
@@ -173,19 +186,8 @@ def path_task(
     if len(gone):
         found = among(found, vectors, kept, limit)
         rows, ids, vectors = rows.take(pa.array(kept)), ids[kept], vectors[kept]
-    path, measures = find_path(
-        section["method"],
-        vectors,
-        found,
-        ids,
-        sources=rows["source"].to_numpy(),
-        clusters=column(rows, "cluster"),
-        keywords=int32_matrix(rows["keywords"]) if keywords else None,
-        buffer=section["buffer"],
-        star=section["star"],
-        seed=seed,
-        max_similarity=limit,
-    )
+    path = _path(rows, ids, vectors, found, section, seed)
+    measures = path_counts(path, vectors, found.ids, found.similarity, limit)
     table = pa.table(
         {
             "doc_id": pa.array(ids[path]),
@@ -196,13 +198,45 @@ def path_task(
         schema=_PATH,
     )
     context.write("tmp/paths", table)
-    near = pa.table({"doc_id": pa.array(ids), "neighbors": binary_column(found.ids.astype("<i4"))})
+    grouped = pc.is_valid(rows["group"]) if section["group_by"] else pa.array(np.zeros(len(ids), np.bool_))
+    near = pa.table({"doc_id": ids, "neighbors": binary_column(found.ids.astype("<i4")), "grouped": grouped})
     context.write("neighbors", near.cast(schemas.neighbors_schema(section["neighbors"])))
     context.value("rows", len(path))
     recall = neighbor_recall(vectors, found.ids, limit, RECALL_SAMPLE)
     context.value("measures", measures)
     context.value("recall", [recall, len(path)])
     context.count("neighbors_missing", int((found.ids < 0).sum()))
+
+
+def _path(
+    rows: pa.Table,
+    ids: NDArray[np.uint64],
+    vectors: NDArray[np.int8],
+    found: Neighbors,
+    section: dict[str, Any],
+    seed: int,
+) -> NDArray[np.int64]:
+    """int64[N]: the path through a region's documents in order of doc_id; groups are units of it."""
+    members = None
+    if section["group_by"]:
+        members, vectors = units(rows["group"].to_pylist(), vectors)
+        first = np.array([one[0] for one in members], np.int64)
+        rows, ids = rows.take(pa.array(first)), ids[first]
+        found = neighbors(vectors, section["neighbors"], section["max_similarity"])
+    path, _ = find_path(
+        section["method"],
+        vectors,
+        found,
+        ids,
+        sources=rows["source"].to_numpy(),
+        clusters=column(rows, "cluster"),
+        keywords=int32_matrix(rows["keywords"]) if "keywords" in rows.column_names else None,
+        buffer=section["buffer"],
+        star=section["star"],
+        seed=seed,
+        max_similarity=section["max_similarity"],
+    )
+    return path if members is None else expand(path, members)
 
 
 def positions_task(context: TaskContext, path: Any, removed: Any, base: int, documents: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import curate
 from curate.look.verify import verify
 from curate.recipe_file import from_dict
 from curate.run.execute import Outcome, run_recipe
@@ -47,3 +49,21 @@ def test_semantic_duplicates_are_removed_with_a_reason_and_a_keeper(corpus: Path
     off = run(tmp_path, corpus, dedup={"semantic": "off"}, order={"max_similarity": 0.8})
     assert off.tables["semantic"].rows == 0
     assert off.tables["duplicates"].id == outcome.tables["duplicates"].id
+
+
+def test_groups_stay_together_in_the_order_of_the_input(corpus: Path, tmp_path: Path) -> None:
+    """The generated documents carry a topic: four groups, each in one stretch of the path and of the windows."""
+    outcome = run(tmp_path, corpus, None, order={"group_by": "meta.topic"}, upsample={"method": "none"})
+    opened = curate.open(str(tmp_path / "run"))
+    order = opened.table("order").collect().sort("position")
+    topics = opened.table("documents").select("doc_id", "meta").collect()
+    of = {row["doc_id"]: json.loads(row["meta"] or "{}").get("topic") for row in topics.to_dicts()}
+    along = [(of[doc_id], doc_id) for doc_id in order["doc_id"].to_list()]
+    for topic in {name for name, _ in along} - {None}:
+        places = [place for place, (name, _) in enumerate(along) if name == topic]
+        assert len(places) > 5
+        assert places == list(range(places[0], places[-1] + 1))
+        members = [along[place][1] for place in places]
+        assert members == sorted(members)
+    assert outcome.tables["windows"].rows > 0
+    assert not verify(str(tmp_path / "run")).faults
