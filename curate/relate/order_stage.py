@@ -154,7 +154,7 @@ def region_map_task(
             values = column(measured, name).astype(np.float64)[there]
             rows = rows.append_column(f"prefer_{i}", pa.array(np.where(np.isnan(values), -np.inf, values)))
     writer = ExchangeWriter(context, schema, regions, "regions")
-    stays = ~is_dropped(sources, column(placed, "cluster"), drop)
+    stays = ~is_dropped(named["source"], column(placed, "cluster"), drop)
     writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])
     writer.finish()
 
@@ -272,7 +272,7 @@ def _first_position(run: StageRun) -> int:
 
 ORDER = Stage(
     "order",
-    3,
+    5,
     ("documents", "signals", "embeddings", "clusters"),
     ("order", "neighbors", "semantic"),
     _settings,
