@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.quality corpus.jsonl.zst [more.jsonl.zst …] [--sample 200] [--language]
 
 Everything runs on one core in one process; times are processor time. Plain Python is the reference of the tests
-(tests/quality/reference.py) with the same words, on a sample, since it is two orders slower.
+(tests/quality/reference.py) with the same words, on a sample, since it is two orders slower. ``fasttext`` is the library
+alone on the same lines. datatrove's own filters run beside ours in ``python3 tasks.py conformance``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import pyarrow as pa
 import zstandard
 
 from curate.quality.c4 import c4_lines, line_parameters
-from curate.quality.language import find_model, language_model
+from curate.quality.fasttext_model import lines_of, load_model
+from curate.quality.language import PREFIX_BYTES, find_model, language_model
 from curate.quality.rules import RULE_SETS, decide
 from curate.quality.signals import measure_signals
 from curate.quality.statistics import measure
@@ -57,7 +59,11 @@ def main() -> None:
     import reference  # type: ignore[import-not-found]
 
     rules = {"web": line_parameters("fineweb", {})}
-    columns = ["measure", "c4_lines", "all_four", "decide"] + ["language"] * options.language + ["python", "ratio"]
+    columns = (
+        ["measure", "c4_lines", "all_four", "decide"]
+        + ["language", "fasttext"] * options.language
+        + ["python", "ratio"]
+    )
     print("MB/s on one core".ljust(28), "MB".rjust(8), *(name.rjust(9) for name in columns))
     for path in options.corpora:
         texts = read(path, options.field)
@@ -76,7 +82,12 @@ def main() -> None:
         ]
         speeds = [megabytes / best(call) for call in calls]
         if options.language:
-            speeds.append(megabytes / best(partial(language_model(str(find_model(None))).identify, column), 1))
+            model = str(find_model(None))
+            speeds.append(megabytes / best(partial(language_model(model).identify, column)))
+            predict, lines = load_model(model).f.predict, list(lines_of(column, PREFIX_BYTES))
+            speeds.append(
+                megabytes / best(lambda p=predict, texts=lines: [p(text, 1, 0.0, "strict") for text in texts])
+            )  # type: ignore[misc]
         # Evenly spread and short, so that plain Python ends within a minute.
         sample = [text[:100_000] for text in texts[:: max(1, len(texts) // options.sample)]]
         size = sum(len(text.encode()) for text in sample) / 1e6

@@ -162,6 +162,9 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("--keep", type=float, metavar="SHARE", help="share of the sample to keep: prints its min_score")
     made.add_argument("--text-field", metavar="F", default="text", help="field that holds the text (default: text)")
     made.add_argument("--epochs", type=_positive, default=5, metavar="N", help="passes over the texts (default: 5)")
+    made.add_argument(
+        "--learning-rate", type=float, default=1.0, metavar="R", help="learning rate (default: 1; 0.1 for 10⁵ texts)"
+    )
     made.add_argument("--dim", type=_positive, default=100, metavar="N", help="dimensions of a word (default: 100)")
     made.add_argument("--ngrams", type=_positive, default=2, metavar="N", help="longest word n-gram (default: 2)")
     made.add_argument("--seed", type=_natural, default=0, metavar="N", help="seed of the training (default: 0)")
@@ -393,7 +396,15 @@ def train_classifier(options: argparse.Namespace) -> int:
         places.setdefault(name, []).append(path)
     if options.keep is not None and not 0 < options.keep <= 1:
         raise RequestError(f"--keep {options.keep:g}: a share is above 0 and at most 1")
-    settings = TrainingOptions(dim=options.dim, epochs=options.epochs, ngrams=options.ngrams, seed=options.seed)
+    if not 0 < options.learning_rate <= 10:
+        raise RequestError(f"--learning-rate {options.learning_rate:g}: it is above 0 and at most 10")
+    settings = TrainingOptions(
+        dim=options.dim,
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        ngrams=options.ngrams,
+        seed=options.seed,
+    )
     label = options.score or ("hq" if "hq" in places else max(places, default="hq"))
     result = train(
         places,

@@ -33,11 +33,15 @@ KEEP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """fastText's own parameters; the defaults are those of DCLM's classifier but for smaller buckets."""
+    """fastText's own parameters.
+
+    DCLM's and fastText's learning rate is 0.1, which suits 10⁵ and more texts: on 2,000 long ones it leaves every score at
+    0.50 (measured), so the default is higher.
+    """
 
     dim: int = 100
     epochs: int = 5
-    learning_rate: float = 0.1
+    learning_rate: float = 1.0
     ngrams: int = 2
     buckets: int = 200_000
     min_count: int = 1
