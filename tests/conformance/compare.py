@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from curate.edits import apply_edits
 from curate.quality.c4 import line_parameters
+from curate.quality.pii import find, masks
 from curate.quality.rules import RULE_SETS, decide
 from curate.quality.signals import measure_signals
 from curate.text import cut_spans
@@ -81,8 +83,17 @@ def ours(texts: list[str]) -> tuple[list[dict[str, Any]], float]:
                     reasons, _ = decide(signals, [other], preset="published")
                     _put(rows, other, reasons)
             _put(rows, name, alone)
+        for row, digest in zip(rows, _masked(batch["text"]), strict=True):
+            row["pii"] = digest
         found += rows
     return found, seconds
+
+
+def _masked(texts: pa.ChunkedArray) -> list[str]:
+    """Digests of the texts with e-mail and IP addresses masked as the reference is told to."""
+    rows, starts, ends, _, replacements = masks(find(texts), {"email": ["E"], "ip": ["I"]})
+    left = apply_edits(texts, rows, starts, ends, pa.array(replacements, pa.string())).to_pylist()
+    return [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in left]
 
 
 def _put(rows: list[dict[str, Any]], name: str, reasons: pa.Array) -> None:
@@ -90,17 +101,18 @@ def _put(rows: list[dict[str, Any]], name: str, reasons: pa.Array) -> None:
         row[name] = reason.partition(".")[2] if reason else None
 
 
-COMPARED = ("gopher_repetition", "gopher_quality", "c4", "c4_fineweb", "fineweb", "chain", "text")
+COMPARED = ("gopher_repetition", "gopher_quality", "c4", "c4_fineweb", "fineweb", "chain", "text", "pii")
 
 
 def agreement(theirs: list[dict[str, Any]], mine: list[dict[str, Any]]) -> dict[str, Agreement]:
-    """Agreement by what is compared; ``text`` is that which C4 leaves, where the reference keeps the document."""
+    """Agreement by what is compared; ``text`` is that which C4 leaves, where the reference keeps the document, ``pii`` the
+    text with e-mail and public IP addresses masked."""
     result = {}
     for name in COMPARED:
         rows = [i for i, one in enumerate(theirs) if name != "text" or one["text"] is not None]
         said, both, either = Counter[str](), Counter[str](), Counter[str]()
         different = [i for i in rows if theirs[i][name] != mine[i][name]]
-        if name != "text":
+        if name not in ("text", "pii"):
             for i in rows:
                 a, b = theirs[i][name], mine[i][name]
                 said[a] += a is not None

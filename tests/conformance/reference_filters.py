@@ -2,7 +2,8 @@
 
 Runs in the environment of requirements.txt, which has no curate: ``python reference_filters.py TEXTS OUT``. TEXTS has
 one JSON string a line; OUT gets one JSON object a line: the reason of every filter alone, of the chain of datatrove's
-``examples/fineweb.py``, and a digest of the text that C4 leaves. The last line has the seconds of processor time.
+``examples/fineweb.py``, and digests of the text that C4 leaves
+and of the text that the PII formatter gives. The last line has the seconds of processor time.
 """
 
 import hashlib
@@ -20,7 +21,9 @@ from datatrove.pipeline.filters import (  # noqa: E402
     GopherQualityFilter,
     GopherRepetitionFilter,
 )
+from datatrove.pipeline.formatters import PIIFormatter  # noqa: E402
 
+PII = PIIFormatter(email_replacement="E", ip_replacement="I")
 ALONE = {
     "gopher_repetition": GopherRepetitionFilter(),
     "gopher_quality": GopherQualityFilter(),
@@ -48,6 +51,7 @@ def decide(text):
     document = Document(text=text, id="0")
     found["c4_fineweb"] = reason_of("c4_fineweb", text, document)
     found["text"] = None
+    found["pii"] = hashlib.blake2b(PII.format(text).encode(), digest_size=16).hexdigest()
     chain = [(name, found[name]) for name in ("gopher_repetition", "gopher_quality", "c4_fineweb")]
     if found["c4_fineweb"] is None:
         found["text"] = hashlib.blake2b(document.text.encode(), digest_size=16).hexdigest()

@@ -28,6 +28,10 @@ def test_verdicts_are_those_of_datatrove() -> None:
         "日本語。" * 200,
         "#" * 400,
     ]
+    hard += [
+        "x@y.org é@z.com a@b@c.com <ann.lee+1@mail.example.org> 8.8.8.8 10.0.0.1 v1.2.3.4.5 x@[8.8.8.8]",
+        "1.2.3.4" * 9,
+    ]
     texts = [*cut, *whole, *hard]
     found = agreement(reference(texts)[0], ours(texts)[0])
     for name, one in found.items():
@@ -37,7 +41,7 @@ def test_verdicts_are_those_of_datatrove() -> None:
 
 
 def test_an_agreement_is_counted_by_reason() -> None:
-    names = ("gopher_repetition", "gopher_quality", "c4", "c4_fineweb", "fineweb", "chain", "text")
+    names = ("gopher_repetition", "gopher_quality", "c4", "c4_fineweb", "fineweb", "chain", "text", "pii")
     rows = [dict.fromkeys(names, value) for value in ("a", "a", None, "b")]
     mine = [dict.fromkeys(names, value) for value in ("a", "b", "b", "b")]
     found = agreement(rows, mine)
