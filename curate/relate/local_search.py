@@ -186,7 +186,7 @@ def _search(path, vectors, inverse, neighbors, weights, highest, max_reversal, k
         if weights.shape[1] > 0:
             strongest[u] = _scaled(weights[u, 0])
     size = 1 << 12
-    while size < min(8 * n, 1 << 20):
+    while size < min(4 * n, 1 << 17):
         size *= 2
     memo = np.full((size, 2), -1, np.int64)
     at = np.full(vectors.shape[0], -1, np.int64)
