@@ -33,7 +33,7 @@ def corpus(tmp_path_factory):
 
 def recipe(corpus, workspace, **dedup):
     folder, _ = corpus
-    made = recipe_of(folder, workspace, dedup=dedup)
+    made = recipe_of(folder, workspace, dedup={"semantic": "off", **dedup})
     return made | {"inputs": [{"source": "web", "path": f"{folder}/a.jsonl"}]}
 
 
