@@ -5,6 +5,7 @@ Only ``inputs`` is required. Relative paths are relative to the folder of the re
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from pathlib import Path
@@ -531,11 +532,35 @@ def resolve_path(path: str, base: Path) -> str:
     return str(expanded if expanded.is_absolute() else base / expanded)
 
 
+def paths_of_quality(section: Any) -> list[tuple[dict[str, Any], str]]:
+    """Where a quality section in plain dicts holds paths: (dict, key) of each."""
+    if not isinstance(section, dict):
+        return []
+    places = [(section, "language_model")]
+    if isinstance(section.get("classifier"), dict):
+        places.append((section["classifier"], "model"))
+    if isinstance(section.get("block"), dict):
+        places += [(section["block"], name) for name in ("domains", "urls")]
+    return [(place, key) for place, key in places if place.get(key) not in (None, "auto", "off", False)]
+
+
+def _resolved_quality(section: Any, base: Path) -> Any:
+    found = copy.deepcopy(section)
+    for place, key in paths_of_quality(found):
+        place[key] = resolve_path(place[key], base)
+    return found
+
+
 def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     """The recipe with every path resolved against ``base``, and ``{name}`` filled in the workspace."""
     changes: dict[str, Any] = {
         "workspace": resolve_path(recipe.workspace.replace("{name}", recipe.name), base),
-        "inputs": tuple(item.model_copy(update={"path": resolve_path(item.path, base)}) for item in recipe.inputs),
+        "inputs": tuple(
+            item.model_copy(
+                update={"path": resolve_path(item.path, base), "quality": _resolved_quality(item.quality, base)}
+            )
+            for item in recipe.inputs
+        ),
     }
     if recipe.tokenizer.path:
         changes["tokenizer"] = recipe.tokenizer.model_copy(update={"path": resolve_path(recipe.tokenizer.path, base)})
@@ -549,17 +574,8 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     if recipe.shards.path:
         changes["shards"] = recipe.shards.model_copy(update={"path": resolve_path(recipe.shards.path, base)})
     if recipe.quality != "off":
-        quality: dict[str, Any] = {}
-        if recipe.quality.language_model not in ("auto", "off"):
-            quality["language_model"] = resolve_path(recipe.quality.language_model, base)
-        if recipe.quality.classifier:
-            model = resolve_path(recipe.quality.classifier.model, base)
-            quality["classifier"] = recipe.quality.classifier.model_copy(update={"model": model})
-        if recipe.quality.block:
-            lists = {name: getattr(recipe.quality.block, name) for name in ("domains", "urls")}
-            resolved = {name: path and resolve_path(path, base) for name, path in lists.items()}
-            quality["block"] = recipe.quality.block.model_copy(update=resolved)
-        changes["quality"] = recipe.quality.model_copy(update=quality)
+        given = recipe.quality.model_dump(exclude_unset=True)
+        changes["quality"] = Quality.model_validate(_resolved_quality(given, base))
     return recipe.model_copy(update=changes)
 
 

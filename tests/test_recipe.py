@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from datasketch import MinHashLSH
 
@@ -122,3 +124,27 @@ def test_every_field_has_a_meaning():
     keys = [row[0] for row in rows]
     assert len(keys) == len(set(keys))
     assert {"inputs[].path", "dedup.near.bands", "quality.classifier.min_score", "pack.window"} <= set(keys)
+
+
+def test_every_path_is_taken_from_the_recipe_and_written_down_without_its_place(tmp_path):
+    from curate.run.portable import essential_recipe, relative_recipe
+
+    lists = {"block": {"domains": "lists/domains.txt"}, "language_model": "models/lid.bin"}
+    scored = {"classifier": {"model": "models/q.bin", "min_score": 0.5}}
+    recipe = from_dict(
+        {
+            "workspace": "runs/a",
+            "inputs": [{"source": "a", "path": "a.jsonl", "quality": scored}],
+            "quality": lists,
+            "dedup": {"decontaminate": {"sets": {"quiz": "eval/quiz.jsonl"}}},
+        },
+        tmp_path,
+    )
+    assert recipe.quality.block.domains == str(tmp_path / "lists/domains.txt")
+    assert recipe.source_quality("a").classifier.model == str(tmp_path / "models/q.bin")
+    assert recipe.dedup.decontaminate.sets["quiz"].path == str(tmp_path / "eval/quiz.jsonl")
+    for written in (essential_recipe(recipe), relative_recipe(recipe)):
+        assert str(tmp_path) not in repr(written)
+    again = from_dict({**relative_recipe(recipe), "workspace": str(tmp_path / "runs/a")}, tmp_path / "runs/a")
+    model = os.path.normpath(again.source_quality("a").classifier.model)
+    assert model == recipe.source_quality("a").classifier.model

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from curate.reading.units import pattern_prefix
-from curate.recipe import Recipe
+from curate.recipe import Recipe, paths_of_quality
 
 
 def relative_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -23,15 +23,15 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
 
     for item in data["inputs"]:
         item["path"] = relative(item["path"])
-    for section, key in (("tokenizer", "path"), ("shards", "path"), ("quality", "language_model")):
+    for section, key in (("tokenizer", "path"), ("shards", "path")):
         part = data.get(section)
         if isinstance(part, dict) and part.get(key) not in (None, "auto", "off"):
             part[key] = relative(part[key])
     for entry in _evaluation_sets(data):
         entry["path"] = relative(entry["path"])
-    quality = data.get("quality")
-    if isinstance(quality, dict) and quality.get("classifier"):
-        quality["classifier"]["model"] = relative(quality["classifier"]["model"])
+    for section_ in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
+        for place, name in paths_of_quality(section_):
+            place[name] = relative(place[name])
     return data
 
 
@@ -47,11 +47,9 @@ def essential_recipe(recipe: Recipe) -> dict[str, Any]:
         data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
     for known in _evaluation_sets(data):
         known["path"] = os.path.basename(known["path"])
-    if isinstance(data["quality"], dict):
-        if data["quality"]["language_model"] not in ("auto", "off"):
-            data["quality"]["language_model"] = os.path.basename(data["quality"]["language_model"])
-        if data["quality"]["classifier"]:
-            data["quality"]["classifier"]["model"] = os.path.basename(data["quality"]["classifier"]["model"])
+    for section in (data["quality"], *(item["quality"] for item in data["inputs"])):
+        for place, name in paths_of_quality(section):
+            place[name] = os.path.basename(place[name])
     return data
 
 

@@ -52,6 +52,7 @@ def test_text_form(workspace: str) -> None:
     [one] = sections([one.as_dict() for one in Run(workspace).sample(removed_by="near")], plain=True)
     assert str(one).splitlines() == [
         "f  (doc_id 5, source web)",
-        "removed: near: Jaccard similarity 0.9, at least 0.8, to e (doc_id 4, web), which is kept",
+        "removed: near: Jaccard similarity 0.9, at least 0.8, to e (doc_id 4, web), which is kept; "
+        "95% of the shorter lies in the other",
         "  seven words were in this text here",
     ]
