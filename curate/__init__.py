@@ -1,8 +1,10 @@
 """Curate: from raw text to ordered, packed, long-context training shards, every token and every removal explained."""
 
 from curate.kernel_cache import use_kernel_cache
+from curate.memory import keep_freed_memory
 
 use_kernel_cache()
+keep_freed_memory()
 
 from curate.api import open_run as open  # noqa: E402
 from curate.api import run  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,11 @@ def test_recipes_of_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RecipeError, match="model_copy"):
         as_recipe(recipe, ["seed=1"])
     assert "pack" not in data
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, "1000"), ({"MIMALLOC_PURGE_DELAY": "7"}, "7")])
+def test_freed_memory_is_kept_for_a_moment_unless_the_user_says_otherwise(given: dict[str, str], kept: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MIMALLOC_PURGE_DELAY"} | given
+    code = "import curate, os; print(os.environ['MIMALLOC_PURGE_DELAY'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == kept
