@@ -145,8 +145,10 @@ def main() -> None:
     table(rows, options.markdown)
     print()
     shares = [("step", "seconds", "share of the wall time")]
-    for step, seconds in ours["steps"].items():
-        shares.append((step, f"{seconds:.2f}", f"{seconds / ours['seconds']:.1%}"))
+    for system, found in {"": ours, **results}.items():
+        for step, seconds in found.get("steps", {}).items():
+            name = f"{system}: {step}" if system else step
+            shares.append((name, f"{seconds:.2f}", f"{seconds / found['seconds']:.1%}"))
     table(shares, options.markdown)
 
 
