@@ -52,7 +52,7 @@ def main() -> None:
     if cores > 1:
         from curate.run.engine import RayEngine
 
-        RayEngine(cores)  # started aside; later engines of this process use it
+        started = RayEngine(cores)  # aside; later engines of this process use it, while this one lives
     few = out.with_name(out.name + "-few.jsonl")
     with source.open(encoding="utf-8") as file:
         few.write_text("".join(line for line, _ in zip(file, range(200), strict=False)), encoding="utf-8")
@@ -69,6 +69,8 @@ def main() -> None:
     documents = run.table("documents").select("doc_id", "id").collect()
     ids = documents.join(removed, on="doc_id", how="anti").sort("doc_id")["id"].to_list()
     (out / "kept.txt").write_text("\n".join(ids))
+    if cores > 1:
+        started.close()
     print(json.dumps({"seconds": seconds, "cpu": cpu, "steps": steps.seconds, "kept": len(ids)}))
 
 
