@@ -110,10 +110,15 @@ def _duplicates(run: StageRun) -> None:
         near = run.step("tmp/resolve", resolve_task, specs)
         near_rows = run.publish("tmp/near.rows", near)
         counters |= buckets.counters | texts.counters | near.counters
-    parts = [asdict(file) for file in documents.files]
+    parts, tasks = documents.files, settings["targets"]
     inputs = [documents.content, copies.content, near_rows.content if near_rows else ""]
     sources = {"exact": copies.path, "near": near_rows.path if near_rows else None, "documents": documents.path}
-    specs = [Spec(part["name"], [*inputs, i], {"target": i, **sources}) for i, part in enumerate(parts)]
+    # A few tasks, not one a partition: each writes a slice for every partition.
+    spread = [(int(some[0]), int(some[-1]) + 1) for some in np.array_split(np.arange(len(parts)), tasks) if len(some)]
+    specs = [
+        Spec(f"settle-{start:07d}", [*inputs, start, stop], {"start": start, "stop": stop, **sources})
+        for start, stop in spread
+    ]
     settled = run.publish("tmp/settled", run.step("tmp/settle", settle_task, specs))
     maps = [settled.path] + ([near_rows.path] if near_rows else [])
     first = len(parts) - len(own)
@@ -372,27 +377,32 @@ def resolve_task(context: TaskContext, shingles: str, target: int, threshold: fl
     context.count("near.documents", len(ids))
 
 
-def settle_task(context: TaskContext, target: int, exact: str, near: str | None, documents: str) -> None:
-    """Exact copies of the documents of one partition, to their own partitions.
+def settle_task(context: TaskContext, start: int, stop: int, exact: str, near: str | None, documents: str) -> None:
+    """Exact copies of the documents of some consecutive partitions, to their own partitions."""
+    snapshot = context.snapshot(documents)
+    writer = ExchangeWriter(context, schemas.DUPLICATES, len(snapshot.files), "settled")
+    for target in range(start, stop):
+        for table in _settled(context, target, exact, near):
+            writer.write(table, partition_targets(column(table, "doc_id"), snapshot))
+    writer.finish()
+
+
+def _settled(context: TaskContext, target: int, exact: str, near: str | None) -> list[pa.Table]:
+    """The copies of the documents of one partition.
 
     A copy of a document that was itself removed as near is like *its* keeper, and is recorded so.
     """
     copies = read_slices(context, context.snapshot(exact), target, _EXACT).sort_by("doc_id")
-    parts = [_exact_rows(copies)]
-    if near is not None:
-        gone = read_slices(context, context.snapshot(near), target, schemas.DUPLICATES).sort_by("doc_id")
-        removed = column(gone, "doc_id")
-        of = column(copies, "keeper")
-        passed_on = is_in(of, removed)
-        moved = gone.take(pa.array(np.searchsorted(removed, of[passed_on])))
-        copied = pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()])
-        moved = moved.set_column(0, schemas.DUPLICATES.field(0), copied)
-        parts = [moved, _exact_rows(copies.filter(pa.array(~passed_on)))]
-    snapshot = context.snapshot(documents)
-    writer = ExchangeWriter(context, schemas.DUPLICATES, len(snapshot.files), "settled")
-    for table in parts:
-        writer.write(table, partition_targets(column(table, "doc_id"), snapshot))
-    writer.finish()
+    if near is None:
+        return [_exact_rows(copies)]
+    gone = read_slices(context, context.snapshot(near), target, schemas.DUPLICATES).sort_by("doc_id")
+    removed = column(gone, "doc_id")
+    of = column(copies, "keeper")
+    passed_on = is_in(of, removed)
+    moved = gone.take(pa.array(np.searchsorted(removed, of[passed_on])))
+    copied = pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()])
+    moved = moved.set_column(0, schemas.DUPLICATES.field(0), copied)
+    return [moved, _exact_rows(copies.filter(pa.array(~passed_on)))]
 
 
 def _exact_rows(copies: pa.Table) -> pa.Table:

@@ -29,6 +29,9 @@ from curate.run.tasks import TaskContext
 VALIDATION = "validation"
 """Reason of the documents that are kept out of training."""
 
+TASK_ROWS = 2_000_000
+"""Duplicates that one task routes to the partitions of their keepers, about."""
+
 _HISTOGRAM = pa.schema([("source", pa.string()), ("length", pa.int32()), ("tokens", pa.list_(pa.int64()))])
 _CURVE = pa.schema([("source", pa.string()), ("length", pa.int32()), ("share", pa.list_(pa.float64()))])
 _COMPONENT = pa.schema([("doc_id", pa.uint64()), ("component", pa.uint64())])
@@ -147,16 +150,25 @@ def length_table(masses: Sequence[Any], rates: dict[tuple[str, int], list[float]
 
 def _components(run: StageRun, documents: Snapshot) -> Snapshot:
     """An exchange: the duplicate component of every keeper, to its partition."""
+    duplicates = run.tables["duplicates"]
+    # A few tasks, not one a partition: each writes a slice for every partition.
+    tasks = max(1, -(-duplicates.rows // TASK_ROWS))
+    bundles = [[duplicates.files[i] for i in some] for some in np.array_split(np.arange(len(duplicates.files)), tasks)]
     specs = [
-        Spec(file.name, [file.checksum, documents.content], {"duplicates": asdict(file), "documents": documents.path})
-        for file in run.tables["duplicates"].files
+        Spec(
+            f"components-{number:05d}",
+            [[file.checksum for file in files], documents.content],
+            {"duplicates": [asdict(file) for file in files], "documents": documents.path},
+        )
+        for number, files in enumerate(bundles)
     ]
     return run.publish("tmp/components", run.step("tmp/components.map", components_task, specs))
 
 
-def components_task(context: TaskContext, duplicates: Any, documents: str) -> None:
-    """Route (keeper, component) of one partition's duplicates; keepers of earlier generations are decided already."""
-    table = context.read(duplicates, ["keeper", "component"])
+def components_task(context: TaskContext, duplicates: list[Any], documents: str) -> None:
+    """Route (keeper, component) of some partitions' duplicates; keepers of earlier generations are decided already."""
+    parts = [context.read(file, ["keeper", "component"]) for file in duplicates]
+    table = pa.concat_tables(parts) if parts else schemas.DUPLICATES.empty_table()
     snapshot = context.snapshot(documents)
     first = min((file.first for file in snapshot.files if file.first is not None), default=0)
     keeper, component = column(table, "keeper"), column(table, "component")

@@ -202,8 +202,11 @@ def _exchanges(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[dic
     rows = [
         ("dedup", "signatures by content hash", partitions, targets),
         ("dedup", "bands to buckets", targets, targets),
-        ("dedup", "shingles by group", partitions, targets),
-        ("dedup", "duplicates to partitions", targets, partitions),
+        ("dedup", "exact copies to partitions", targets, partitions),
+        ("dedup", "labels to partitions", 1, partitions),
+        ("dedup", "shingles by label", partitions, targets),
+        ("dedup", "near duplicates to partitions", targets, partitions),
+        ("dedup", "settled copies to partitions", targets, partitions),
         ("order", "vectors to regions", partitions, regions),
         ("order", "positions to partitions", regions, partitions),
         ("pack", "documents to regions", partitions, regions),
