@@ -519,6 +519,19 @@ class Recipe(Section):
         return self
 
 
+def preferred_signals(recipe: Recipe) -> list[str]:
+    """Columns of ``signals`` by which one of several duplicates is kept: ``dedup.prefer``, the first classifier for
+    ``quality_score``, which is left out where there is none.
+    """
+    if recipe.dedup == "off":
+        return []
+    qualities = [recipe.source_quality(source) for source in recipe.sources]
+    scores = [f"classifier_{one.classifier.name}" for one in qualities if one and one.classifier]
+    score = scores[0] if scores else None
+    names = [score if name == "quality_score" else name for name in recipe.dedup.prefer]
+    return [name for name in names if name]
+
+
 def cuts_paragraphs(recipe: Recipe) -> bool:
     """Whether duplicate paragraphs are cut from the texts."""
     return recipe.dedup != "off" and recipe.dedup.paragraphs != "off" and recipe.dedup.paragraphs.cut

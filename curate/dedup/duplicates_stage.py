@@ -37,9 +37,9 @@ from curate.dedup.signatures_stage import check_signatures, dedup_section, minha
 from curate.errors import RemovalAlarm
 from curate.hashing import mix64
 from curate.reading.units import ordinal_of
-from curate.recipe import Dedup, Recipe
+from curate.recipe import Dedup, Recipe, preferred_signals
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.run.partition import IDs, column, edited_texts, is_in, rows_of
+from curate.run.partition import IDs, column, edited_texts, is_in, preferences, rows_of
 from curate.run.snapshot import Snapshot
 from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
@@ -73,13 +73,12 @@ def _duplicates(run: StageRun) -> None:
         step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in own])
         run.commit("duplicates", step.files("duplicates"))
         return
-    prefer = [name for name in section.prefer if name != "quality_score" or score_column(run.recipe)]
     for tables in (*run.earlier, run.tables):
         check_signatures(tables["signatures"], minhash_params(run.recipe))
     documents, signatures = run.reach("documents"), run.reach("signatures")
     settings: dict[str, Any] = {
         "minhash": asdict(minhash_params(run.recipe)),
-        "prefer": [score_column(run.recipe) if name == "quality_score" else name for name in prefer],
+        "prefer": preferred_signals(run.recipe),
         "exact": section.exact,
         "near": section.near != "off",
         "targets": max(1, -(-signatures.rows // TARGET_ROWS)),
@@ -192,28 +191,9 @@ def _shingles(
     return run.step("tmp/resolve.map", shingles_map_task, specs)
 
 
-def score_column(recipe: Recipe) -> str | None:
-    for source in recipe.sources:
-        quality = recipe.source_quality(source)
-        if quality and quality.classifier:
-            return f"classifier_{quality.classifier.name}"
-    return None
-
-
 def no_duplicates_task(context: TaskContext) -> None:
     """An empty slice of the duplicates table."""
     context.write("duplicates", schemas.DUPLICATES.empty_table())
-
-
-def _preferences(context: TaskContext, signals: Any, ids: IDs, names: list[str]) -> dict[str, pa.Array]:
-    """Columns prefer_0, prefer_1, …: larger is kept first; a missing value is worst."""
-    table = context.read(signals, ["doc_id", *names])
-    rows = rows_of(ids, column(table, "doc_id"))
-    found = {}
-    for i, name in enumerate(names):
-        values = column(table, name).astype(np.float64)[rows]
-        found[f"prefer_{i}"] = pa.array(np.where(np.isnan(values), -np.inf, values))
-    return found
 
 
 def exact_map_task(
@@ -227,7 +207,7 @@ def exact_map_task(
         table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
     writer = ExchangeWriter(context, schema, settings["targets"], "hashes")
     ids = column(table, "doc_id")
-    for name, values in _preferences(context, signals, ids, settings["prefer"]).items():
+    for name, values in preferences(context, signals, ids, settings["prefer"]).items():
         table = table.append_column(name, values)
     hashes = bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy()
     writer.write(table, hash_targets(mix64(hashes), settings["targets"]))
@@ -314,14 +294,14 @@ def shingles_map_task(
     if len(wanted):
         table = context.read(signatures, ["doc_id", "signature"])
         signed = table["signature"].take(pa.array(rows_of(wanted, column(table, "doc_id")))).combine_chunks()
-        preferences = _preferences(context, signals, wanted, settings["prefer"])
+        preferred = preferences(context, signals, wanted, settings["prefer"])
         for some, texts in edited_texts(context, documents, edits, wanted):
             at = rows_of(some, wanted)
             values, offsets = shingle_sets(texts, params.ngram)
             lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
             picked = pa.array(at)
             columns = {"doc_id": pa.array(some), "shingles": lists, "signature": signed.take(picked)}
-            writer.write(pa.table(columns | {name: one.take(picked) for name, one in preferences.items()}), targets[at])
+            writer.write(pa.table(columns | {name: one.take(picked) for name, one in preferred.items()}), targets[at])
             context.count("near.texts", int((some >= np.uint64(settings["first_new"])).sum()))
             context.count("near.earlier_texts", int((some < np.uint64(settings["first_new"])).sum()))
     writer.finish()
@@ -441,7 +421,7 @@ def _duplicate_settings(recipe: Recipe) -> Any:
     decides = section.model_dump(
         mode="json", exclude={"semantic", "paragraphs", "decontaminate", "max_removed_share", "accept_removal"}
     )
-    return {**decides, "score": score_column(recipe)}
+    return {**decides, "prefer": preferred_signals(recipe)}
 
 
 def _alarm(run: StageRun) -> Any:

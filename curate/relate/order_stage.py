@@ -15,15 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import schemas
-from curate.dedup.duplicates_stage import score_column
-from curate.recipe import Recipe
+from curate.recipe import Recipe, preferred_signals
 from curate.relate.groups import expand, group_names, units
 from curate.relate.measures import neighbor_recall, path_counts, summarise
 from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.semantic import semantic_duplicates
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
-from curate.run.partition import column, rows_of
+from curate.run.partition import column, preferences, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column, int32_matrix, vector_matrix
@@ -53,9 +52,7 @@ def _semantic(recipe: Recipe) -> dict[str, Any]:
     """Threshold of semantic duplicates (None: they stay), and the signals by which one of them is kept."""
     if recipe.dedup == "off" or recipe.dedup.semantic == "off":
         return {"threshold": None, "prefer": []}
-    score = score_column(recipe)
-    prefer = [score if name == "quality_score" else name for name in recipe.dedup.prefer]
-    return {"threshold": recipe.dedup.semantic.threshold, "prefer": [name for name in prefer if name]}
+    return {"threshold": recipe.dedup.semantic.threshold, "prefer": preferred_signals(recipe)}
 
 
 def dropped_clusters(recipe: Recipe) -> dict[str, list[int]]:
@@ -147,12 +144,8 @@ def region_map_task(
     rows = table.append_column("cluster", placed["cluster"]).append_column("source", named["source"])
     if group_by:
         rows = rows.append_column("group", pa.array(group_names(named["meta"], group_by), pa.string()))
-    if prefer:
-        measured = context.read(signals, ["doc_id", *prefer])
-        there = rows_of(column(table, "doc_id"), column(measured, "doc_id"))
-        for i, name in enumerate(prefer):
-            values = column(measured, name).astype(np.float64)[there]
-            rows = rows.append_column(f"prefer_{i}", pa.array(np.where(np.isnan(values), -np.inf, values)))
+    for name, values in preferences(context, signals, column(table, "doc_id"), prefer).items():
+        rows = rows.append_column(name, values)
     writer = ExchangeWriter(context, schema, regions, "regions")
     stays = ~is_dropped(named["source"], column(placed, "cluster"), drop)
     writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])

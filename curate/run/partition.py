@@ -63,6 +63,17 @@ def cuts_of(context: TaskContext, contamination: dict[str, Any], paragraphs: dic
     return column(table, "doc_id"), column(table, "start"), column(table, "end")
 
 
+def preferences(context: TaskContext, signals: dict[str, Any], ids: IDs, names: list[str]) -> dict[str, pa.Array]:
+    """Columns prefer_0, prefer_1, … of the signals ``names`` of ``ids``: larger is kept first; a missing value is worst."""
+    table = context.read(signals, ["doc_id", *names])
+    rows = rows_of(ids, column(table, "doc_id"))
+    found = {}
+    for i, name in enumerate(names):
+        values = column(table, name).astype(np.float64)[rows]
+        found[f"prefer_{i}"] = pa.array(np.where(np.isnan(values), -np.inf, values))
+    return found
+
+
 def is_in(values: IDs, pool: IDs) -> NDArray[np.bool_]:
     """bool[n]: which of ``values`` are in the sorted ``pool``."""
     if len(pool) == 0:
