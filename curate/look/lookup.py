@@ -20,10 +20,10 @@ from curate.dedup.minhash import MinHashParams, sign
 from curate.dedup.shingles import shingle_sets
 from curate.dedup.signatures_stage import stored_params
 from curate.dedup.verify import containment, jaccard
+from curate.edits import apply_edits
 from curate.errors import RequestError
 from curate.run.partition import is_in
 from curate.run.vectors import bytes_matrix, signature_matrix
-from curate.text import cut_spans
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -70,14 +70,15 @@ def signature_params(run: Run) -> MinHashParams:
 
 def kept_signatures(run: Run) -> Iterator[pa.Table]:
     """(doc_id, content_hash, signature) of the documents that deduplication kept, one row group at a time."""
-    removed = {}
-    if run.has("duplicates"):
-        removed = {file.name: file for file in run.parquet_files("duplicates")}
+    removals = [
+        {one.name: one for one in run.parquet_files(name)} for name in ("duplicates", "semantic") if run.has(name)
+    ]
     for file in run.parquet_files("signatures"):
-        gone = np.zeros(0, np.uint64)
-        if file.name in removed:
-            with run.open(removed[file.name]) as source:
-                gone = pq.read_table(source, columns=["doc_id"])["doc_id"].to_numpy()
+        ids = [np.zeros(0, np.uint64)]
+        for removed in [files[file.name] for files in removals if file.name in files]:
+            with run.open(removed) as source:
+                ids.append(pq.read_table(source, columns=["doc_id"])["doc_id"].to_numpy())
+        gone = np.sort(np.concatenate(ids))
         with run.open(file) as source:
             parquet = pq.ParquetFile(source)
             for group in range(parquet.num_row_groups):
@@ -152,12 +153,12 @@ def _candidates(
 def _edited(run: Run, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> pa.Array:
     """The texts of documents (ascending) as later stages see them."""
     whole = texts.combine_chunks()
-    cuts = run.rows("edits", ids, ["doc_id", "start", "end"]) if run.has("edits") else pa.table({})
-    if not cuts.num_rows:
+    edits = run.rows("edits", ids, ["doc_id", "start", "end", "replacement"])
+    if not edits.num_rows:
         return whole
-    cuts = cuts.sort_by([("doc_id", "ascending"), ("start", "ascending")])
-    rows = np.searchsorted(ids, cuts["doc_id"].to_numpy())
-    return cut_spans(whole, rows, cuts["start"].to_numpy(), cuts["end"].to_numpy())
+    edits = edits.sort_by([("doc_id", "ascending"), ("start", "ascending")])
+    rows, start, end = (edits[name].to_numpy() for name in ("doc_id", "start", "end"))
+    return apply_edits(whole, np.searchsorted(ids, rows), start, end, edits["replacement"])
 
 
 def lsh_index(run: Run) -> MinHashLSH:

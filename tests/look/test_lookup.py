@@ -137,3 +137,18 @@ def test_the_command_shows_matches(run, tmp_path, capsys):
     file.write_bytes(b"caf\xe9")
     assert main(["lookup", run.url, str(file)]) == 2
     assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_texts_are_compared_as_edited_with_their_masks(tmp_path):
+    mails = " ".join(f"write to reader{i}@example-{i}.org about page {i}" for i in range(30))
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": "mails", "text": mails}) + "\n")
+    recipe = {
+        "workspace": str(tmp_path / "ws"),
+        "engine": "inline",
+        "inputs": [{"source": "web", "path": f"{tmp_path}/a.jsonl"}],
+        "quality": {"rules": [], "pii": {"mask": ["email"]}},
+    }
+    found = curate.run(recipe, until="dedup")
+    doc_id = found.table("documents").collect()["doc_id"][0]
+    [match] = found.lookup(found.text(doc_id).edited)
+    assert (match.exact, match.similarity, match.containment) == (True, 1.0, 1.0)
