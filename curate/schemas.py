@@ -97,6 +97,7 @@ LEDGER = pa.schema(
         ("copies", pa.uint16()),
         ("cluster", pa.int32()),
         ("position", pa.uint64()),
+        ("first_set", pa.uint16()),
         ("first_shard", pa.uint32()),
         ("first_window", pa.uint32()),
     ]

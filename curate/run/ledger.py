@@ -17,7 +17,7 @@ from curate.run.partition import column, is_in
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 
-_PLACE = pa.schema([("doc_id", pa.uint64()), ("shard", pa.uint32()), ("window", pa.uint32())])
+_PLACE = pa.schema([("doc_id", pa.uint64()), ("set", pa.uint16()), ("shard", pa.uint32()), ("window", pa.uint32())])
 _PER_DOCUMENT = ("verdicts", "contamination", "duplicates", "tokens", "clusters", "order", "semantic", "copies")
 
 
@@ -51,7 +51,7 @@ def _ledger(run: StageRun) -> None:
 
 def places_task(context: TaskContext, windows: Any, documents: str) -> None:
     """Route the first place of each document in one shard to the document's partition."""
-    table = context.read(windows, ["kind", "doc_id", "shard", "window"])
+    table = context.read(windows, ["kind", *_PLACE.names])
     table = table.filter(pc.equal(table["kind"], schemas.KIND_DOCUMENT))
     _, first = np.unique(column(table, "doc_id"), return_index=True)  # rows are in the order of windows
     places = table.take(pa.array(first)).select(_PLACE.names)
@@ -115,9 +115,10 @@ def ledger_task(
     found.join(context.read(order, ["doc_id", "position"]), {"position": "position"})
     found.join(drawn, {"copies": "copies"})
     place = read_slices(context, context.snapshot(places), target, _PLACE)
-    place = place.sort_by([("doc_id", "ascending"), ("shard", "ascending"), ("window", "ascending")])
+    place = place.sort_by([(name, "ascending") for name in _PLACE.names])
     _, first = np.unique(column(place, "doc_id"), return_index=True)
-    placed = found.join(place.take(pa.array(first)), {"first_shard": "shard", "first_window": "window"})
+    names = {f"first_{name}": name for name in ("set", "shard", "window")}
+    placed = found.join(place.take(pa.array(first)), names)
 
     left = ~by_rule & ~by_overlap & ~by_duplicate
     kept = left & placed
@@ -169,10 +170,7 @@ def ledger_task(
             "stage": stage,
             "reason": reason,
             "detail": value,
-            **{
-                name: found.columns[name]
-                for name in ("keeper", "n_tokens", "copies", "cluster", "position", "first_shard", "first_window")
-            },
+            **{name: found.columns[name] for name in ("keeper", "n_tokens", "copies", "cluster", "position", *names)},
         }
     ).cast(schemas.LEDGER)
     context.write("ledger", table)
@@ -226,7 +224,7 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
 
 LEDGER = Stage(
     "ledger",
-    2,
+    3,
     (
         "documents",
         "rejects",

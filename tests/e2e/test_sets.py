@@ -80,6 +80,8 @@ def test_validation_documents_are_in_no_training_window_and_not_upsampled(corpus
     assert held_out
     assert not held_out & training
     assert windows.filter(pl.col("set") == 1)["copy"].max() == 0
+    ledger = found.table("ledger").filter(pl.col("status") == "kept").collect()
+    assert set(ledger.filter(pl.col("first_set") == 1)["doc_id"]) == held_out
     kept = len(held_out | training)
     assert 0.08 < len(held_out) / kept < 0.35
     again = run(tmp_path / "b", corpus, shards=shards, pack={"method": "best_fit", "window": 2_048})

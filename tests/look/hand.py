@@ -251,6 +251,7 @@ def ledger_rows() -> dict[str, pa.Table]:
                     "copies": COPIES.get(i),
                     "cluster": 0 if i in TOKENS else None,
                     "position": positions.get(i),
+                    "first_set": None if shard is None else 0,
                     "first_shard": shard,
                     "first_window": window,
                 }
