@@ -148,7 +148,7 @@ def run_recipe(
         if assigned.new and len(generations) > 1:
             files = sum(len(unit.files) for unit in assigned.new)
             progress.say(
-                f"{files:,} new input files form generation {generations[-1].number}: compared with what is kept, "
+                f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
                 "decided among themselves; --repack decides over all inputs together"
             )
         try:
@@ -174,8 +174,7 @@ def run_recipe(
                     progress.stage(stage.name, stage.title, number, len(plan))
                     outcome.stages.append(_run_stage(runs))
                 elif not set(stage.reads) <= outcome.tables.keys() or not _take_committed(runs):
-                    # What later stages made of the same tables stays part of the run; they did not.
-                    continue
+                    continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
                 _share(stage, runs, generations, outcome.tables)
             if recipe.shards.path and "shards" in outcome.tables:
                 mirror(storage, outcome.tables["shards"], recipe.shards.path)
@@ -188,7 +187,7 @@ def run_recipe(
 
 
 def _take_committed(runs: list[StageRun]) -> bool:
-    """Take the tables of every generation that are there; whether all are."""
+    """Take a stage's tables where they are there for every generation; whether they are."""
     found = []
     for run in runs:
         run.identify()
@@ -196,6 +195,7 @@ def _take_committed(runs: list[StageRun]) -> bool:
         if there is None:
             return False
         found.append(there)
+    for run, there in zip(runs, found, strict=True):
         run.tables.update(there)
     return True
 
