@@ -53,8 +53,8 @@ class Encoder:
         why: why it is not tiktoken's; empty when it is.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._tokenizer = reference(content)
+    def __init__(self, content: bytes, tokenizer: Tokenizer | None = None) -> None:
+        self._tokenizer = tokenizer or reference(content)
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         described = json.loads(content)
         # Words end between a letter and a space before a letter, so a text may be cut there.
@@ -159,12 +159,13 @@ def load(path: str) -> Encoder:
     except OSError as error:
         raise RequestError(f"tokenizer {path} cannot be read: {error.strerror or error}") from error
     try:
-        return Encoder(content)
+        tokenizer = reference(content)
     except Exception as error:  # the library raises a bare Exception or ValueError
         raise RequestError(
             f"tokenizer {path} is not a Hugging Face tokenizer.json ({error}); "
             "save one with `tokenizer.save(PATH)` of the tokenizers library, or leave `tokenizer.path` out to train one"
         ) from error
+    return Encoder(content, tokenizer)
 
 
 def require_eos(encoder: Encoder, path: str) -> int:
