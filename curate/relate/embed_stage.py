@@ -12,7 +12,7 @@ from curate import schemas
 from curate.recipe import Recipe, cuts_paragraphs
 from curate.relate.lexical import LexicalModel, fit
 from curate.run.artefact import read_artefact
-from curate.run.partition import SURVIVORS, cuts_of, edited_texts, survivors
+from curate.run.partition import SURVIVORS, remaining_texts
 from curate.run.sample import read_sample, sample_texts
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
@@ -74,24 +74,12 @@ def load_lexical(data: bytes, path: Path) -> LexicalModel:
 
 
 def embeddings_task(
-    context: TaskContext,
-    documents: Any,
-    verdicts: Any,
-    edits: Any,
-    duplicates: Any,
-    contamination: Any,
-    paragraphs: Any,
-    model: Any,
-    dim: int,
-    keywords: int,
-    cut: bool,
+    context: TaskContext, documents: Any, model: Any, dim: int, keywords: int, cut: bool, **sidecars: Any
 ) -> None:
     """Vectors of the kept documents of one partition."""
     lexical = read_artefact(context, model, load_lexical)
-    keep = survivors(context, verdicts, duplicates, contamination)
-    cuts = cuts_of(context, contamination, paragraphs if cut else None)
     with context.writer("embeddings", schemas.embeddings_schema(dim, keywords)) as writer:
-        for ids, texts in edited_texts(context, documents, edits, keep, cuts):
+        for ids, texts in remaining_texts(context, documents, cut=cut, **sidecars):
             vectors, scale = lexical.transform(texts)
             columns = {"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}
             if keywords:

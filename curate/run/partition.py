@@ -5,7 +5,7 @@ Side-cars have the documents partition's rows in its order, or a subset of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,27 @@ def rows_of(values: IDs, pool: IDs) -> NDArray[np.int64]:
     if len(values) and (at.max(initial=0) >= len(pool) or not np.array_equal(pool[at], values)):
         raise ValueError("side-car tables disagree about the documents of a partition")
     return at
+
+
+def remaining_texts(
+    context: TaskContext,
+    documents: dict[str, Any],
+    *,
+    cut: bool,
+    pick: Callable[[IDs], NDArray[np.bool_]] | None = None,
+    **sidecars: Any,
+) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
+    """(doc_ids, texts) of the documents left after deduplication (S1), as tokenizers and embedders see them.
+
+    Args:
+        cut: whether duplicate paragraphs are cut.
+        pick: which of the sorted doc_ids to take; all without it.
+        sidecars: a file of each of :data:`SURVIVORS`.
+    """
+    keep = survivors(context, sidecars["verdicts"], sidecars["duplicates"], sidecars["contamination"])
+    keep = keep if pick is None else keep[pick(keep)]
+    cuts = cuts_of(context, sidecars["contamination"], sidecars["paragraphs"] if cut else None)
+    return edited_texts(context, documents, sidecars["edits"], keep, cuts)
 
 
 def edited_texts(

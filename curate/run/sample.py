@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate.hashing import document_hash
 from curate.recipe import cuts_paragraphs
-from curate.run.partition import SURVIVORS, column, cuts_of, edited_texts, survivors
+from curate.run.partition import SURVIVORS, IDs, column, remaining_texts
 from curate.run.snapshot import Snapshot
 from curate.run.stage import StageRun, partition_specs
 from curate.run.tasks import TaskContext
@@ -40,28 +41,22 @@ def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
 
 
 def sample_task(
-    context: TaskContext,
-    documents: Any,
-    verdicts: Any,
-    edits: Any,
-    duplicates: Any,
-    contamination: Any,
-    paragraphs: Any,
-    cut: bool,
-    seed: int,
-    purpose: str,
-    share: float,
+    context: TaskContext, documents: Any, cut: bool, seed: int, purpose: str, share: float, **sidecars: Any
 ) -> None:
     """The sampled texts of one partition."""
-    ids = survivors(context, verdicts, duplicates, contamination)
-    cuts = cuts_of(context, contamination, paragraphs if cut else None)
     limit = int(share * 2.0**64)
-    hashes = document_hash(seed, f"sample:{purpose}", ids)
-    ids = ids if limit >= 2**64 else ids[hashes < np.uint64(limit)]
+
+    def hashes(ids: IDs) -> NDArray[np.uint64]:
+        return document_hash(seed, f"sample:{purpose}", ids)
+
+    def drawn(ids: IDs) -> NDArray[np.bool_]:
+        return hashes(ids) < np.uint64(limit)
+
+    pick = None if limit >= 2**64 else drawn
     with context.writer("tmp/sample", _SAMPLE) as writer:
-        for some, texts in edited_texts(context, documents, edits, ids, cuts):
-            hashed = pa.array(document_hash(seed, f"sample:{purpose}", some))
-            writer.write(pa.table({"doc_id": pa.array(some), "hash": hashed, "text": _beginnings(texts)}))
+        for ids, texts in remaining_texts(context, documents, cut=cut, pick=pick, **sidecars):
+            columns = {"doc_id": pa.array(ids), "hash": pa.array(hashes(ids)), "text": _beginnings(texts)}
+            writer.write(pa.table(columns))
 
 
 def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:

@@ -13,7 +13,7 @@ from curate import schemas
 from curate.errors import RequestError
 from curate.recipe import Recipe, cuts_paragraphs
 from curate.run.artefact import artefact_path, read_artefact
-from curate.run.partition import SURVIVORS, cuts_of, edited_texts, survivors
+from curate.run.partition import SURVIVORS, remaining_texts
 from curate.run.sample import iterate, read_sample, sample_texts
 from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -116,24 +116,12 @@ def _tokenize(run: StageRun) -> None:
     run.commit("tokens", step.files("tokens"), step.counters, details)
 
 
-def tokens_task(
-    context: TaskContext,
-    documents: Any,
-    verdicts: Any,
-    edits: Any,
-    duplicates: Any,
-    contamination: Any,
-    paragraphs: Any,
-    tokenizer: Any,
-    cut: bool,
-) -> None:
+def tokens_task(context: TaskContext, documents: Any, tokenizer: Any, cut: bool, **sidecars: Any) -> None:
     """Token ids of the kept documents of one partition."""
     encoder = open_encoder(context, tokenizer)
     schema = schemas.tokens_schema(encoder.vocab_size)
-    keep = survivors(context, verdicts, duplicates, contamination)
-    cuts = cuts_of(context, contamination, paragraphs if cut else None)
     with context.writer("tokens", schema) as writer:
-        for ids, texts in edited_texts(context, documents, edits, keep, cuts):
+        for ids, texts in remaining_texts(context, documents, cut=cut, **sidecars):
             flat, offsets = encoder.encode(texts)
             lengths = np.diff(offsets)
             lists = pa.LargeListArray.from_arrays(
