@@ -103,6 +103,9 @@ LEDGER = pa.schema(
     ]
 )
 
+VALIDATION = "validation"
+"""``copies.reason`` of the documents that are kept out of training."""
+
 KIND_DOCUMENT, KIND_SYNTHETIC, KIND_SEPARATOR = 0, 1, 2
 """Values of ``windows.kind``."""
 

@@ -1,15 +1,15 @@
 """The upsample stage: token masses by source and length give rates, rates give copies by hash of doc_id.
 
-Steps: masses (and, where a rate is no whole number, histograms of tokens by hash) → rates, one a stage of the
-curriculum, in the driver → copies. Documents of the validation set are drawn first and are in no mass.
+Steps: masses → rates, one a stage of the curriculum, in the driver → where a rate is no whole number, histograms of tokens
+by hash → copies. Documents of the validation set are drawn first and are in no mass.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,9 @@ from curate.lengths.upsample import RatePlan, plan_rates
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
-from curate.run.snapshot import Snapshot
-from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
+from curate.run.snapshot import Snapshot, TableFile
+from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
-
-VALIDATION = "validation"
-"""Reason of the documents that are kept out of training."""
 
 TASK_ROWS = 2_000_000
 """Duplicates that one task routes to the partitions of their keepers, about."""
@@ -73,7 +70,8 @@ def _upsample(run: StageRun) -> None:
     components = _components(run, documents) if share else None
     extra = [components.content] if components else []
     shared["components"] = components.path if components else None
-    step = run.step("tmp/masses", masses_task, _specs(run, shared, [edges, *extra]))
+    specs = _specs(run, shared, [edges, *extra])
+    step = run.step("tmp/masses", masses_task, specs)
     total: Counter[tuple[str, int, int, str]] = Counter()
     for found in step.values("masses"):
         for source, length, bucket, n_documents, n_tokens in found:
@@ -84,7 +82,7 @@ def _upsample(run: StageRun) -> None:
     plans, by_cell = _rates(run, masses, edges, stages)
     curves = None
     if any(rate != round(rate) for rates in by_cell.values() for rate in np.cumsum(rates)):
-        curves = _curves(run, step)
+        curves = _curves(run, specs)
     rates = [[source, length, values] for (source, length), values in sorted(by_cell.items())]
     params = {**shared, "rates": rates, "curves": asdict(curves) if curves else None}
     params["staged"] = bool(run.recipe.pack.schedule)
@@ -193,24 +191,21 @@ def _held_out(
     if len(keepers):
         known = keepers[at] == ids
         key[known] = column(found, "component")[first][at[known]]
-    return unit_interval(document_hash(seed, VALIDATION, key)) < share
+    return unit_interval(document_hash(seed, schemas.VALIDATION, key)) < share
 
 
-def _uniform(ids: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
-    return unit_interval(document_hash(seed, "upsample", ids))
+class _Lengths(NamedTuple):
+    """The documents on the path (S2) of one partition: what decides on their copies."""
+
+    ids: NDArray[np.uint64]
+    n_tokens: NDArray[np.int64]
+    sources: NDArray[np.object_]
+    length: NDArray[np.int64]
+    uniform: NDArray[np.float64]
+    held_out: NDArray[np.bool_]
 
 
-def _lengths(context: TaskContext, documents: Any, tokens: Any, order: Any) -> tuple[Any, Any, Any]:
-    """(doc_ids, n_tokens, sources) of the documents on the path (S2) of one partition."""
-    ids = column(context.read(order, ["doc_id"]), "doc_id")
-    counted = context.read(tokens, ["doc_id", "n_tokens"])
-    n_tokens = column(counted, "n_tokens")[rows_of(ids, column(counted, "doc_id"))].astype(np.int64)
-    named = context.read(documents, ["doc_id", "source"])
-    sources = named["source"].take(pa.array(rows_of(ids, column(named, "doc_id")))).to_numpy()
-    return ids, n_tokens, sources
-
-
-def masses_task(
+def _read_lengths(
     context: TaskContext,
     documents: Any,
     tokens: Any,
@@ -220,30 +215,50 @@ def masses_task(
     seed: int,
     validation: float,
     components: str | None,
-) -> None:
-    """Documents and tokens of one partition by source, length class and power of two; tokens by hash."""
-    ids, n_tokens, sources = _lengths(context, documents, tokens, order)
-    training = ~_held_out(context, ids, components, target, validation, seed)
-    ids, n_tokens, sources = ids[training], n_tokens[training], sources[training]
-    length = np.searchsorted(edges, n_tokens)
-    bucket = np.ceil(np.log2(np.maximum(n_tokens, 1))).astype(np.int64)
-    found: list[list[Any]] = []
-    rows: list[dict[str, Any]] = []
-    for source in sorted(set(sources)):
-        for kind in np.unique(length[sources == source]).tolist():
-            mine = (sources == source) & (length == kind)
-            rows.append(
-                {"source": source, "length": kind, "tokens": histogram(_uniform(ids[mine], seed), n_tokens[mine])}
-            )
-            for power in np.unique(bucket[mine]).tolist():
-                some = mine & (bucket == power)
-                found.append([source, kind, power, int(some.sum()), int(n_tokens[some].sum())])
-    context.value("masses", found)
+) -> _Lengths:
+    ids = column(context.read(order, ["doc_id"]), "doc_id")
+    counted = context.read(tokens, ["doc_id", "n_tokens"])
+    n_tokens = column(counted, "n_tokens")[rows_of(ids, column(counted, "doc_id"))].astype(np.int64)
+    named = context.read(documents, ["doc_id", "source"])
+    sources = named["source"].take(pa.array(rows_of(ids, column(named, "doc_id")))).to_numpy()
+    uniform = unit_interval(document_hash(seed, "upsample", ids))
+    held_out = _held_out(context, ids, components, target, validation, seed)
+    return _Lengths(ids, n_tokens, sources, np.searchsorted(edges, n_tokens), uniform, held_out)
+
+
+def _cells(found: _Lengths) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
+    """(source, length class, which documents) of each cell that has training documents."""
+    for source in sorted(set(found.sources)):
+        mine = (found.sources == source) & ~found.held_out
+        for length in np.unique(found.length[mine]).tolist():
+            yield source, length, mine & (found.length == length)
+
+
+def masses_task(context: TaskContext, **partition: Any) -> None:
+    """Documents and tokens of one partition by source, length class and power of two."""
+    found = _read_lengths(context, **partition)
+    power = np.ceil(np.log2(np.maximum(found.n_tokens, 1))).astype(np.int64)
+    masses: list[list[Any]] = []
+    for source, length, mine in _cells(found):
+        for upto in np.unique(power[mine]).tolist():
+            some = mine & (power == upto)
+            masses.append([source, length, upto, int(some.sum()), int(found.n_tokens[some].sum())])
+    context.value("masses", masses)
+
+
+def histograms_task(context: TaskContext, **partition: Any) -> None:
+    """Tokens of one partition by source, length class and hash."""
+    found = _read_lengths(context, **partition)
+    rows = [
+        {"source": source, "length": length, "tokens": histogram(found.uniform[mine], found.n_tokens[mine])}
+        for source, length, mine in _cells(found)
+    ]
     context.write("tmp/histograms", pa.Table.from_pylist(rows, schema=_HISTOGRAM))
 
 
-def _curves(run: StageRun, masses: Step) -> Any:
-    histograms = run.publish("tmp/histograms", masses)
+def _curves(run: StageRun, specs: Sequence[Spec]) -> TableFile:
+    """The share of each cell's tokens below a hash: only where a rate is no whole number."""
+    histograms = run.publish("tmp/histograms", run.step("tmp/histograms.map", histograms_task, specs))
     spec = Spec("curves", [histograms.content], {"histograms": histograms.path})
     return run.step("tmp/curves.map", curves_task, [spec]).files("tmp/curves")[0]
 
@@ -260,57 +275,38 @@ def curves_task(context: TaskContext, histograms: str) -> None:
 
 
 def copies_task(
-    context: TaskContext,
-    documents: Any,
-    tokens: Any,
-    order: Any,
-    target: int,
-    edges: list[int],
-    seed: int,
-    validation: float,
-    components: str | None,
-    rates: list[list[Any]],
-    curves: Any,
-    staged: bool,
+    context: TaskContext, rates: list[list[Any]], curves: Any, staged: bool, edges: list[int], **partition: Any
 ) -> None:
     """Copies of the documents of one partition, and the stage of the curriculum of each."""
-    ids, n_tokens, sources = _lengths(context, documents, tokens, order)
-    held_out = _held_out(context, ids, components, target, validation, seed)
-    length = np.searchsorted(edges, n_tokens)
-    known = (
-        {}
-        if curves is None
-        else {(row["source"], row["length"]): row["share"] for row in context.read(curves).to_pylist()}
-    )
-    stages = max((len(values) for _, _, values in rates), default=1)
-    rate, place = np.zeros((len(ids), stages)), _uniform(ids, seed)
-    reason = np.full(len(ids), "", object)
-    for source, kind, values in rates:
-        mine = (sources == source) & (length == kind) & ~held_out
-        rate[mine] = values
-        reason[mine] = f"{source}.{_length_name(kind, edges)}"
-        if (source, kind) in known:
-            place[mine] = places(place[mine], np.array(known[source, kind]))
-    rate[held_out, 0] = 1.0
-    place[held_out] = 0.0
-    reason[held_out] = VALIDATION
-    sets, offsets = stages_of_copies(place, rate)
+    found = _read_lengths(context, edges=edges, **partition)
+    drawn = {(source, length): values for source, length, values in rates}
+    known = {}
+    if curves is not None:
+        known = {(row["source"], row["length"]): np.array(row["share"]) for row in context.read(curves).to_pylist()}
+    rate = np.zeros((len(found.ids), max((len(values) for values in drawn.values()), default=1)))
+    place, reason = found.uniform.copy(), np.full(len(found.ids), "", object)
+    for source, length, mine in _cells(found):
+        rate[mine] = drawn[source, length]
+        reason[mine] = f"{source}.{_length_name(length, edges)}"
+        if (source, length) in known:
+            place[mine] = places(place[mine], known[source, length])
+    rate[found.held_out, 0], place[found.held_out], reason[found.held_out] = 1.0, 0.0, schemas.VALIDATION
+    stages, offsets = stages_of_copies(place, rate)
     copies = np.diff(offsets)
+    lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(stages))
     columns = {
-        "doc_id": pa.array(ids),
+        "doc_id": pa.array(found.ids),
         "copies": pa.array(copies.astype(np.uint16)),
         "reason": pa.array(reason, pa.string()),
-        "stages": pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(sets))
-        if staged
-        else pa.nulls(len(ids), pa.list_(pa.uint16())),
+        "stages": lists if staged else pa.nulls(len(found.ids), lists.type),
     }
     context.write("copies", pa.table(columns, schema=schemas.COPIES))
     context.count("documents", int((copies > 0).sum()))
     context.count("copies", int(copies.sum()))
     context.count("not_drawn", int((copies == 0).sum()))
-    context.count("tokens", int((copies * n_tokens).sum()))
-    context.count("validation.documents", int(held_out.sum()))
-    context.count("validation.tokens", int(n_tokens[held_out].sum()))
+    context.count("tokens", int((copies * found.n_tokens).sum()))
+    context.count("validation.documents", int(found.held_out.sum()))
+    context.count("validation.tokens", int(found.n_tokens[found.held_out].sum()))
 
 
 def _length_name(kind: int, edges: list[int]) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curate.look.verify_tables import read
 from curate.look.verify_windows import read_windows
-from curate.packing.stage import set_prefix
+from curate.packing.sets import set_prefix
 from curate.run.exchange import partition_targets
 from curate.run.generations import parts_of
 from curate.run.snapshot import TableFile

@@ -9,11 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.lengths.stage import VALIDATION
 from curate.run.generations import parts_of
 from curate.run.partition import is_in
 from curate.run.snapshot import TableFile
-from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, WINDOWS
+from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, VALIDATION, WINDOWS
 
 if TYPE_CHECKING:
     from curate.look.run import Run

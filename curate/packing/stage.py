@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import mix64, salt
-from curate.lengths.stage import VALIDATION
-from curate.packing.buckets import odds as bucket_odds
 from curate.packing.inside import arrange
 from curate.packing.likeness import likeness, summarise
 from curate.packing.measures import count_windows, window_measures
 from curate.packing.plan import Pieces, pack
 from curate.packing.refined import Refinement, in_fixed_windows
+from curate.packing.sets import copies_of_items, set_prefix, sets_of_copies, shard_sets, split_buckets
 from curate.packing.similar import count_alike, similarity
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
@@ -75,26 +73,6 @@ def _settings(recipe: Recipe) -> Any:
         "validation": recipe.shards.validation is not None,
         "seed": recipe.seed,
     }
-
-
-def shard_sets(recipe: Recipe) -> list[dict[str, Any]]:
-    """The sets of windows, by number: {set, kind, window}; kind is train, stage, bucket or validation.
-
-    A curriculum has one a stage, ``buckets`` one a power of two up to the window (set e holds windows of 2ᵉ tokens); the
-    validation set comes last.
-    """
-    section = recipe.pack
-    if section.schedule:
-        sets = [{"kind": "stage", "window": stage.window} for stage in section.schedule]
-    elif section.method == "buckets":
-        sets = [
-            {"kind": "bucket", "window": 1 << e, "odds": weight} for e, weight in enumerate(bucket_odds(section.window))
-        ]
-    else:
-        sets = [{"kind": "train", "window": section.window}]
-    if recipe.shards.validation:
-        sets.append({"kind": "validation", "window": sets[-1]["window"]})
-    return [{"set": number, **entry} for number, entry in enumerate(sets)]
 
 
 def _pack(run: StageRun) -> None:
@@ -177,11 +155,6 @@ def _pack(run: StageRun) -> None:
     )
 
 
-def set_prefix(entry: dict[str, Any], sets: Sequence[dict[str, Any]], sign: str = "-") -> str:
-    """What the names of a set's files begin with: nothing where there is one set alone."""
-    return f"set-{entry['set']}{sign}" if len(sets) > 1 else ""
-
-
 def _over_sets(sets: Sequence[dict[str, Any]], counters: Counter[str]) -> dict[str, float]:
     """Measures of all sets together; those that depend on one window size are left to the sets."""
     if len(sets) == 1:
@@ -214,25 +187,13 @@ def items_task(
             "doc_id": ordered["doc_id"],
             "position": ordered["position"],
             "n_tokens": counted["n_tokens"].take(rows),
-            "sets": _sets_of_copies(context.read(copies), validation),
+            "sets": sets_of_copies(context.read(copies), validation),
             "vector": context.read(embeddings, ["vector"])["vector"].take(rows),
         }
     )
     writer = ExchangeWriter(context, _item_schema(dim), regions, "items")
     writer.write(table, column(placed, "region"))
     writer.finish()
-
-
-def _sets_of_copies(copies: pa.Table, validation: int) -> pa.ListArray:
-    """list<uint16>[n]: the set of each copy, ascending; copies without a stage are in set 0."""
-    offsets = np.concatenate([[0], np.cumsum(column(copies, "copies"), dtype=np.int64)])
-    sets = np.zeros(int(offsets[-1]), np.uint16)
-    stages = copies["stages"].combine_chunks()
-    if stages.null_count < len(stages):
-        sets[:] = stages.flatten().to_numpy()
-    held_out = pc.equal(copies["reason"], VALIDATION).to_numpy()
-    sets[np.repeat(held_out, np.diff(offsets))] = validation
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(sets))
 
 
 def plan_task(
@@ -258,7 +219,7 @@ def plan_task(
     neighbors = along_path(int32_matrix(linked["neighbors"]), ids)
     fixed = np.empty(len(ids), np.bool_)
     fixed[np.argsort(ids)] = column(linked, "grouped")
-    set_of, item = _copies(rows["sets"])
+    set_of, item = copies_of_items(rows["sets"])
     by_set: dict[int, Counter[str]] = {}
     with context.writer("tmp/plans", _PIECE) as writer:
         for number in np.unique(set_of).tolist():
@@ -309,26 +270,6 @@ def plan_task(
 
 
 _OF_ITEMS = ("items", "cut", "cut_avoidably", "cut_avoidably_tokens", "forced_cuts", "avoidable_cuts")
-
-
-def _copies(sets: pa.ChunkedArray) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-    """(set uint16[C], item int64[C]) of every copy of every item."""
-    lists = sets.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], sets.type)
-    counts = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
-    return lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), counts)
-
-
-def split_buckets(pieces: Pieces) -> list[tuple[int, Pieces]]:
-    """(exponent, windows of 2^exponent tokens) of a plan of single pieces, the windows of each numbered anew."""
-    exponent = np.log2(pieces.length).astype(np.int64)
-    found = []
-    for e in np.unique(exponent).tolist():
-        mine = exponent == e
-        of = np.arange(int(mine.sum()), dtype=np.int64)
-        found.append((e, Pieces(of, pieces.item[mine], pieces.start[mine], pieces.length[mine])))
-    return found
 
 
 def along_path(neighbors: NDArray[np.int32], ids: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate import schemas
-from curate.packing.stage import set_prefix
+from curate.packing.sets import set_prefix
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
