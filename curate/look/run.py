@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.edits import replaced
 from curate.errors import RequestError, WorkspaceError
+from curate.recipe import cuts_paragraphs
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.workspace import open_workspace
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 
 class Text(NamedTuple):
-    """The text of a document as it was read, and as later stages see it (with the spans in ``edits`` cut or masked)."""
+    """The text of a document as it was read, and as later stages see it: with the spans in ``edits`` cut or masked, and
+    without the words of evaluation sets and the duplicate paragraphs that the recipe cuts."""
 
     original: str
     edited: str
@@ -196,13 +199,25 @@ class Run:
         if found.num_rows == 0:
             raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
         original = found["text"][0].as_py()
-        cuts = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
-        if cuts.num_rows == 0:
-            return Text(original, original)
-        from curate.edits import replaced
+        edited = original
+        edits = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
+        if edits.num_rows:
+            starts, ends = edits["start"].to_numpy(), edits["end"].to_numpy()
+            edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
+        return Text(original, self._without_cuts(doc_id, edited))
 
-        starts, ends = cuts["start"].to_numpy(), cuts["end"].to_numpy()
-        return Text(original, replaced(original.encode(), starts, ends, cuts["replacement"].to_pylist()))
+    def _without_cuts(self, doc_id: int, edited: str) -> str:
+        """A text as edited, without what deduplication cuts from it."""
+        spans = []
+        if self.has("contamination"):
+            found = self.rows("contamination", [doc_id], ["start", "end", "removed"])
+            spans += [(one["start"], one["end"]) for one in found.to_pylist() if not one["removed"]]
+        if self.has("paragraphs") and cuts_paragraphs(self.recipe):
+            spans += [
+                (one["start"], one["end"]) for one in self.rows("paragraphs", [doc_id], ["start", "end"]).to_pylist()
+            ]
+        bounds = np.array(sorted(spans), np.int64).reshape(-1, 2)
+        return replaced(edited.encode(), bounds[:, 0], bounds[:, 1], [None] * len(bounds))
 
     def stats(self) -> dict[str, Any]:
         """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.look.stats`)."""

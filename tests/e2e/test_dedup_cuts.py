@@ -65,6 +65,7 @@ def test_an_evaluation_item_can_be_cut_instead(corpus, tmp_path):
     text = corpus[1][5]["text"].encode()
     assert text[span["start"] : span["end"]].decode() == ITEM.lower()
     assert row["status"] == "kept"
+    assert "A quiz:  Nobody knew" in found.text(row["doc_id"]).edited
     plain = run(corpus, tmp_path / "plain")
     before = plain.table("tokens").filter(pl.col("doc_id") == row["doc_id"]).collect()["n_tokens"][0]
     assert row["n_tokens"] < before
@@ -78,6 +79,11 @@ def test_duplicate_paragraphs_are_cut_from_all_but_the_first(corpus, tmp_path):
     assert [ids[doc] for doc in cuts["doc_id"]] == [corpus[1][i]["id"] for i in (7, 11)]
     assert {ids[doc] for doc in cuts["first_seen"]} == {corpus[1][3]["id"]}
     assert found.snapshots["paragraphs"].counters["duplicate_paragraphs"] == 2
+    assert [NOTE in found.text(doc_id).edited for doc_id in (*cuts["doc_id"], cuts["first_seen"][0])] == [
+        False,
+        False,
+        True,
+    ]
     only = run(corpus, tmp_path / "count", paragraphs={**section, "cut": False})
     assert only.table("paragraphs").collect().height == 2
     total = [one.table("tokens").select(pl.col("n_tokens").sum()).collect().item() for one in (found, only)]
