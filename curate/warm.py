@@ -45,7 +45,9 @@ def warm_dedup() -> None:
 
     from curate.dedup.buckets import band_keys, group
     from curate.dedup.components import components
+    from curate.dedup.contamination import find_matches, ngram_index
     from curate.dedup.minhash import MinHashParams, sign
+    from curate.dedup.paragraphs import paragraphs
     from curate.dedup.resolve import resolve
     from curate.dedup.shingles import shingle_sets
 
@@ -58,6 +60,8 @@ def warm_dedup() -> None:
     values, offsets = shingle_sets(_texts(), params.ngram)
     bounds, members = np.array([0, 2], np.int64), np.array([0, 1], np.int64)
     resolve(ids, values, offsets, np.zeros((3, 1)), bounds, members, 0.8, signature=signature)
+    find_matches(_texts(), ngram_index(_texts(), 3)[0], 3)
+    paragraphs(_texts())
 
 
 def warm_relate() -> None:

@@ -16,7 +16,7 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from curate.dedup.normalize import SEPARATOR, character_table
-from curate.dedup.shingles import SLACK, fmix64, read_words, shingle_hash, utf8_buffers
+from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash, utf8_buffers
 from curate.text import Bytes, Offsets
 
 Hashes = NDArray[np.uint64]
@@ -46,41 +46,48 @@ class Matches(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _document_ngrams(
+def _placed_words(
     data: Bytes,
-    start: np.int64,
-    end: np.int64,
+    offsets: Offsets,
     entries: NDArray[np.uint32],
     expansions: NDArray[np.uint32],
     ascii_hashes: Hashes,
-    ngram: int,
-    words: Hashes,
-    starts: Rows,
-    ends: Rows,
-    scratch: Hashes,
-) -> int:
-    """Words of data[start:end] to ``words`` with the bounds of the chunks between white space that they lie in."""
+) -> tuple[Hashes, Rows, Rows, Rows]:
+    """(hash of each word, start and end in its document of the chunk between white space it lies in, offsets by document).
+
+    A byte ends at most one word, but three bytes may become six kana.
+    """
+    room = SLACK
+    for i in range(offsets[0], offsets[-1]):
+        room += 2 if data[i] >= 0x80 else 1
+    words, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
+    word_offsets = np.zeros(offsets.shape[0], np.int64)
+    scratch = np.empty(BLOCK_WORDS + SLACK, np.uint64)
     n = 0
-    i = start
-    while i < end:
-        while i < end and data[i] <= 32:
-            i += 1
-        first = i
-        while i < end and data[i] > 32:
-            i += 1
-        at, h, state, filled = first, uint64(0), SEPARATOR, 0
-        while at < i:
-            filled = 0
-            at, h, state, filled = read_words(data, at, i, h, state, filled, entries, expansions, ascii_hashes, scratch)
-            if at >= i and h != 0:
-                scratch[filled] = h
-                filled += 1
-            for k in range(filled):
-                words[n] = fmix64(scratch[k])
-                starts[n] = first - start
-                ends[n] = i - start
-                n += 1
-    return n
+    for d in range(offsets.shape[0] - 1):
+        i, end = offsets[d], offsets[d + 1]
+        while i < end:
+            while i < end and data[i] <= 32:
+                i += 1
+            first = i
+            while i < end and data[i] > 32:
+                i += 1
+            at, h, state = first, uint64(0), SEPARATOR
+            while at < i:
+                filled = 0
+                at, h, state, filled = read_words(
+                    data, at, i, h, state, filled, entries, expansions, ascii_hashes, scratch
+                )
+                if at >= i and h != 0:
+                    scratch[filled] = h
+                    filled += 1
+                for k in range(filled):
+                    words[n] = fmix64(scratch[k])
+                    starts[n] = first - offsets[d]
+                    ends[n] = i - offsets[d]
+                    n += 1
+        word_offsets[d + 1] = n
+    return words[:n], starts[:n], ends[:n], word_offsets
 
 
 @njit(nogil=True, cache=True)
@@ -93,37 +100,10 @@ def _find(keys: Hashes, key: np.uint64) -> np.int64:
 
 
 @njit(nogil=True, cache=True)
-def _most_words(data: Bytes, offsets: Offsets) -> int:
-    """At least the words of the longest document: one a byte, two where three bytes may become six kana."""
-    most = 0
-    for d in range(offsets.shape[0] - 1):
-        bound = 0
-        for i in range(offsets[d], offsets[d + 1]):
-            bound += 2 if data[i] >= 0x80 else 1
-        most = max(most, bound)
-    return most + SLACK
-
-
-@njit(nogil=True, cache=True)
-def _ngrams(
-    data: Bytes,
-    offsets: Offsets,
-    entries: NDArray[np.uint32],
-    expansions: NDArray[np.uint32],
-    ascii_hashes: Hashes,
-    ngram: int,
-    out: Hashes,
-    items: Rows,
-) -> int:
-    room = _most_words(data, offsets)
-    words, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
-    scratch = np.empty(4096 + SLACK, np.uint64)
+def _ngrams(words: Hashes, word_offsets: Rows, ngram: int, out: Hashes, items: Rows) -> int:
     filled = 0
-    for d in range(offsets.shape[0] - 1):
-        n = _document_ngrams(
-            data, offsets[d], offsets[d + 1], entries, expansions, ascii_hashes, ngram, words, starts, ends, scratch
-        )
-        for j in range(n - ngram + 1):
+    for d in range(word_offsets.shape[0] - 1):
+        for j in range(word_offsets[d], word_offsets[d + 1] - ngram + 1):
             out[filled] = shingle_hash(words, j, ngram)
             items[filled] = d
             filled += 1
@@ -141,27 +121,13 @@ def _insert(values: Hashes, numbers: Rows, keys: Hashes, items: Rows) -> None:
 
 @njit(nogil=True, cache=True)
 def _matches(
-    data: Bytes,
-    offsets: Offsets,
-    entries: NDArray[np.uint32],
-    expansions: NDArray[np.uint32],
-    ascii_hashes: Hashes,
-    ngram: int,
-    keys: Hashes,
-    items: Rows,
-    out: Rows,
+    words: Hashes, starts: Rows, ends: Rows, word_offsets: Rows, ngram: int, keys: Hashes, items: Rows, out: Rows
 ) -> int:
     """Spans to ``out`` int64[room, 4]; returns how many there are, which may be more than its room."""
-    room = _most_words(data, offsets)
-    words, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
-    scratch = np.empty(4096 + SLACK, np.uint64)
     found = 0
-    for d in range(offsets.shape[0] - 1):
-        n = _document_ngrams(
-            data, offsets[d], offsets[d + 1], entries, expansions, ascii_hashes, ngram, words, starts, ends, scratch
-        )
+    for d in range(word_offsets.shape[0] - 1):
         open_end = np.int64(-1)
-        for j in range(n - ngram + 1):
+        for j in range(word_offsets[d], word_offsets[d + 1] - ngram + 1):
             at = _find(keys, shingle_hash(words, j, ngram))
             if keys[at] == 0:
                 continue
@@ -185,10 +151,9 @@ def ngram_index(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[NgramInd
     """
     if ngram < 1:
         raise ValueError(f"ngram is {ngram}; it has at least one word")
-    data, offsets = utf8_buffers(texts)
-    most = 2 * int(offsets[-1] - offsets[0]) + SLACK
-    values, numbers = np.empty(most, np.uint64), np.empty(most, np.int64)
-    n = _ngrams(data, offsets, *character_table(), ngram, values, numbers)
+    words, _, _, word_offsets = _placed_words(*utf8_buffers(texts), *character_table())
+    values, numbers = np.empty(len(words), np.uint64), np.empty(len(words), np.int64)
+    n = _ngrams(words, word_offsets, ngram, values, numbers)
     values, numbers = values[:n], numbers[:n]
     values[values == _EMPTY] = np.uint64(1)
     size = 16
@@ -196,15 +161,15 @@ def ngram_index(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[NgramInd
         size *= 2
     keys, items = np.zeros(size, np.uint64), np.zeros(size, np.int64)
     _insert(values, numbers, keys, items)
-    return NgramIndex(keys, items), len(offsets) - 1 - len(np.unique(numbers))
+    return NgramIndex(keys, items), len(word_offsets) - 1 - len(np.unique(numbers))
 
 
 def find_matches(texts: pa.Array | pa.ChunkedArray, index: NgramIndex, ngram: int) -> Matches:
     """Where documents share n-grams of words with the evaluation items of ``index``; touching spans are one."""
-    data, offsets = utf8_buffers(texts)
+    placed = _placed_words(*utf8_buffers(texts), *character_table())
     out = np.empty((1024, 4), np.int64)
     while True:
-        n = _matches(data, offsets, *character_table(), ngram, *index, out)
+        n = _matches(*placed, ngram, *index, out)
         if n <= len(out):
             return Matches(*(np.ascontiguousarray(out[:n, k]) for k in range(4)))
         out = np.empty((n, 4), np.int64)

@@ -64,3 +64,9 @@ def test_an_ngram_has_a_word():
 def test_many_matches_in_many_documents():
     found, _ = spans(["x y z"] * 3000, ["x y z"], 3)
     assert len(found) == 3000
+
+
+def test_a_chunk_of_more_words_than_are_read_at_once():
+    chunk = ".".join(f"w{i}" for i in range(10_000))
+    found, _ = spans([f"before {chunk} after"], ["w9997 w9998 w9999 after"], 4)
+    assert found == [(0, f"{chunk} after", 0)]
