@@ -261,7 +261,7 @@ def test_closed_pipe_is_no_error() -> None:
 
 def test_interrupted_process_exits_130(tmp_path: Path) -> None:
     slow = "lambda options: (print('ready', flush=True), time.sleep(60))"
-    code = f"import sys, time, curate.cli as c\nc.schema = {slow}\nsys.exit(c.main(['schema']))"
+    code = f"import sys, time, curate.cli as c\nc.running.schema = {slow}\nsys.exit(c.main(['schema']))"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

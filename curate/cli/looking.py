@@ -1,0 +1,126 @@
+"""The commands that show what a run did: stats, explain, sample, lookup, substrings, clusters."""
+
+from __future__ import annotations
+
+import argparse
+
+from curate.cli.shared import AddCommand, add_workspace, output, positive, text_of
+
+
+def add(command: AddCommand) -> None:
+    """Their arguments."""
+    made = command("stats", stats, "show what went in, what was removed and why, and what came out")
+    add_workspace(made)
+    made.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+    made = command("explain", explain, "show what became of one document, and why")
+    add_workspace(made)
+    made.add_argument("id", metavar="ID", help="the document's id or doc_id; all matches are shown")
+    made.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+    made = command(
+        "sample",
+        sample,
+        "show some documents with what became of them",
+        "The same documents every time, chosen by hash.",
+    )
+    add_workspace(made)
+    made.add_argument(
+        "--removed-by",
+        metavar="R",
+        help="only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`",
+    )
+    made.add_argument("--source", metavar="S", help="only documents of this source")
+    made.add_argument("--n", type=positive, default=5, metavar="N", help="documents to show (default: 5)")
+    made.add_argument("--json", action="store_true", help="print them as JSON")
+
+    made = command(
+        "lookup",
+        lookup,
+        "show which kept documents are like a new text, with their true similarity",
+        "Signatures are read part by part, and the texts of candidates alone.",
+    )
+    add_workspace(made)
+    made.add_argument("file", metavar="FILE", help="a text file in UTF-8, or - for standard input")
+    made.add_argument("--json", action="store_true", help="print the matches as JSON")
+
+    made = command(
+        "substrings",
+        substrings,
+        "report exact substrings that occur more than once among the documents left after deduplication",
+        "Tokens are read twice for every 64 million of them; nothing is changed.",
+    )
+    add_workspace(made)
+    made.add_argument(
+        "--tokens", type=positive, default=50, metavar="N", help="tokens of the shortest substring (default: 50)"
+    )
+    made.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    made = command(
+        "clusters",
+        clusters,
+        "show what lies in the clusters of related documents: size, scores, terms, examples",
+        "The numbers of those to leave out go into quality.drop_clusters.",
+    )
+    add_workspace(made)
+    made.add_argument("--n", type=positive, default=20, metavar="N", help="clusters to show (default: 20)")
+    made.add_argument("--by", choices=("size", "tokens", "score"), default="size", help="which first (default: size)")
+    made.add_argument("--json", action="store_true", help="print them as JSON")
+
+
+def stats(options: argparse.Namespace) -> int:
+    """``curate stats``."""
+    from curate.api import open_run
+    from curate.look.render import sections
+
+    output(open_run(options.workspace).stats(), sections, options.json)
+    return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """``curate explain``."""
+    from curate.api import open_run
+    from curate.look.explain import sections
+
+    found = open_run(options.workspace).explain(options.id)
+    output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def sample(options: argparse.Namespace) -> int:
+    """``curate sample``."""
+    from curate.api import open_run
+    from curate.look.sample import sections
+
+    found = open_run(options.workspace).sample(options.removed_by, options.source, options.n)
+    output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def lookup(options: argparse.Namespace) -> int:
+    """``curate lookup``."""
+    from curate.api import open_run
+    from curate.look.lookup import sections
+
+    found = open_run(options.workspace).lookup(text_of(options.file))
+    output([one.as_dict() for one in found], sections, options.json)
+    return 0
+
+
+def substrings(options: argparse.Namespace) -> int:
+    """``curate substrings``."""
+    from curate.api import open_run
+    from curate.look.substrings import sections
+    from curate.look.substrings import substrings as look
+
+    output(look(open_run(options.workspace), options.tokens), sections, options.json)
+    return 0
+
+
+def clusters(options: argparse.Namespace) -> int:
+    """``curate clusters``."""
+    from curate.api import open_run
+    from curate.look.clusters import clusters_of, sections
+
+    output(clusters_of(open_run(options.workspace), options.n, options.by), sections, options.json)
+    return 0

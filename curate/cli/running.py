@@ -1,0 +1,192 @@
+"""The commands that make a run: demo, init, check, run, schema."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from curate.cli.shared import STAGES, AddCommand, add_set, output, positive
+from curate.errors import RequestError
+
+if TYPE_CHECKING:
+    from curate.run.execute import Outcome
+
+
+def add(command: AddCommand) -> None:
+    """Their arguments."""
+    made = command(
+        "demo", demo, "gather the text of your Python environment, write a recipe, run it, and show the result"
+    )
+    made.add_argument(
+        "dir",
+        metavar="DIR",
+        nargs="?",
+        default="curate-demo",
+        help="folder for the corpus, the recipe and the run (default: ./curate-demo)",
+    )
+    made.add_argument("--cpus", type=positive, metavar="N", help="processors to use (default: all)")
+
+    made = command(
+        "init",
+        init,
+        "look at your files and write a commented recipe for them",
+        "An existing recipe is never overwritten.",
+    )
+    made.add_argument("dir", metavar="DIR", help="folder in which recipe.yaml is written")
+    made.add_argument(
+        "--input",
+        metavar="PATH",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="files, folders or patterns; local or s3://bucket/…",
+    )
+
+    made = command(
+        "check",
+        check,
+        "validate a recipe, open its inputs and print what a run would do",
+        "Nothing is run and Ray is not started.",
+    )
+    made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
+    add_set(made)
+    made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
+    made.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+    made = command(
+        "run",
+        run,
+        "run what is missing of a recipe",
+        "What is there already is skipped, so that the same command goes on after an interruption.",
+    )
+    made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
+    made.add_argument("--from", dest="workspace", metavar="WORKSPACE", help="take the recipe from a finished run")
+    add_set(made)
+    made.add_argument("--until", metavar="STAGE", help=f"last stage to run: {STAGES.replace(' ', ', ')}")
+    made.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
+    made.add_argument("--address", metavar="A", help="a running Ray cluster, as in ray://host:10001 or auto")
+    made.add_argument(
+        "--sample",
+        type=float,
+        metavar="SHARE",
+        help="take this share of the documents, by hash, in a workspace of its own",
+    )
+    made.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="go on when an input of an earlier run has gone: its documents leave",
+    )
+    made.add_argument(
+        "--repack",
+        action="store_true",
+        help="decide again over all inputs together: old and new documents meet in the windows, and all shards change",
+    )
+    made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
+
+    command("schema", schema, "print every recipe field with its type, default and meaning")
+
+
+def demo(options: argparse.Namespace) -> int:
+    """``curate demo``."""
+    from curate.look.demo import prepare
+
+    recipe = prepare(options.dir, say=lambda text: print(text, file=sys.stderr))
+    outcome = _execute(str(recipe), options.cpus)
+    return _conclude(outcome)
+
+
+def init(options: argparse.Namespace) -> int:
+    """``curate init``."""
+    from curate.look.init import write_recipe
+
+    path, notes = write_recipe(options.dir, options.input)
+    for note in notes:
+        print(note)
+    print(f"wrote {path}\nnext: curate check {path}, then curate run {path}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """``curate check``."""
+    from curate.api import as_recipe
+    from curate.look.check import check as look
+    from curate.look.check import sections
+
+    recipe, changes = _recipe_and_changes(options)
+    if recipe is None:
+        raise RequestError("name a recipe: `curate check RECIPE`")
+    plan = look(as_recipe(recipe, changes), options.until)
+    output(plan, sections, options.json)
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """``curate run``."""
+    recipe: Any
+    recipe, changes = _recipe_and_changes(options)
+    if (recipe is None) == (options.workspace is None):
+        raise RequestError("name one recipe: `curate run RECIPE`, or `curate run --from WORKSPACE`")
+    if options.workspace is not None:
+        from curate.look.repeat import recipe_of
+
+        recipe, changes = recipe_of(options.workspace, changes), []
+    outcome = _execute(
+        recipe,
+        options.cpus,
+        changes=changes,
+        until=options.until,
+        address=options.address,
+        sample=options.sample,
+        allow_missing=options.allow_missing,
+        repack=options.repack,
+        as_json=options.json,
+    )
+    return _conclude(outcome, as_json=options.json, partial=options.until)
+
+
+def schema(options: argparse.Namespace) -> int:
+    """``curate schema``."""
+    from curate.look.render import console, show, table
+    from curate.recipe_file import field_rows
+
+    show([table("", ("field", "type", "default", "meaning"), field_rows(), plain=not console().is_terminal, left=4)])
+    return 0
+
+
+def _recipe_and_changes(options: argparse.Namespace) -> tuple[str | None, list[str]]:
+    """The recipe and the changes; a recipe written after ``--set a.b=c`` is not a change."""
+    recipe, changes = options.recipe, list(options.changes)
+    if recipe is None:
+        others = [change for change in changes if "=" not in change]
+        if len(others) == 1:
+            recipe = others[0]
+            changes.remove(recipe)
+    return recipe, changes
+
+
+def _execute(recipe: Any, cpus: int | None, *, as_json: bool = False, **settings: Any) -> Outcome:
+    from curate.api import as_recipe, execute
+
+    recipe = as_recipe(recipe, settings.pop("changes", ()))
+    from curate.run.progress import choose_progress
+
+    progress = choose_progress(as_json)
+    try:
+        return execute(recipe, cpus=cpus, progress=progress, **settings)
+    finally:
+        progress.close()
+
+
+def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = None) -> int:
+    from curate.look.run import Run
+    from curate.look.summary import as_dict, sections
+
+    summary = as_dict(Run(outcome.workspace), outcome, partial)
+    if as_json:
+        import json
+
+        print(json.dumps({"event": "done", **summary}, ensure_ascii=False))
+        return 0
+    output(summary, sections, as_json=False)
+    return 0
