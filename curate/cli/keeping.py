@@ -1,4 +1,4 @@
-"""The commands that look after a workspace: verify, clean."""
+"""The commands that take things out of a workspace or look after it: export, verify, clean."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from curate.cli.shared import AddCommand, add_workspace, natural, output
 def add(command: AddCommand) -> None:
     """Their arguments."""
     made = command(
+        "export",
+        export,
+        "write the kept documents as text, with their metadata and what was decided about them",
+        "For those who want text, not tokens. Of a run that was stopped after dedup, the documents left by it.",
+    )
+    add_workspace(made)
+    made.add_argument("--to", metavar="PATH", required=True, help="a new or empty folder, or s3://bucket/prefix")
+    made.add_argument(
+        "--format", choices=("parquet", "jsonl.zst"), default="parquet", help="format of the files (default: parquet)"
+    )
+    made.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+    made = command(
         "verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing."
     )
     add_workspace(made)
@@ -22,6 +35,15 @@ def add(command: AddCommand) -> None:
         "--keep", type=natural, default=0, metavar="N", help="also keep this many former states (default: 0)"
     )
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+
+
+def export(options: argparse.Namespace) -> int:
+    """``curate export``."""
+    from curate.api import open_run
+    from curate.look.export import sections
+
+    output(open_run(options.workspace).export(options.to, options.format).as_dict(), sections, options.json)
+    return 0
 
 
 def verify(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +19,7 @@ from curate.edits import replaced
 from curate.errors import RequestError, WorkspaceError
 from curate.recipe import cuts_paragraphs
 from curate.run.snapshot import Snapshot, TableFile
+from curate.run.tasks import as_file
 from curate.run.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
 
     from curate.look.explain import Explanation
+    from curate.look.export import Exported
     from curate.look.lookup import Match
     from curate.look.sample import Sample
     from curate.look.windows import Windows
@@ -169,6 +171,18 @@ class Run:
                 f"{file.path} is missing from {self.url}, although a snapshot names it; `curate verify` lists what is wrong"
             ) from None
 
+    def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
+        """All rows of one Parquet file of a table."""
+        with self.open(as_file(file)) as source:
+            return pq.ParquetFile(source).read(columns=columns)
+
+    def batches(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """One Parquet file of a table, a row group at a time."""
+        with self.open(as_file(file)) as source:
+            parquet = pq.ParquetFile(source)
+            for group in range(parquet.num_row_groups):
+                yield parquet.read_row_group(group, columns=columns)
+
     def parquet_files(self, table: str) -> list[TableFile]:
         """The Parquet files of a table."""
         return [file for file in self.snapshot(table).files if file.path.endswith(".parquet")]
@@ -274,6 +288,16 @@ class Run:
         from curate.look.lookup import minhash_of
 
         return minhash_of(self, text)
+
+    def export(self, to: str | Path, form: str = "parquet") -> Exported:
+        """Write the kept documents as text, with metadata and decisions, to a folder or ``s3://bucket/prefix``.
+
+        Raises:
+            RequestError: ``form`` is not ``parquet`` or ``jsonl.zst``, or ``to`` holds other files.
+        """
+        from curate.look.export import export
+
+        return export(self, str(to), form)
 
     def windows(self) -> Windows:
         """The context windows: iterate over them, or look one up by (shard, window)."""

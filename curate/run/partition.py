@@ -6,7 +6,7 @@ Side-cars have the documents partition's rows in its order, or a subset of them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.edits import apply_edits
-from curate.run.tasks import TaskContext
+from curate.run.snapshot import TableFile
 from curate.text import cut_spans
 
 IDs = NDArray[np.uint64]
@@ -26,19 +26,31 @@ Cuts = tuple[IDs, NDArray[np.int64], NDArray[np.int64]]
 """(doc_id, start, end) of spans, sorted; they may overlap."""
 
 
+class Reader(Protocol):
+    """What reads committed Parquet files: the context of a task, or an opened run."""
+
+    def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
+        """All rows of a file."""
+        ...
+
+    def batches(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """A file, one row group at a time."""
+        ...
+
+
 def column(table: pa.Table, name: str) -> NDArray[Any]:
     """A column without nulls as a NumPy array."""
     return table[name].to_numpy()
 
 
-def kept_by_verdict(context: TaskContext, verdicts: dict[str, Any]) -> IDs:
+def kept_by_verdict(context: Reader, verdicts: dict[str, Any]) -> IDs:
     """uint64[n], sorted: documents that no rule removed."""
     table = context.read(verdicts, ["doc_id", "removed_by"])
     return column(table.filter(pc.is_null(table["removed_by"])), "doc_id")
 
 
 def survivors(
-    context: TaskContext, verdicts: dict[str, Any], duplicates: dict[str, Any], contamination: dict[str, Any]
+    context: Reader, verdicts: dict[str, Any], duplicates: dict[str, Any], contamination: dict[str, Any]
 ) -> IDs:
     """uint64[n], sorted: documents that neither a rule nor deduplication nor an evaluation set removed (S1)."""
     kept = kept_by_verdict(context, verdicts)
@@ -47,13 +59,13 @@ def survivors(
     return kept[~is_in(kept, contaminated(context, contamination))]
 
 
-def contaminated(context: TaskContext, contamination: dict[str, Any]) -> IDs:
+def contaminated(context: Reader, contamination: dict[str, Any]) -> IDs:
     """uint64[n], sorted: documents removed because of an evaluation set."""
     table = context.read(contamination, ["doc_id", "removed"])
     return np.unique(column(table.filter(table["removed"]), "doc_id"))
 
 
-def cuts_of(context: TaskContext, contamination: dict[str, Any], paragraphs: dict[str, Any] | None) -> Cuts:
+def cuts_of(context: Reader, contamination: dict[str, Any], paragraphs: dict[str, Any] | None) -> Cuts:
     """Spans to cut from the edited texts: of evaluation sets, and duplicate paragraphs where they are cut."""
     found = context.read(contamination, ["doc_id", "start", "end", "removed"])
     parts = [found.filter(pc.invert(found["removed"])).select(["doc_id", "start", "end"])]
@@ -63,7 +75,7 @@ def cuts_of(context: TaskContext, contamination: dict[str, Any], paragraphs: dic
     return column(table, "doc_id"), column(table, "start"), column(table, "end")
 
 
-def preferences(context: TaskContext, signals: dict[str, Any], ids: IDs, names: list[str]) -> dict[str, pa.Array]:
+def preferences(context: Reader, signals: dict[str, Any], ids: IDs, names: list[str]) -> dict[str, pa.Array]:
     """Columns prefer_0, prefer_1, … of the signals ``names`` of ``ids``: larger is kept first; a missing value is worst."""
     table = context.read(signals, ["doc_id", *names])
     rows = rows_of(ids, column(table, "doc_id"))
@@ -91,7 +103,7 @@ def rows_of(values: IDs, pool: IDs) -> NDArray[np.int64]:
 
 
 def remaining_texts(
-    context: TaskContext,
+    context: Reader,
     documents: dict[str, Any],
     *,
     cut: bool,
@@ -112,7 +124,7 @@ def remaining_texts(
 
 
 def edited_texts(
-    context: TaskContext, documents: dict[str, Any], edits: dict[str, Any], keep: IDs, cuts: Cuts | None = None
+    context: Reader, documents: dict[str, Any], edits: dict[str, Any], keep: IDs, cuts: Cuts | None = None
 ) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
     """(doc_ids, texts as edited) of the documents in ``keep``, one row group of the partition at a time.
 

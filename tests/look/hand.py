@@ -387,6 +387,8 @@ def build(root: Path) -> Builder:
         per_partition(list(found), found.__getitem__, schemas.DUPLICATES),
         {"removed.exact": 1, "removed.near": 1},
     )
+    builder.table("contamination", "dedup", per_partition([], dict, schemas.CONTAMINATION))
+    builder.table("paragraphs", "dedup", per_partition([], dict, schemas.PARAGRAPHS))
     left = list(TOKENS)
     tokens = per_partition(
         left, lambda i: {"doc_id": i, "token_ids": TOKENS[i], "n_tokens": len(TOKENS[i])}, schemas.tokens_schema(300)
