@@ -368,6 +368,21 @@ class Upsample(Section):
         return self
 
 
+SyntheticTask = Literal["fill_in_the_middle", "paragraph_reordering", "keyword_retrieval", "position_retrieval"]
+
+
+class Synthetic(Section):
+    """Examples of long-range tasks, made of kept documents."""
+
+    share: float = Field(0.0, ge=0, lt=1, description="share of the tokens that are synthetic; 0: none are made")
+    tasks: tuple[SyntheticTask, ...] = Field(
+        ("fill_in_the_middle", "paragraph_reordering", "keyword_retrieval", "position_retrieval"),
+        min_length=1,
+        description="the tasks, of which a hash of the document picks one",
+    )
+    min_tokens: int = Field(2_048, ge=64, description="a document of fewer tokens gives no example")
+
+
 class PackWeights(Section):
     """What window refinement weighs against the similarity inside windows."""
 
@@ -475,6 +490,7 @@ class Recipe(Section):
     cluster: Cluster = Field(default_factory=Cluster, description="cells of near documents, and regions")
     order: Order = Field(default_factory=Order, description="the path through the documents of a region")
     upsample: Upsample = Field(default_factory=Upsample, description="how often a document is seen")
+    synthetic: Synthetic = Field(default_factory=Synthetic, description="examples of long-range tasks")
     pack: Pack = Field(default_factory=Pack, description="which token spans share a context window")
     shards: Shards = Field(default_factory=Shards, description="the files that a trainer reads")
 
@@ -510,6 +526,11 @@ class Recipe(Section):
                 raise ValueError(f"inputs.{i}.quality.{key}: {item_['msg']}{hint}") from None
         if self.pack.schedule and self.upsample.budget is not None:
             raise ValueError("with `pack.schedule` each stage has its own `tokens`; leave `upsample.budget` out")
+        if self.synthetic.share and self.pack.method == "buckets":
+            raise ValueError("`pack.method: buckets` would cut every synthetic example; write `synthetic: {share: 0}`")
+        window = self.pack.schedule[-1].window if self.pack.schedule else self.pack.window
+        if self.synthetic.share and window < 256:
+            raise ValueError(f"synthetic examples need a window of at least 256 tokens, not {window}")
         if self.upsample.weights:
             unknown = sorted(set(self.upsample.weights) - set(self.sources))
             if unknown:

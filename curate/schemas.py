@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 """Raised when what is there changes; a column that is added is null in tables written before."""
 
 POSITION_BITS = 36
-"""doc_id = unit ordinal (28 bits) · position in the unit (36 bits)."""
+"""doc_id = unit ordinal (27 bits) · position in the unit (36 bits); the highest bit is 0."""
+
+SYNTHETIC_BIT = np.uint64(1 << 63)
+"""Set in the id of a synthetic example, whose other bits are the doc_id of its source."""
 
 _ID = pa.field("doc_id", pa.uint64(), nullable=False)
 
@@ -119,6 +124,31 @@ def tokens_schema(vocab_size: int) -> pa.Schema:
     """Token ids, uint16 when the vocabulary allows."""
     item = pa.uint16() if vocab_size <= 65_536 else pa.uint32()
     return pa.schema([_ID, ("token_ids", pa.large_list(item)), ("n_tokens", pa.uint32())])
+
+
+def synthetic_schema(vocab_size: int) -> pa.Schema:
+    """Examples of long-range tasks, made of one document each: ``token_ids[at : at + length]`` of each span is
+    ``[start : start + length]`` of the source's tokens."""
+    spans = [(name, pa.list_(pa.uint32())) for name in ("at", "start", "length")]
+    token_ids = tokens_schema(vocab_size).field("token_ids")
+    return pa.schema(
+        [_ID, ("task", pa.string()), ("source_id", pa.uint64()), token_ids, ("n_tokens", pa.uint32()), *spans]
+    )
+
+
+def synthetic_id(doc_ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """uint64[n]: ids of the synthetic examples made of these documents."""
+    return doc_ids | SYNTHETIC_BIT
+
+
+def source_id(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """uint64[n]: the documents that synthetic examples are made of; documents are themselves."""
+    return ids & ~SYNTHETIC_BIT
+
+
+def is_synthetic(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """bool[n]: which ids are of synthetic examples."""
+    return (ids & SYNTHETIC_BIT) != 0
 
 
 def neighbors_schema(k: int) -> pa.Schema:

@@ -9,7 +9,7 @@ from typing import IO, Any, Protocol
 
 from curate.errors import RequestError
 
-STAGES = "ingest quality dedup tokenize embed cluster order upsample pack shards ledger"
+STAGES = "ingest quality dedup tokenize embed cluster order upsample synthetic pack shards ledger"
 
 
 class AddCommand(Protocol):

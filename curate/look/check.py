@@ -45,6 +45,7 @@ RATES = {
     "cluster": 45.0,
     "order": 13.0,
     "upsample": 400.0,
+    "synthetic": 60.0,
     "pack": 100.0,
     "shards": 22.0,
     "ledger": 600.0,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
 
 from curate.errors import RequestError
 from curate.look.reasons import because
 from curate.look.windows import Windows
 from curate.run.vectors import vector_matrix
-from curate.schemas import KIND_DOCUMENT
+from curate.schemas import KIND_DOCUMENT, KIND_SYNTHETIC, SYNTHETIC_BIT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,6 +53,7 @@ class Explanation:
         position: its place on the path.
         pieces: where it is: {set, shard, window, copy, start, length} of every piece.
         windows: what else is in those windows: {set, shard, window, neighbours: [{doc_id, id, source, tokens, similarity}]}.
+        synthetic: the example of a long-range task that was made of it: {doc_id, task, n_tokens, pieces}; None without one.
         text: the beginning of the text, or of a reject the snippet.
     """
 
@@ -71,6 +73,7 @@ class Explanation:
     position: int | None = None
     pieces: list[dict[str, Any]] = field(default_factory=list)
     windows: list[dict[str, Any]] = field(default_factory=list)
+    synthetic: dict[str, Any] | None = None
     text: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def explain(run: Run, document: str | int) -> list[Explanation]:
 
 
 def find(run: Run, document: str | int) -> list[dict[str, Any]]:
-    """Ledger rows of every record whose id or doc_id is ``document``, by doc_id."""
+    """Ledger rows of every record whose id or doc_id is ``document``, or of which that example was made; by doc_id."""
     rows = {}
     if isinstance(document, str):
         run.snapshot("ledger")
@@ -106,7 +109,8 @@ def find(run: Run, document: str | int) -> list[dict[str, Any]]:
             rows[row["doc_id"]] = row
     number = int(document) if isinstance(document, int) or (document.isascii() and document.isdigit()) else -1
     if 0 <= number < 2**64:
-        for row in run.rows("ledger", [number]).to_pylist():
+        # of a synthetic example: its source
+        for row in run.rows("ledger", [number & ~int(SYNTHETIC_BIT)]).to_pylist():
             rows[row["doc_id"]] = row
     return [rows[doc_id] for doc_id in sorted(rows)]
 
@@ -129,8 +133,24 @@ def _explain(run: Run, row: dict[str, Any]) -> Explanation:
         position=row["position"],
         pieces=pieces,
         windows=windows,
+        synthetic=_synthetic_of(run, doc_id),
         text=run.text(doc_id).edited[:300],
     )
+
+
+def _synthetic_of(run: Run, doc_id: int) -> dict[str, Any] | None:
+    number = doc_id | int(SYNTHETIC_BIT)
+    found = _first(run, "synthetic", number)
+    if not found:
+        return None
+    pieces = Windows(run).holding(number)
+    pieces = pieces.filter(pc.equal(pieces["kind"], KIND_SYNTHETIC)) if pieces.num_rows else pieces
+    names = ("set", "shard", "window", "start", "length")
+    return {
+        "doc_id": number,
+        **{name: found[name] for name in ("task", "n_tokens")},
+        "pieces": [{name: row[name] for name in names} for row in pieces.to_pylist()],
+    }
 
 
 def _first(run: Run, table: str, doc_id: int) -> dict[str, Any]:

@@ -59,6 +59,11 @@ def _lines(one: dict[str, Any]) -> list[tuple[str, str]]:
     if one["position"] is not None:
         lines.append(("path", f"position {number(one['position'])}, cell {one['cluster']}"))
     lines += _where(one)
+    if one["synthetic"]:
+        made = one["synthetic"]
+        places = sorted({(piece["set"], piece["shard"], piece["window"]) for piece in made["pieces"]})
+        where = "; ".join(f"{f'set {a}, ' if a else ''}shard {b}, window {c}" for a, b, c in places)
+        lines.append(("synthetic", f"{made['task']} ({number(made['n_tokens'])} tokens, {made['doc_id']}): {where}"))
     if one["text"]:
         lines.append(("begins", " ".join(one["text"].split())[:160]))
     return lines

@@ -137,7 +137,12 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         found.append(table("Duplicates", ("", ""), rows, plain=plain))
     if "upsampling" in stats:
         found.append(upsampling(stats["upsampling"], plain=plain))
-    for name, title in (("order", "Order"), ("packing", "Packing"), ("shards", "Shards")):
+    for name, title in (
+        ("synthetic", "Synthetic examples"),
+        ("order", "Order"),
+        ("packing", "Packing"),
+        ("shards", "Shards"),
+    ):
         if name in stats:
             found.append(table(title, ("", ""), list(flat(stats[name])), plain=plain))
     rows = [(name, one["rows"], one["files"], size(one["bytes"])) for name, one in stats["tables"].items()]

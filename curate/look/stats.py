@@ -24,8 +24,8 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 def collect(run: Run) -> dict[str, Any]:
     """The statistics of a run; parts whose tables are not there yet are left out.
 
-    Keys: name, workspace, engine, run, funnel, sources, lengths, rules, languages, duplicates, upsampling, order, packing, shards,
-    tables, seconds.
+    Keys: name, workspace, engine, run, funnel, sources, lengths, rules, languages, duplicates, upsampling, synthetic (where
+    examples were made), order, packing, shards, tables, seconds.
 
     Raises:
         RunError: records are missing or counted twice (kept + removed + rejected ≠ input).
@@ -54,6 +54,9 @@ def collect(run: Run) -> dict[str, Any]:
     if run.has("copies"):
         snapshot = run.snapshots["copies"]
         found["upsampling"] = {**snapshot.counters, **_details(snapshot), "lengths": _lengths(snapshot)}
+    if run.recipe.synthetic.share and run.has("synthetic"):
+        snapshot = run.snapshots["synthetic"]
+        found["synthetic"] = {"counters": snapshot.counters, **_details(snapshot)}
     for name, table in (("order", "order"), ("packing", "windows"), ("shards", "shards")):
         if run.has(table):
             snapshot = run.snapshots[table]

@@ -81,7 +81,7 @@ def _partitions(run: Run, n: int) -> Iterator[tuple[str, NDArray[np.int64], NDAr
 
 def _tokens(run: Run, name: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint64]]:
     """(tokens, offsets, doc_ids) of a partition."""
-    from curate.shards.shards_stage import flat_tokens
+    from curate.run.partition import flat_tokens
 
     with run.open(run.snapshots["tokens"].named()[name]) as source:
         table = pq.ParquetFile(source).read(columns=["doc_id", "token_ids"])

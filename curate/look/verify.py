@@ -87,6 +87,7 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
     from curate.look.verify_files import check_files
     from curate.look.verify_shards import check_shards
     from curate.look.verify_similar import check_similar
+    from curate.look.verify_synthetic import check_synthetic
     from curate.look.verify_tables import check_counters, check_keepers, check_order, check_partitions
     from curate.look.verify_windows import check_windows
 
@@ -118,6 +119,8 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
         ("similar", check_similar, ("windows", "embeddings")),
         ("shards", check_shards, ("windows", "tokens", "copies", "shards")),
     ]
+    if run.recipe.synthetic.share:
+        checks.insert(-1, ("synthetic", check_synthetic, ("synthetic", "tokens", "copies")))
     for name, check, tables in checks:
         broken = [table for table in tables if table in damaged]
         if broken:
@@ -139,6 +142,7 @@ _TITLES = {
     "order": "order: positions 0 … N−1, each once",
     "windows": "windows: lengths, pieces, copies",
     "similar": "similar: pairs in one window at or above the limit",
+    "synthetic": "synthetic: every span of an example is its source's",
     "shards": "shards: every token exactly as often as its document has copies",
 }
 

@@ -25,6 +25,7 @@ from curate.look.verify_windows import read_windows
 from curate.packing.sets import set_prefix
 from curate.run.exchange import partition_targets
 from curate.run.generations import parts_of
+from curate.run.partition import flat_tokens
 from curate.run.snapshot import TableFile
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.conservation import add_sums, from_hex, hex_sum, token_sum, window_sums
@@ -103,7 +104,8 @@ def expected_sums(run: Run) -> tuple[Sums, int]:
 def documents_of(
     run: Run, partition: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint16], Any, NDArray[np.int64]]]:
-    """(doc_ids, copies, tokens, offsets) of the documents with copies in a partition, one row group at a time."""
+    """(doc_ids, copies, tokens, offsets) of the documents with copies in a partition, and of the synthetic examples
+    made of them, one row group at a time."""
     name = run.snapshots["documents"].files[partition].name
     drawn = read(run, run.snapshots["copies"].named()[name], ["doc_id", "copies"])
     pool, times = drawn["doc_id"].to_numpy(), drawn["copies"].to_numpy()
@@ -112,16 +114,21 @@ def documents_of(
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=["doc_id", "token_ids"])
             ids = rows["doc_id"].to_numpy()
-            lists = rows["token_ids"].combine_chunks()
-            lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
-            offsets = lists.offsets.to_numpy().astype(np.int64)
+            flat, offsets = flat_tokens(rows)
             at = np.minimum(np.searchsorted(pool, ids), max(len(pool) - 1, 0))
             copies = (
                 np.where(pool[at] == ids, times[at], 0).astype(np.uint16)
                 if len(pool)
                 else np.zeros(len(ids), np.uint16)
             )
-            yield ids, copies, lists.values.to_numpy(), offsets
+            yield ids, copies, flat, offsets
+    if not run.recipe.synthetic.share:
+        return
+    with run.open(run.snapshots["synthetic"].named()[name]) as source:
+        file = pq.ParquetFile(source)
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=["doc_id", "token_ids"])
+            yield rows["doc_id"].to_numpy(), np.ones(rows.num_rows, np.uint16), *flat_tokens(rows)
 
 
 def _end(run: Run) -> int | None:

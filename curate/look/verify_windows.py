@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curate.run.generations import parts_of
 from curate.run.partition import is_in
 from curate.run.snapshot import TableFile
-from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, VALIDATION, WINDOWS
+from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, KIND_SYNTHETIC, VALIDATION, WINDOWS, is_synthetic, source_id
 
 if TYPE_CHECKING:
     from curate.look.run import Run
@@ -32,7 +32,7 @@ def check_windows(run: Run, report: Report) -> None:
     sizes = {int(entry["set"]): int(entry["window"]) for entry in parts_of(snapshot)[0]["sets"]}
     kinds = {int(entry["set"]): entry["kind"] for entry in parts_of(snapshot)[0]["sets"]}
     held_out = _held_out(run) if "validation" in kinds.values() else np.zeros(0, np.uint64)
-    found = dict.fromkeys(("windows", "tokens", "special_tokens", "padding"), 0)
+    found = dict.fromkeys(("windows", "tokens", "synthetic_tokens", "special_tokens", "padding"), 0)
     for file in snapshot.files:
         columns = read_windows(run, file)
         if len(held_out) and len(columns["set"]):
@@ -62,8 +62,8 @@ def _held_out(run: Run) -> NDArray[np.uint64]:
 def _check_validation(
     report: Report, where: str, columns: dict[str, NDArray[Any]], held_out: NDArray[np.uint64], kinds: dict[int, str]
 ) -> None:
-    """Documents of the validation set are in its windows, and in no others."""
-    inside = is_in(columns["doc_id"], held_out)
+    """Documents of the validation set are in its windows, and neither they nor examples made of them in others."""
+    inside = is_in(source_id(columns["doc_id"]), held_out)
     is_validation = kinds.get(int(columns["set"][0])) == "validation"
     wrong = columns["doc_id"][inside != is_validation]
     if len(wrong):
@@ -99,12 +99,15 @@ def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], s
         report.fault("windows", f"{where}, window {w}", f"holds {filled[w]:,} tokens, more than {size:,}")
     for row in np.flatnonzero(length <= 0)[:5]:
         report.fault("windows", f"{where}, window {window[row]}", f"piece {piece[row]} has no tokens")
-    is_document = columns["kind"] == KIND_DOCUMENT
-    _check_copies(report, where, window[is_document], columns["doc_id"][is_document], columns["copy"][is_document])
+    is_text = columns["kind"] != KIND_SEPARATOR
+    for row in np.flatnonzero(is_synthetic(columns["doc_id"]) & (columns["kind"] == KIND_DOCUMENT))[:5]:
+        report.fault("windows", f"{where}, window {window[row]}", f"calls example {columns['doc_id'][row]} a document")
+    _check_copies(report, where, window[is_text], columns["doc_id"][is_text], columns["copy"][is_text])
     separators = int(length[columns["kind"] == KIND_SEPARATOR].sum())
     return {
         "windows": len(filled),
-        "tokens": int(length[is_document].sum()),
+        "tokens": int(length[is_text].sum()),
+        "synthetic_tokens": int(length[columns["kind"] == KIND_SYNTHETIC].sum()),
         "special_tokens": separators,
         "padding": len(filled) * size - int(filled.sum()),
     }

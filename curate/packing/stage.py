@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import mix64, salt
+from curate.lengths.synthetic_stage import synthetic_set, synthetic_sidecar
 from curate.packing.inside import arrange
 from curate.packing.likeness import likeness, summarise
 from curate.packing.measures import count_windows, window_measures
@@ -81,7 +82,9 @@ def _pack(run: StageRun) -> None:
     sets = shard_sets(run.recipe)
     regions, dim = int(tables["clusters"].details["regions"]), int(tables["embeddings"].details["dim"])
     sidecars = {name: tables[name] for name in ("tokens", "clusters", "embeddings", "order", "copies")}
+    sidecars |= synthetic_sidecar(run)
     params: dict[str, Any] = {"regions": regions, "dim": dim, "validation": len(sets) - 1}
+    params["synthetic_set"] = synthetic_set(sets)["set"]
     step = run.step("tmp/items.map", items_task, partition_specs(documents, sidecars, params))
     maps = run.publish("tmp/items", step)
     params = {
@@ -175,8 +178,13 @@ def items_task(
     regions: int,
     dim: int,
     validation: int,
+    synthetic_set: int,
+    synthetic: Any = None,
 ) -> None:
-    """Route position, length, vector and the sets of the copies of a partition's documents to their regions."""
+    """Route position, length, vector and the sets of the copies of a partition's documents to their regions.
+
+    A synthetic example goes where its source does, as a document with the source's position and vector.
+    """
     ordered = context.read(order, ["doc_id", "position"])
     ids = column(ordered, "doc_id")
     counted = context.read(tokens, ["doc_id", "n_tokens"])
@@ -193,6 +201,13 @@ def items_task(
     )
     writer = ExchangeWriter(context, _item_schema(dim), regions, "items")
     writer.write(table, column(placed, "region"))
+    if synthetic is not None:
+        made = context.read(synthetic, ["doc_id", "source_id", "n_tokens"])
+        of = pa.array(rows_of(column(made, "source_id"), ids))
+        own = {"doc_id": made["doc_id"], "n_tokens": made["n_tokens"]}
+        own["sets"] = pa.array([[synthetic_set]] * made.num_rows, pa.list_(pa.uint16()))
+        theirs = {name: table[name].take(of) for name in ("position", "vector")}
+        writer.write(pa.table(own | theirs), column(placed, "region")[of])
     writer.finish()
 
 
@@ -212,13 +227,16 @@ def plan_task(
     near: Any,
 ) -> None:
     """The windows of one region, every set and pass; pass p of a set holds the (p + 1)th copy that is in the set."""
-    rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim)).sort_by("position")
+    rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim))
+    rows = rows.sort_by([("position", "ascending"), ("doc_id", "ascending")])  # an example behind its source
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     lengths = column(rows, "n_tokens").astype(np.int64)
     linked = context.read(near)
-    neighbors = along_path(int32_matrix(linked["neighbors"]), ids)
+    by_id = np.sort(ids)
+    of = rows_of(schemas.source_id(by_id), column(linked, "doc_id"))
+    neighbors = along_path(int32_matrix(linked["neighbors"])[of], ids)
     fixed = np.empty(len(ids), np.bool_)
-    fixed[np.argsort(ids)] = column(linked, "grouped")
+    fixed[np.argsort(ids)] = column(linked, "grouped")[of] & ~schemas.is_synthetic(by_id)
     set_of, item = copies_of_items(rows["sets"])
     by_set: dict[int, Counter[str]] = {}
     with context.writer("tmp/plans", _PIECE) as writer:
@@ -256,6 +274,9 @@ def plan_task(
                         counts |= dict.fromkeys(_OF_ITEMS, 0)
                     counts["special_tokens"] = int((some.start + some.length > n_tokens[some.item]).sum())
                     counts["tokens"] -= counts["special_tokens"]
+                    made = schemas.is_synthetic(ids[drawn])
+                    text = np.minimum(some.start + some.length, n_tokens[some.item]) - some.start
+                    counts["synthetic_tokens"] = int(text[made[some.item]].sum())
                     counts["leaked_pairs"] = count_alike(some, similarity(vectors[drawn], max_similarity))
                     by_set.setdefault(part, Counter()).update(counts)
                 if turn == 0 and entry["kind"] != "validation" and "similarity" not in context.record.values:
@@ -315,14 +336,15 @@ def _piece_rows(
     text = np.minimum(stop, of) - start
     has_text, has_eos = text > 0, stop > of
     row = np.concatenate([np.flatnonzero(has_text), np.flatnonzero(has_eos)])
-    kind = np.repeat(
-        np.array([schemas.KIND_DOCUMENT, schemas.KIND_SEPARATOR], np.uint8), [has_text.sum(), has_eos.sum()]
-    )
+    text_kind = np.where(schemas.is_synthetic(ids), schemas.KIND_SYNTHETIC, schemas.KIND_DOCUMENT)
+    kind = np.full(len(row), schemas.KIND_SEPARATOR, np.uint8)
+    kind[: has_text.sum()] = text_kind[pieces.item[has_text]]
     order = np.lexsort((kind, row))
     row, kind = row[order], kind[order]
     window = pieces.window[row]
     first = np.searchsorted(window, window)
-    length = np.where(kind == schemas.KIND_DOCUMENT, text[row], 1)
+    is_text = kind != schemas.KIND_SEPARATOR
+    length = np.where(is_text, text[row], 1)
     return pa.table(
         {
             "set": pa.array(np.full(len(row), number, np.uint16)),
@@ -334,7 +356,7 @@ def _piece_rows(
             "piece": pa.array((np.arange(len(row)) - first).astype(np.uint32)),
             "kind": pa.array(kind),
             "doc_id": pa.array(ids[pieces.item[row]]),
-            "start": pa.array(np.where(kind == schemas.KIND_DOCUMENT, start[row], of[row]).astype(np.uint32)),
+            "start": pa.array(np.where(is_text, start[row], of[row]).astype(np.uint32)),
             "length": pa.array(length.astype(np.uint32)),
         },
         schema=_PIECE,
@@ -394,8 +416,8 @@ def _first_shards(run: StageRun) -> dict[int, int]:
 
 PACK = Stage(
     "pack",
-    2,
-    ("documents", "tokens", "embeddings", "clusters", "order", "neighbors", "copies"),
+    3,
+    ("documents", "tokens", "embeddings", "clusters", "order", "neighbors", "copies", "synthetic"),
     ("windows",),
     _settings,
     _pack,

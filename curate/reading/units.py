@@ -24,7 +24,7 @@ GROUP_BYTES = 128_000_000
 """Small files are grouped up to this size on disk. A constant of the identity: another value, other doc_ids."""
 
 MAX_POSITION = (1 << POSITION_BITS) - 1
-MAX_ORDINAL = (1 << (64 - POSITION_BITS)) - 1
+MAX_ORDINAL = (1 << (63 - POSITION_BITS)) - 1
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -166,7 +166,7 @@ def _order(file: InputFile) -> tuple[bytes, bytes, int, str, str]:
 
 
 def doc_ids(ordinal: int, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """uint64[n]: unit ordinal (28 bits) · position in the unit (36 bits) of int64[n] ``positions``.
+    """uint64[n]: unit ordinal (27 bits) · position in the unit (36 bits) of int64[n] ``positions``.
 
     Raises:
         InputError: the ordinal or a position does not fit.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.tasks import TaskContext
+from curate.schemas import source_id
 
 _MAGIC = b"CURATEX1"
 _CODEC = "lz4"  # fastest to unpack; slices live for minutes
@@ -100,7 +101,8 @@ def hash_targets(keys: NDArray[np.uint64], targets: int) -> NDArray[np.int64]:
 
 
 def partition_targets(doc_ids: NDArray[np.uint64], documents: Snapshot) -> NDArray[np.int64]:
-    """int64[N]: index of the documents partition that holds each doc_id; partitions are sorted and disjoint."""
+    """int64[N]: index of the documents partition that holds each doc_id, or the source of a synthetic one;
+    partitions are sorted and disjoint."""
     firsts = np.array([file.first for file in documents.files if file.first is not None], np.uint64)
     index = np.array([i for i, file in enumerate(documents.files) if file.first is not None], np.int64)
-    return index[np.searchsorted(firsts, doc_ids, side="right") - 1]
+    return index[np.searchsorted(firsts, source_id(doc_ids), side="right") - 1]

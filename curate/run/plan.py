@@ -19,6 +19,7 @@ STAGE_NAMES = (
     "cluster",
     "order",
     "upsample",
+    "synthetic",
     "pack",
     "shards",
     "ledger",
@@ -32,6 +33,7 @@ def stages() -> tuple[Stage, ...]:
     from curate.dedup.paragraphs_stage import PARAGRAPHS
     from curate.dedup.signatures_stage import SIGNATURES
     from curate.lengths.stage import UPSAMPLE
+    from curate.lengths.synthetic_stage import SYNTHETIC
     from curate.packing.stage import PACK
     from curate.quality.stage import SIGNALS, VERDICTS
     from curate.reading.stage import INGEST
@@ -54,6 +56,7 @@ def stages() -> tuple[Stage, ...]:
         CLUSTER,
         ORDER,
         UPSAMPLE,
+        SYNTHETIC,
         PACK,
         SHARDS,
         LEDGER,

@@ -200,6 +200,7 @@ class TableWriter:
         self.last: int | None = None
         self._pending: list[pa.Table] = []  # small batches share a row group
         self._pending_bytes = 0
+        self.schema = schema
         self._schema = schema.with_metadata(metadata)
         self._writer = pq.ParquetWriter(
             local, self._schema, compression="zstd", compression_level=1, write_statistics=True

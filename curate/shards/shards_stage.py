@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
-from numpy.typing import NDArray
 
 from curate import schemas
+from curate.lengths.synthetic_stage import synthetic_sidecar
 from curate.packing.sets import set_prefix
 from curate.recipe import Recipe
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
-from curate.run.partition import column, rows_of
+from curate.run.partition import column, flat_tokens, rows_of
 from curate.run.portable import essential_recipe
 from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -65,7 +65,8 @@ def _shards(run: StageRun) -> None:
     ]
     places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
     params = {"places": places.path, "sets": sets, "vocab_size": vocab_size}
-    specs = partition_specs(documents, {"tokens": tokens}, params, [places.content])
+    sidecars = {"tokens": tokens} | synthetic_sidecar(run)
+    specs = partition_specs(documents, sidecars, params, [places.content])
     for target, spec in enumerate(specs):
         spec.params["target"] = target
     spans = run.publish("tmp/spans", run.step("tmp/spans.map", spans_task, specs))
@@ -143,9 +144,9 @@ def shard_places(sets: Sequence[dict[str, Any]]) -> list[ShardPlace]:
 
 
 def places_task(context: TaskContext, windows: Any, documents: str) -> None:
-    """Route the document pieces of one shard to the partitions of their documents."""
+    """Route the pieces of one shard that hold text to the partitions of their documents."""
     table = context.read(windows)
-    table = table.filter(pc.equal(table["kind"], schemas.KIND_DOCUMENT)).select(_PLACE.names)
+    table = table.filter(pc.not_equal(table["kind"], schemas.KIND_SEPARATOR)).select(_PLACE.names)
     writer = ExchangeWriter(context, _PLACE, len(context.snapshot(documents).files), "places")
     writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
     writer.finish()
@@ -157,14 +158,6 @@ def _copy_spans(flat, sources, lengths, targets, out):  # type: ignore[no-untype
         out[targets[i] : targets[i] + lengths[i]] = flat[sources[i] : sources[i] + lengths[i]]
 
 
-def flat_tokens(tokens: pa.Table) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(token ids of all rows, offsets int64[N+1]) of a ``token_ids`` column."""
-    lists = tokens["token_ids"].combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], tokens["token_ids"].type)
-    return np.asarray(lists.values), np.asarray(lists.offsets, np.int64)
-
-
 def spans_task(
     context: TaskContext,
     documents: Any,
@@ -173,14 +166,16 @@ def spans_task(
     target: int,
     sets: list[dict[str, Any]],
     vocab_size: int,
+    synthetic: Any = None,
 ) -> None:
-    """Cut the token spans of a partition's documents and route them to their shards."""
+    """Cut the token spans of a partition's documents and synthetic examples and route them to their shards."""
     wanted = read_slices(context, context.snapshot(places), target, _PLACE)
     shards = [entry["shards"] for entry in sets]
     writer = ExchangeWriter(context, _span_schema(vocab_size), sum(shards), "spans")
     if wanted.num_rows:
         base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
-        table = context.read(tokens, ["doc_id", "token_ids"])
+        files = [tokens] if synthetic is None else [tokens, synthetic]  # synthetic ids are the larger ones
+        table = pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files])
         flat, offsets = flat_tokens(table)
         rows = rows_of(column(wanted, "doc_id"), column(table, "doc_id"))
         lengths = column(wanted, "length").astype(np.int64)
@@ -196,11 +191,11 @@ def spans_task(
 
 
 def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -> ShardWindows:
-    """The windows of one shard from its plan and the token spans of its document pieces."""
+    """The windows of one shard from its plan and the token spans of its pieces that hold text."""
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
     kind, lengths = column(pieces, "kind"), column(pieces, "length").astype(np.int64)
-    is_text = kind == schemas.KIND_DOCUMENT
+    is_text = kind != schemas.KIND_SEPARATOR
     if not np.array_equal(np.diff(offsets), lengths[is_text]):
         raise ValueError("the token spans of a shard do not match its windows")
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -319,4 +314,6 @@ def _write_index(
     context.add("shards", f"{prefix}index", ".json", local, 0, folder=folder)
 
 
-SHARDS = Stage("shards", 3, ("documents", "tokens", "windows"), ("shards",), _settings, _shards, by_generation=True)
+SHARDS = Stage(
+    "shards", 4, ("documents", "tokens", "synthetic", "windows"), ("shards",), _settings, _shards, by_generation=True
+)

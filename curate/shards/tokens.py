@@ -71,6 +71,17 @@ class Encoder:
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
 
+    def token_id(self, name: str) -> int | None:
+        """The id of a token by its name in the vocabulary; None where there is none."""
+        found: int | None = self._tokenizer.token_to_id(name)
+        return found
+
+    def vocabulary(self) -> tuple[list[str], list[str]]:
+        """(name of each id in the file, text that it decodes to alone); both are empty where an id is not used."""
+        ids = range(self.vocab_size)
+        names = [self._tokenizer.id_to_token(i) or "" for i in ids]
+        return names, self._tokenizer.decode_batch([[i] if name else [] for i, name in zip(ids, names, strict=True)])
+
     def encode(self, texts: pa.Array | pa.ChunkedArray) -> tuple[Ids, NDArray[np.int64]]:
         """(ids[T] of ``dtype``, offsets int64[n+1]): text i is ``ids[offsets[i]:offsets[i + 1]]``.
 

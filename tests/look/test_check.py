@@ -55,7 +55,7 @@ def test_what_a_run_has_done_is_there(corpus: Path, tmp_path: Path) -> None:
     data = recipe_of(corpus, tmp_path / "ws")
     curate.run(data, until="ingest")
     plan = check(as_recipe(data))
-    assert [stage["state"] for stage in plan["stages"]] == ["there"] + ["to do"] * 13
+    assert [stage["state"] for stage in plan["stages"]] == ["there"] + ["to do"] * (len(plan["stages"]) - 1)
     assert "documents" not in plan["sizes"]["estimated"]
     assert check(as_recipe(data), "ingest")["estimate"]["seconds"] == 0
     (corpus / "c.jsonl").write_text('{"text": "another text"}\n')
@@ -78,4 +78,4 @@ def test_text(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     show(sections(check(as_recipe(recipe_of(corpus, tmp_path / "ws"))), plain=True))
     printed = capsys.readouterr().out
     assert f"workspace {tmp_path}/ws, engine inline" in printed
-    assert "14 of 14 stages to run: about" in printed
+    assert "15 of 15 stages to run: about" in printed

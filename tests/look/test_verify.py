@@ -24,7 +24,13 @@ def test_whole_workspace_has_no_fault(workspace: str) -> None:
     assert report.faults == []
     assert report.skipped == {}
     assert len(said) == 8
-    assert report.checks["windows"] == {"windows": 5, "tokens": 33, "special tokens": 5, "padding": 2}
+    assert report.checks["windows"] == {
+        "windows": 5,
+        "tokens": 33,
+        "synthetic tokens": 0,
+        "special tokens": 5,
+        "padding": 2,
+    }
     shards = report.checks["shards"]
     assert shards["tokens of documents, copies counted"] == 33
     for form in FORMATS:

@@ -129,7 +129,7 @@ def test_doc_ids() -> None:
     ids = doc_ids(MAX_ORDINAL, positions)
     assert ids.dtype == np.uint64
     assert [split_doc_id(int(value)) for value in ids] == [(MAX_ORDINAL, int(position)) for position in positions]
-    assert int(ids[-1]) == 2**64 - 1
+    assert int(ids[-1]) == 2**63 - 1
     assert doc_id(1, 2) == (1 << 36) + 2
     assert doc_ids(3, np.zeros(0, np.int64)).tolist() == []
 
