@@ -23,6 +23,7 @@ def run(
     sample: float | None = None,
     allow_missing: bool = False,
     repack: bool = False,
+    refit: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run what is missing of a recipe; returns the finished run.
@@ -37,6 +38,7 @@ def run(
         sample: share of the documents to take, by hash, in a workspace of its own.
         allow_missing: go on when an input of an earlier run has gone.
         repack: take all corpus-wide decisions again, over all inputs together; else new inputs are a generation of their own.
+        refit: fit the models (tokenizer, projection, centroids) again, on the documents kept now.
         progress: what is told meanwhile (``curate.run.progress``); nothing by default.
 
     Raises:
@@ -54,6 +56,7 @@ def run(
         sample=sample,
         allow_missing=allow_missing,
         repack=repack,
+        refit=refit,
         progress=progress,
     )
     return Run(outcome.workspace)
@@ -69,6 +72,7 @@ def execute(
     sample: float | None = None,
     allow_missing: bool = False,
     repack: bool = False,
+    refit: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """As :func:`run`; returns what was done instead of the finished run."""
@@ -82,6 +86,7 @@ def execute(
         sample=sample,
         allow_missing=allow_missing,
         repack=repack,
+        refit=refit,
         progress=progress,
     )
 

@@ -82,6 +82,11 @@ def add(command: AddCommand) -> None:
         action="store_true",
         help="decide again over all inputs together: old and new documents meet in the windows, and all shards change",
     )
+    made.add_argument(
+        "--refit",
+        action="store_true",
+        help="fit the tokenizer, the lexical model and the cells again, on the documents that are kept now",
+    )
     made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
 
     command("schema", schema, "print every recipe field with its type, default and meaning")
@@ -140,6 +145,7 @@ def run(options: argparse.Namespace) -> int:
         sample=options.sample,
         allow_missing=options.allow_missing,
         repack=options.repack,
+        refit=options.refit,
         as_json=options.json,
     )
     return _conclude(outcome, as_json=options.json, partial=options.until)

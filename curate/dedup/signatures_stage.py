@@ -21,7 +21,9 @@ from curate.reading.inputs import open_url
 from curate.reading.records import Fields
 from curate.recipe import Decontaminate, Dedup, Near, Recipe
 from curate.run.artefact import artefact_path, read_artefact
-from curate.run.partition import edited_texts, kept_by_verdict
+from curate.run.fit import Fit
+from curate.run.partition import IDs, edited_texts, kept_by_verdict
+from curate.run.reuse import Rows, held, rows_key, rows_of_partition, with_former
 from curate.run.snapshot import Snapshot
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
@@ -84,24 +86,30 @@ def _signatures(run: StageRun) -> None:
     details: dict[str, Any] = {"minhash": params}
     extra = []
     if section is not None:
-        index = run.artefact("evaluation", evaluation_task, lambda: _evaluation_spec(section))
+        index = run.model
         shared["evaluation"] = {"index": asdict(index), "ngram": section.ngram, "remove": section.action == "remove"}
         details["evaluation"] = asdict(index)
         extra = [index.checksum]
     specs = partition_specs(run.tables["documents"], sidecars, shared, extra, memory_factor=4)
-    step = run.step("signatures", signatures_task, specs)
+    step = run.step("signatures", signatures_task, with_former(run, specs, ["verdicts", "edits"]))
     counters = {name: count for name, count in step.counters.items() if not name.startswith("contaminated")}
     found = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
     if section is not None:
-        held = load_evaluation(b"", artefact_path(run.storage, index))
-        found |= {"evaluation.items": len(held.sets), "evaluation.items_too_short": held.too_short}
-    run.commit("contamination", step.files("contamination"), found)
-    run.commit("signatures", step.files("signatures"), counters, details=details)
+        loaded = load_evaluation(b"", artefact_path(run.storage, index))
+        found |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
+    key = rows_key(run)
+    run.commit("contamination", step.files("contamination"), found, rows_key=key)
+    run.commit("signatures", step.files("signatures"), counters, details, key)
 
 
-def _evaluation_spec(section: Decontaminate) -> Spec:
+def _fit(run: StageRun) -> Fit | None:
+    section = decontamination(run.recipe)
+    if section is None:
+        return None
+    settings = [_marks(section), section.ngram]
     sets = {name: [entry.path, entry.text_field] for name, entry in sorted(section.sets.items())}
-    return Spec("evaluation", [_marks(section), section.ngram], {"sets": sets, "ngram": section.ngram})
+    spec = Spec("evaluation", settings, {"sets": sets, "ngram": section.ngram})
+    return Fit("evaluation", settings, evaluation_task, lambda: spec)
 
 
 def _marks(section: Decontaminate) -> list[list[str]]:
@@ -159,39 +167,62 @@ def load_evaluation(data: bytes, path: Path) -> Evaluation:
 
 
 def signatures_task(
-    context: TaskContext, documents: Any, verdicts: Any, edits: Any, minhash: dict[str, int], evaluation: Any
+    context: TaskContext,
+    documents: Any,
+    verdicts: Any,
+    edits: Any,
+    former: Any,
+    minhash: dict[str, int],
+    evaluation: Any,
 ) -> None:
     """Contamination and signatures of the documents of a partition that no rule removed, as edited."""
     params = MinHashParams(**minhash)
     known = None if evaluation is None else read_artefact(context, evaluation["index"], load_evaluation)
+
+    def made(ids: IDs, texts: pa.LargeStringArray) -> Rows:
+        spans = schemas.CONTAMINATION.empty_table()
+        if known is not None:
+            found = find_matches(texts, known.ngrams, evaluation["ngram"])
+            spans = _spans(found, ids, known, evaluation["remove"])
+            if evaluation["remove"]:
+                left = np.ones(len(ids), np.bool_)
+                left[np.unique(found.row)] = False
+                ids, texts = ids[left], texts.filter(pa.array(left))
+        signed = sign(texts, params)
+        columns = {
+            "doc_id": pa.array(ids),
+            "content_hash": binary_column(signed.content_hash),
+            "signature": binary_column(signed.signature),
+        }
+        return {"contamination": spans, "signatures": pa.table(columns)}
+
+    keep = kept_by_verdict(context, verdicts)
+    old = held(
+        context,
+        former,
+        ("contamination", "signatures"),
+        lambda files: kept_by_verdict(context, files["verdicts"]),
+        edits=edits,
+    )
     with (
         context.writer("contamination", schemas.CONTAMINATION) as spans,
-        context.writer("signatures", schemas.signatures_schema(params.num_perm)) as writer,
+        context.writer("signatures", schemas.signatures_schema(params.num_perm)) as signatures,
     ):
-        for ids, texts in edited_texts(context, documents, edits, kept_by_verdict(context, verdicts)):
+        for rows in rows_of_partition(
+            context, documents, keep, old, lambda ids: edited_texts(context, documents, edits, ids), made
+        ):
+            spans.write(rows["contamination"])
+            signatures.write(rows["signatures"])
+            context.count("documents", rows["signatures"].num_rows)
             if known is not None:
-                found = find_matches(texts, known.ngrams, evaluation["ngram"])
-                spans.write(_spans(found, ids, known, evaluation["remove"]))
-                hit = np.unique(found.row)
-                context.count("contaminated.documents", len(hit))
-                for name in known.sets[np.unique(np.stack([found.row, found.item]), axis=1)[1]].tolist():
-                    context.count(f"contaminated.overlaps.{name}")
-                if evaluation["remove"]:
-                    left = np.ones(len(ids), np.bool_)
-                    left[hit] = False
-                    ids, texts = ids[left], texts.filter(pa.array(left))
-            signed = sign(texts, params)
-            writer.write(
-                pa.table(
-                    {
-                        "doc_id": pa.array(ids),
-                        "content_hash": binary_column(signed.content_hash),
-                        "signature": binary_column(signed.signature),
-                    }
-                )
-            )
-            context.count("documents", len(ids))
-            context.count("words", int(signed.n_words.sum()))
+                _count_overlaps(context, rows["contamination"])
+
+
+def _count_overlaps(context: TaskContext, spans: pa.Table) -> None:
+    context.count("contaminated.documents", len(spans["doc_id"].unique()))
+    pairs = spans.select(["doc_id", "set", "item"]).group_by(["doc_id", "set", "item"], use_threads=False).aggregate([])
+    for entry in pairs["set"].value_counts().to_pylist():
+        context.count(f"contaminated.overlaps.{entry['values']}", entry["counts"])
 
 
 def _spans(found: Matches, ids: NDArray[np.uint64], known: Evaluation, removed: bool) -> pa.Table:
@@ -219,4 +250,5 @@ SIGNATURES = Stage(
     ("contamination", "signatures"),
     _signature_settings,
     _signatures,
+    fits=_fit,
 )

@@ -115,7 +115,7 @@ def _there(
             states.append("to do")
             continue
         run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], NoProgress(), found, former)
-        run.identify()
+        run.identify(may_fit=False)
         committed = run.committed()
         states.append("to do" if committed is None else "there")
         tables.update(committed or {})

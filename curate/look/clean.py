@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.look.verify_files import artefacts_of
 from curate.run.lease import Lease
 from curate.run.snapshot import manifest_path
 from curate.run.storage import Storage, open_storage
@@ -56,7 +57,7 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
     """The garbage of a workspace, removed when ``remove`` is set.
 
     Kept are: the files of the snapshots that ``run.json`` and the ``keep`` newest former states name, the records of
-    the tasks that wrote them, and the artefacts fitted for their stages.
+    the tasks that wrote them, and the models they were made with.
 
     Raises:
         WorkspaceError: there is no finished run in it.
@@ -108,10 +109,12 @@ class _Reached:
         self.paths: set[str] = {f"history/run-{state.number:05d}.json" for state in former}
         self.tasks: set[tuple[str, str]] = set()
         self.stage_keys: set[str] = set()
+        self.artefacts: set[str] = set()
         for state in [read_run(storage), *former]:
             for snapshot in snapshots(storage, state).values():
                 self.paths.add(snapshot.path)
                 self.stage_keys.add(snapshot.stage_key)
+                self.artefacts.update(file.path.split("/")[1] for file in artefacts_of(snapshot.details))
                 for part in snapshot.details.get("generations", ()):
                     self.paths.add(manifest_path(snapshot.table, snapshot.stage_key, part["snapshot"]))
                 for file in snapshot.files:
@@ -126,7 +129,7 @@ class _Reached:
             return True
         parts = path.split("/")
         if parts[0] == "artefacts" and len(parts) > 1:
-            return parts[1] in self.stage_keys
+            return parts[1] in self.artefacts
         if not path.endswith(".record.json") or parts[0] == "tmp" or len(parts) < 3:
             return False
         if (parts[1], parts[2]) in self.tasks:

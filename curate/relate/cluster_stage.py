@@ -18,6 +18,7 @@ from curate.recipe import Recipe
 from curate.relate.cells import RegionPlan, assign, fit_cells, plan_regions, region_of
 from curate.relate.groups import group_names, group_regions
 from curate.run.artefact import read_artefact
+from curate.run.fit import Fit
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
@@ -32,10 +33,8 @@ def _settings(recipe: Recipe) -> Any:
     return settings | {"group_by": recipe.order.group_by} if recipe.order.group_by else settings
 
 
-def _cluster(run: StageRun) -> None:
-    section, seed = run.recipe.cluster, run.recipe.seed
-    documents, embeddings = run.tables["documents"], run.tables["embeddings"]
-    sidecars = {"embeddings": embeddings}
+def _fit(run: StageRun) -> Fit:
+    section, seed, embeddings = run.recipe.cluster, run.recipe.seed, run.tables["embeddings"]
     cells = max(1, round(embeddings.rows / section.cell_size))
 
     def spec() -> Spec:
@@ -43,12 +42,23 @@ def _cluster(run: StageRun) -> None:
         step = run.step(
             "tmp/sample",
             sample_vectors_task,
-            partition_specs(documents, sidecars, {"seed": seed, "share": share}, [share]),
+            partition_specs(
+                run.tables["documents"], {"embeddings": embeddings}, {"seed": seed, "share": share}, [share]
+            ),
         )
         sample = run.publish("tmp/vectors", step)
         return Spec("centroids", [sample.content, cells], {"sample": sample.path, "cells": cells, "seed": seed})
 
-    centroids = run.artefact("centroids", fit_cells_task, spec)
+    # Vectors of another model lie in another space.
+    settings = [section.cell_size, section.sample_documents, seed, embeddings.details["model"]["checksum"]]
+    size = min(section.sample_documents, embeddings.rows)
+    return Fit("centroids", settings, fit_cells_task, spec, size, "documents")
+
+
+def _cluster(run: StageRun) -> None:
+    section, seed, centroids = run.recipe.cluster, run.recipe.seed, run.model
+    documents, embeddings = run.tables["documents"], run.tables["embeddings"]
+    sidecars = {"embeddings": embeddings}
     step = run.step(
         "tmp/assign",
         assign_task,
@@ -152,4 +162,6 @@ def clusters_task(context: TaskContext, documents: Any, assigned: Any, plan: Any
     )
 
 
-CLUSTER = Stage("cluster", 1, ("documents", "embeddings"), ("clusters",), _settings, _cluster, by_generation=True)
+CLUSTER = Stage(
+    "cluster", 1, ("documents", "embeddings"), ("clusters",), _settings, _cluster, fits=_fit, by_generation=True
+)

@@ -184,7 +184,7 @@ class LexicalModel:
     @staticmethod
     def from_bytes(saved: bytes, name: str = "lexical model") -> LexicalModel:
         """The model in ``saved``, the content of a saved file; ``name`` appears in errors."""
-        remedy = "fit it again (embed.refit: true)"
+        remedy = "remove it and run with --refit"
         body, stored = saved[:-16], saved[-16:]
         start = struct.calcsize("<16s16sqqq")
         if len(body) < start or hashlib.blake2b(body, digest_size=16).digest() != stored:

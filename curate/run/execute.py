@@ -106,6 +106,7 @@ def run_recipe(
     sample: float | None = None,
     allow_missing: bool = False,
     repack: bool = False,
+    refit: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run what is missing of ``recipe`` and commit it.
@@ -118,6 +119,7 @@ def run_recipe(
         sample: share of the documents, by hash of doc_id, in a workspace of its own.
         allow_missing: go on when an input of an earlier run has gone.
         repack: take all corpus-wide decisions again, over all inputs together.
+        refit: fit the models (tokenizer, projection, centroids) again, on the documents kept now.
         progress: what is told meanwhile.
 
     Raises:
@@ -167,6 +169,7 @@ def run_recipe(
                         lease.check,
                         [before.tables for before in generations[: generation.number]],
                         generation.first_doc_id,
+                        refit,
                     )
                     for generation in (generations if stage.by_generation else generations[:1])
                 ]
@@ -190,7 +193,7 @@ def _take_committed(runs: list[StageRun]) -> bool:
     """Take a stage's tables where they are there for every generation; whether they are."""
     found = []
     for run in runs:
-        run.identify()
+        run.identify(may_fit=False)
         there = run.committed()
         if there is None:
             return False
@@ -210,11 +213,12 @@ def _run_stage(runs: list[StageRun]) -> dict[str, Any]:
             for tables in (*run.earlier, run.tables) if len(runs) > 1 else ():
                 _write_parts(run.storage, tables)
             stage.run(run)
-            run.storage.delete_tree(f"tmp/{run.stage_key}")
             skipped = False
         else:
             run.tables.update(there)
             kept_seconds = max(kept_seconds, *(made.seconds for made in there.values()))
+        if there is None or run.tasks_run:  # a model that was fitted again may be what it was
+            run.storage.delete_tree(f"tmp/{run.stage_key}")
     seconds = time.perf_counter() - runs[0].began
     note = _note(stage.writes, [run.tables for run in runs])
     runs[0].progress.stage_done(stage.name, stage.title, seconds, skipped, note)

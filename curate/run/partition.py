@@ -136,11 +136,11 @@ def edited_texts(
 ) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
     """(doc_ids, texts as edited) of the documents in ``keep``, one row group of the partition at a time.
 
-    ``cuts`` are spans of the texts as edited, taken out in their turn.
+    Row groups that have none of them are not read. ``cuts`` are spans of the texts as edited, taken out in their turn.
     """
     found = context.read(edits, ["doc_id", "start", "end", "replacement"])
     edited, start, end = (column(found, name) for name in ("doc_id", "start", "end"))
-    for batch in context.batches(documents, ["doc_id", "text"]):
+    for batch in context.batches(documents, ["doc_id", "text"], keep):
         batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
         ids = column(batch, "doc_id")
         if len(ids) == 0:

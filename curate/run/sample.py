@@ -27,6 +27,11 @@ MARGIN = 1.5
 _SAMPLE = pa.schema([("doc_id", pa.uint64()), ("hash", pa.uint64()), ("text", pa.large_string())])
 
 
+def sample_size(run: StageRun, sample_bytes: int) -> int:
+    """Bytes of kept text that a sample of at most ``sample_bytes`` could hold now."""
+    return min(sample_bytes, run.tables["verdicts"].counters.get("kept_bytes", 0))
+
+
 def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
     """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
     tables = run.tables

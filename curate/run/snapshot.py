@@ -44,6 +44,8 @@ class Snapshot:
     counters: dict[str, int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    rows_key: str = ""
+    """What the rows were made by, besides the texts, where a later run may take them over (``curate.run.reuse``)."""
 
     @property
     def rows(self) -> int:

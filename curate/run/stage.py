@@ -6,7 +6,6 @@ the content of the tables it read, so an unchanged stage is skipped without look
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from curate.errors import StageFailed
 from curate.hashing import digest
 from curate.recipe import Recipe
 from curate.run.engine import Engine
+from curate.run.fit import Fit, fitted
 from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.run.storage import LocalStorage, Storage
@@ -46,6 +46,8 @@ class Stage:
     run: Callable[[StageRun], None]
     found: Callable[[StageRun], Any] = lambda run: None
     """What the stage depends on besides its tables (files of inputs): part of the snapshot id."""
+    fits: Callable[[StageRun], Fit | None] = lambda run: None
+    """The model that is fitted for the stage; its checksum is part of the snapshot id."""
     by_generation: bool = False
     """Decides corpus-wide: runs once for each generation, over its part of the tables."""
     looks_back: tuple[str, ...] = ()
@@ -111,15 +113,35 @@ class StageRun:
     """Tables of the earlier generations, the first one first."""
     first_new: int = 0
     """Documents of earlier generations have smaller doc_ids."""
+    refit: bool = False
+    """Fit models again, on the documents as they are now."""
+    fitted: TableFile | None = None
+    """The stage's model, once the run is identified."""
     snapshot_id: str = ""
     tasks_run: int = 0
     began: float = field(default_factory=time.perf_counter)
 
-    def identify(self) -> str:
-        """Set and return the snapshot id: the stage key and what is read."""
+    @property
+    def model(self) -> TableFile:
+        """The stage's fitted model."""
+        if self.fitted is None:
+            raise ValueError(f"stage {self.stage.name} has no model")
+        return self.fitted
+
+    def identify(self, *, may_fit: bool = True) -> str:
+        """Set and return the snapshot id: the stage key, what is read, and the model, which is fitted if it is not there.
+
+        '' when the model is not there and must not be fitted: then the stage's tables are not there either.
+        """
+        fit = self.stage.fits(self)
+        self.fitted = None if fit is None else fitted(self, fit, may_fit=may_fit)
+        if fit is not None and self.fitted is None:
+            self.snapshot_id = ""
+            return ""
+        model = [] if self.fitted is None else [self.fitted.checksum]
         reads = [self.tables[table].content for table in self.stage.reads]
         back = [[tables[table].content for table in self.stage.looks_back] for tables in self.earlier]
-        self.snapshot_id = digest([self.stage_key, reads, back, self.stage.found(self)])
+        self.snapshot_id = digest([self.stage_key, reads, back, self.stage.found(self), *model])
         return self.snapshot_id
 
     def reach(self, table: str) -> Snapshot:
@@ -134,35 +156,40 @@ class StageRun:
 
     def committed(self) -> dict[str, Snapshot] | None:
         """The stage's snapshots when all of them are there already."""
+        if not self.snapshot_id:
+            return None
         found = {}
         for table in self.stage.writes:
             try:
                 found[table] = read_snapshot(self.storage, manifest_path(table, self.stage_key, self.snapshot_id))
             except FileNotFoundError:
                 return None
-            if not self._present(found[table].files):
+            if not self.present(found[table].files):
                 return None
         return found
 
-    def _present(self, files: Sequence[TableFile]) -> bool:
+    def present(self, files: Sequence[TableFile]) -> bool:
         """Whether all files are there with their sizes; asked of local disks only, where a look costs next to nothing."""
         if not isinstance(self.storage, LocalStorage):
             return True
         return all(self.storage.size(file.path) == file.bytes for file in files)
 
-    def step(self, home: str, function: Callable[..., None], specs: Sequence[Spec]) -> Step:
+    def step(self, home: str, function: Callable[..., None], specs: Sequence[Spec], key: str = "") -> Step:
         """Run the tasks that are not done yet; ``home`` is the table (or ``tmp/…``) below which their records lie.
+
+        ``key`` stands for the stage key where what is made outlives it.
 
         Raises:
             StageFailed: tasks failed after their retries; those that did not are committed all the same.
         """
+        key = key or self.stage_key
         tasks = [
             Task(
                 function_name(function),
                 spec.name,
-                task_key(self.stage_key, function.__qualname__, *spec.inputs),
+                task_key(key, function.__qualname__, *spec.inputs),
                 home,
-                self.stage_key,
+                key,
                 self.storage.url,
                 spec.params,
                 spec.memory,
@@ -208,25 +235,12 @@ class StageRun:
                 record = Record.from_json(self.storage.read(task.record_path))
             except FileNotFoundError:
                 return None
-            return record if self._present([file for files in record.files.values() for file in files]) else None
+            return record if self.present([file for files in record.files.values() for file in files]) else None
 
         if len(tasks) < 8:
             return [read(task) for task in tasks]
         with ThreadPoolExecutor(16) as pool:  # one request each in an object store
             return list(pool.map(read, tasks))
-
-    def artefact(self, name: str, function: Callable[..., None], spec: Callable[[], Spec]) -> TableFile:
-        """The fitted model ``name`` of this stage key: the stored one, else the one that the task of ``spec()`` fits now."""
-        place = f"artefacts/{self.stage_key}/{name}.json"
-        try:
-            known = TableFile(**json.loads(self.storage.read(place)))
-            if self._present([known]):
-                return known
-        except FileNotFoundError:
-            pass
-        file = self.step("artefacts", function, [spec()]).files("artefacts")[0]
-        self.storage.put(place, json.dumps(asdict(file), sort_keys=True).encode())
-        return file
 
     def publish(self, table: str, step: Step, details: dict[str, Any] | None = None) -> Snapshot:
         """A snapshot of an intermediate table (``tmp/…``), for later steps of this stage."""
@@ -242,6 +256,7 @@ class StageRun:
         files: Sequence[TableFile],
         counters: dict[str, int] | None = None,
         details: dict[str, Any] | None = None,
+        rows_key: str = "",
     ) -> Snapshot:
         """Commit a table of this stage; later stages read it from here."""
         if table not in self.stage.writes:
@@ -256,6 +271,7 @@ class StageRun:
             dict(counters or {}),
             details or {},
             round(time.perf_counter() - self.began, 2),
+            rows_key,
         )
         write_snapshot(self.storage, snapshot)
         self.tables[table] = snapshot

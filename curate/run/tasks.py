@@ -21,9 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curate.errors import WorkspaceError
 from curate.hashing import digest
@@ -98,12 +100,28 @@ class TaskContext:
         with self.open(file) as source:
             return pq.ParquetFile(source).read(columns=columns, use_threads=False)
 
-    def batches(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """A committed Parquet file, one row group at a time."""
+    def batches(
+        self,
+        file: TableFile | dict[str, Any],
+        columns: list[str] | None = None,
+        wanted: NDArray[np.uint64] | None = None,
+    ) -> Iterator[pa.Table]:
+        """A committed Parquet file, one row group at a time.
+
+        With ``wanted``, sorted doc_ids, row groups that have none of them are not read.
+        """
         with self.open(as_file(file)) as source:
             parquet = pq.ParquetFile(source)
             for group in range(parquet.num_row_groups):
+                if wanted is not None and not _has_some(wanted, *_bounds(parquet, group)):
+                    continue
                 yield parquet.read_row_group(group, columns=columns, use_threads=False)
+
+    def bounds(self, file: TableFile | dict[str, Any]) -> list[tuple[int, int]]:
+        """(first, last) doc_id of every row group of a committed Parquet file, in order."""
+        with self.open(as_file(file)) as source:
+            parquet = pq.ParquetFile(source)
+            return [_bounds(parquet, group) for group in range(parquet.num_row_groups)]
 
     @contextmanager
     def open(self, file: TableFile) -> Iterator[pa.NativeFile]:
@@ -235,6 +253,17 @@ class TableWriter:
         """Finish the file."""
         self._flush()
         self._writer.close()
+
+
+def _bounds(parquet: pq.ParquetFile, group: int) -> tuple[int, int]:
+    at = parquet.schema.names.index("doc_id")
+    statistics = parquet.metadata.row_group(group).column(at).statistics
+    return statistics.min, statistics.max
+
+
+def _has_some(wanted: NDArray[np.uint64], first: int, last: int) -> bool:
+    low, high = np.searchsorted(wanted, np.uint64(first)), np.searchsorted(wanted, np.uint64(last), side="right")
+    return bool(low < high)
 
 
 def as_file(file: TableFile | dict[str, Any]) -> TableFile:

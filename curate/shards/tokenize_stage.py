@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import schemas
 from curate.errors import RequestError
 from curate.recipe import Recipe, cuts_paragraphs
 from curate.run.artefact import artefact_path, read_artefact
-from curate.run.partition import SURVIVORS, remaining_texts
-from curate.run.sample import iterate, read_sample, sample_texts
+from curate.run.fit import Fit
+from curate.run.partition import SURVIVORS, IDs
+from curate.run.reuse import SPANS, remaining_rows, rows_key, with_former
+from curate.run.sample import iterate, read_sample, sample_size, sample_texts
 from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
@@ -53,15 +56,15 @@ def check_tokenizer(recipe: Recipe) -> None:
         )
 
 
-def tokenizer_file(run: StageRun) -> TableFile:
+def _fit(run: StageRun) -> Fit:
     """The tokenizer as a file of the workspace: copied from the given path, or trained on a sample."""
-    recipe = run.recipe
+    recipe, section = run.recipe, run.recipe.tokenizer.train
     if recipe.tokenizer.path:
-        spec = Spec("tokenizer", [file_checksum(_given(recipe))], {"path": str(_given(recipe))})
-        return run.artefact("tokenizer", copy_tokenizer_task, lambda: spec)
+        path, checksum = str(_given(recipe)), file_checksum(_given(recipe))
+        spec = Spec("tokenizer", [checksum], {"path": path})
+        return Fit("tokenizer", {"path": checksum}, copy_tokenizer_task, lambda: spec)
 
-    def fit() -> Spec:
-        section = recipe.tokenizer.train
+    def train_spec() -> Spec:
         sample = sample_texts(run, section.sample_bytes)
         return Spec(
             "tokenizer",
@@ -69,7 +72,8 @@ def tokenizer_file(run: StageRun) -> TableFile:
             {"sample": sample.path, "sample_bytes": section.sample_bytes, "vocab_size": section.vocab_size},
         )
 
-    return run.artefact("tokenizer", train_tokenizer_task, fit)
+    settings = {"train": section.model_dump(), "seed": recipe.seed}
+    return Fit("tokenizer", settings, train_tokenizer_task, train_spec, sample_size(run, section.sample_bytes))
 
 
 def copy_tokenizer_task(context: TaskContext, path: str) -> None:
@@ -96,16 +100,15 @@ def _load_encoder(data: bytes, path: Path) -> Encoder:
 
 
 def _tokenize(run: StageRun) -> None:
-    file = tokenizer_file(run)
+    file = run.model
     encoder = load(str(artefact_path(run.storage, file)))
     if encoder.why:
         run.progress.say(f"tokenizing with the tokenizers library, not the faster engine: {encoder.why}")
     tables = run.tables
     sidecars = {name: tables[name] for name in SURVIVORS}
     params = {"tokenizer": asdict(file), "cut": cuts_paragraphs(run.recipe)}
-    step = run.step(
-        "tokens", tokens_task, partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
-    )
+    specs = partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
+    step = run.step("tokens", tokens_task, with_former(run, specs, SPANS))
     details = {
         "tokenizer": asdict(file),
         "vocab_size": encoder.vocab_size,
@@ -113,26 +116,28 @@ def _tokenize(run: StageRun) -> None:
         "tokenizer_hash": encoder.hash,
         "engine": encoder.engine,
     }
-    run.commit("tokens", step.files("tokens"), step.counters, details)
+    run.commit("tokens", step.files("tokens"), step.counters, details, rows_key(run))
 
 
-def tokens_task(context: TaskContext, documents: Any, tokenizer: Any, cut: bool, **sidecars: Any) -> None:
+def tokens_task(context: TaskContext, tokenizer: Any, **partition: Any) -> None:
     """Token ids of the kept documents of one partition."""
     encoder = open_encoder(context, tokenizer)
     schema = schemas.tokens_schema(encoder.vocab_size)
+
+    def encoded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
+        flat, offsets = encoder.encode(texts)
+        lists = pa.LargeListArray.from_arrays(
+            pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type)
+        )
+        return pa.table(
+            {"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(np.diff(offsets).astype(np.uint32))}
+        )
+
     with context.writer("tokens", schema) as writer:
-        for ids, texts in remaining_texts(context, documents, cut=cut, **sidecars):
-            flat, offsets = encoder.encode(texts)
-            lengths = np.diff(offsets)
-            lists = pa.LargeListArray.from_arrays(
-                pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type)
-            )
-            writer.write(
-                pa.table({"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(lengths.astype(np.uint32))})
-            )
-            context.count("documents", len(ids))
-            context.count("tokens", int(lengths.sum()))
-            context.count("text_bytes", texts.nbytes)
+        for rows in remaining_rows(context, "tokens", encoded, **partition):
+            writer.write(rows)
+            context.count("documents", rows.num_rows)
+            context.count("tokens", pc.sum(rows["n_tokens"]).as_py() or 0)
 
 
-TOKENIZE = Stage("tokenize", 2, ("documents", *SURVIVORS), ("tokens",), _settings, _tokenize)
+TOKENIZE = Stage("tokenize", 2, ("documents", *SURVIVORS), ("tokens",), _settings, _tokenize, fits=_fit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -401,7 +401,10 @@ def build(root: Path) -> Builder:
         lambda i: {"doc_id": i, "vector": np.array(VECTORS[i], np.int8).tobytes(), "scale": 1.0},
         schemas.embeddings_schema(DIM),
     )
-    builder.table("embeddings", "embed", vectors, {}, dim=DIM)
+    local = builder.storage.scratch() / "model"
+    local.write_bytes(b"fitted")
+    model = builder.add("artefacts", "lexical", ".bin", local, 1)
+    builder.table("embeddings", "embed", vectors, {}, dim=DIM, model=asdict(model))
     builder.table(
         "clusters",
         "cluster",

@@ -30,8 +30,8 @@ KEPT = (
     "notes/mine.txt",
     "inputs/marks.json",
     "tokens/1111111111111111/2222222222222222/part-0000000-00000.record.json",
-    "artefacts/1111111111111111/tokenizer.json",
-    "artefacts/1111111111111111/2222222222222222/tokenizer.json",
+    "artefacts/1111111111111111/lexical.json",
+    "artefacts/1111111111111111/2222222222222222/lexical.record.json",
 )
 
 

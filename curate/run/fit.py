@@ -1,0 +1,72 @@
+"""Fitting: a stage's model is fitted once a workspace, stored with its checksum, and used from then on.
+
+Its key covers what the recipe says about it and the stage's version, and neither data nor what earlier stages do. So
+other thresholds or more inputs keep the tokenizer, the projection and the centroids, and rows made with them stay what
+they were, until a run is told to refit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate.hashing import digest
+from curate.run.snapshot import TableFile
+
+if TYPE_CHECKING:
+    from curate.run.stage import Spec, StageRun
+
+GROWTH = 2
+"""A model is called outdated when its sample could now be this many times as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How the model of a stage is made: by the task ``function`` with the parameters of ``spec()``.
+
+    ``settings`` are all that makes it another model. ``size`` is what a sample taken now would hold, in ``unit``;
+    0 where the model does not depend on a sample.
+    """
+
+    name: str
+    settings: Any
+    function: Callable[..., None]
+    spec: Callable[[], Spec]
+    size: int = 0
+    unit: str = "bytes of text"
+
+
+def fitted(run: StageRun, fit: Fit, *, may_fit: bool) -> TableFile | None:
+    """The stored model, else the one fitted now; None when there is none and ``may_fit`` is false.
+
+    A run that refits takes the stored one only if it was fitted on the very same tables. Later generations always take
+    what the first one has.
+    """
+    key = digest([run.stage.name, run.stage.version, fit.name, fit.settings])
+    place = f"artefacts/{key}/{fit.name}.json"
+    origin = digest([run.tables[table].content for table in run.stage.reads])
+    try:
+        stored = run.storage.read(place)
+    except FileNotFoundError:
+        stored = None
+    if stored is not None:
+        known = json.loads(stored)
+        file = TableFile(**known["file"])
+        if run.present([file]) and (not run.refit or bool(run.earlier) or known["origin"] == origin):
+            if fit.size >= GROWTH * max(known["size"], 1) and not run.earlier:
+                run.progress.say(
+                    f"{run.stage.name}: its model ({fit.name}) stays as it was fitted on {known['size']:,} {fit.unit}; now "
+                    f"there are {fit.size:,}. `--refit` fits it again, and what depends on it is made anew"
+                )
+            return file
+    if not may_fit:
+        return None
+    file = run.step("artefacts", fit.function, [fit.spec()], key).files("artefacts")[0]
+    run.check()
+    entry = {"file": asdict(file), "origin": origin, "size": fit.size}
+    if not run.storage.put_if(place, json.dumps(entry, sort_keys=True).encode(), stored):
+        # Someone else has put one since: the first is everybody's.
+        return TableFile(**json.loads(run.storage.read(place))["file"])
+    return file
