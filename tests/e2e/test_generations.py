@@ -36,6 +36,7 @@ def second(folder):
 
 
 def recipe(folder, **sections):
+    sections = {"synthetic": {"share": 0.1, "min_tokens": 256}, **sections}
     made = recipe_of(folder, folder.parent / "run", **sections)
     return made | {"inputs": [{"source": "web", "path": f"{folder}/*.jsonl"}]}
 
