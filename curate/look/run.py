@@ -14,10 +14,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curate.edits import replaced
 from curate.errors import RequestError, WorkspaceError
 from curate.recipe import cuts_paragraphs
+from curate.run.row_groups import read_groups
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.tasks import as_file
 from curate.run.workspace import open_workspace
@@ -176,12 +178,15 @@ class Run:
         with self.open(as_file(file)) as source:
             return pq.ParquetFile(source).read(columns=columns)
 
-    def batches(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """One Parquet file of a table, a row group at a time."""
+    def batches(
+        self,
+        file: TableFile | dict[str, Any],
+        columns: list[str] | None = None,
+        wanted: NDArray[np.uint64] | None = None,
+    ) -> Iterator[pa.Table]:
+        """One Parquet file of a table, a row group at a time; those without any of the sorted ``wanted`` are left out."""
         with self.open(as_file(file)) as source:
-            parquet = pq.ParquetFile(source)
-            for group in range(parquet.num_row_groups):
-                yield parquet.read_row_group(group, columns=columns)
+            yield from read_groups(pq.ParquetFile(source), columns, wanted)
 
     def parquet_files(self, table: str) -> list[TableFile]:
         """The Parquet files of a table."""

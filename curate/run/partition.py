@@ -33,8 +33,10 @@ class Reader(Protocol):
         """All rows of a file."""
         ...
 
-    def batches(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """A file, one row group at a time."""
+    def batches(
+        self, file: TableFile | dict[str, Any], columns: list[str] | None = None, wanted: IDs | None = None
+    ) -> Iterator[pa.Table]:
+        """A file, one row group at a time; those without any of the sorted ``wanted`` are left out."""
         ...
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkspaceError
 from curate.hashing import digest
+from curate.run.row_groups import doc_id_bounds, read_groups
 from curate.run.snapshot import Snapshot, TableFile, read_snapshot, table_home
 from curate.run.storage import Storage, file_checksum, open_storage
 
@@ -111,17 +112,13 @@ class TaskContext:
         With ``wanted``, sorted doc_ids, row groups that have none of them are not read.
         """
         with self.open(as_file(file)) as source:
-            parquet = pq.ParquetFile(source)
-            for group in range(parquet.num_row_groups):
-                if wanted is not None and not _has_some(wanted, *_bounds(parquet, group)):
-                    continue
-                yield parquet.read_row_group(group, columns=columns, use_threads=False)
+            yield from read_groups(pq.ParquetFile(source), columns, wanted)
 
     def bounds(self, file: TableFile | dict[str, Any]) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""
         with self.open(as_file(file)) as source:
             parquet = pq.ParquetFile(source)
-            return [_bounds(parquet, group) for group in range(parquet.num_row_groups)]
+            return [doc_id_bounds(parquet, group) for group in range(parquet.num_row_groups)]
 
     @contextmanager
     def open(self, file: TableFile) -> Iterator[pa.NativeFile]:
@@ -253,17 +250,6 @@ class TableWriter:
         """Finish the file."""
         self._flush()
         self._writer.close()
-
-
-def _bounds(parquet: pq.ParquetFile, group: int) -> tuple[int, int]:
-    at = parquet.schema.names.index("doc_id")
-    statistics = parquet.metadata.row_group(group).column(at).statistics
-    return statistics.min, statistics.max
-
-
-def _has_some(wanted: NDArray[np.uint64], first: int, last: int) -> bool:
-    low, high = np.searchsorted(wanted, np.uint64(first)), np.searchsorted(wanted, np.uint64(last), side="right")
-    return bool(low < high)
 
 
 def as_file(file: TableFile | dict[str, Any]) -> TableFile:
