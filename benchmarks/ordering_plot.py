@@ -2,8 +2,7 @@
 
     python benchmarks/ordering_plot.py CORPUS.jsonl.zst -o ordering.svg [--windows 12]
 
-The map is a neighbour embedding in the plane (attraction along the neighbour graph, repulsion from documents drawn by hash,
-as in UMAP); its axes mean nothing. Left the path, right some windows of `pack: related`, each as a star about its middle.
+The map is that of `curate.look.plane`; its axes mean nothing. Left the path, right some windows of `pack: related`, each as a star about its middle.
 """
 
 from __future__ import annotations
@@ -12,51 +11,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 from ordering import Windows
 from ordering_corpora import prepare
 
 from curate.hashing import document_hash
+from curate.look.plane import plane
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#97bbf5", "#3ca951")
 SIDE, MARGIN = 480, 20
-
-
-@njit(cache=True)
-def _settle(place, ids, similarity, rounds, state):  # type: ignore[no-untyped-def]
-    n, k = ids.shape
-    for turn in range(rounds):
-        rate = 1.0 - turn / rounds
-        for i in range(n):
-            for e in range(k):
-                j = ids[i, e]
-                if j < 0:
-                    break
-                dx, dy = place[i, 0] - place[j, 0], place[i, 1] - place[j, 1]
-                pull = -2 * similarity[i, e] / (1 + dx * dx + dy * dy) * rate
-                for axis, d in ((0, dx), (1, dy)):
-                    move = min(4.0, max(-4.0, pull * d))
-                    place[i, axis] += move
-                    place[j, axis] -= move
-                for _ in range(4):
-                    state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-                    other = np.int64((state >> np.uint64(33)) % np.uint64(n))
-                    dx, dy = place[i, 0] - place[other, 0], place[i, 1] - place[other, 1]
-                    square = dx * dx + dy * dy
-                    push = 2 / ((0.01 + square) * (1 + square)) * rate
-                    place[i, 0] += min(4.0, max(-4.0, push * dx))
-                    place[i, 1] += min(4.0, max(-4.0, push * dy))
-
-
-def plane(vectors: NDArray[np.int8], ids: NDArray[np.int64], similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64[n, 2] in [0, 1]²."""
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    _, _, axes = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
-    place = np.ascontiguousarray(unit @ axes[:2].T * 10)
-    _settle(place, ids[:, :10], np.maximum(similarity[:, :10], 0), 300, np.uint64(1))
-    low, high = np.percentile(place, 0.5, axis=0), np.percentile(place, 99.5, axis=0)
-    return np.asarray(np.clip((place - low) / (high - low), 0, 1))
 
 
 def main() -> None:

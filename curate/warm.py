@@ -65,9 +65,10 @@ def warm_dedup() -> None:
 
 
 def warm_relate() -> None:
-    """The embedder, cells, neighbours and paths."""
+    """The embedder, cells, neighbours, paths, and the map."""
     import numpy as np
 
+    from curate.look.plane import plane
     from curate.relate.cells import assign, fit_cells
     from curate.relate.lexical import fit
     from curate.relate.neighbors import neighbors
@@ -81,6 +82,7 @@ def warm_relate() -> None:
     for method in ("related", "icp"):
         find_path(method, vectors, found, ids, seed=0, max_similarity=0.95)
     neighbors(vectors, 5, 0.95, brute_force_limit=10, cell_size=20)
+    plane(vectors, found.ids, found.similarity)
 
 
 def warm_shards() -> None:

@@ -1,4 +1,4 @@
-"""The commands that show what a run did: stats, explain, sample, lookup, substrings, clusters."""
+"""The commands that show what a run did: stats, explain, sample, lookup, substrings, clusters, report."""
 
 from __future__ import annotations
 
@@ -67,6 +67,15 @@ def add(command: AddCommand) -> None:
     made.add_argument("--by", choices=("size", "tokens", "score"), default="size", help="which first (default: size)")
     made.add_argument("--json", action="store_true", help="print them as JSON")
 
+    made = command(
+        "report",
+        report,
+        "write one self-contained page about a run, with plots and examples",
+        "No script and nothing fetched: it can be mailed, printed, and read offline.",
+    )
+    add_workspace(made)
+    made.add_argument("-o", "--output", metavar="FILE", default="report.html", help="the page (default: report.html)")
+
 
 def stats(options: argparse.Namespace) -> int:
     """``curate stats``."""
@@ -123,4 +132,12 @@ def clusters(options: argparse.Namespace) -> int:
     from curate.look.clusters import clusters_of, sections
 
     output(clusters_of(open_run(options.workspace), options.n, options.by), sections, options.json)
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """``curate report``."""
+    from curate.api import open_run
+
+    print(f"wrote {open_run(options.workspace).report(options.output)}")
     return 0

@@ -88,6 +88,12 @@ def clusters_of(run: Run, n: int = 20, by: str = "size") -> list[dict[str, Any]]
     return rows
 
 
+def terms_of(run: Run, clusters: list[int]) -> dict[int, list[str]]:
+    """The words that set each of some clusters apart from the others, most telling first."""
+    texts = _texts(run, clusters)
+    return _terms({cluster: [text for _, text in some] for cluster, some in texts.items()})
+
+
 def _texts(run: Run, clusters: list[int]) -> dict[int, list[tuple[int, str]]]:
     """(doc_id, beginning of the text) of some documents of every cluster, by hash of doc_id."""
     members = run.table("clusters").filter(pl.col("cluster").is_in(clusters)).select("doc_id", "cluster").collect()
@@ -112,7 +118,7 @@ def _terms(texts: dict[int, list[str]]) -> dict[int, list[str]]:
     among = Counter(word for one in counts.values() for word in one)
     found = {}
     for cluster, one in counts.items():
-        weights = {word: times * log(1 + len(counts) / among[word]) for word, times in one.items() if times > 1}
+        weights = {word: times * log((1 + len(counts)) / among[word]) for word, times in one.items() if times > 1}
         found[cluster] = [word for word, _ in sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:TERMS]]
     return found
 

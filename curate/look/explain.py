@@ -161,8 +161,9 @@ def _first(run: Run, table: str, doc_id: int) -> dict[str, Any]:
 
 
 def named(run: Run, doc_ids: list[int]) -> dict[int, dict[str, Any]]:
-    """id and source of documents."""
-    found = run.rows("ledger", doc_ids, ["doc_id", "id", "source"]) if doc_ids else None
+    """id and source of documents, from the narrowest table that has them."""
+    table = "ledger" if run.has("ledger") else "documents"
+    found = run.rows(table, doc_ids, ["doc_id", "id", "source"]) if doc_ids else None
     return (
         {}
         if found is None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curate.edits import replaced
 from curate.errors import RequestError, WorkspaceError
+from curate.hashing import document_hash
 from curate.recipe import cuts_paragraphs
 from curate.run.row_groups import read_groups
 from curate.run.snapshot import Snapshot, TableFile
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from curate.look.explain import Explanation
     from curate.look.export import Exported
     from curate.look.lookup import Match
+    from curate.look.pairs import Pair
     from curate.look.sample import Sample
+    from curate.look.svg import Plot
     from curate.look.windows import Windows
     from curate.recipe import Recipe
 
@@ -141,6 +144,23 @@ class Run:
         if not parts:
             return pa.table({})
         return pa.concat_tables(parts).sort_by("doc_id")
+
+    def hashed(self, table: str, n: int, columns: list[str]) -> pa.Table:
+        """At most ``n`` rows of a per-document table, always the same ones (smallest hash of doc_id), sorted by doc_id.
+
+        All doc_ids are read, of the other columns only what is drawn.
+        """
+        whole = self.snapshot(table).rows
+        # Twice the expected number is kept while reading; then the smallest n of them.
+        limit = np.uint64(2**64 - 1) if whole <= n else np.uint64(min(2.0 * n / whole, 1.0) * (2**64 - 1024))
+        parts = []
+        for file in self.parquet_files(table):
+            for batch in self.batches(file, ["doc_id", *columns]):
+                mask = document_hash(self.recipe.seed, "look", batch["doc_id"].to_numpy()) <= limit
+                parts.append(batch.filter(pa.array(mask)))
+        found = pa.concat_tables(parts) if parts else pa.table({name: [] for name in ["doc_id", *columns]})
+        hashes = document_hash(self.recipe.seed, "look", found["doc_id"].to_numpy().astype(np.uint64))
+        return found.take(pa.array(np.argsort(hashes, kind="stable")[:n])).sort_by("doc_id")
 
     def _rows_of_file(
         self, file: TableFile, wanted: np.ndarray[Any, np.dtype[np.uint64]], columns: list[str] | None
@@ -293,6 +313,62 @@ class Run:
         from curate.look.lookup import minhash_of
 
         return minhash_of(self, text)
+
+    def duplicates(self, document: str | int) -> list[Pair]:
+        """Removed duplicates beside their keepers, with what differs: of every match, and of those removed in its place.
+
+        Raises:
+            RequestError: there is no such document, or it has no duplicates.
+        """
+        from curate.look.pairs import duplicates
+
+        return duplicates(self, document)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write one self-contained HTML page about the run.
+
+        Raises:
+            RequestError: the file cannot be written.
+        """
+        from curate.look.report import write_report
+
+        return write_report(self, path)
+
+    def plot_funnel(self) -> Plot:
+        """Records left after each stage."""
+        from curate.look.plots import funnel
+
+        return funnel(self)
+
+    def plot_scores(self) -> Plot:
+        """What the quality rules measure, and their limits, on a sample by hash."""
+        from curate.look.plots import scores
+
+        return scores(self)
+
+    def plot_components(self) -> Plot:
+        """Groups of duplicates by size."""
+        from curate.look.plots import components
+
+        return components(self)
+
+    def plot_path(self) -> Plot:
+        """Similarity of neighbours along the path, beside a random order and the bound."""
+        from curate.look.plots import path
+
+        return path(self)
+
+    def plot_map(self, documents: int = 4_000) -> Plot:
+        """A sample of documents in the plane: sources, the largest clusters with their words, the path."""
+        from curate.look.map import corpus_map
+
+        return corpus_map(self, documents)
+
+    def plot_lengths(self) -> Plot:
+        """Tokens by length of their document, once and with copies."""
+        from curate.look.plots import lengths
+
+        return lengths(self)
 
     def export(self, to: str | Path, form: str = "parquet") -> Exported:
         """Write the kept documents as text, with metadata and decisions, to a folder or ``s3://bucket/prefix``.

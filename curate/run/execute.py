@@ -19,6 +19,7 @@ from curate.run.progress import NoProgress, Progress
 from curate.run.snapshot import Snapshot, write_snapshot
 from curate.run.stage import Stage, StageRun
 from curate.run.storage import Storage, open_storage
+from curate.run.versions import versions
 from curate.run.workspace import RunState, find_run, snapshots, write_run
 
 INLINE_BYTES = 64_000_000
@@ -264,7 +265,8 @@ def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunSt
         stages_ = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in stages_]
         known = {tuple(entry["writes"]) for entry in stages_}
         stages_ += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
-    write_run(storage, RunState(recipe.name, portable.relative_recipe(recipe), tables, stages_, outcome.engine))
+    written = portable.relative_recipe(recipe)
+    write_run(storage, RunState(recipe.name, written, tables, stages_, outcome.engine, versions=versions()))
 
 
 def with_sample(recipe: Recipe, share: float) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.errors import WorkspaceError
@@ -16,7 +16,8 @@ RUN = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What ``run.json`` holds: the recipe as written, the manifest of every table, and how the last run went."""
+    """What ``run.json`` holds: the recipe as written, the manifest of every table, how the last run went, and with which
+    versions (none where an earlier release has written it)."""
 
     name: str
     recipe: dict[str, Any]
@@ -24,6 +25,7 @@ class RunState:
     stages: list[dict[str, Any]] = field(default_factory=list)
     engine: str = ""
     number: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def read_run(storage: Storage) -> RunState:
@@ -67,7 +69,7 @@ def write_run(storage: Storage, state: RunState) -> None:
         else:
             number = former.number + 1
             storage.put(f"history/run-{former.number:05d}.json", _encode(former))
-    storage.put(RUN, _encode(RunState(state.name, state.recipe, state.tables, state.stages, state.engine, number)))
+    storage.put(RUN, _encode(replace(state, number=number)))
 
 
 def history(storage: Storage) -> list[RunState]:
