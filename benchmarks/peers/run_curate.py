@@ -32,14 +32,14 @@ class Steps(NoProgress):
         self._at = (name, now)
 
 
-def recipe(source: Path, workspace: Path, cores: int) -> dict[str, Any]:
+def recipe(source: Path, workspace: Path, cores: int, partition_bytes: int) -> dict[str, Any]:
     """Ingest and dedup alone."""
     ngram, bands, rows = (int(value) for value in sys.argv[4:7])
     near = {"ngram": ngram, "bands": bands, "rows": rows, "threshold": float(sys.argv[7])}
     return {
         "workspace": str(workspace),
         "engine": "inline" if cores == 1 else "ray",
-        "ingest": {"partition_bytes": 16_000_000 if cores > 1 else 128_000_000},
+        "ingest": {"partition_bytes": partition_bytes},
         "inputs": [{"source": "texts", "path": str(source)}],
         "quality": "off",
         "dedup": {"near": near},
@@ -56,12 +56,14 @@ def main() -> None:
     few = out.with_name(out.name + "-few.jsonl")
     with source.open(encoding="utf-8") as file:
         few.write_text("".join(line for line, _ in zip(file, range(200), strict=False)), encoding="utf-8")
-    execute(recipe(few, out, cores), until="dedup", cpus=cpus)  # imports, compiled kernels, workers
+    size = few.stat().st_size // (4 * cores)  # so many tasks that every worker has its turn
+    execute(recipe(few, out, cores, size), until="dedup", cpus=cpus)  # imports, compiled kernels
     few.unlink()
     shutil.rmtree(out)
     steps = Steps()
     began, cpu = time.perf_counter(), sum(os.times()[:4])
-    execute(recipe(source, out, cores), until="dedup", cpus=cpus, progress=steps)
+    size = 16_000_000 if cores > 1 else 128_000_000
+    execute(recipe(source, out, cores, size), until="dedup", cpus=cpus, progress=steps)
     seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - cpu
     steps.mark("end")
     run = open_run(out)

@@ -43,7 +43,7 @@ from curate.run.partition import IDs, column, edited_texts, is_in, preferences, 
 from curate.run.snapshot import Snapshot
 from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
-from curate.run.vectors import bytes_matrix, signature_matrix
+from curate.run.vectors import binary_column, bytes_matrix, signature_matrix
 
 EXAMPLES = 3
 """Removed documents of a partition that an alarm can name."""
@@ -51,13 +51,17 @@ EXAMPLES = 3
 TARGET_ROWS = 2_000_000
 """Documents of one exchange target, about."""
 
+FEW_TARGETS, FEW_ROWS = 4, 20_000
+"""A smaller corpus still gets some targets, so that tasks run side by side, unless these would be tiny."""
+
 
 _EXACT = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
 _BAND = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
 
 
-def _hashed(num_perm: int, preferences: int) -> pa.Schema:
-    fields = [("doc_id", pa.uint64()), ("content_hash", pa.binary(16)), ("signature", pa.binary(4 * num_perm))]
+def _hashed(bands: int, preferences: int) -> pa.Schema:
+    fields = [("doc_id", pa.uint64()), ("content_hash", pa.binary(16)), ("bands", pa.binary(8 * bands))]
+    fields.append(("has_words", pa.bool_()))
     return pa.schema([*fields, *((f"prefer_{i}", pa.float64()) for i in range(preferences))])
 
 
@@ -81,7 +85,7 @@ def _duplicates(run: StageRun) -> None:
         "prefer": preferred_signals(run.recipe),
         "exact": section.exact,
         "near": section.near != "off",
-        "targets": max(1, -(-signatures.rows // TARGET_ROWS)),
+        "targets": number_of_targets(signatures.rows),
         "first_new": run.first_new,
         "documents": documents.path,
     }
@@ -136,6 +140,11 @@ def _duplicates(run: StageRun) -> None:
     run.commit(
         "duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}
     )
+
+
+def number_of_targets(documents: int) -> int:
+    """Parts into which the documents are routed; a function of their number alone."""
+    return max(min(FEW_TARGETS, -(-documents // FEW_ROWS)), -(-documents // TARGET_ROWS), 1)
 
 
 def check_removals(run: StageRun, step: Step, section: Dedup) -> None:
@@ -199,14 +208,20 @@ def no_duplicates_task(context: TaskContext) -> None:
 def exact_map_task(
     context: TaskContext, documents: Any, signatures: Any, signals: Any, settings: dict[str, Any], removed: Any
 ) -> None:
-    """Route signatures and preferences of a partition by content hash; of an earlier generation, what it has kept."""
+    """Route band keys and preferences of a partition by content hash; of an earlier generation, what it has kept."""
     table = context.read(signatures)
-    schema = _hashed(MinHashParams(**settings["minhash"]).num_perm, len(settings["prefer"]))
+    params = MinHashParams(**settings["minhash"])
+    schema = _hashed(params.bands, len(settings["prefer"]))
     if removed is not None:
         gone = column(context.read(removed, ["doc_id"]), "doc_id")
         table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
     writer = ExchangeWriter(context, schema, settings["targets"], "hashes")
     ids = column(table, "doc_id")
+    signature = signature_matrix(table["signature"])
+    bands = band_keys(signature, params) if settings["near"] else np.zeros((len(ids), params.bands), np.uint64)
+    table = table.append_column("bands", binary_column(bands))
+    # A text without words has no shingles: it is like nothing, and would fill one bucket with its kind.
+    table = table.append_column("has_words", pa.array((signature != np.uint32(0xFFFFFFFF)).any(axis=1)))
     for name, values in preferences(context, signals, ids, settings["prefer"]).items():
         table = table.append_column(name, values)
     hashes = bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy()
@@ -218,7 +233,7 @@ def exact_reduce_task(context: TaskContext, maps: str, target: int, settings: di
     """One keeper a content hash; copies go to the keeper's partition, band keys of the keepers to their buckets."""
     params = MinHashParams(**settings["minhash"])
     names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
-    rows = read_slices(context, context.snapshot(maps), target, _hashed(params.num_perm, len(names)))
+    rows = read_slices(context, context.snapshot(maps), target, _hashed(params.bands, len(names)))
     ids = column(rows, "doc_id")
     is_new = ids >= np.uint64(settings["first_new"])
     hashes = bytes_matrix(rows["content_hash"]).view(np.uint64)
@@ -239,11 +254,9 @@ def exact_reduce_task(context: TaskContext, maps: str, target: int, settings: di
     context.count("exact.removed", int(removed.sum()))
     writer = ExchangeWriter(context, _BAND, settings["targets"], "bands")
     if settings["near"]:
-        signature = signature_matrix(rows["signature"])
         kept = order[first]
-        # A text without words has no shingles: it is like nothing, and would fill one bucket with its kind.
-        kept = kept[(signature[kept] != np.uint32(0xFFFFFFFF)).any(axis=1)]
-        bands = band_keys(signature[kept], params)
+        kept = kept[column(rows, "has_words")[kept]]
+        bands = bytes_matrix(rows["bands"]).view(np.uint64)[kept]
         band_ids = np.repeat(ids[kept], bands.shape[1])
         writer.write(
             pa.table({"key": pa.array(bands.ravel()), "doc_id": pa.array(band_ids)}, schema=_BAND),

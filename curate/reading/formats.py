@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from curate.errors import InputError
 from curate.reading import jsonl, parquet, text, warc
-from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields
+from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields, Span
+from curate.reading.spans import LineSpan
 
 Kind = Literal["jsonl", "parquet", "text", "warc"]
 
@@ -75,6 +76,8 @@ def read(
     batch_bytes: int = BATCH_BYTES,
     limit: int | None = None,
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    span: Span | None = None,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """Batches of the records in ``file``, by the reader that ``path`` names.
 
@@ -85,19 +88,24 @@ def read(
         batch_bytes: bytes of a batch, about; it changes nothing but where batches end.
         limit: records to read, rejected ones counted.
         max_document_bytes: longest text in UTF-8 bytes.
+        span: the part of the file to read (:func:`can_be_cut`); the whole file when None.
+        first: records of the file before the span.
 
     Raises:
         InputError: the extension is not known.
     """
     kind, compression = format_of(path)
+    options: dict[str, Any] = {"batch_bytes": batch_bytes, "limit": limit, "max_document_bytes": max_document_bytes}
     if kind == "parquet":
-        return parquet.read(file, fields, batch_bytes=batch_bytes, limit=limit, max_document_bytes=max_document_bytes)
-    reader = {"jsonl": jsonl.read, "text": text.read, "warc": warc.read}[kind]
-    return reader(
-        file,
-        fields,
-        compression=compression,
-        batch_bytes=batch_bytes,
-        limit=limit,
-        max_document_bytes=max_document_bytes,
-    )
+        return parquet.read(file, fields, groups=span, **options)
+    if kind == "jsonl":
+        lines = file if span is None else LineSpan(file, span)
+        return jsonl.read(lines, fields, compression=compression, first=first, **options)
+    reader = {"text": text.read, "warc": warc.read}[kind]
+    return reader(file, fields, compression=compression, **options)
+
+
+def can_be_cut(path: str, size: int, span_bytes: int) -> bool:
+    """Whether a file of ``size`` bytes is read in several spans of about ``span_bytes``."""
+    kind, compression = format_of(path)
+    return size >= 2 * span_bytes and (kind == "parquet" or (kind == "jsonl" and compression is None))

@@ -109,8 +109,8 @@ def discover(recipe: Recipe) -> Inputs:
     return Inputs(files, entries)
 
 
-def open_url(url: str) -> pa.NativeFile:
-    """An input for random access.
+def open_url(url: str, seekable: bool = False) -> pa.NativeFile:
+    """An input, open at its beginning; ``seekable`` for reading a part of it.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -118,7 +118,7 @@ def open_url(url: str) -> pa.NativeFile:
     if url.startswith("s3://"):
         bucket, _, key = url.removeprefix("s3://").partition("/")
         opened = open_storage(f"s3://{bucket}").open(key)
-        if formats.format_of(key).kind == "parquet":
+        if seekable or formats.format_of(key).kind == "parquet":
             return opened
         return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
     return pa.OSFile(url, "rb")

@@ -32,6 +32,7 @@ from curate.reading.records import (
     Batch,
     Fields,
     Reject,
+    Span,
     own_id,
     snippet,
 )
@@ -50,6 +51,7 @@ def read(
     batch_bytes: int = BATCH_BYTES,
     limit: int | None = None,
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    groups: Span | None = None,
 ) -> Iterator[Batch]:
     """Batches of the records in ``file``, in its order.
 
@@ -62,6 +64,7 @@ def read(
         batch_bytes: bytes of a batch, about, judged by the footer's sizes.
         limit: records to read, rejected ones counted.
         max_document_bytes: longest text in UTF-8 bytes.
+        groups: row groups to read; all when None.
     """
     watched = _Watched(file)
     if limit == 0:
@@ -79,8 +82,9 @@ def read(
         yield _only(Reject(0, CORRUPT, snippet(f"the footer cannot be read: {error}")))
         return
     names = _columns(source.schema_arrow, fields)
-    start = 0
-    for group in range(source.num_row_groups):
+    chosen = groups or Span(0, source.num_row_groups)
+    start = sum(source.metadata.row_group(group).num_rows for group in range(chosen.start))
+    for group in range(*chosen):
         rows = source.metadata.row_group(group).num_rows
         wanted = rows if limit is None else min(rows, limit - start)
         if wanted <= 0:

@@ -72,6 +72,13 @@ class Fields(NamedTuple):
 DEFAULT_FIELDS = Fields()
 
 
+class Span(NamedTuple):
+    """A part of a file: bytes [start, stop) of JSON Lines, or row groups [start, stop) of Parquet."""
+
+    start: int
+    stop: int
+
+
 class Reject(NamedTuple):
     """A record that could not be read: its position, a key of :data:`REASONS`, and how it begins."""
 

@@ -13,8 +13,9 @@ from curate import schemas
 from curate.hashing import document_hash
 from curate.reading import formats
 from curate.reading.inputs import Inputs, discover, open_url
-from curate.reading.records import Batch, Fields
-from curate.reading.units import default_id, doc_ids
+from curate.reading.records import Batch, Fields, Span
+from curate.reading.spans import count_lines, group_spans, line_spans
+from curate.reading.units import InputFile, Unit, default_id, doc_ids, ordinal_of
 from curate.recipe import Recipe
 from curate.run.stage import Spec, Stage, StageRun
 from curate.run.tasks import TableWriter, TaskContext
@@ -28,58 +29,119 @@ def _settings(recipe: Recipe) -> Any:
 
 
 def _found(run: StageRun) -> Any:
-    return [spec.inputs for spec in _specs(run)]
+    return [_identity(run.inputs, unit) for unit in run.inputs.units if unit.present]
 
 
-def _specs(run: StageRun) -> list[Spec]:
-    inputs, recipe = run.inputs, run.recipe
+def _identity(inputs: Inputs, unit: Unit) -> list[list[Any]]:
+    """What the documents of a unit depend on, by file."""
+    known = inputs.records.get(unit.ordinal, [])
+    return [
+        # Its documents have left; the files behind it keep their positions.
+        [known[i]] if i in unit.gone else [file.source, file.path, file.size, file.etag, _how(inputs, file)]
+        for i, file in enumerate(unit.files)
+    ]
+
+
+def _how(inputs: Inputs, file: InputFile) -> dict[str, Any]:
+    entry = inputs.entry(file)
+    return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
+
+
+def _unit_spec(run: StageRun, unit: Unit) -> Spec:
+    """The task that reads a whole unit."""
+    inputs, ingest = run.inputs, run.recipe.ingest
+    known = inputs.records.get(unit.ordinal, [])
+    files = [
+        {"skip": known[i]} if i in unit.gone else {"url": file.url, "path": file.path, **_how(inputs, file)}
+        for i, file in enumerate(unit.files)
+    ]
+    params = {
+        "ordinal": unit.ordinal,
+        "source": unit.source,
+        "files": files,
+        "partition_bytes": ingest.partition_bytes,
+        "max_document_bytes": ingest.max_document_bytes,
+        "sample": run.recipe.sample,
+        "seed": run.recipe.seed,
+    }
+    size = max(file.size for file in unit.present)
+    return Spec(_unit_name(unit), _identity(inputs, unit), params, min(size, 4 * ingest.partition_bytes))
+
+
+def _unit_name(unit: Unit) -> str:
+    return f"unit-{unit.ordinal:07d}"
+
+
+def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
+    """Spans of the units that are one large file, each with the records in it, by ordinal."""
+    target = run.recipe.ingest.partition_bytes
     specs = []
-    for unit in inputs.units:
-        if not unit.present:
-            continue
-        files: list[dict[str, Any]] = []
-        identity: list[list[Any]] = []
-        known = inputs.records.get(unit.ordinal, [])
-        for i, file in enumerate(unit.files):
-            if i in unit.gone:
-                # Its documents have left; the files behind it keep their positions.
-                files.append({"skip": known[i]})
-                identity.append([known[i]])
+    for unit in units:
+        file = unit.files[0]
+        if len(unit.files) == 1 and formats.can_be_cut(file.path, file.size, target):
+            base = _unit_spec(run, unit)
+            if formats.format_of(file.path).kind == "parquet":
+                specs.append(Spec(base.name, [*base.inputs, target], {"url": file.url, "span_bytes": target}))
                 continue
-            entry = inputs.entry(file)
-            how = {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
-            files.append({"url": file.url, "path": file.path, **how})
-            identity.append([file.source, file.path, file.size, file.etag, how])
-        params = {
-            "ordinal": unit.ordinal,
-            "source": unit.source,
-            "files": files,
-            "partition_bytes": recipe.ingest.partition_bytes,
-            "max_document_bytes": recipe.ingest.max_document_bytes,
-            "sample": recipe.sample,
-            "seed": recipe.seed,
-        }
-        size = max(file.size for file in unit.present)
-        specs.append(Spec(f"unit-{unit.ordinal:07d}", identity, params, min(size, 4 * recipe.ingest.partition_bytes)))
-    return specs
+            for i, span in enumerate(line_spans(file.size, target)):
+                params = {"url": file.url, "span": list(span)}
+                specs.append(Spec(f"{base.name}-{i:05d}", [*base.inputs, list(span)], params))
+    found: dict[int, list[tuple[Span, int]]] = {}
+    if not specs:
+        return found
+    for record in run.step("tmp/count", count_task, specs).records:
+        spans = [(Span(*span), rows) for span, rows in record.values["spans"]]
+        found.setdefault(ordinal_of(record.name), []).extend(spans)
+    return found
+
+
+def count_task(context: TaskContext, url: str, span: list[int] | None = None, span_bytes: int = 0) -> None:
+    """The records in a span of lines, or the spans of a Parquet file with the rows in each."""
+    with open_url(url, seekable=True) as opened:
+        if span is not None:
+            spans, rows = [Span(*span)], [count_lines(opened, Span(*span))]
+        else:
+            spans, rows = group_spans(opened, span_bytes)
+    context.value("spans", [[list(one), number] for one, number in zip(spans, rows, strict=True)])
+
+
+def _span_specs(whole: Spec, spans: list[tuple[Span, int]]) -> Iterator[Spec]:
+    """One task a span, with the records before it; spans behind the limit are not read."""
+    first = 0
+    [file] = whole.params["files"]
+    for i, (span, records) in enumerate(spans):
+        if i and file["limit"] is not None and file["limit"] <= first:
+            return
+        params = {**whole.params, "files": [{**file, "span": list(span), "first": first}], "part": i}
+        yield Spec(f"{whole.name}-{i:05d}", [*whole.inputs, list(span), first], params, whole.memory)
+        first += records
 
 
 def _ingest(run: StageRun) -> None:
-    step = run.step("rejects", ingest_task, _specs(run))
-    records = {record.name: record.values["records"] for record in step.records}
-    units = [
+    units = [unit for unit in run.inputs.units if unit.present]
+    cut = _cut(run, units)
+    specs: list[Spec] = []
+    for unit in units:
+        whole = _unit_spec(run, unit)
+        spans = cut.get(unit.ordinal, [])
+        specs += _span_specs(whole, spans) if len(spans) > 1 else [whole]
+    step = run.step("rejects", ingest_task, specs)
+    records: dict[int, list[int]] = {}
+    for record in step.records:  # in the order of their names, so the last span of a file comes last
+        records[ordinal_of(record.name)] = record.values["records"]
+    details = [
         {
             "ordinal": unit.ordinal,
             "generation": unit.generation,
             "source": unit.source,
             "files": [[file.path, file.size, file.etag] for file in unit.files],
             "gone": list(unit.gone),
-            "records": records.get(f"unit-{unit.ordinal:07d}", run.inputs.records.get(unit.ordinal, [])),
+            "records": records.get(unit.ordinal, run.inputs.records.get(unit.ordinal, [])),
         }
         for unit in run.inputs.units
     ]
     run.commit("rejects", step.files("rejects"), step.counters)
-    run.commit("documents", step.files("documents"), step.counters, {"units": units})
+    run.commit("documents", step.files("documents"), step.counters, {"units": details})
 
 
 def ingest_task(
@@ -91,9 +153,11 @@ def ingest_task(
     max_document_bytes: int,
     sample: float | None,
     seed: int,
+    part: int | None = None,
 ) -> None:
-    """Partitions and rejects of one unit, read once from its beginning to its end."""
-    partitions = _Partitions(context, ordinal, partition_bytes)
+    """Partitions and rejects of one unit, or of a span of its one file, read once from beginning to end."""
+    prefix = f"part-{ordinal:07d}" if part is None else f"part-{ordinal:07d}-{part:05d}"
+    partitions = _Partitions(context, prefix, partition_bytes)
     base, counted = 0, []
     with context.writer("rejects", schemas.REJECTS) as rejects:
         for file in files:
@@ -101,11 +165,17 @@ def ingest_task(
                 base += file["skip"]
                 counted.append(file["skip"])
                 continue
-            last = -1
-            with open_url(file["url"]) as opened:
-                fields = Fields(file["text_field"], file["id_field"])
+            span, first = Span(*file["span"]) if "span" in file else None, file.get("first", 0)
+            last = first - 1
+            with open_url(file["url"], seekable=span is not None) as opened:
                 for batch in formats.read(
-                    opened, file["url"], fields, limit=file["limit"], max_document_bytes=max_document_bytes
+                    opened,
+                    file["url"],
+                    Fields(file["text_field"], file["id_field"]),
+                    limit=file["limit"],
+                    max_document_bytes=max_document_bytes,
+                    span=span,
+                    first=first,
                 ):
                     last = max(
                         [last, *batch.positions[-1:].tolist(), *(reject.position for reject in batch.rejects[-1:])]
@@ -173,8 +243,8 @@ def _sampled(table: pa.Table, share: float, seed: int) -> pa.Table:
 class _Partitions:
     """Writes documents into partitions of about the target size; a larger document is alone in its own."""
 
-    def __init__(self, context: TaskContext, ordinal: int, target: int) -> None:
-        self._context, self._ordinal, self._target = context, ordinal, target
+    def __init__(self, context: TaskContext, prefix: str, target: int) -> None:
+        self._context, self._prefix, self._target = context, prefix, target
         self._number = 0
         self._size = 0
         self._manager: Any = None
@@ -186,7 +256,7 @@ class _Partitions:
             if self._writer is not None and self._size + size > self._target:
                 self.close()
             if self._writer is None:
-                name = f"part-{self._ordinal:07d}-{self._number:05d}"
+                name = f"{self._prefix}-{self._number:05d}"
                 self._manager = self._context.writer("documents", schemas.DOCUMENTS, name)
                 self._writer = self._manager.__enter__()
             self._writer.write(documents.slice(start, stop - start))

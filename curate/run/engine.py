@@ -1,8 +1,9 @@
-"""Engines: the same tasks one after the other in this process, or as a Ray Data job over task descriptors.
+"""Engines: the same tasks one after the other in this process, or on Ray.
 
-One row of the Ray dataset is one bundle of tasks; the map function runs them, commits their outputs by itself and
-returns their records, so nothing large passes through Ray's object store and a lost node costs only its tasks
-(measured: 16 partitions of 60 MB in 3.6 s, where row datasets take 10 s and more).
+On Ray a few tasks are remote calls, and many are a Ray Data job over task descriptors: one row of the dataset is one
+bundle of tasks. Either way a task commits its outputs by itself and returns its record, so nothing large passes through
+Ray's object store and a lost node costs only its tasks (measured: 16 partitions of 60 MB in 3.6 s, where row datasets
+take 10 s and more).
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from curate.run.tasks import Record, Task, run_task
 
 MAX_BUNDLES = 20_000
 """Rows of a Ray dataset at most; more tasks are bundled (about 10 ms of overhead a row)."""
+
+FEW_TASKS = 64
+"""Up to this many tasks are remote calls (1 to 2 ms each, warm), more a Ray Data job (28 ms a row, measured, but bounded
+memory in the driver and back-pressure): a dozen small steps a stage would else take longer than their work."""
 
 OBJECT_STORE_BYTES = 256 * 1024**2
 """Object store of a local Ray: only descriptors and records pass through it."""
@@ -78,7 +83,7 @@ class InlineEngine:
 
 
 class RayEngine:
-    """Tasks as rows of a Ray Data job, on a Ray that is started in this process or at ``address``."""
+    """Tasks as remote calls or rows of a Ray Data job, on a Ray that is started in this process or at ``address``."""
 
     name = "ray"
 
@@ -121,20 +126,34 @@ class RayEngine:
         _quiet()
 
     def run(self, tasks: list[Task]) -> Iterator[Record]:
-        import ray.data
-
         if not tasks:
             return
-        bundles = np.array_split(np.arange(len(tasks)), min(len(tasks), MAX_BUNDLES))
-        rows = [{"tasks": pickle.dumps([tasks[i] for i in bundle])} for bundle in bundles]
         # A request above what the cluster has would wait for ever.
         memory = min(max(task.memory for task in tasks), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
+        resources: dict[str, Any] = {"num_cpus": 1, **({"memory": memory} if memory else {})}
+        records = self._few if len(tasks) <= FEW_TASKS else self._many
+        for text in records(tasks, resources):
+            yield Record.from_json(text)
+
+    def _few(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
+        """Records as JSON, each from a remote call of its own."""
+        call = self._ray.remote(run_one).options(**resources)
+        waiting = [call.remote(pickle.dumps(task)) for task in tasks]
+        while waiting:
+            done, waiting = self._ray.wait(waiting)
+            yield from self._ray.get(done)
+
+    def _many(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
+        """Records as JSON, from a Ray Data job."""
+        import ray.data
+
+        bundles = np.array_split(np.arange(len(tasks)), min(len(tasks), MAX_BUNDLES))
+        rows = [{"tasks": pickle.dumps([tasks[i] for i in bundle])} for bundle in bundles]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            run_bundle, batch_size=1, num_cpus=1, **({"memory": memory} if memory else {})
+            run_bundle, batch_size=1, **resources
         )
         for row in dataset.iter_rows():
-            for text in json.loads(row["records"]):
-                yield Record.from_json(text)
+            yield from json.loads(row["records"])
 
     def close(self) -> None:
         if self._owned:
@@ -157,6 +176,14 @@ def _quiet() -> None:
     context.execution_options.verbose_progress = False
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def run_one(descriptor: bytes) -> str:
+    """The remote function: runs one task, returns its record as JSON."""
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
+    return run_task(pickle.loads(descriptor)).to_json()
 
 
 def run_bundle(batch: dict[str, Any]) -> dict[str, list[str]]:

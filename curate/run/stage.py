@@ -233,7 +233,7 @@ class StageRun:
         def read(task: Task) -> Record | None:
             try:
                 record = Record.from_json(self.storage.read(task.record_path))
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
                 return None
             return record if self.present([file for files in record.files.values() for file in files]) else None
 

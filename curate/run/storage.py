@@ -79,6 +79,11 @@ class Storage(Protocol):
         ...
 
 
+def _outlives_power(path: str) -> bool:
+    """Whether a file must be on the disk before it is named; intermediates are made again after a power cut."""
+    return not path.startswith("tmp/")
+
+
 class LocalStorage:
     """A folder on a local or mounted disk."""
 
@@ -119,7 +124,8 @@ class LocalStorage:
             with partial.open("wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if _outlives_power(path):
+                    os.fsync(file.fileno())
             os.replace(partial, place)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -147,8 +153,9 @@ class LocalStorage:
     def move_in(self, local: Path, path: str) -> None:
         place = self._at(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with local.open("rb") as file:
-            os.fsync(file.fileno())
+        if _outlives_power(path):
+            with local.open("rb") as file:
+                os.fsync(file.fileno())
         try:
             os.replace(local, place)
         except OSError:

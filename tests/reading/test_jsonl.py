@@ -345,3 +345,20 @@ def test_a_batch_ends_where_it_is_full() -> None:
     sizes = [len(batch.texts) for batch in jsonl.read(io.BytesIO(line(text="a" * 100) * 10), batch_bytes=300)]
     assert len(sizes) == 4
     assert sum(sizes) == 10
+
+
+NUMBERS = st.one_of(
+    st.integers(-(2**70), 2**70).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(["-0", "-0.0", "1e999", "NaN", "-Infinity", "1E5", "9" * 25 + ".5", "9" * 400]),
+)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=4))
+def test_numbers_are_read_as_python_reads_them(numbers: list[str]) -> None:
+    data = ('{"text": "a", "x": [' + ", ".join(numbers) + '], "y": {"z": ' + numbers[0] + "}}").encode()
+    record = jsonl.parse(data)
+    assert isinstance(record, jsonl.Record)
+    expected = json.loads(data, parse_constant=lambda _: None)
+    del expected["text"]
+    assert record.meta == jsonl.encode_meta(expected)

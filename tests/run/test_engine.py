@@ -1,0 +1,41 @@
+"""Engines: remote calls, a Ray Data job and this process give the same records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curate.dedup.duplicates_stage import no_duplicates_task
+from curate.run import engine
+from curate.run.tasks import Task, function_name
+
+
+def tasks(workspace: Path, count: int) -> list[Task]:
+    return [
+        Task(function_name(no_duplicates_task), f"part-{i}", f"key-{i}", "duplicates", "stage", str(workspace), {})
+        for i in range(count)
+    ]
+
+
+def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    inline = engine.InlineEngine()
+    ray = engine.RayEngine(2)
+    try:
+        for name, one, few in (("inline", inline, 0), ("calls", ray, 5), ("job", ray, 4)):
+            monkeypatch.setattr(engine, "FEW_TASKS", few)
+            records = sorted(one.run(tasks(tmp_path / name, 5)), key=lambda record: record.name)
+            assert all(not record.error for record in records)
+            found.append([(record.name, record.files) for record in records])
+    finally:
+        ray.close()
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 5
+
+
+def test_a_failing_task_is_a_record(tmp_path: Path) -> None:
+    broken = Task("curate.no_such_module:task", "part-0", "key", "duplicates", "stage", str(tmp_path), {})
+    [record] = engine.InlineEngine().run([broken])
+    assert "no_such_module" in record.error
+    assert not record.transient
