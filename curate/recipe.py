@@ -352,9 +352,23 @@ class Order(Section):
 class Upsample(Section):
     """How often a document is seen."""
 
-    method: Literal["none", "per_source", "global", "weights"] = Field("none", description="how rates are found")
+    method: Literal["none", "per_source", "global", "long_short", "weights"] = Field(
+        "none", description="how rates are found"
+    )
     long_tokens: int = Field(4_096, ge=1, description="a document of more tokens is long")
     long_share: float = Field(0.7, gt=0, lt=1, description="wanted share of the tokens in long documents")
+    long_short: float | None = Field(
+        None, gt=0, description="wanted tokens in long documents for one in short ones, for `long_short`"
+    )
+    min_long_range_gain: float = Field(
+        0.0, ge=0, lt=1, description="a measured text whose long_range_gain is lower counts as short, however long"
+    )
+    min_compression_ratio: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="a measured text whose compression_ratio is lower (it repeats itself) counts as short",
+    )
     max_copies: int = Field(4, ge=1, le=1_000, description="no document is seen more often")
     budget: int | None = Field(None, ge=1, description="tokens wanted; without it nothing falls below one copy")
     weights: dict[str, float] | None = Field(None, description="wanted share of each source, for `weights`")
@@ -365,6 +379,8 @@ class Upsample(Section):
             raise ValueError("`weights: {source: share}` and `method: weights` go together")
         if self.weights and min(self.weights.values()) <= 0:
             raise ValueError("every share in `weights` must be above 0")
+        if (self.method == "long_short") != (self.long_short is not None):
+            raise ValueError("`long_short: RATIO` and `method: long_short` go together")
         return self
 
 
@@ -506,6 +522,15 @@ class Recipe(Section):
     def sources(self) -> list[str]:
         """Distinct source names in the order of the recipe."""
         return list(dict.fromkeys(item.source for item in self.inputs))
+
+    @model_validator(mode="after")
+    def _long_range_is_measured(self) -> Recipe:
+        asked = [name for name in ("min_long_range_gain", "min_compression_ratio") if getattr(self.upsample, name)]
+        if asked and all(self.source_quality(source) is None for source in self.sources):
+            raise ValueError(
+                f"`upsample.{asked[0]}` is about signals of quality, which is off; leave one of the two out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sources_agree(self) -> Recipe:

@@ -7,7 +7,7 @@ by hash → copies. Documents of the validation set are drawn first and are in n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -17,32 +17,31 @@ from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import document_hash, unit_interval
+from curate.lengths.held_out_stage import duplicate_components, held_out
 from curate.lengths.quantiles import curve, histogram, places, stages_of_copies
 from curate.lengths.upsample import RatePlan, plan_rates
 from curate.recipe import Recipe
-from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, rows_of
-from curate.run.snapshot import Snapshot, TableFile
+from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 
-TASK_ROWS = 2_000_000
-"""Duplicates that one task routes to the partitions of their keepers, about."""
-
 _HISTOGRAM = pa.schema([("source", pa.string()), ("length", pa.int32()), ("tokens", pa.list_(pa.int64()))])
 _CURVE = pa.schema([("source", pa.string()), ("length", pa.int32()), ("share", pa.list_(pa.float64()))])
-_COMPONENT = pa.schema([("doc_id", pa.uint64()), ("component", pa.uint64())])
 
 
 def curriculum(recipe: Recipe) -> list[dict[str, Any]]:
     """The stages of the curriculum with their budgets; one without a schedule."""
     section = recipe.upsample
+    long_share = section.long_share
+    if section.long_short is not None:
+        long_share = section.long_short / (1 + section.long_short)
     if not recipe.pack.schedule:
-        return [{"budget": section.budget, "long_share": section.long_share, "long_tokens": section.long_tokens}]
+        return [{"budget": section.budget, "long_share": long_share, "long_tokens": section.long_tokens}]
     return [
         {
             "budget": stage.tokens,
-            "long_share": stage.long_share or section.long_share,
+            "long_share": stage.long_share or long_share,
             "long_tokens": stage.long_tokens or section.long_tokens,
         }
         for stage in recipe.pack.schedule
@@ -66,10 +65,13 @@ def _upsample(run: StageRun) -> None:
     # A document is of length class i when it has more tokens than i of the thresholds.
     edges = sorted({stage["long_tokens"] for stage in stages})
     share = run.recipe.shards.validation.share if run.recipe.shards.validation else 0.0
-    shared = {"edges": edges, "seed": seed, "validation": share}
-    components = _components(run, documents) if share else None
-    extra = [components.content] if components else []
+    limits = {"long_range_gain": section.min_long_range_gain, "compression_ratio": section.min_compression_ratio}
+    limits = {name: limit for name, limit in limits.items() if limit}
+    shared = {"edges": edges, "seed": seed, "validation": share, "limits": limits}
+    components = duplicate_components(run, documents) if share else None
+    extra: list[Any] = [components.content] if components else []
     shared["components"] = components.path if components else None
+    extra.append(sorted(limits.items()))
     specs = _specs(run, shared, [edges, *extra])
     step = run.step("tmp/masses", masses_task, specs)
     total: Counter[tuple[str, int, int, str]] = Counter()
@@ -77,6 +79,9 @@ def _upsample(run: StageRun) -> None:
         for source, length, bucket, n_documents, n_tokens in found:
             total[source, length, bucket, "documents"] += n_documents
             total[source, length, bucket, "tokens"] += n_tokens
+    refused: Counter[tuple[str, int]] = Counter()
+    for rows in step.values("refused"):
+        refused.update({(source, bucket): number for source, bucket, number in rows})
     cells = sorted({key[:3] for key in total})
     masses = [(*cell, total[*cell, "documents"], total[*cell, "tokens"]) for cell in cells]
     plans, by_cell = _rates(run, masses, edges, stages)
@@ -93,13 +98,13 @@ def _upsample(run: StageRun) -> None:
         "length_edges": edges,
         "rates": rates,
         "report": plans[0].report if len(plans) == 1 else {"stages": [plan.report for plan in plans]},
-        "lengths": length_table(masses, by_cell),
+        "lengths": length_table(masses, by_cell, refused),
     }
     run.commit("copies", step.files("copies"), step.counters, details)
 
 
 def _specs(run: StageRun, params: dict[str, Any], extra: Sequence[Any]) -> list[Spec]:
-    sidecars = {"tokens": run.tables["tokens"], "order": run.tables["order"]}
+    sidecars = {name: run.tables[name] for name in ("tokens", "order", *(["signals"] if params["limits"] else []))}
     specs = partition_specs(run.tables["documents"], sidecars, params, extra)
     for target, spec in enumerate(specs):
         spec.params["target"] = target
@@ -119,7 +124,7 @@ def _rates(
         long_from = edges.index(stage["long_tokens"]) + 1
         plan = plan_rates(
             [(source, length >= long_from, *sizes[source, length]) for source, length in cells],
-            section.method,
+            "global" if section.method == "long_short" else section.method,
             long_share=stage["long_share"],
             budget=stage["budget"],
             max_copies=section.max_copies,
@@ -133,65 +138,30 @@ def _rates(
     return plans, rates
 
 
-def length_table(masses: Sequence[Any], rates: dict[tuple[str, int], list[float]]) -> list[dict[str, Any]]:
-    """Documents and tokens by source and length, before and (expected) after; lengths are in (upto / 2, upto]."""
+def length_table(
+    masses: Sequence[Any], rates: dict[tuple[str, int], list[float]], refused: Mapping[tuple[str, int], int]
+) -> list[dict[str, Any]]:
+    """Documents and tokens by source and length, before and (expected) after; lengths are in (upto / 2, upto].
+
+    ``refused`` are the documents, by source and power of two, that count as short because of what was measured.
+    """
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for source, length, bucket, n_documents, n_tokens in masses:
         entry = found.setdefault(
-            (source, bucket), {"source": source, "upto": 1 << bucket, "documents": 0, "before": 0, "after": 0.0}
+            (source, bucket),
+            {
+                "source": source,
+                "upto": 1 << bucket,
+                "documents": 0,
+                "refused": refused.get((source, bucket), 0),
+                "before": 0,
+                "after": 0.0,
+            },
         )
         entry["documents"] += n_documents
         entry["before"] += n_tokens
         entry["after"] += n_tokens * sum(rates[source, length])
     return [{**entry, "after": round(entry["after"])} for _, entry in sorted(found.items())]
-
-
-def _components(run: StageRun, documents: Snapshot) -> Snapshot:
-    """An exchange: the duplicate component of every keeper, to its partition."""
-    duplicates = run.tables["duplicates"]
-    # A few tasks, not one a partition: each writes a slice for every partition.
-    tasks = max(1, -(-duplicates.rows // TASK_ROWS))
-    bundles = [[duplicates.files[i] for i in some] for some in np.array_split(np.arange(len(duplicates.files)), tasks)]
-    specs = [
-        Spec(
-            f"components-{number:05d}",
-            [[file.checksum for file in files], documents.content],
-            {"duplicates": [asdict(file) for file in files], "documents": documents.path},
-        )
-        for number, files in enumerate(bundles)
-    ]
-    return run.publish("tmp/components", run.step("tmp/components.map", components_task, specs))
-
-
-def components_task(context: TaskContext, duplicates: list[Any], documents: str) -> None:
-    """Route (keeper, component) of some partitions' duplicates; keepers of earlier generations are decided already."""
-    parts = [context.read(file, ["keeper", "component"]) for file in duplicates]
-    table = pa.concat_tables(parts) if parts else schemas.DUPLICATES.empty_table()
-    snapshot = context.snapshot(documents)
-    first = min((file.first for file in snapshot.files if file.first is not None), default=0)
-    keeper, component = column(table, "keeper"), column(table, "component")
-    _, rows = np.unique(keeper, return_index=True)
-    rows = rows[keeper[rows] >= np.uint64(first)]
-    writer = ExchangeWriter(context, _COMPONENT, len(snapshot.files), "components")
-    found = pa.table({"doc_id": pa.array(keeper[rows]), "component": pa.array(component[rows])}, schema=_COMPONENT)
-    writer.write(found, partition_targets(keeper[rows], snapshot))
-    writer.finish()
-
-
-def _held_out(
-    context: TaskContext, ids: NDArray[np.uint64], components: str | None, target: int, share: float, seed: int
-) -> NDArray[np.bool_]:
-    """bool[n]: documents of the validation set, drawn by hash of their duplicate component."""
-    if components is None:
-        return np.zeros(len(ids), np.bool_)
-    found = read_slices(context, context.snapshot(components), target, _COMPONENT).sort_by("doc_id")
-    keepers, first = np.unique(column(found, "doc_id"), return_index=True)
-    key = ids.copy()
-    at = np.minimum(np.searchsorted(keepers, ids), max(len(keepers) - 1, 0))
-    if len(keepers):
-        known = keepers[at] == ids
-        key[known] = column(found, "component")[first][at[known]]
-    return unit_interval(document_hash(seed, schemas.VALIDATION, key)) < share
 
 
 class _Lengths(NamedTuple):
@@ -203,6 +173,8 @@ class _Lengths(NamedTuple):
     length: NDArray[np.int64]
     uniform: NDArray[np.float64]
     held_out: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
+    """Long, but not long-range: of length class 0."""
 
 
 def _read_lengths(
@@ -215,6 +187,8 @@ def _read_lengths(
     seed: int,
     validation: float,
     components: str | None,
+    limits: dict[str, float],
+    signals: Any = None,
 ) -> _Lengths:
     ids = column(context.read(order, ["doc_id"]), "doc_id")
     counted = context.read(tokens, ["doc_id", "n_tokens"])
@@ -222,8 +196,23 @@ def _read_lengths(
     named = context.read(documents, ["doc_id", "source"])
     sources = named["source"].take(pa.array(rows_of(ids, column(named, "doc_id")))).to_numpy()
     uniform = unit_interval(document_hash(seed, "upsample", ids))
-    held_out = _held_out(context, ids, components, target, validation, seed)
-    return _Lengths(ids, n_tokens, sources, np.searchsorted(edges, n_tokens), uniform, held_out)
+    kept_out = held_out(context, ids, components, target, validation, seed)
+    length = np.searchsorted(edges, n_tokens)
+    refused = (length > 0) & _below_limits(context, signals, ids, limits)
+    return _Lengths(ids, n_tokens, sources, np.where(refused, 0, length), uniform, kept_out, refused)
+
+
+def _below_limits(
+    context: TaskContext, signals: Any, ids: NDArray[np.uint64], limits: dict[str, float]
+) -> NDArray[np.bool_]:
+    """bool[n]: documents with a signal below its limit; one that was not measured is not below."""
+    below = np.zeros(len(ids), np.bool_)
+    if limits:
+        measured = context.read(signals, ["doc_id", *limits])
+        rows = rows_of(ids, column(measured, "doc_id"))
+        for name, limit in limits.items():
+            below |= column(measured, name)[rows].astype(np.float64) < limit
+    return below
 
 
 def _cells(found: _Lengths) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
@@ -244,6 +233,9 @@ def masses_task(context: TaskContext, **partition: Any) -> None:
             some = mine & (power == upto)
             masses.append([source, length, upto, int(some.sum()), int(found.n_tokens[some].sum())])
     context.value("masses", masses)
+    refused = found.refused & ~found.held_out
+    counted = Counter(zip(found.sources[refused].tolist(), power[refused].tolist(), strict=True))
+    context.value("refused", [[*cell, number] for cell, number in sorted(counted.items())])
 
 
 def histograms_task(context: TaskContext, **partition: Any) -> None:
@@ -288,6 +280,7 @@ def copies_task(
     for source, length, mine in _cells(found):
         rate[mine] = drawn[source, length]
         reason[mine] = f"{source}.{_length_name(length, edges)}"
+        reason[mine & found.refused] = f"{source}.not_long_range"
         if (source, length) in known:
             place[mine] = places(place[mine], known[source, length])
     rate[found.held_out, 0], place[found.held_out], reason[found.held_out] = 1.0, 0.0, schemas.VALIDATION
@@ -303,6 +296,7 @@ def copies_task(
     context.write("copies", pa.table(columns, schema=schemas.COPIES))
     context.count("documents", int((copies > 0).sum()))
     context.count("copies", int(copies.sum()))
+    context.count("not_long_range", int((found.refused & ~found.held_out).sum()))
     context.count("not_drawn", int((copies == 0).sum()))
     context.count("tokens", int((copies * found.n_tokens).sum()))
     context.count("validation.documents", int(found.held_out.sum()))
@@ -317,8 +311,8 @@ def _length_name(kind: int, edges: list[int]) -> str:
 
 UPSAMPLE = Stage(
     "upsample",
-    2,
-    ("documents", "tokens", "duplicates", "order"),
+    3,
+    ("documents", "signals", "tokens", "duplicates", "order"),
     ("copies",),
     _settings,
     _upsample,

@@ -126,7 +126,7 @@ def _examples(
     trained = pc.and_(pc.greater(drawn["copies"], 0), pc.not_equal(drawn["reason"], schemas.VALIDATION))
     pool = column(drawn.filter(trained), "doc_id")
     pool = pool[unit_interval(document_hash(seed, "synthetic", pool)) < below]
-    for batch in context.batches(tokens):
+    for batch in context.batches(tokens, None, pool):
         rows = np.flatnonzero(np.isin(column(batch, "doc_id"), pool) & (column(batch, "n_tokens") >= least))
         ids = column(batch, "doc_id")[rows]
         flat, offsets = flat_tokens(batch)

@@ -168,6 +168,7 @@ def upsampling(counts: dict[str, Any], *, plain: bool) -> RenderableType:
             one["source"],
             one["upto"],
             one["documents"],
+            one["refused"],
             one["before"],
             one["after"],
             one["after"] / max(one["before"], 1),
@@ -176,7 +177,7 @@ def upsampling(counts: dict[str, Any], *, plain: bool) -> RenderableType:
     ]
     copies = f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
     title = f"Upsampling (method {counts.get('method', 'none')}): {copies}"
-    head = ("source", "tokens up to", "documents", "tokens", "with copies", "rate")
+    head = ("source", "tokens up to", "documents", "not long-range", "tokens", "with copies", "rate")
     return table(title, head, rows, plain=plain, left=1)
 
 

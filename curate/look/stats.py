@@ -272,13 +272,16 @@ def _details(snapshot: Snapshot) -> dict[str, Any]:
     return found
 
 
+_MASSES = ("documents", "refused", "before", "after")
+
+
 def _lengths(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Documents and tokens by source and length, over all generations."""
     total: dict[tuple[str, int], dict[str, Any]] = {}
     for part in parts_of(snapshot):
         for one in part.get("lengths", []):
-            entry = total.setdefault((one["source"], one["upto"]), {**one, "documents": 0, "before": 0, "after": 0})
-            for name in ("documents", "before", "after"):
+            entry = total.setdefault((one["source"], one["upto"]), {**one, **dict.fromkeys(_MASSES, 0)})
+            for name in _MASSES:
                 entry[name] += one[name]
     return [entry for _, entry in sorted(total.items())]
 

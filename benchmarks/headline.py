@@ -1,0 +1,175 @@
+"""The whole run against a tokenizer alone: from raw text to shards, and Hugging Face's `encode_batch` over the same text.
+
+    python benchmarks/headline.py FOLDER [--megabytes 200] [--work DIR] [--prepare]
+
+FOLDER holds texts (JSONL, Parquet, .txt, .md). Every document is taken as it is; what is then missing to the wanted size
+is made of their sentences in an order drawn by hash, in documents of 1 to 16 kB: text with the words of the corpus in
+which no passage is a duplicate. A byte-level BPE of 32,000 tokens is trained on a sample, once, and given to both sides.
+
+The run reads, measures, deduplicates, tokenizes, embeds, orders, packs and writes Parquet on all cores with Ray; its time
+is the sum over its stages, and what comes before and between them is shown as start-up. The tokenizer has as many threads
+as there are cores and its text in memory. ``--work`` keeps corpus and tokenizer for the next time; ``--prepare`` stops
+there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+import numpy as np
+from passages import texts_of
+
+from curate.hashing import document_hash
+
+VOCABULARY = 32_000
+FILE_BYTES = 16_000_000
+BATCH_BYTES = 4_000_000
+SAMPLE_BYTES = 20_000_000
+MIN_SHARE = 0.8
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+
+
+def shuffled(texts: list[str], wanted: int, seed: int) -> Iterator[str]:
+    """Documents of sentences of the texts in an order drawn by hash, until ``wanted`` bytes are made."""
+    sentences = [one for text in texts for one in _SENTENCE.split(text) if len(one) > 20]
+    order = np.argsort(document_hash(seed, "sentences", np.arange(len(sentences), dtype=np.uint64)))
+    sizes = 1_000 + document_hash(seed, "sizes", np.arange(len(sentences), dtype=np.uint64)) % np.uint64(15_000)
+    made, held, size, number = 0, [], 0, 0
+    for at in np.resize(order, len(order) * 10).tolist():
+        held.append(sentences[at])
+        size += len(sentences[at].encode()) + 1
+        if size >= int(sizes[number % len(sizes)]):
+            yield "\n\n".join(" ".join(held[i : i + 5]) for i in range(0, len(held), 5))
+            made, held, size, number = made + size, [], 0, number + 1
+            if made >= wanted:
+                return
+
+
+def prepare(folder: Path, work: Path, wanted: int, seed: int) -> None:
+    """The corpus in files of JSON lines, and the tokenizer."""
+    from curate.shards.tokens import train
+
+    texts = [text for text in texts_of(folder) if text.strip()]
+    size = sum(len(text.encode()) for text in texts)
+    texts += shuffled(texts, wanted - size, seed) if size < wanted else []
+    order = np.argsort(document_hash(seed, "documents", np.arange(len(texts), dtype=np.uint64))).tolist()
+    place = work / "text"
+    place.mkdir(parents=True, exist_ok=True)
+    total, taken, number = 0, [], 0
+    out = (place / f"{number:03d}.jsonl").open("w", encoding="utf-8")
+    for at in order:
+        if total >= wanted:
+            break
+        if out.tell() > FILE_BYTES:
+            out.close()
+            number += 1
+            out = (place / f"{number:03d}.jsonl").open("w", encoding="utf-8")
+        out.write(json.dumps({"text": texts[at]}, ensure_ascii=False) + "\n")
+        total += len(texts[at].encode())
+        if total <= SAMPLE_BYTES:
+            taken.append(texts[at])
+    out.close()
+    (work / "tokenizer.json").write_text(train(taken, VOCABULARY), encoding="utf-8")
+
+
+def read(work: Path) -> list[str]:
+    """The texts of the corpus."""
+    files = sorted((work / "text").glob("*.jsonl"))
+    return [json.loads(line)["text"] for file in files for line in file.open(encoding="utf-8")]
+
+
+def tokenizer_alone(work: Path, texts: list[str]) -> tuple[float, int]:
+    """(seconds, tokens) of ``encode_batch`` over the texts, some megabytes at a time."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    tokenizer.encode_batch(texts[:50])
+    batches: list[list[str]] = [[]]
+    size = 0
+    for text in texts:
+        if size > BATCH_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(text)
+        size += len(text)
+    began, tokens = time.perf_counter(), 0
+    for batch in batches:
+        tokens += sum(len(one.ids) for one in tokenizer.encode_batch(batch, add_special_tokens=False))
+    return time.perf_counter() - began, tokens
+
+
+def whole_run(work: Path, cpus: int) -> tuple[float, list[tuple[str, float]], dict[str, object]]:
+    """(seconds of all, seconds by stage, statistics) of one run into a fresh workspace."""
+    import curate
+
+    workspace = work / "run"
+    shutil.rmtree(workspace, ignore_errors=True)
+    recipe = {
+        "workspace": str(workspace),
+        "engine": "ray",
+        "inputs": [{"source": "text", "path": f"{work}/text/*.jsonl"}],
+        "tokenizer": {"path": str(work / "tokenizer.json")},
+    }
+    began = time.perf_counter()
+    run = curate.run(recipe, cpus=cpus)
+    seconds = time.perf_counter() - began
+    stats = run.stats()
+    return (
+        seconds,
+        [(f"{one['stage']} → {', '.join(one['writes'])}", one["seconds"]) for one in stats["seconds"]],
+        stats,
+    )
+
+
+def main() -> None:
+    """Prepare, measure both, print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    work = given.work or Path(tempfile.mkdtemp(prefix="curate-headline-"))
+    cpus = os.cpu_count() or 1
+    try:
+        if not (work / "tokenizer.json").exists():
+            prepare(given.folder, work, given.megabytes * 1_000_000, given.seed)
+        if given.prepare:
+            return
+        seconds, stages, stats = whole_run(work, cpus)
+        texts = read(work)
+        size = sum(len(text.encode()) for text in texts) / 1e6
+        alone, tokens = tokenizer_alone(work, texts)
+    finally:
+        if given.work is None:
+            shutil.rmtree(work, ignore_errors=True)
+    kept = stats["lengths"]["all"]["tokens"] / tokens  # type: ignore[index]
+    inside = sum(one for _, one in stages)
+    print(f"{len(texts):,} documents, {size:,.0f} MB of text, {tokens:,} tokens; {cpus} cores\n")
+    print("| stage | seconds | of the run |")
+    print("|---|---|---|")
+    for name, one in stages:
+        print(f"| {name} | {one:.1f} | {one / inside:.1%} |")
+    print(
+        f"\nwhole run: {inside:.1f} s, {size / inside:.1f} MB/s; start-up and between stages {seconds - inside:.1f} s"
+    )
+    print(f"encode_batch alone: {alone:.1f} s, {size / alone:.1f} MB/s")
+    print(f"run / encode_batch: {inside / alone:.2f}; tokens that survive: {kept:.1%}")
+    if kept < MIN_SHARE:
+        raise SystemExit(f"less than {MIN_SHARE:.0%} of the tokens survived: the comparison does not hold")
+
+
+if __name__ == "__main__":
+    main()
