@@ -114,7 +114,7 @@ def _there(
         if any(table not in tables for table in stage.reads):
             states.append("to do")
             continue
-        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], NoProgress(), found, former)
+        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], NoProgress(), found)
         run.identify(may_fit=False)
         committed = run.committed()
         states.append("to do" if committed is None else "there")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 from curate.errors import RequestError
@@ -20,7 +21,7 @@ from curate.run.snapshot import Snapshot, write_snapshot
 from curate.run.stage import Stage, StageRun
 from curate.run.storage import Storage, open_storage
 from curate.run.versions import versions
-from curate.run.workspace import RunState, find_run, snapshots, write_run
+from curate.run.workspace import RunState, find_run, snapshots, states, write_run
 
 INLINE_BYTES = 64_000_000
 """Below this much input, ``engine: auto`` works in this process: Ray's start would take longer than the work."""
@@ -154,6 +155,7 @@ def run_recipe(
                 f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
                 "decided among themselves; --repack decides over all inputs together"
             )
+        last_states = cache(partial(states, storage, state))
         try:
             for number, stage in enumerate(stages(), 1):
                 runs = [
@@ -166,7 +168,7 @@ def run_recipe(
                         keys[stage.title],
                         progress,
                         found,
-                        former,
+                        last_states,
                         lease.check,
                         [before.tables for before in generations[: generation.number]],
                         generation.first_doc_id,

@@ -2,8 +2,8 @@
 
 What a partition-wise stage makes of a text depends on the text as edited, on the stage's settings and on its model.
 Where all three are what they were, a document's rows are copied from the former run's file of the same partition, and
-its text is not read. The former run is the one that ``run.json`` names; nothing is searched for. What is written is the
-same, byte for byte, as if every text had been read.
+its text is not read. The former run is the last one that ``run.json`` or its history names; nothing is listed. What is
+written is the same, byte for byte, as if every text had been read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from curate.hashing import digest
 from curate.run.partition import IDs, column, cuts_of, edited_texts, is_in, survivors
+from curate.run.snapshot import Snapshot, read_snapshot
 from curate.run.stage import Spec, StageRun
 from curate.run.tasks import TaskContext
 
@@ -60,19 +61,32 @@ def with_former(run: StageRun, specs: Sequence[Spec], reads: Iterable[str]) -> l
     None where there are none, or where they were made of other texts or in another way. What a task writes does not
     depend on it, so neither does its key.
     """
-    tables = ["documents", *run.stage.writes, *reads]
-    former = {table: run.former[table].named() for table in tables if table in run.former}
-    key = rows_key(run)
-    usable = len(former) == len(tables) and all(run.former[table].rows_key == key for table in run.stage.writes)
+    former = {table: snapshot.named() for table, snapshot in _former_tables(run, [*reads]).items()}
 
     def files(spec: Spec) -> dict[str, Any] | None:
-        if not usable or any(spec.name not in named for named in former.values()):
+        if not former or any(spec.name not in named for named in former.values()):
             return None
         if former["documents"][spec.name].checksum != spec.params["documents"]["checksum"]:
             return None
-        return {table: asdict(former[table][spec.name]) for table in tables[1:]}
+        return {table: asdict(named[spec.name]) for table, named in former.items() if table != "documents"}
 
     return [replace(spec, params={**spec.params, "former": files(spec)}) for spec in specs]
+
+
+def _former_tables(run: StageRun, reads: list[str]) -> dict[str, Snapshot]:
+    """The tables of the last state in which the stage's rows were made as they would be now; {} when there is none."""
+    key = rows_key(run)
+    for state in run.former():
+        tables = [*run.stage.writes, "documents", *reads]
+        if not set(tables) <= state.tables.keys():
+            continue
+        try:
+            found = {table: read_snapshot(run.storage, state.tables[table]) for table in tables}
+        except FileNotFoundError:  # cleaned away
+            continue
+        if all(found[table].rows_key == key for table in run.stage.writes):
+            return found
+    return {}
 
 
 def held(

@@ -22,6 +22,7 @@ from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.run.storage import LocalStorage, Storage
 from curate.run.tasks import Record, Task, function_name, task_key
+from curate.run.workspace import RunState
 
 if TYPE_CHECKING:
     from curate.reading.stage import Inputs
@@ -107,7 +108,8 @@ class StageRun:
     stage_key: str
     progress: Progress
     inputs: Inputs
-    former: dict[str, Snapshot] = field(default_factory=dict)
+    former: Callable[[], Sequence[RunState]] = lambda: ()
+    """The workspace's last states, newest first."""
     check: Callable[[], None] = lambda: None
     earlier: Sequence[dict[str, Snapshot]] = ()
     """Tables of the earlier generations, the first one first."""

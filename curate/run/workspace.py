@@ -68,18 +68,35 @@ def write_run(storage: Storage, state: RunState) -> None:
             number = former.number
         else:
             number = former.number + 1
-            storage.put(f"history/run-{former.number:05d}.json", _encode(former))
+            storage.put(_former_path(former.number), _encode(former))
     storage.put(RUN, _encode(replace(state, number=number)))
 
 
 def history(storage: Storage) -> list[RunState]:
     """Former states, newest first."""
-    found = []
-    for info in storage.list("history"):
-        data = json.loads(storage.read(info.path))
-        data.pop("schema_version")
-        found.append(RunState(**data))
+    found = [_decode(storage.read(info.path)) for info in storage.list("history")]
     return sorted(found, key=lambda state: -state.number)
+
+
+def states(storage: Storage, state: RunState | None, limit: int = 8) -> list[RunState]:
+    """``state`` and those before it, newest first, as far as they are kept; at most ``limit``. Nothing is listed."""
+    found = [] if state is None else [state]
+    while found and len(found) < limit:
+        try:
+            found.append(_decode(storage.read(_former_path(found[-1].number - 1))))
+        except FileNotFoundError:
+            break
+    return found
+
+
+def _former_path(number: int) -> str:
+    return f"history/run-{number:05d}.json"
+
+
+def _decode(raw: bytes) -> RunState:
+    data = json.loads(raw)
+    data.pop("schema_version")
+    return RunState(**data)
 
 
 def _encode(state: RunState) -> bytes:

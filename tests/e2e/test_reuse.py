@@ -99,6 +99,13 @@ def test_only_texts_that_newly_survive_are_read(corpus, tmp_path, monkeypatch):
     assert all(read <= 5 for _, read in counted(third).values())  # paragraphs whose first place has left
 
 
+def test_a_run_that_stops_before_them_keeps_the_rows_for_the_next(corpus, tmp_path):
+    run(tmp_path, corpus, STRICT)
+    part = run_recipe(from_dict(recipe(tmp_path, corpus, LOOSE), tmp_path), stop_after="quality")
+    assert "tokens" not in open_workspace(part.workspace)[1].tables
+    assert all(reused > 0 for reused, _ in counted(run(tmp_path, corpus, LOOSE)).values())
+
+
 def test_documents_whose_edits_changed_are_read(corpus, tmp_path):
     run(tmp_path / "used", corpus, LOOSE)
     second = run(tmp_path / "used", corpus, LOOSE, ("email", "phone"))
