@@ -123,7 +123,7 @@ def test_other_settings_or_another_model_reuse_nothing(corpus, tmp_path):
     assert counted(other)["tokens"][0] == counted(other)["embeddings"][0] == 0
     removed = run(tmp_path, corpus, LOOSE, action="remove")
     assert counted(removed)["signatures"][0] == 0
-    assert counted(removed)["tokens"][1] > 0
+    assert counted(removed)["tokens"][0] > 0  # made by the first run
 
 
 def test_a_killed_run_goes_on_with_what_is_held_and_a_lost_file_is_made_anew(corpus, tmp_path):
