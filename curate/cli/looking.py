@@ -1,4 +1,4 @@
-"""The commands that show what a run did: stats, explain, sample, lookup, substrings, clusters, report."""
+"""The commands that show what a run did: stats, explain, sample, lookup, substrings, clusters, compare, report."""
 
 from __future__ import annotations
 
@@ -68,6 +68,16 @@ def add(command: AddCommand) -> None:
     made.add_argument("--json", action="store_true", help="print them as JSON")
 
     made = command(
+        "compare",
+        compare,
+        "show what differs between two runs: recipe, documents and why, measures",
+        "Records are matched by doc_id where both runs read the same inputs, else by source and id.",
+    )
+    made.add_argument("first", metavar="A", help="a finished run: a folder or s3://bucket/prefix")
+    made.add_argument("second", metavar="B", help="another one")
+    made.add_argument("--json", action="store_true", help="print the differences as JSON")
+
+    made = command(
         "report",
         report,
         "write one self-contained page about a run, with plots and examples",
@@ -132,6 +142,15 @@ def clusters(options: argparse.Namespace) -> int:
     from curate.look.clusters import clusters_of, sections
 
     output(clusters_of(open_run(options.workspace), options.n, options.by), sections, options.json)
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """``curate compare``."""
+    from curate.api import open_run
+    from curate.look.compare import sections
+
+    output(open_run(options.first).compare(options.second), sections, options.json)
     return 0
 
 

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from curate.look.explain import Explanation
     from curate.look.export import Exported
     from curate.look.lookup import Match
+    from curate.look.near import Nearest
     from curate.look.pairs import Pair
     from curate.look.sample import Sample
     from curate.look.svg import Plot
+    from curate.look.window_text import WindowText
     from curate.look.windows import Windows
     from curate.recipe import Recipe
 
@@ -324,6 +326,46 @@ class Run:
 
         return duplicates(self, document)
 
+    def neighbors(self, document: str | int, n: int = 10) -> Nearest:
+        """The nearest documents that the order was made from, the nearest first.
+
+        Raises:
+            RequestError: there is no such document, several have this id, or it is not on the path.
+        """
+        from curate.look.near import neighbors
+
+        return neighbors(self, document, n)
+
+    def search(self, text: str, n: int = 10) -> Nearest:
+        """The documents whose vectors are nearest to that of ``text``, the nearest first.
+
+        Raises:
+            RequestError: the run has no vectors, or knows no word of the text.
+        """
+        from curate.look.near import search
+
+        return search(self, text, n)
+
+    def window(self, shard: int, window: int, number_of_set: int = 0) -> WindowText:
+        """One context window with its text, where its documents begin and end, and what they are.
+
+        Raises:
+            RequestError: there is no such window.
+        """
+        from curate.look.window_text import window_text
+
+        return window_text(self, shard, window, number_of_set)
+
+    def compare(self, other: Run | str | Path) -> dict[str, Any]:
+        """What differs from this run to another: recipe, documents, measures (see :mod:`curate.look.compare`).
+
+        Raises:
+            RequestError: one of the runs was stopped before its ledger.
+        """
+        from curate.look.compare import compare
+
+        return compare(self, other if isinstance(other, Run) else Run(str(other)))
+
     def report(self, path: str | Path = "report.html") -> Path:
         """Write one self-contained HTML page about the run.
 
@@ -390,13 +432,19 @@ class Run:
         return f"Run({self.url!r})"
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from curate.look.markup import Markup, element
 
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td style='text-align:right'>{snapshot.rows:,}</td></tr>"
-            for name, snapshot in self.snapshots.items()
-        )
-        return f"<b>{escape(self.name)}</b> <code>{escape(self.url)}</code><table><tr><th>table</th><th>rows</th></tr>{rows}</table>"
+        head = element("tr", element("th", "table"), element("th", "rows"), element("th", "stored"))
+        rows = [
+            element(
+                "tr", *(element("td", cell, style="text-align:right" if i else None) for i, cell in enumerate(cells))
+            )
+            for name, one in self.snapshots.items()
+            for cells in [(name, f"{one.rows:,}", f"{one.bytes / 1e6:,.1f} MB")]
+        ]
+        drawn = [Markup(self.plot_funnel().svg)] if self.has("documents") else []
+        title = element("p", element("b", self.name), " ", element("code", self.url))
+        return element("div", title, *drawn, element("table", element("thead", head), element("tbody", *rows)))
 
 
 def to_json(value: Any) -> str:

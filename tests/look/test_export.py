@@ -11,11 +11,9 @@ import polars as pl
 import pytest
 import zstandard
 
-import curate
 from curate.errors import RequestError
 from curate.look.export import INDEX
 from curate.look.run import Run
-from tests.corpus import recipe_of, write_corpus
 from tests.look import hand
 from tests.s3_server import S3Server, s3_environment  # noqa: F401
 
@@ -27,40 +25,6 @@ def lines(folder: Path) -> list[dict[str, Any]]:
         with zstandard.open(io.BytesIO(file.read_bytes()), "rt", encoding="utf-8") as opened:
             found += [json.loads(line) for line in opened]
     return found
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A real run with cuts: line rules, masks, paragraphs and words of an evaluation set, and a validation set."""
-    folder = tmp_path_factory.mktemp("export")
-    corpus = write_corpus(folder / "text", 120)
-    shared = "\n\nEvery visitor of the old harbour should read this notice with great care before supper.\n\n"
-    secret = "the quick brown fox jumps over the lazy dog while fourteen grey geese watch it from the pond"
-    (corpus / "e.jsonl").write_text(
-        "\n".join(
-            json.dumps({"id": f"own-{i}", "text": body, "score": i, "name": "Zoë"}, ensure_ascii=False)
-            for i, body in enumerate(
-                [
-                    " ".join(f"alpha{n}" for n in range(60))
-                    + " of the and mail bob@example.org now."
-                    + shared
-                    + "First.",
-                    " ".join(f"beta{n}" for n in range(60)) + f" of the and {secret}." + shared + "Second.",
-                ]
-            )
-        )
-    )
-    (folder / "set.jsonl").write_text(json.dumps({"text": secret}))
-    sections = {
-        "quality": {"rules": [], "pii": {"mask": ["email"]}},
-        "dedup": {
-            "semantic": "off",
-            "paragraphs": "on",
-            "decontaminate": {"sets": {"quiz": f"{folder}/set.jsonl"}, "action": "cut"},
-        },
-        "shards": {"validation": {"share": 0.2}},
-    }
-    return curate.run(recipe_of(corpus, folder / "run", **sections))
 
 
 def test_text_is_what_the_tokens_were_made_of(run: Run, tmp_path: Path) -> None:

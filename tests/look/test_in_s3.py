@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.look.clean import clean
+from curate.look.report import report
 from curate.look.run import Run
 from curate.look.verify import verify
 from tests.look import hand
@@ -32,7 +33,12 @@ def test_a_run_in_s3_is_looked_at_like_a_local_one(remote: str, builder: hand.Bu
     assert there.sample(n=9) == here.sample(n=9)
     assert there.table("tokens").collect().equals(here.table("tokens").collect())
     assert there.windows()[1, 1] == here.windows()[1, 1]
-    report = verify(remote)
-    assert report.faults == []
-    assert report.checks == verify(str(builder.root)).checks
+    assert there.duplicates("f") == here.duplicates("f")
+    assert there.plot_path() == here.plot_path()
+    assert there.plot_map() == here.plot_map()
+    assert there.compare(here)["changes"] == []
+    assert report(there) == report(here)
+    checked = verify(remote)
+    assert checked.faults == []
+    assert checked.checks == verify(str(builder.root)).checks
     assert clean(remote, remove=True).files == 0

@@ -89,7 +89,7 @@ def test_recipe_paths_are_resolved_against_the_workspace(workspace: str) -> None
 def test_html_names_the_tables(workspace: str) -> None:
     page = Run(workspace)._repr_html_()
     assert "hand" in page
-    assert "<td>windows</td><td style='text-align:right'>11</td>" in page
+    assert '<td>windows</td><td style="text-align:right">11</td>' in page
 
 
 def test_missing_file_is_named(builder: hand.Builder) -> None:
