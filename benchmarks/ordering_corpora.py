@@ -24,12 +24,12 @@ import scipy.sparse as sp
 import zstandard
 from numpy.typing import NDArray
 
-from curate.relate import lexical
 from curate.relate.cells import quantise
+from curate.relate.embedders import lexical
+from curate.relate.embedders.subspace import right_subspace
 from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.semantic import semantic_duplicates
 from curate.relate.similarity import Vectors
-from curate.relate.subspace import right_subspace
 
 PASSAGE = 4000
 MAX_SIMILARITY = 0.95

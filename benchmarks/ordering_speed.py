@@ -25,9 +25,10 @@ from curate.packing.inside import arrange
 from curate.packing.plan import pack
 from curate.packing.refined import Refinement
 from curate.packing.similar import similarity
-from curate.relate import lexical, measures
+from curate.relate import measures
 from curate.relate.baselines import icp_code
 from curate.relate.cells import assign, fit_cells, plan_regions, region_of
+from curate.relate.embedders import lexical
 from curate.relate.neighbors import Neighbors, neighbors
 from curate.relate.paths import icp, related
 from curate.relate.similarity import Vectors

@@ -306,16 +306,36 @@ class Tokenizer(Section):
 class Embed(Section):
     """Vectors in which related documents are near each other."""
 
-    model: str = Field("lexical", description="lexical: TF-IDF with a projection fitted on a sample of the corpus")
-    dim: int = Field(256, ge=8, le=1_024, description="dimensions")
-    sample_bytes: int = Field(64_000_000, ge=1, description="text the projection is fitted on, in bytes")
+    model: str = Field(
+        "lexical",
+        description="lexical: TF-IDF with a projection fitted on a sample of the corpus; column: vectors that came with the "
+        "records; else the folder of an embedding model, or an installed package that carries one",
+    )
+    field: str | None = Field(None, description="field of the record that holds its vector, for `column`")
+    dim: int = Field(256, ge=8, le=1_024, description="dimensions of `lexical`; models and columns have their own")
+    sample_bytes: int = Field(64_000_000, ge=1, description="text that `lexical` is fitted on, in bytes")
+    long_documents: Literal["first", "mean", "spread"] = Field(
+        "spread",
+        description="what a model reads of a text longer than it takes: its beginning; all of it; four slices at even "
+        "distances (`lexical` always reads all)",
+    )
+    prefix: str = Field("", description="put before every text, as some models want it: 'passage: '")
 
-    @field_validator("model")
-    @classmethod
-    def _known(cls, model: str) -> str:
-        if model != "lexical":
-            raise ValueError(f"embedding model {model!r} is not available yet; write `model: lexical`")
-        return model
+    @model_validator(mode="after")
+    def _column(self) -> Embed:
+        if (self.model == "column") != (self.field is not None):
+            raise ValueError("`model: column` and `field: NAME` go together")
+        return self
+
+    @property
+    def vector_field(self) -> str | None:
+        """The field of the records that holds their vectors; None when vectors are made here."""
+        return self.field
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether ``model`` names a folder or a package."""
+        return self.model not in ("lexical", "column")
 
 
 class Cluster(Section):
@@ -621,6 +641,8 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
             for item in recipe.inputs
         ),
     }
+    if recipe.embed.is_folder and (base / Path(recipe.embed.model).expanduser()).is_dir():
+        changes["embed"] = recipe.embed.model_copy(update={"model": resolve_path(recipe.embed.model, base)})
     if recipe.tokenizer.path:
         changes["tokenizer"] = recipe.tokenizer.model_copy(update={"path": resolve_path(recipe.tokenizer.path, base)})
     if recipe.dedup != "off" and recipe.dedup.decontaminate:

@@ -26,6 +26,15 @@ _ID = pa.field("doc_id", pa.uint64(), nullable=False)
 DOCUMENTS = pa.schema(
     [_ID, ("id", pa.string()), ("source", pa.string()), ("text", pa.large_string()), ("meta", pa.string())]
 )
+VECTOR = pa.list_(pa.float32())
+"""A vector that came with a record."""
+
+
+def documents_schema(vectors: bool = False) -> pa.Schema:
+    """Documents; with ``embedding``, the vectors that came with the records, where ``embed.model`` is ``column``."""
+    return DOCUMENTS.append(pa.field("embedding", VECTOR)) if vectors else DOCUMENTS
+
+
 REJECTS = pa.schema(
     [
         _ID,

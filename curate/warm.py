@@ -70,11 +70,13 @@ def warm_relate() -> None:
 
     from curate.look.plane import plane
     from curate.relate.cells import assign, fit_cells
-    from curate.relate.lexical import fit
+    from curate.relate.embedders.lexical import fit
+    from curate.relate.embedders.quantised import quantise_directions
     from curate.relate.neighbors import neighbors
     from curate.relate.paths import find_path
 
     fit(_texts(), dim=8).transform(_texts())
+    quantise_directions(np.ones((2, 8), np.float32), np.zeros(8))
     ids = np.arange(60, dtype=np.uint64)
     vectors = (np.outer(ids, np.arange(8)) % 97 - 40).astype(np.int8)
     assign(vectors, fit_cells(vectors, 4, 0, ids))

@@ -17,9 +17,10 @@ def algorithms() -> list[str]:
     """Modules of the algorithm half: everything in the topic folders but stages and what looks at inputs."""
     found = []
     for folder in FOLDERS:
-        for path in sorted((PACKAGE / folder).glob("*.py")):
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
             if path.stem not in NOT_ALGORITHMS and not path.stem.endswith("_stage"):
-                found.append(f"curate.{folder}.{path.stem}".removesuffix(".__init__"))
+                module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+                found.append(module.removesuffix(".__init__"))
     return found
 
 

@@ -36,7 +36,7 @@ def write(folder, text: str):
         (INPUTS + "dedup: {near: {bands: auto, rows: 5}}\n", "`bands: auto` chooses the rows too"),
         (INPUTS + "dedup: {near: {bands: 4, rows: 4, num_perm: 32}}\n", "is not bands × rows = 16"),
         (INPUTS + "dedup: {near: {bands: many}}\n", "`dedup.near.bands` is 'many'"),
-        (INPUTS + "embed: {model: minilm}\n", "embedding model 'minilm' is not available yet"),
+        (INPUTS + "embed: {model: column}\n", "line 3: `embed`: `model: column` and `field: NAME` go together"),
         (INPUTS + "tokenizer: {path: a.json, train: {vocab_size: 300}}\n", "either `path` or `train`"),
         (INPUTS + "upsample: {method: weights}\n", "go together"),
         (INPUTS + "quality: {thresholds: {gopher_quality: {min_wrds: 3}}}\n", "min_wrds"),

@@ -64,7 +64,7 @@ def artefacts_of(details: Any) -> list[TableFile]:
 def expected_schemas(run: Run) -> dict[str, pa.Schema]:
     """Schema of every table of the run that has a fixed one."""
     found = {
-        "documents": schemas.DOCUMENTS,
+        "documents": schemas.documents_schema("vectors" in run.snapshots["documents"].details),
         "rejects": schemas.REJECTS,
         "verdicts": schemas.VERDICTS,
         "edits": schemas.EDITS,

@@ -36,6 +36,8 @@ from curate.reading.records import (
     own_id,
     snippet,
 )
+from curate.reading.vectors import from_column
+from curate.schemas import VECTOR
 
 MAX_BATCH_ROWS = 8_192
 """Rows of a batch: the sizes in a footer are those of dictionary-encoded pages, so they can be far too small."""
@@ -207,7 +209,9 @@ def _is_simple(dtype: pa.DataType) -> bool:
 
 def _columns(schema: pa.Schema, fields: Fields) -> list[str]:
     """Names of the columns to read, in the file's order."""
-    names = dict.fromkeys(field.name for field in schema if field.name == fields.text or _is_simple(field.type))
+    names = dict.fromkeys(
+        field.name for field in schema if field.name in (fields.text, fields.vector) or _is_simple(field.type)
+    )
     return list(names)
 
 
@@ -223,6 +227,10 @@ def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         columns.setdefault(name, column)
+    vectors = None
+    if fields.vector is not None:
+        column = columns.pop(fields.vector, None)
+        vectors = pa.nulls(part.num_rows, VECTOR) if column is None else from_column(column)
     metas: dict[str, list[Any]] = {
         name: _values(column) for name, column in columns.items() if name not in ("", fields.text)
     }
@@ -255,7 +263,8 @@ def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes:
         rows = np.flatnonzero(keep)
         texts = texts.take(pa.array(rows))
         positions, ids, encoded = positions[rows], [ids[row] for row in rows], [encoded[row] for row in rows]
-    return Batch(positions, ids, texts, encoded, rejects)
+        vectors = vectors if vectors is None else vectors.take(pa.array(rows))
+    return Batch(positions, ids, texts, encoded, rejects, vectors)
 
 
 def _check_texts(column: pa.Array, max_document_bytes: int) -> tuple[pa.LargeStringArray, dict[int, str]]:

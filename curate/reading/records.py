@@ -63,10 +63,14 @@ class Readable(Protocol):
 
 
 class Fields(NamedTuple):
-    """Names of the fields that hold the text and the user's own id (None: records have no id)."""
+    """Names of the fields that hold the text, the user's own id (None: records have no id), and a vector, if one is read.
+
+    A vector that is read as JSON stays in the meta; ``reading.vectors`` takes it from there.
+    """
 
     text: str = "text"
     id: str | None = "id"
+    vector: str | None = None
 
 
 DEFAULT_FIELDS = Fields()
@@ -96,6 +100,7 @@ class Batch(NamedTuple):
         texts: large_string[n] without nulls.
         metas: JSON object of each record's remaining fields in the file's order, None where nothing remains.
         rejects: ascending by position; positions of a batch lie between those of the batches around it.
+        vectors: list<float32>[n] of a Parquet file, when they are read.
     """
 
     positions: NDArray[np.int64]
@@ -103,6 +108,7 @@ class Batch(NamedTuple):
     texts: pa.LargeStringArray
     metas: list[str | None]
     rejects: list[Reject]
+    vectors: pa.ListArray | None = None
 
 
 class BatchBuilder:

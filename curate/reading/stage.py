@@ -16,6 +16,7 @@ from curate.reading.inputs import Inputs, discover, open_url
 from curate.reading.records import Batch, Fields, Span
 from curate.reading.spans import count_lines, group_spans, line_spans
 from curate.reading.units import InputFile, Unit, default_id, doc_ids, ordinal_of
+from curate.reading.vectors import dimensions, take_from_meta
 from curate.recipe import Recipe
 from curate.run.stage import Spec, Stage, StageRun
 from curate.run.tasks import TableWriter, TaskContext
@@ -25,6 +26,7 @@ def _settings(recipe: Recipe) -> Any:
     return {
         "max_document_bytes": recipe.ingest.max_document_bytes,
         "sample": [recipe.sample, recipe.seed] if recipe.sample else None,
+        **({"vectors": recipe.embed.vector_field} if recipe.embed.vector_field else {}),
     }
 
 
@@ -63,6 +65,7 @@ def _unit_spec(run: StageRun, unit: Unit) -> Spec:
         "max_document_bytes": ingest.max_document_bytes,
         "sample": run.recipe.sample,
         "seed": run.recipe.seed,
+        "vectors": run.recipe.embed.vector_field,
     }
     size = max(file.size for file in unit.present)
     return Spec(_unit_name(unit), _identity(inputs, unit), params, min(size, 4 * ingest.partition_bytes))
@@ -141,7 +144,22 @@ def _ingest(run: StageRun) -> None:
         for unit in run.inputs.units
     ]
     run.commit("rejects", step.files("rejects"), step.counters)
-    run.commit("documents", step.files("documents"), step.counters, {"units": details})
+    run.commit(
+        "documents",
+        step.files("documents"),
+        step.counters,
+        {"units": details, **_about_vectors(run.recipe, step.counters)},
+    )
+
+
+def _about_vectors(recipe: Recipe, counters: dict[str, int]) -> dict[str, Any]:
+    """What vectors came with the records: their field, and their numbers by dimension (0: none)."""
+    if recipe.embed.vector_field is None:
+        return {}
+    numbers = {
+        name.removeprefix("vectors."): number for name, number in counters.items() if name.startswith("vectors.")
+    }
+    return {"vectors": {"field": recipe.embed.vector_field, "dimensions": numbers}}
 
 
 def ingest_task(
@@ -153,11 +171,12 @@ def ingest_task(
     max_document_bytes: int,
     sample: float | None,
     seed: int,
+    vectors: str | None = None,
     part: int | None = None,
 ) -> None:
     """Partitions and rejects of one unit, or of a span of its one file, read once from beginning to end."""
     prefix = f"part-{ordinal:07d}" if part is None else f"part-{ordinal:07d}-{part:05d}"
-    partitions = _Partitions(context, prefix, partition_bytes)
+    partitions = _Partitions(context, prefix, partition_bytes, schemas.documents_schema(vectors is not None))
     base, counted = 0, []
     with context.writer("rejects", schemas.REJECTS) as rejects:
         for file in files:
@@ -171,7 +190,7 @@ def ingest_task(
                 for batch in formats.read(
                     opened,
                     file["url"],
-                    Fields(file["text_field"], file["id_field"]),
+                    Fields(file["text_field"], file["id_field"], vectors),
                     limit=file["limit"],
                     max_document_bytes=max_document_bytes,
                     span=span,
@@ -180,7 +199,7 @@ def ingest_task(
                     last = max(
                         [last, *batch.positions[-1:].tolist(), *(reject.position for reject in batch.rejects[-1:])]
                     )
-                    documents = _documents(batch, ordinal, base, source, file["path"])
+                    documents = _documents(batch, ordinal, base, source, file["path"], vectors)
                     refused = _rejects(batch, ordinal, base, source, file["path"])
                     if sample is not None:
                         before = documents.num_rows + refused.num_rows
@@ -190,6 +209,9 @@ def ingest_task(
                     partitions.write(documents)
                     context.count("documents", documents.num_rows)
                     context.count("rejects", refused.num_rows)
+                    if vectors:
+                        for dim, number in dimensions(documents["embedding"].combine_chunks()).items():
+                            context.count(f"vectors.{dim}", number)
                     context.count("text_bytes", pc.sum(pc.binary_length(documents["text"])).as_py() or 0)
                     for entry in refused["reason"].value_counts().to_pylist():
                         context.count(f"rejects.{entry['values']}", entry["counts"])
@@ -199,8 +221,11 @@ def ingest_task(
     context.value("records", counted)
 
 
-def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str) -> pa.Table:
+def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
     n = len(batch.texts)
+    metas, given = batch.metas, batch.vectors
+    if vectors and given is None:
+        metas, given = take_from_meta(metas, vectors)
     ids = [
         own or default_id(source, path, int(position)) for own, position in zip(batch.ids, batch.positions, strict=True)
     ]
@@ -210,9 +235,10 @@ def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str) ->
             "id": pa.array(ids, pa.string()),
             "source": pa.array([source] * n, pa.string()),
             "text": batch.texts,
-            "meta": pa.array(batch.metas, pa.string()),
+            "meta": pa.array(metas, pa.string()),
+            **({"embedding": given} if vectors else {}),
         },
-        schema=schemas.DOCUMENTS,
+        schema=schemas.documents_schema(vectors is not None),
     )
 
 
@@ -243,8 +269,8 @@ def _sampled(table: pa.Table, share: float, seed: int) -> pa.Table:
 class _Partitions:
     """Writes documents into partitions of about the target size; a larger document is alone in its own."""
 
-    def __init__(self, context: TaskContext, prefix: str, target: int) -> None:
-        self._context, self._prefix, self._target = context, prefix, target
+    def __init__(self, context: TaskContext, prefix: str, target: int, schema: pa.Schema) -> None:
+        self._context, self._prefix, self._target, self._schema = context, prefix, target, schema
         self._number = 0
         self._size = 0
         self._manager: Any = None
@@ -257,7 +283,7 @@ class _Partitions:
                 self.close()
             if self._writer is None:
                 name = f"{self._prefix}-{self._number:05d}"
-                self._manager = self._context.writer("documents", schemas.DOCUMENTS, name)
+                self._manager = self._context.writer("documents", self._schema, name)
                 self._writer = self._manager.__enter__()
             self._writer.write(documents.slice(start, stop - start))
             self._size += size

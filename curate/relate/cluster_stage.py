@@ -50,7 +50,7 @@ def _fit(run: StageRun) -> Fit:
         return Spec("centroids", [sample.content, cells], {"sample": sample.path, "cells": cells, "seed": seed})
 
     # Vectors of another model lie in another space.
-    settings = [section.cell_size, section.sample_documents, seed, embeddings.details["model"]["checksum"]]
+    settings = [section.cell_size, section.sample_documents, seed, embeddings.details["embedder"]["model"]["checksum"]]
     size = min(section.sample_documents, embeddings.rows)
     return Fit("centroids", settings, fit_cells_task, spec, size, "documents")
 

@@ -1,22 +1,26 @@
-"""The embed stage: an int8 vector of every kept document, by a model fitted once a workspace."""
+"""The embed stage: an int8 vector of every kept document, by a model that is an artefact of the workspace."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curate import schemas
+from curate.errors import RequestError
 from curate.recipe import Recipe, cuts_paragraphs
-from curate.relate.lexical import LexicalModel, fit
+from curate.relate.embed_fit_stage import fit_of, given_rows, how_of, known_checksum, with_model
+from curate.relate.embedders.folder import check_model, find_model
+from curate.relate.embedders.lexical import LexicalModel
+from curate.relate.embedders.quantised import quantise_directions
 from curate.run.artefact import read_artefact
-from curate.run.fit import Fit
+from curate.run.embedder import load_mean, open_embedder
 from curate.run.partition import SURVIVORS, IDs, column
 from curate.run.reuse import SPANS, remaining_rows, rows_key, with_former
-from curate.run.sample import read_sample, sample_size, sample_texts
-from curate.run.stage import Spec, Stage, StageRun, partition_specs
+from curate.run.stage import Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column
 
@@ -25,7 +29,18 @@ KEYWORDS = 8
 
 
 def _settings(recipe: Recipe) -> Any:
-    settings = {**recipe.embed.model_dump(), "seed": recipe.seed, "cut": cuts_paragraphs(recipe)}
+    section = recipe.embed
+    if section.model == "column":
+        _refuse_keywords(recipe)
+        return {"model": "column", "field": section.field, "seed": recipe.seed}
+    common = {"seed": recipe.seed, "cut": cuts_paragraphs(recipe)}
+    if section.is_folder:
+        _refuse_keywords(recipe)
+        folder = find_model(section.model)
+        kind = check_model(folder)
+        read = {"long_documents": section.long_documents, "prefix": section.prefix}
+        return {"model": known_checksum(folder), "kind": kind, **read, **common}
+    settings = {"model": "lexical", "dim": section.dim, "sample_bytes": section.sample_bytes, **common}
     return settings | {"keywords": KEYWORDS} if _keywords(recipe) else settings
 
 
@@ -33,70 +48,64 @@ def _keywords(recipe: Recipe) -> int:
     return KEYWORDS if recipe.order.method == "keyword" else 0
 
 
-def _fit(run: StageRun) -> Fit:
-    section = run.recipe.embed
-
-    def spec() -> Spec:
-        sample = sample_texts(run, section.sample_bytes)
-        params = {
-            "sample": sample.path,
-            "sample_bytes": section.sample_bytes,
-            "dim": section.dim,
-            "seed": run.recipe.seed,
-        }
-        return Spec("lexical", [sample.content], params)
-
-    settings = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": run.recipe.seed}
-    return Fit("lexical", settings, fit_lexical_task, spec, sample_size(run, section.sample_bytes))
+def _refuse_keywords(recipe: Recipe) -> None:
+    if _keywords(recipe):
+        raise RequestError(
+            f"order.method: keyword takes its keywords from the lexical model, but embed.model is {recipe.embed.model}; "
+            "choose another order, or `embed: {model: lexical}`"
+        )
 
 
 def _embed(run: StageRun) -> None:
-    section, tables, model = run.recipe.embed, run.tables, run.model
+    tables, how = run.tables, how_of(run, asdict(run.model))
+    dim = run.recipe.embed.dim if how["kind"] == "lexical" else run.model.rows
+    keywords = _keywords(run.recipe)
     sidecars = {name: tables[name] for name in SURVIVORS}
-    params = {
-        "model": asdict(model),
-        "dim": section.dim,
-        "keywords": _keywords(run.recipe),
-        "cut": cuts_paragraphs(run.recipe),
-    }
-    specs = partition_specs(tables["documents"], sidecars, params, [model.checksum], memory_factor=5)
-    step = run.step(
-        "embeddings",
-        embeddings_task,
-        with_former(run, specs, SPANS),
-    )
-    run.commit("embeddings", step.files("embeddings"), step.counters, params, rows_key(run))
+    params = {"how": how, "dim": dim, "keywords": keywords, "cut": cuts_paragraphs(run.recipe)}
+    specs = partition_specs(tables["documents"], sidecars, params, [run.model.checksum], memory_factor=5)
+    if how["kind"] == "column":
+        step = run.step("embeddings", column_task, specs)
+    else:
+        step = run.step("embeddings", embeddings_task, with_former(run, with_model(specs, how), SPANS))
+    details = {"embedder": how, "dim": dim, "keywords": keywords}
+    run.commit("embeddings", step.files("embeddings"), step.counters, details, rows_key(run))
 
 
-def fit_lexical_task(context: TaskContext, sample: str, sample_bytes: int, dim: int, seed: int) -> None:
-    """Vocabulary, weights and projection fitted on the sample, in one process."""
-    model = fit(read_sample(context, sample, sample_bytes), dim=dim, seed=seed)
-    local = context.scratch_file()
-    model.save(local)
-    context.add("artefacts", "lexical", ".bin", local, 1)
-
-
-def load_lexical(data: bytes, path: Path) -> LexicalModel:
-    """The fitted model of an artefact."""
-    return LexicalModel.load(path)
-
-
-def embeddings_task(context: TaskContext, model: Any, dim: int, keywords: int, **partition: Any) -> None:
-    """Vectors of the kept documents of one partition."""
-    lexical = read_artefact(context, model, load_lexical)
+def embeddings_task(context: TaskContext, how: dict[str, Any], dim: int, keywords: int, **partition: Any) -> None:
+    """Vectors of the kept documents of one partition, by a model that reads their texts."""
+    embedder = open_embedder(context, how)
 
     def embedded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
-        vectors, scale = lexical.transform(texts)
-        columns = {"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}
-        if keywords:
-            columns["keywords"] = binary_column(lexical.keywords(texts, keywords).astype("<i4"))
+        columns = _vector_columns(ids, *embedder.transform(texts))
+        if keywords and isinstance(embedder, LexicalModel):
+            columns["keywords"] = binary_column(embedder.keywords(texts, keywords).astype("<i4"))
         return pa.table(columns)
 
     with context.writer("embeddings", schemas.embeddings_schema(dim, keywords)) as writer:
         for rows in remaining_rows(context, "embeddings", embedded, **partition):
             writer.write(rows)
-            context.count("documents", rows.num_rows)
-            context.count("zero_vectors", int((column(rows, "scale") == 0).sum()))
+            _count(context, rows)
 
 
-EMBED = Stage("embed", 2, ("documents", *SURVIVORS), ("embeddings",), _settings, _embed, fits=_fit)
+def column_task(
+    context: TaskContext, documents: Any, how: dict[str, Any], dim: int, keywords: int, cut: bool, **sidecars: Any
+) -> None:
+    """Vectors of the kept documents of one partition, as they came with the records."""
+    mean = read_artefact(context, how["model"], load_mean)
+    with context.writer("embeddings", schemas.embeddings_schema(dim)) as writer:
+        for ids, rows in given_rows(context, documents, how, dim, cut, None, sidecars):
+            found = pa.table(_vector_columns(ids, *quantise_directions(rows, mean)))
+            writer.write(found)
+            _count(context, found)
+
+
+def _vector_columns(ids: IDs, vectors: NDArray[np.int8], scale: NDArray[np.float32]) -> dict[str, pa.Array]:
+    return {"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}
+
+
+def _count(context: TaskContext, rows: pa.Table) -> None:
+    context.count("documents", rows.num_rows)
+    context.count("zero_vectors", int((column(rows, "scale") == 0).sum()))
+
+
+EMBED = Stage("embed", 3, ("documents", *SURVIVORS), ("embeddings",), _settings, _embed, fits=fit_of)

@@ -131,8 +131,12 @@ class RayEngine:
         # A request above what the cluster has would wait for ever.
         memory = min(max(task.memory for task in tasks), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
         resources: dict[str, Any] = {"num_cpus": 1, **({"memory": memory} if memory else {})}
-        records = self._few if len(tasks) <= FEW_TASKS else self._many
-        for text in records(tasks, resources):
+        gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(task.gpu for task in tasks) else 0
+        if gpus:
+            records = self._many(tasks, resources | {"num_gpus": 1}, gpus)
+        else:
+            records = (self._few if len(tasks) <= FEW_TASKS else self._many)(tasks, resources)
+        for text in records:
             yield Record.from_json(text)
 
     def _few(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
@@ -143,14 +147,18 @@ class RayEngine:
             done, waiting = self._ray.wait(waiting)
             yield from self._ray.get(done)
 
-    def _many(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
-        """Records as JSON, from a Ray Data job."""
+    def _many(self, tasks: list[Task], resources: dict[str, Any], gpus: int = 0) -> Iterator[str]:
+        """Records as JSON, from a Ray Data job; with GPUs in actors, where a model stays loaded."""
         import ray.data
 
         bundles = np.array_split(np.arange(len(tasks)), min(len(tasks), MAX_BUNDLES))
         rows = [{"tasks": pickle.dumps([tasks[i] for i in bundle])} for bundle in bundles]
+        function: Any = run_bundle
+        if gpus:
+            function = BundleActor
+            resources["compute"] = ray.data.ActorPoolStrategy(min_size=1, max_size=min(gpus, len(rows)))
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            run_bundle, batch_size=1, **resources
+            function, batch_size=1, **resources
         )
         for row in dataset.iter_rows():
             yield from json.loads(row["records"])
@@ -196,3 +204,10 @@ def run_bundle(batch: dict[str, Any]) -> dict[str, list[str]]:
         tasks: Iterable[Task] = pickle.loads(descriptor)
         found.append(json.dumps([run_task(task).to_json() for task in tasks]))
     return {"records": found}
+
+
+class BundleActor:
+    """:func:`run_bundle` in an actor that holds a GPU: what its tasks load stays loaded."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        return run_bundle(batch)

@@ -27,6 +27,8 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
         part = data.get(section)
         if isinstance(part, dict) and part.get(key) not in (None, "auto", "off"):
             part[key] = relative(part[key])
+    if os.path.isabs(recipe.embed.model):
+        data["embed"]["model"] = relative(recipe.embed.model)
     for entry in _evaluation_sets(data):
         entry["path"] = relative(entry["path"])
     for section_ in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
@@ -45,6 +47,7 @@ def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     data["shards"].pop("path")
     if data["tokenizer"]["path"]:
         data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
+    data["embed"]["model"] = os.path.basename(data["embed"]["model"])
     for known in _evaluation_sets(data):
         known["path"] = os.path.basename(known["path"])
     for section in (data["quality"], *(item["quality"] for item in data["inputs"])):

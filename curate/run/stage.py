@@ -67,6 +67,8 @@ class Spec:
     inputs: Sequence[Any]
     params: dict[str, Any]
     memory: int = 0
+    gpu: bool = False
+    """Runs on a GPU where the engine has some."""
 
 
 @dataclass(slots=True)
@@ -195,6 +197,7 @@ class StageRun:
                 self.storage.url,
                 spec.params,
                 spec.memory,
+                spec.gpu,
             )
             for spec in specs
         ]

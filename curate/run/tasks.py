@@ -52,6 +52,7 @@ class Task:
     workspace: str
     params: dict[str, Any]
     memory: int = 0
+    gpu: bool = False
 
     @property
     def record_path(self) -> str:

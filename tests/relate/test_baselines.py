@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from curate.relate import lexical
 from curate.relate.baselines import buffered, icp_code, keyword
+from curate.relate.embedders import lexical
 from curate.relate.neighbors import neighbors
 from curate.relate.similarity import cosine
 

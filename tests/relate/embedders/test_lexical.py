@@ -10,9 +10,9 @@ import pytest
 import scipy.sparse as sp
 
 from curate.errors import WorkspaceError
-from curate.relate.lexical import LexicalModel, fit
+from curate.relate.embedders.lexical import LexicalModel, fit
+from curate.relate.embedders.subspace import right_subspace
 from curate.relate.similarity import cosine, inverse_norms
-from curate.relate.subspace import right_subspace
 
 TOPICS = (
     "river boat water fish net bank shore tide harbour sail",

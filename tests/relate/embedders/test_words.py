@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.relate.words import Vocabulary, document_frequencies
+from curate.relate.embedders.words import Vocabulary, document_frequencies
 from curate.text import text_buffers
 
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,23 +22,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.errors import WorkspaceError
+from curate.relate.embedders import Texts
+from curate.relate.embedders.quantised import MEAN_PRIOR, quantise_row
+from curate.relate.embedders.subspace import right_subspace
+from curate.relate.embedders.words import UNICODE_VERSION, Vocabulary, document_frequencies
 from curate.relate.similarity import MAX_DIM
-from curate.relate.subspace import right_subspace
-from curate.relate.words import UNICODE_VERSION, Vocabulary, document_frequencies
 from curate.text import Bytes, Offsets, text_buffers
 
 MAX_TERMS = 40_000
 """Most terms in the vocabulary: the projection is 40 MB at 256 dimensions."""
 
-MEAN_PRIOR = 16
-"""The mean that is removed is shrunk as if so many more documents had the zero vector: one document is not its own mean."""
-
 _MAGIC = b"curate-lexical-1"
 _MAX_COUNT = 1 << 16
 _LOG_COUNTS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _MAX_COUNT + 1))])
 """Sublinear term frequency, 1 + ln(count); counts above 65,536 weigh as that."""
-
-Texts: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
 
 
 @njit(nogil=True, cache=True)
@@ -75,26 +70,7 @@ def _project(pointers, terms, weights, projection, mean):  # type: ignore[no-unt
             weight, term = np.float32(weights[e]), projection[terms[e]]
             for q in range(dim):
                 row[q] += weight * term[q]
-        square = 0.0
-        for q in range(dim):
-            square += np.float64(row[q]) * np.float64(row[q])
-        if square <= 1e-20:  # no known word, or only words outside the subspace
-            continue
-        inverse = 1.0 / np.sqrt(square)
-        for q in range(dim):
-            unit[q] = np.float64(row[q]) * inverse
-            total[q] += unit[q]
-            unit[q] -= mean[q]
-        square, largest = 0.0, 0.0
-        for q in range(dim):
-            square += unit[q] * unit[q]
-            largest = max(largest, abs(unit[q]))
-        if square <= 1e-12:  # the mean itself
-            continue
-        step = largest / 127.0
-        for q in range(dim):
-            vectors[d, q] = np.int8(np.rint(unit[q] / step))
-        scales[d] = np.float32(step / np.sqrt(square))
+        scales[d] = quantise_row(row, mean, unit, total, vectors[d])
     return vectors, scales, total
 
 
@@ -122,10 +98,10 @@ class LexicalModel:
     """A fitted lexical embedder. Attributes are the artefact; two models are the same when their checksums are.
 
     Attributes:
-        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.words`), by falling document frequency.
+        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.embedders.words`), by falling document frequency.
         idf: float64[V], ln((1 + n) / (1 + df)) + 1.
         projection: float32[V, D], orthonormal columns; zero columns where the sample's rank was smaller.
-        mean: float64[D], removed from unit vectors (see :data:`MEAN_PRIOR`).
+        mean: float64[D], removed from unit vectors (see :mod:`curate.relate.embedders.quantised`).
         n_fitted: documents in the sample.
     """
 

@@ -1,0 +1,69 @@
+"""Vectors that came with the records: a list of numbers a document, made by another program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.reading.jsonl import encode_meta
+from curate.schemas import VECTOR
+
+
+def take_from_meta(metas: list[str | None], field: str) -> tuple[list[str | None], pa.Array]:
+    """(metas without ``field``, list<float32>[N]): the vectors of records that were read as JSON, null where there is none."""
+    rest: list[str | None] = []
+    vectors: list[list[float] | None] = []
+    for meta in metas:
+        record = json.loads(meta) if meta is not None and field in meta else None
+        if record is None or field not in record:
+            rest.append(meta)
+            vectors.append(None)
+            continue
+        vectors.append(_numbers(record.pop(field)))
+        rest.append(encode_meta(record) if record else None)
+    return rest, pa.array(vectors, VECTOR)
+
+
+def _numbers(value: Any) -> list[float] | None:
+    """The value as finite numbers, or None."""
+    if not isinstance(value, list) or not value or any(type(one) not in (int, float) for one in value):
+        return None
+    return value if all(abs(one) < 3e38 for one in value) else None
+
+
+def from_column(column: pa.Array) -> pa.Array:
+    """list<float32>[N] of a Parquet column; null where it holds no list of finite numbers."""
+    kind = column.type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        return pa.nulls(len(column), VECTOR)
+    found = column.cast(pa.list_(kind.value_type)).cast(VECTOR)
+    sizes = pc.fill_null(pc.list_value_length(found), 0).to_numpy(zero_copy_only=False)
+    finite = np.isfinite(pc.fill_null(found.flatten(), np.nan).to_numpy(zero_copy_only=False))
+    wrong = np.zeros(len(found), np.int64)
+    np.add.at(wrong, np.repeat(np.arange(len(found)), sizes), ~finite)
+    return pc.if_else(pa.array((wrong == 0) & (sizes > 0)), found, pa.scalar(None, VECTOR))
+
+
+def dimensions(vectors: pa.Array) -> dict[int, int]:
+    """Number of vectors by dimension; nulls under 0."""
+    sizes = pc.fill_null(pc.list_value_length(vectors), 0).to_numpy(zero_copy_only=False)
+    values, counts = np.unique(sizes, return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def to_matrix(vectors: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
+    """float32[N, dim]; zero for a null."""
+    vectors = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
+    if isinstance(vectors, pa.ChunkedArray):
+        vectors = pa.concat_arrays(vectors.chunks) if vectors.num_chunks else pa.array([], VECTOR)
+    out = np.zeros((len(vectors), dim), np.float32)
+    present = vectors.is_valid().to_numpy(zero_copy_only=False)
+    flat = vectors.drop_null().flatten().to_numpy(zero_copy_only=False)
+    out[present] = flat.reshape(-1, dim)
+    return out
