@@ -7,6 +7,7 @@ lint         ruff and mypy
 check        lint and test
 consumers    set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
 conformance  set up .venv-conformance, and compare verdicts with datatrove's filters there: [PATH …] [--megabytes N]
+faults       set up, then runs that meet a fault each, compared with an undisturbed one: [N] [--seed S] [--kinds …]
 lock         write requirements.lock anew (needs uv)
 """
 
@@ -115,6 +116,12 @@ def conformance(*arguments: str) -> None:
     call(bin_of(VENV, "python"), "-m", "tests.conformance.compare", *arguments)
 
 
+def faults(*arguments: str) -> None:
+    """Set up and run trials with faults."""
+    setup()
+    call(bin_of(VENV, "python"), "-W", "ignore", "-m", "tests.faults", *arguments)
+
+
 def lock() -> None:
     """Resolve the dependencies anew, for every platform, with hashes and without a registry's address."""
     options = ("--universal", "--generate-hashes", "--no-header", "--no-emit-package", "fasttext-predict", "--quiet")
@@ -128,6 +135,7 @@ TASKS = {
     "check": check,
     "consumers": consumers,
     "conformance": conformance,
+    "faults": faults,
     "lock": lock,
     "setup": setup,
 }

@@ -76,19 +76,22 @@ def execute(
     progress: Progress | None = None,
 ) -> Outcome:
     """As :func:`run`; returns what was done instead of the finished run."""
+    from curate.run import s3_options
     from curate.run.execute import run_recipe
 
-    return run_recipe(
-        as_recipe(recipe, changes),
-        stop_after=until,
-        cpus=cpus,
-        address=address,
-        sample=sample,
-        allow_missing=allow_missing,
-        repack=repack,
-        refit=refit,
-        progress=progress,
-    )
+    recipe = as_recipe(recipe, changes)
+    with s3_options.in_force(recipe.storage):
+        return run_recipe(
+            recipe,
+            stop_after=until,
+            cpus=cpus,
+            address=address,
+            sample=sample,
+            allow_missing=allow_missing,
+            repack=repack,
+            refit=refit,
+            progress=progress,
+        )
 
 
 def as_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:

@@ -507,6 +507,22 @@ class Shards(Section):
         return tuple(form for form in FORMATS if form in formats)
 
 
+class ObjectStorage(Section):
+    """What S3 is asked for besides the objects; credentials come from the environment alone."""
+
+    requester_pays: bool = Field(False, description="pay for reading buckets whose owners do not")
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        None, description="how the server encrypts what is written (default: as the bucket says)"
+    )
+    kms_key_id: str | None = Field(None, description="the key of `sse: aws:kms`; the bucket's own without it")
+
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> ObjectStorage:
+        if self.kms_key_id is not None and not (self.sse or "").startswith("aws:kms"):
+            raise ValueError("`kms_key_id` needs `sse: aws:kms`")
+        return self
+
+
 class Recipe(Section):
     """A whole run."""
 
@@ -517,6 +533,9 @@ class Recipe(Section):
         "auto", description="ray, inline (in this process), or auto: inline below 64 MB of input"
     )
     sample: float | None = Field(None, gt=0, le=1, description="share of the documents to take, by hash of doc_id")
+    storage: ObjectStorage = Field(
+        default_factory=ObjectStorage, description="how S3 is used: who pays for reading, how objects are encrypted"
+    )
     inputs: tuple[Input, ...] = Field(min_length=1, description="the sources of raw text")
     ingest: Ingest = Field(default_factory=Ingest, description="how raw files are cut into partitions")
     quality: QualityOrOff = Field(default_factory=Quality, description="which documents are worth training on")

@@ -34,6 +34,8 @@ class S3Server:
     access_key: str
     secret_key: str = field(repr=False)
     process: subprocess.Popen[str] = field(repr=False)
+    role: dict[str, str] = field(repr=False)
+    """Temporary credentials of a role, as an instance role's endpoint hands them out."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -85,9 +87,19 @@ def s3_server() -> Iterator[S3Server]:
             allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
             iam.put_user_policy(UserName="tester", PolicyName="s3", PolicyDocument=json.dumps(allowed))
             key = iam.create_access_key(UserName="tester")["AccessKey"]
+            sts = _client("sts", endpoint, "any", "any")
+            role = iam.create_role(RoleName="worker", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+            iam.put_role_policy(RoleName="worker", PolicyName="s3", PolicyDocument=json.dumps(allowed))
+            taken = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+            temporary = {
+                "AccessKeyId": taken["AccessKeyId"],
+                "SecretAccessKey": taken["SecretAccessKey"],
+                "Token": taken["SessionToken"],
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
             lock = urllib.request.Request(f"{endpoint}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
             urllib.request.urlopen(lock, timeout=10).close()
-            yield S3Server(endpoint, key["AccessKeyId"], key["SecretAccessKey"], process)
+            yield S3Server(endpoint, key["AccessKeyId"], key["SecretAccessKey"], process, temporary)
         finally:
             process.stdin.close()
             try:
@@ -99,7 +111,7 @@ def s3_server() -> Iterator[S3Server]:
 @functools.cache
 def shared_server() -> S3Server:
     """The one server of this test session; it ends with the session's process."""
-    from curate.run.s3 import forget_clients
+    from curate.run.s3_clients import forget_clients
 
     forget_clients()
     manager = s3_server()
@@ -121,7 +133,7 @@ def s3_environment(monkeypatch: pytest.MonkeyPatch) -> S3Server:
 @pytest.fixture
 def fresh_clients(s3: S3Server) -> Iterator[None]:
     """For tests that change the environment: no client is taken over from the test before, none is left behind."""
-    from curate.run.s3 import forget_clients  # not above: the server's own process does without
+    from curate.run.s3_clients import forget_clients  # not above: the server's own process does without
 
     forget_clients()
     yield

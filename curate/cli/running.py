@@ -117,11 +117,14 @@ def check(options: argparse.Namespace) -> int:
     from curate.api import as_recipe
     from curate.look.check import check as look
     from curate.look.check import sections
+    from curate.run.s3_options import in_force
 
     recipe, changes = _recipe_and_changes(options)
     if recipe is None:
         raise RequestError("name a recipe: `curate check RECIPE`")
-    plan = look(as_recipe(recipe, changes), options.until)
+    made = as_recipe(recipe, changes)
+    with in_force(made.storage):
+        plan = look(made, options.until)
     output(plan, sections, options.json)
     return 0
 

@@ -28,7 +28,7 @@ class Garbage:
         workspace: where.
         kept_files: files that stay.
         kept_bytes: their size.
-        folders: {folder: [files, bytes]} of what goes, by table.
+        folders: {folder: [files, bytes]} of what goes, by table; an upload that never ended counts as a file without bytes.
         removed: whether it is gone now.
     """
 
@@ -82,6 +82,12 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
             entry = folders.setdefault(info.path.partition("/")[0], [0, 0])
             entry[0] += 1
             entry[1] += info.size
+        uploads = sorted({path for path in storage.unfinished() if _OURS.match(path)})
+        for path in uploads:
+            folders.setdefault(path.partition("/")[0], [0, 0])[0] += 1
+            if remove:
+                lease.check()
+                storage.abandon(path)
         if remove:
             # What says that something is there goes before it: stopped midway, the next run makes it again.
             for path in sorted(doomed, key=_removal_rank):

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.errors import RequestError
+from curate.run import s3_options
 from curate.run.tasks import Record, Task, run_task
 
 MAX_BUNDLES = 20_000
@@ -104,7 +105,7 @@ class RayEngine:
             settings: dict[str, Any] = {
                 "logging_level": "error",
                 "log_to_driver": False,
-                "runtime_env": {"env_vars": WORKER_THREADS},
+                "runtime_env": {"env_vars": WORKER_THREADS | s3_options.environment()},
             }
             if address is None:
                 settings |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}

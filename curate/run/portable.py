@@ -40,7 +40,7 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
 def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe for ``index.json``: only what the shards depend on, the same wherever the run took place."""
     data: dict[str, Any] = recipe.model_dump(mode="json")
-    for key in ("workspace", "engine", "ingest"):
+    for key in ("workspace", "engine", "ingest", "storage"):
         data.pop(key)
     for item, entry in zip(data["inputs"], recipe.inputs, strict=True):
         item["path"] = entry.path[len(pattern_prefix(entry.path)) :]

@@ -7,8 +7,15 @@ from typing import NamedTuple
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError as BrokenConnection
+
+from curate.errors import WorkspaceError
 
 _ARROW_CODE = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
+
+
+class S3Error(WorkspaceError, OSError):
+    """S3 refused or could not be reached, after all retries; an OSError too, since another try later may work."""
 
 
 class _Meaning(NamedTuple):
@@ -112,7 +119,7 @@ _CLASSES: list[tuple[tuple[type[Exception], ...], _Meaning]] = [
         _UNREACHABLE,
     ),
     (
-        (boto.IncompleteReadError, boto.FlexibleChecksumError),
+        (boto.IncompleteReadError, boto.FlexibleChecksumError, BrokenConnection),
         _Meaning("the answer came damaged, also after retries", "run again later"),
     ),
     (

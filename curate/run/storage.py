@@ -6,6 +6,7 @@ one put makes them visible. Nothing here lists files to find out what is there, 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,12 +14,22 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from curate.errors import WorkspaceError
+from curate.errors import RunError, WorkspaceError
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend its permissions"),
+}
+
+
+class DiskError(RunError, OSError):
+    """A disk refused to read or write; an OSError too, since another try later may work."""
 
 
 class FileInfo(NamedTuple):
@@ -74,6 +85,14 @@ class Storage(Protocol):
         """Every file below ``prefix``, sorted by path as UTF-8 bytes."""
         ...
 
+    def unfinished(self) -> Iterator[str]:
+        """Paths to which an upload was begun that never ended: no listing shows them, yet they are paid for."""
+        ...
+
+    def abandon(self, path: str) -> None:
+        """Remove what unfinished uploads to ``path`` have left."""
+        ...
+
     def check_writable(self) -> None:
         """Raise WorkspaceError, naming the place and the remedy, when nothing can be written."""
         ...
@@ -97,6 +116,18 @@ class LocalStorage:
             raise WorkspaceError(f"{path!r} leads out of {self.url}; the workspace is damaged or was tampered with")
         return place
 
+    @contextmanager
+    def _explained(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DiskError):
+            raise
+        except OSError as error:
+            remedy = _REMEDIES.get(error.errno or 0, "check the disk")
+            raise DiskError(
+                f"{self.url}/{path}: {error.strerror or error}; {remedy}, then run again: what is committed stays"
+            ) from None
+
     def exists(self, path: str) -> bool:
         return self._at(path).is_file()
 
@@ -108,65 +139,74 @@ class LocalStorage:
             return -1
 
     def read(self, path: str) -> bytes:
-        return self._at(path).read_bytes()
+        with self._explained(path):
+            return self._at(path).read_bytes()
 
     def open(self, path: str) -> pa.NativeFile:
         place = self._at(path)
         if not place.is_file():
             raise FileNotFoundError(place)
-        return pa.OSFile(str(place), "rb")
+        with self._explained(path):
+            return pa.OSFile(str(place), "rb")
 
     def put(self, path: str, data: bytes) -> None:
         place = self._at(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                if _outlives_power(path):
-                    os.fsync(file.fileno())
-            os.replace(partial, place)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with self._explained(path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+            try:
+                with partial.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    if _outlives_power(path):
+                        os.fsync(file.fileno())
+                os.replace(partial, place)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
 
     def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
         place = self._at(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(place.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)  # released by the kernel when the process dies
-            current = place.read_bytes() if place.is_file() else None
-            if current != expected:
-                return False
-            self.put(path, data)
-            return True
-        finally:
-            os.close(folder)
+        with self._explained(path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder = os.open(place.parent, os.O_RDONLY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)  # released by the kernel when the process dies
+                current = place.read_bytes() if place.is_file() else None
+                if current != expected:
+                    return False
+                self.put(path, data)
+                return True
+            finally:
+                os.close(folder)
 
     def scratch(self) -> Path:
         folder = self.root / "tmp" / "scratch"
-        folder.mkdir(parents=True, exist_ok=True)
+        with self._explained("tmp/scratch"):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def move_in(self, local: Path, path: str) -> None:
         place = self._at(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if _outlives_power(path):
-            with local.open("rb") as file:
-                os.fsync(file.fileno())
-        try:
-            os.replace(local, place)
-        except OSError:
-            # Another file system (a mirror elsewhere): copy beside the place, then rename.
-            partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
-            shutil.copyfile(local, partial)
-            os.replace(partial, place)
-            local.unlink()
+        with self._explained(path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if _outlives_power(path):
+                with local.open("rb") as file:
+                    os.fsync(file.fileno())
+            try:
+                os.replace(local, place)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # Another file system (a mirror elsewhere): copy beside the place, then rename.
+                partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+                shutil.copyfile(local, partial)
+                os.replace(partial, place)
+                local.unlink()
 
     def delete(self, path: str) -> None:
-        self._at(path).unlink(missing_ok=True)
+        with self._explained(path):
+            self._at(path).unlink(missing_ok=True)
 
     def delete_tree(self, prefix: str) -> None:
         shutil.rmtree(self._at(prefix), ignore_errors=True)
@@ -182,6 +222,12 @@ class LocalStorage:
                     continue
                 found.append(FileInfo(place.relative_to(self.root).as_posix(), status.st_size, str(status.st_mtime_ns)))
         yield from sorted(found, key=lambda info: info.path.encode())
+
+    def unfinished(self) -> Iterator[str]:
+        return iter(())  # a listing shows the partial files
+
+    def abandon(self, path: str) -> None:
+        pass
 
     def check_writable(self) -> None:
         try:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.errors import WorkspaceError
+from curate.errors import CurateError, WorkspaceError
 from curate.hashing import digest
 from curate.run.row_groups import doc_id_bounds, read_groups
 from curate.run.snapshot import Snapshot, TableFile, read_snapshot, table_home
@@ -297,7 +297,7 @@ def run_task(task: Task) -> Record:
         return context.finish(time.perf_counter() - began)
     except Exception as error:
         text = str(error) or type(error).__name__
-        if not isinstance(error, WorkspaceError):
+        if not isinstance(error, CurateError):
             text = f"{type(error).__name__}: {text}\n{traceback.format_exc(limit=-4)}"
         return Record(task.name, task.key, error=text, transient=isinstance(error, TRANSIENT))
     finally:
