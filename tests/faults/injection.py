@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from curate.run import engine
 from curate.run.storage import LocalStorage
+from curate.run.tasks import Record, Task
 
 
 def count_writes() -> Callable[[], int]:
@@ -75,10 +77,24 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def limit_memory(more: int) -> None:
-    """This process gets ``more`` bytes of address space beyond what it has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, resource.RLIM_INFINITY))
+def starve_task(number: int, more: int) -> None:
+    """While the ``number``-th task runs, this process gets only ``more`` bytes beyond the address space it has."""
+    run_task, seen = engine.run_task, 0
+
+    def starved(task: Task) -> Record:
+        nonlocal seen
+        seen += 1
+        if seen != number:
+            return run_task(task)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        try:
+            return run_task(task)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    engine.run_task = starved
 
 
 def jump_clock(rng: random.Random) -> None:
