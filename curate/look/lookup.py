@@ -89,6 +89,8 @@ def kept_signatures(run: Run) -> Iterator[pa.Table]:
 def lookup(run: Run, text: str) -> list[Match]:
     """Kept documents that share a band (or all words) with ``text``, the most similar first.
 
+    Where more than MAX_CANDIDATES do, those nearest by signature are compared.
+
     Raises:
         RequestError: the run has no signatures, or the text has no words.
     """
@@ -212,4 +214,7 @@ def sections(matches: list[dict[str, Any]], *, plain: bool) -> list[RenderableTy
         )
         for one in matches
     ]
-    return [render.table("Kept documents like this text", columns, rows, plain=plain, left=2)]
+    table = render.table("Kept documents like this text", columns, rows, plain=plain, left=2)
+    if len(matches) < MAX_CANDIDATES:
+        return [table]
+    return [table, f"these are the {MAX_CANDIDATES:,} nearest by signature; more may share a band"]

@@ -91,6 +91,7 @@ def test_no_more_than_the_nearest_candidates_are_read(run, monkeypatch):
     monkeypatch.setattr(module, "MAX_CANDIDATES", 1)
     [match] = run.lookup(TEXTS[0])
     assert match.exact
+    assert "more may share a band" in str(module.sections([match.as_dict()], plain=True)[-1])
 
 
 def test_the_index_is_datasketchs(run):
