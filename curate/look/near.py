@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from curate.errors import RequestError
 from curate.look.explain import cosines_to, find, named
 from curate.look.markup import element
-from curate.run.artefact import artefact_path
-from curate.run.tasks import as_file
 from curate.run.vectors import int32_matrix, vector_matrix
 
 if TYPE_CHECKING:
@@ -105,10 +103,10 @@ def search(run: Run, text: str, n: int = 10) -> Nearest:
 
 def text_vector(run: Run, text: str) -> NDArray[np.int64]:
     """int64[D]: the vector of a new text, by the model that made those of the run."""
-    from curate.relate.embed_stage import load_lexical
+    from curate.run.embedder import open_embedder
 
-    path = artefact_path(run.storage, as_file(run.snapshot("embeddings").details["model"]))
-    vectors, _ = load_lexical(path.read_bytes(), path).transform(pa.array([text], pa.large_string()))
+    how = run.snapshot("embeddings").details["embedder"]
+    vectors, _ = open_embedder(run.storage, how).transform(pa.array([text], pa.large_string()))
     return vectors[0].astype(np.int64)
 
 

@@ -170,7 +170,7 @@ def given_rows(
 ) -> Iterator[tuple[IDs, NDArray[np.float32]]]:
     """(doc_ids, float32[n, D]) of the documents left in a partition: a model's own vectors, or those of the records."""
     if how["kind"] == "model":
-        model = open_model(context, how)
+        model = open_model(context.storage, how)
         for ids, texts in remaining_texts(context, documents, cut=cut, pick=pick, **sidecars):
             yield ids, model.encode(texts)
         return
@@ -201,7 +201,7 @@ def directions_task(
     def drawn(ids: IDs) -> NDArray[np.bool_]:
         return hashes(ids) < np.uint64(limit)
 
-    width = dim or open_model(context, how).dim
+    width = dim or open_model(context.storage, how).dim
     fields = [("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * width))]
     with context.writer("tmp/directions", pa.schema(fields)) as writer:
         for ids, rows in given_rows(context, documents, how, dim, cut, None if limit >= 2**64 else drawn, sidecars):
@@ -214,7 +214,7 @@ def fit_mean_task(context: TaskContext, sample: str, how: dict[str, Any], dim: i
     parts = [context.read(file) for file in context.snapshot(sample).files]
     table = pa.concat_tables(parts).sort_by([("hash", "ascending"), ("doc_id", "ascending")]) if parts else None
     if table is None or table.num_rows == 0:
-        mean = np.zeros(dim or open_model(context, how).dim)
+        mean = np.zeros(dim or open_model(context.storage, how).dim)
     else:
         rows = bytes_matrix(table.slice(0, MEAN_DOCUMENTS).sort_by("doc_id")["vector"]).view("<f4")
         mean = mean_direction(rows)

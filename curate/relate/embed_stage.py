@@ -73,7 +73,7 @@ def _embed(run: StageRun) -> None:
 
 def embeddings_task(context: TaskContext, how: dict[str, Any], dim: int, keywords: int, **partition: Any) -> None:
     """Vectors of the kept documents of one partition, by a model that reads their texts."""
-    embedder = open_embedder(context, how)
+    embedder = open_embedder(context.storage, how)
 
     def embedded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
         columns = _vector_columns(ids, *embedder.transform(texts))

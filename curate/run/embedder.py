@@ -14,35 +14,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.errors import RequestError
 from curate.relate.embedders import Embedder
 from curate.relate.embedders.folder import ModelEmbedder, unpack
 from curate.relate.embedders.lexical import LexicalModel
-from curate.run.artefact import artefact_path, read_artefact
-from curate.run.tasks import TaskContext, as_file
+from curate.run.artefact import artefact_path
+from curate.run.storage import Storage
+from curate.run.tasks import as_file
 
 
-def open_embedder(context: TaskContext, how: dict[str, Any]) -> Embedder:
-    """The embedder that ``how`` describes, which is no column; loaded once per process."""
-    if how["kind"] == "lexical":
-        return read_artefact(context, how["model"], load_lexical)
-    return open_model(context, how)
+def open_embedder(storage: Storage, how: dict[str, Any]) -> Embedder:
+    """The embedder that ``how`` describes; loaded once per process.
+
+    Raises:
+        RequestError: it is a column: nothing here can embed another text.
+    """
+    if how["kind"] == "column":
+        raise RequestError(
+            f"the vectors came with the records (embed.field: {how['field']}), and what made them is not here to embed "
+            "another text"
+        )
+    if how["kind"] == "model":
+        return open_model(storage, how)
+    file = as_file(how["model"])
+    return _lexical(artefact_path(storage, file), file.checksum)
 
 
-def open_model(context: TaskContext, how: dict[str, Any]) -> ModelEmbedder:
+def open_model(storage: Storage, how: dict[str, Any]) -> ModelEmbedder:
     """The model that ``how`` describes, with its mean where that is fitted; loaded once per process."""
     file = as_file(how["model"])
-    return _opened(artefact_path(context.storage, file), file.checksum, how["long_documents"], how["prefix"])
+    return _model(artefact_path(storage, file), file.checksum, how["long_documents"], how["prefix"])
 
 
 @lru_cache(maxsize=4)
-def _opened(path: Path, checksum: str, long_documents: Any, prefix: str) -> ModelEmbedder:
+def _lexical(path: Path, checksum: str) -> LexicalModel:
+    return LexicalModel.load(path)
+
+
+@lru_cache(maxsize=4)
+def _model(path: Path, checksum: str, long_documents: Any, prefix: str) -> ModelEmbedder:
     with tempfile.TemporaryDirectory(prefix="curate-model-") as folder:
         return ModelEmbedder(unpack(path, Path(folder)), None, long_documents, prefix)
-
-
-def load_lexical(data: bytes, path: Path) -> LexicalModel:
-    """The fitted model of an artefact."""
-    return LexicalModel.load(path)
 
 
 def load_mean(data: bytes, path: Path) -> NDArray[np.float64]:
