@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash
+from curate.hashing import document_hash, mix64, salt
 
 Int64s = NDArray[np.int64]
 Range = tuple[int, int]
@@ -108,3 +108,10 @@ def joined(ranges: Iterable[Range]) -> list[Range]:
         elif start < stop:
             found.append((start, stop))
     return found
+
+
+def drawn_set(seed: int, epoch: int, step: int, odds: Sequence[int]) -> int:
+    """Which of several sets gives the batch of a step, by their odds, integers of at least 0 of which one is above."""
+    hashed = int(mix64(np.array([step], np.uint64) ^ np.uint64(salt(seed, f"epoch:{epoch}:sets")))[0])
+    at = hashed * sum(odds) >> 64
+    return int(np.searchsorted(np.cumsum(odds), at, side="right"))

@@ -15,7 +15,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from curate.errors import RequestError
 from curate.shards.denoise import Mixture, restore
-from curate.torch import ShardDataset, ShardLoader, merge_states
+from curate.torch import SetsLoader, ShardDataset, ShardLoader, merge_states
 
 warnings.filterwarnings("error")
 warnings.filterwarnings("ignore", "This DataLoader will create")  # more than this machine has cores
@@ -85,6 +85,30 @@ def resumed(url):
     found["other ranks"] = stopped
     even = [loader(url, 2, rank=rank, world_size=4, even=True) for rank in range(4)]
     found["even"] = [[places(batch) for batch in reading] for reading in even]
+    return found
+
+
+def sets(url):
+    """All training sets below a folder: two epochs, one that was stopped and resumed, and those of two ranks."""
+    tokens = 512
+
+    def batches(reading):
+        return [[batch["set"], places(batch), list(batch["input_ids"].shape)] for batch in reading]
+
+    whole = SetsLoader(url, tokens, seed=5)
+    found = {"whole": batches(whole), "second": batches(whole), "epoch": whole.epoch}
+    found["resumed"] = []
+    for stop in (0, 3, len(found["whole"]) // 2, len(found["whole"]) - 1, len(found["whole"])):
+        first = SetsLoader(url, tokens, seed=5)
+        before = batches(islice(first, stop))
+        state = json.loads(json.dumps(first.state_dict()))
+        second = SetsLoader(url, tokens, seed=5)
+        second.load_state_dict(state)
+        left = second.remaining()
+        after = batches(second)
+        found["resumed"].append([before + after, left, sum(len(one[1]) for one in after)])
+    found["ranks"] = [batches(SetsLoader(url, tokens, seed=5, rank=r, world_size=2, even=True)) for r in range(2)]
+    found["sets"] = whole.sets
     return found
 
 

@@ -190,3 +190,65 @@ def test_a_set_that_a_run_mirrored_to_s3(s3, tmp_path):
         mine = [one for one in found if (one["attention"], one["epoch"]) == ("document", 1)]
         places = flat(one["places"] for one in mine)
         assert len(set(places)) == len(places) == entry["windows"] > 0
+
+
+def of_sets(found):
+    """(set, shard, window) of every window, in the order in which they came."""
+    return [(number, *place) for number, some, _ in found for place in some]
+
+
+def check_sets(found, counts):
+    """Every window of every set once in an epoch, in another order in the next, and the same after any stop."""
+    whole = found["whole"]
+    assert len(set(of_sets(whole))) == len(of_sets(whole)) == sum(counts.values())
+    assert Counter(number for number, _, _ in of_sets(whole)) == counts
+    assert found["epoch"] == 2
+    assert found["second"] != whole
+    assert sorted(of_sets(found["second"])) == sorted(of_sets(whole))
+    for batches, left, after in found["resumed"]:
+        assert batches == whole
+        assert left == after
+    assert [one[0] for one in found["ranks"][0]] == [one[0] for one in found["ranks"][1]], "ranks agree on the set"
+    both = of_sets(found["ranks"][0]) + of_sets(found["ranks"][1])
+    assert len(set(both)) == len(both) >= sum(counts.values()) - len(counts)
+
+
+def training_windows(run):
+    parts = run.snapshots["windows"].details.get("generations", [run.snapshots["windows"].details])
+    counts = Counter()
+    for part in parts:
+        counts.update({entry["set"]: entry["windows"] for entry in part["sets"] if entry["kind"] != "validation"})
+    return +counts
+
+
+def test_the_stages_of_a_curriculum_follow_each_other_over_generations(tmp_path):
+    folder = write_corpus(tmp_path / "text", count=120)
+    recipe = recipe_of(
+        folder,
+        tmp_path / "run",
+        pack={"schedule": [{"window": 128, "tokens": 10_000}, {"window": 512, "tokens": 10_000}]},
+        shards={"windows_per_shard": 20, "path": str(tmp_path / "shards"), "validation": {"share": 0.1}},
+    )
+    curate.run(recipe)
+    (folder / "later.jsonl").write_bytes((write_corpus(tmp_path / "b", 60, 9) / "c.jsonl").read_bytes())
+    run = curate.run(recipe)
+    assert len(run.snapshots["windows"].details["generations"]) == 2
+    found = read("sets", tmp_path / "shards")
+    assert [len(entry["urls"]) for entry in found["sets"]] == [2, 2]
+    check_sets(found, training_windows(run))
+    order = [number for number, _, _ in found["whole"]]
+    assert order == sorted(order)
+    assert {(number, *shape) for number, _, shape in found["whole"][1:-1]} >= {(0, 4, 128), (1, 1, 512)}
+
+
+def test_buckets_take_turns_by_their_odds(tmp_path):
+    folder = write_corpus(tmp_path / "text", count=120)
+    shards = {"path": str(tmp_path / "shards")}
+    run = curate.run(recipe_of(folder, tmp_path / "run", pack={"method": "buckets", "window": 256}, shards=shards))
+    found = read("sets", tmp_path / "shards")
+    check_sets(found, training_windows(run))
+    order = [number for number, _, _ in found["whole"]]
+    assert order != sorted(order)
+    for number, some, (rows, width) in found["whole"]:
+        assert width == 2**number
+        assert rows == len(some) <= 512 // width
