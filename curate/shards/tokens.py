@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,25 @@ def load(path: str) -> Encoder:
     except OSError as error:
         raise RequestError(f"tokenizer {path} cannot be read: {error.strerror or error}") from error
     try:
-        tokenizer = reference(content)
-    except Exception as error:  # the library raises a bare Exception or ValueError
+        return _encoder(content)
+    except _Unreadable as error:
         raise RequestError(
             f"tokenizer {path} is not a Hugging Face tokenizer.json ({error}); "
             "save one with `tokenizer.save(PATH)` of the tokenizers library, or leave `tokenizer.path` out to train one"
         ) from error
+
+
+class _Unreadable(ValueError):
+    """Not a tokenizer.json."""
+
+
+@lru_cache(maxsize=2)
+def _encoder(content: bytes) -> Encoder:
+    """The encoder of a file; the proof that the faster engine may be used takes most of a second."""
+    try:
+        tokenizer = reference(content)
+    except Exception as error:  # the library raises a bare Exception or ValueError
+        raise _Unreadable(str(error)) from error
     return Encoder(content, tokenizer)
 
 
