@@ -99,7 +99,9 @@ def _files(source: str, path: str) -> list[InputFile]:
     entry = Input(source=source, path=path)
     files = list(find(entry, 0))
     if not files:
-        raise InputError(f"{path}: no file there is of a known type (.jsonl, .parquet, .txt, .md, also .gz and .zst)")
+        raise InputError(
+            f"{path}: no file there is of a known type (.jsonl, .parquet, .txt, .md, .html, .warc, also .gz and .zst)"
+        )
     return sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape"))
 
 

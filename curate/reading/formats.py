@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from curate.errors import InputError
-from curate.reading import jsonl, parquet, text, warc
+from curate.reading import jsonl, pages, parquet, text, warc
 from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields, Span
 from curate.reading.spans import LineSpan
 
-Kind = Literal["jsonl", "parquet", "text", "warc"]
+Kind = Literal["jsonl", "parquet", "text", "html", "warc"]
 
 EXTENSIONS: dict[str, Kind] = {
     ".jsonl": "jsonl",
@@ -19,6 +19,8 @@ EXTENSIONS: dict[str, Kind] = {
     ".parquet": "parquet",
     ".txt": "text",
     ".md": "text",
+    ".html": "html",
+    ".htm": "html",
     ".warc": "warc",
     ".wet": "warc",
 }
@@ -101,7 +103,7 @@ def read(
     if kind == "jsonl":
         lines = file if span is None else LineSpan(file, span)
         return jsonl.read(lines, fields, compression=compression, first=first, **options)
-    reader = {"text": text.read, "warc": warc.read}[kind]
+    reader = {"text": text.read, "html": pages.read, "warc": warc.read}[kind]
     return reader(file, fields, compression=compression, **options)
 
 

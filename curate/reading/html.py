@@ -5,6 +5,9 @@ Its rules are fast and simple (hundreds of pages a second on one core where traf
 
 from __future__ import annotations
 
+MAX_PAGE_FACTOR = 4
+"""A page may take this many times the longest document: markup is mostly longer than its text."""
+
 
 class ExtractionError(ValueError):
     """The page could not be parsed."""

@@ -40,23 +40,31 @@ def read(
     """
     if limit == 0:
         return
-    stream = Stream(file, compression)
     builder = BatchBuilder()
+    data = whole_file(builder, file, compression, max_document_bytes)
+    if data is not None:
+        _add(builder, data)
+    yield builder.take()
+
+
+def whole_file(builder: BatchBuilder, file: Readable, compression: str | None, most_bytes: int) -> bytes | None:
+    """What the file holds without a byte order mark; None when it is damaged or longer than ``most_bytes``: a reject."""
+    stream = Stream(file, compression)
     blocks: list[bytes] = []
     size = 0
     for block in stream:
         blocks.append(block)
         size += len(block)
-        if size > max_document_bytes + len(_BOM):
+        if size > most_bytes + len(_BOM):
             break
     data = b"".join(blocks).removeprefix(_BOM)
-    if len(data) > max_document_bytes:
-        builder.reject(0, TOO_LARGE, data)
+    if len(data) > most_bytes:
+        builder.reject(0, TOO_LARGE, data[:1000])
     elif stream.damage is not None:
         builder.reject(0, stream.damage.reason, data or stream.damage.message)
     else:
-        _add(builder, data)
-    yield builder.take()
+        return data
+    return None
 
 
 def _add(builder: BatchBuilder, data: bytes) -> None:

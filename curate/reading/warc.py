@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from curate.reading.html import ExtractionError, main_text
+from curate.reading.html import MAX_PAGE_FACTOR, ExtractionError, main_text
 from curate.reading.records import (
     BATCH_BYTES,
     CORRUPT,
@@ -29,9 +29,6 @@ from curate.reading.records import (
     Readable,
 )
 from curate.reading.streams import Stream
-
-MAX_PAGE_FACTOR = 4
-"""A page may take this many times the longest document: markup is mostly longer than its text."""
 
 _HTML = ("text/html", "application/xhtml+xml")
 _BLOCK = 1 << 20

@@ -29,6 +29,8 @@ from curate.reading.records import Batch
         ("a.txt", Format("text", None)),
         ("a.md.gz", Format("text", "gzip")),
         ("a.txt.zst", Format("text", "zstd")),
+        ("a.html", Format("html", None)),
+        ("A.HTM.gz", Format("html", "gzip")),
         ("a.warc.gz", Format("warc", "gzip")),
         ("CC-MAIN-0.warc.wet.gz", Format("warc", "gzip")),
     ],
