@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 
 from curate.hashing import mix64
 from curate.recipe_file import from_dict
-from curate.relate.lexical import LexicalModel
-from curate.relate.words import document_frequencies
+from curate.relate.embedders.lexical import LexicalModel
+from curate.relate.embedders.words import document_frequencies
 from curate.run.execute import run_recipe
 from curate.run.plan import stages
 from curate.text import text_buffers
@@ -98,7 +98,7 @@ def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0) -> LexicalModel:
 
 def measure() -> Pins:
     """What every stage makes now."""
-    with tempfile.TemporaryDirectory() as place, patch("curate.relate.embed_stage.fit", hashed_model):
+    with tempfile.TemporaryDirectory() as place, patch("curate.relate.embed_fit_stage.fit", hashed_model):
         folder = Path(place)
         made = recipe(write_inputs(folder / "text"), folder / "run")
         outcome = run_recipe(from_dict(made, folder))
