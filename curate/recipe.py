@@ -16,6 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 """The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
 
+BLOCK_LISTS = ("domains", "urls", "words", "soft_words", "subwords")
+"""Fields of ``quality.block`` that name a file."""
+
 FORMATS = ("parquet", "mds", "megatron", "numpy", "webdataset")
 
 
@@ -50,6 +53,12 @@ class Block(Section):
     field: str = Field("url", description="field of the record that holds the URL")
     domains: str | None = Field(None, description="path of a list of domains; a domain blocks its subdomains")
     urls: str | None = Field(None, description="path of a list of URLs")
+    words: str | None = Field(None, description="path of a list of words, of which none may be in the URL")
+    soft_words: str | None = Field(
+        None, description="path of a list of words, of which soft_most may not be in the URL"
+    )
+    soft_most: int = Field(2, ge=1, description="as many different soft_words in a URL block it")
+    subwords: str | None = Field(None, description="path of a list of parts of words that may not be in the URL")
 
 
 PiiKind = Literal["email", "ip", "phone", "iban", "card"]
@@ -638,7 +647,7 @@ def paths_of_quality(section: Any) -> list[tuple[dict[str, Any], str]]:
     if isinstance(section.get("classifier"), dict):
         places.append((section["classifier"], "model"))
     if isinstance(section.get("block"), dict):
-        places += [(section["block"], name) for name in ("domains", "urls")]
+        places += [(section["block"], name) for name in BLOCK_LISTS]
     return [(place, key) for place, key in places if place.get(key) not in (None, "auto", "off", False)]
 
 

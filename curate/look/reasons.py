@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from curate.recipe import Quality
 
 
+_BLOCKED = {
+    "domain": "is of a domain that is blocked",
+    "url": "is on the list of URLs that are blocked",
+    "word": "holds a word of quality.block.words",
+    "soft_words": "holds too many of quality.block.soft_words",
+    "subword": "holds a part of quality.block.subwords",
+}
+
+
 def because(run: Run, row: dict[str, Any]) -> str:
     """Why the record of a ledger row ended as it did; empty for a kept one.
 
@@ -52,7 +61,7 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
         number_ = int(float(value)) if value else 1
         return f"where: the condition `{quality.where[number_ - 1]}` does not hold"
     if rule_set == "block":
-        return f"{reason}: its URL is on the list of {name}s that are blocked"
+        return f"{reason}: its URL {_BLOCKED[name]}"
     if rule_set == "classifier" and quality.classifier:
         return f"{reason}: score = {measured}, below {quality.classifier.min_score:g}"
     return f"{reason}: {_rule(rule_set, name, measured, quality)}"

@@ -1,17 +1,25 @@
-"""Block lists of domains and URLs, for documents that carry a URL.
+"""Block lists of domains, URLs and words in them, for documents that carry a URL.
 
-The lists of datatrove's ``URLFilter`` work here: one entry a line, ``#`` begins a comment. A domain blocks its
-subdomains, too (datatrove asks for the registered domain and the whole host; here every domain above the host counts).
+The lists and the order are those of datatrove's ``URLFilter``: one entry a line, ``#`` begins a comment. A domain blocks
+its subdomains, too (datatrove asks for the registered domain and the whole host; here every domain above the host
+counts). Words are looked for in either case (datatrove finds them in small letters only).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from curate.errors import RequestError
+
+REASONS = ("domain", "url", "word", "soft_words", "subword")
+"""Why a URL is blocked, in the order of the checks."""
+
+_NO_WORD = re.compile("[^a-z0-9]+")
 
 
 def read_list(path: str) -> frozenset[str]:
@@ -50,24 +58,61 @@ def without_scheme(url: str) -> str:
     return url.lower().partition("#")[0].split("//", 1)[-1].removeprefix("www.").rstrip("/")
 
 
-def blocked_by(url: str, domains: frozenset[str], urls: frozenset[str]) -> str | None:
-    """``domain`` or ``url``: the list that blocks a URL, None when none does. ``urls`` are as :func:`without_scheme`."""
-    host = host_of(url)
-    while host:
-        if host in domains:
-            return "domain"
-        host = host.partition(".")[2]
-    return "url" if without_scheme(url) in urls else None
+def words_of(url: str) -> frozenset[str]:
+    """The runs of ASCII letters and digits in a URL, in small letters."""
+    return frozenset(_NO_WORD.split(url.lower())) - {""}
 
 
-def blocked(found: Sequence[str | None], domains: str | None, urls: str | None) -> list[str | None]:
-    """For every URL the list that blocks it; a document without one is not blocked.
+class BlockLists(NamedTuple):
+    """The lists of a recipe, as they are compared with a URL; an empty one blocks nothing."""
 
-    Args:
-        found: the URL of every document.
-        domains: path of a list of domains.
-        urls: path of a list of URLs.
-    """
-    blocked_domains = frozenset(entry.removeprefix("www.") for entry in read_list(domains)) if domains else frozenset()
-    blocked_urls = frozenset(map(without_scheme, read_list(urls))) if urls else frozenset()
-    return [blocked_by(url, blocked_domains, blocked_urls) if url else None for url in found]
+    domains: frozenset[str] = frozenset()
+    """Without ``www.``."""
+    urls: frozenset[str] = frozenset()
+    """As :func:`without_scheme`."""
+    words: frozenset[str] = frozenset()
+    soft_words: frozenset[str] = frozenset()
+    soft_most: int = 2
+    subwords: re.Pattern[str] | None = None
+
+    @staticmethod
+    def read(paths: Mapping[str, str | None], soft_most: int = 2) -> BlockLists:
+        """The lists at ``paths``, by name; a missing one is empty.
+
+        Raises:
+            RequestError: a file cannot be read.
+        """
+
+        def entries(name: str, change: Callable[[str], str]) -> frozenset[str]:
+            path = paths.get(name)
+            return frozenset(filter(None, map(change, read_list(path)))) if path else frozenset()
+
+        subwords = sorted(entries("subwords", _letters))
+        return BlockLists(
+            entries("domains", lambda entry: entry.removeprefix("www.")),
+            entries("urls", without_scheme),
+            entries("words", _letters),
+            entries("soft_words", _letters),
+            soft_most,
+            re.compile("|".join(subwords)) if subwords else None,
+        )
+
+    def blocking(self, url: str) -> str | None:
+        """The one of :data:`REASONS` for which a URL is blocked, None when it is not."""
+        host = host_of(url)
+        while host:
+            if host in self.domains:
+                return "domain"
+            host = host.partition(".")[2]
+        if without_scheme(url) in self.urls:
+            return "url"
+        words = words_of(url) if self.words or self.soft_words else frozenset()
+        if not self.words.isdisjoint(words):
+            return "word"
+        if len(self.soft_words & words) >= self.soft_most:
+            return "soft_words"
+        return "subword" if self.subwords is not None and self.subwords.search(_letters(url)) else None
+
+
+def _letters(text: str) -> str:
+    return _NO_WORD.sub("", text.lower())

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schemas
-from curate.recipe import Quality, Recipe
+from curate.recipe import BLOCK_LISTS, Quality, Recipe
 from curate.run.partition import column
 from curate.run.stage import Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
@@ -165,7 +165,7 @@ def _decided(recipe: Recipe) -> dict[str, Any]:
         decided[source] = quality.model_dump(mode="json", exclude={"pii", "drop_clusters"}) if quality else None
         if quality and quality.block:
             # The content of the lists decides, not where they lie.
-            lists = {name: getattr(quality.block, name) for name in ("domains", "urls")}
+            lists = {name: getattr(quality.block, name) for name in BLOCK_LISTS}
             decided[source]["block"] |= {name: path and _list_checksum(path) for name, path in lists.items()}
     return decided
 

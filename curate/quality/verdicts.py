@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.quality.blocklist import blocked
+from curate.quality.blocklist import REASONS, BlockLists
 from curate.quality.expressions import Expression, ExpressionError, first_false
 from curate.quality.pii import KINDS
 from curate.quality.rules import CORRECTED, RULE_SETS, decide, fired
@@ -87,8 +87,9 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Quality) -> Verdicts:
 
     nothing = np.full(n, np.nan)
     if quality.block:
-        lists = np.array(blocked(_urls(fields, quality.block.field), quality.block.domains, quality.block.urls), object)
-        for name in ("domain", "url"):
+        block = BlockLists.read(quality.block.model_dump(exclude={"field", "soft_most"}), quality.block.soft_most)
+        lists = np.array([url and block.blocking(url) for url in _urls(fields, quality.block.field)], object)
+        for name in REASONS:
             remove(f"block.{name}", lists == name, nothing)
     if quality.where:
         parsed = conditions(quality.where, quality.classifier.name if quality.classifier else None)

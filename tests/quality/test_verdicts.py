@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import RecipeError
-from curate.quality.blocklist import blocked_by, host_of, without_scheme
+from curate.quality.blocklist import BlockLists, host_of, without_scheme, words_of
 from curate.quality.rules import RULE_SETS
 from curate.quality.signals import empty_signals
 from curate.quality.verdicts import Verdicts, names_of, verdicts
@@ -102,7 +102,36 @@ def test_block_lists(tmp_path: Path) -> None:
 def test_urls() -> None:
     assert host_of("HTTPS://User@WWW.Example.ORG.:8080/x") == "example.org"
     assert without_scheme("HTTP://www.Example.org/a/#top") == "example.org/a"
-    assert blocked_by("http://x.org", frozenset(), frozenset({"x.org"})) == "url"
+    assert BlockLists(urls=frozenset({"x.org"})).blocking("http://x.org") == "url"
+
+
+def test_words_in_urls_are_blocked_as_the_reference_does(tmp_path: Path) -> None:
+    lists = {
+        "words": "# never\ncasino\n\nx-rated\n",
+        "soft_words": "win\nmoney\nfree\n",
+        "subwords": "poker\n",
+        "domains": "casino.org\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    expected = {
+        "https://a.org/casino/": "word",
+        "https://a.org/Casino?x=1": "word",
+        "https://a.org/casinos": None,
+        "https://a.org/xrated": "word",  # entries are compared without what is no letter or digit
+        "https://a.org/win": None,
+        "https://win.org/win/win": None,
+        "https://win.org/free-money": "soft_words",
+        "https://a.org/video-po_ker-1": "subword",
+        "https://www.casino.org/poker": "domain",
+        "https://a.org/": None,
+    }
+    block = {name: str(tmp_path / name) for name in lists}
+    found = decided([{}] * len(expected), [{"url": url} for url in expected], block=block)
+    assert found.removed_by.to_pylist() == [name and f"block.{name}" for name in expected.values()]
+    stricter = decided([{}], [{"url": "https://a.org/win"}], block={**block, "soft_most": 1})
+    assert stricter.removed_by.to_pylist() == ["block.soft_words"]
+    assert words_of("https://A.org//b_c/ü") == {"https", "a", "org", "b", "c"}
 
 
 def test_wrong_conditions_are_told_when_the_recipe_is_loaded(tmp_path: Path) -> None:
