@@ -10,7 +10,7 @@ File: slices, then int64[targets, 3], then the 16-byte tail ``<targets:int64><ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -41,33 +41,45 @@ class ExchangeWriter:
 
     def finish(self) -> TableFile:
         """Write the file; rows of a target keep the order in which they were added."""
-        context = self._context
-        local = context.scratch_file()
-        index = np.zeros((self._targets, 3), np.int64)
-        codec = pa.Codec(_CODEC)
-        count = 0
-        with local.open("wb") as out:
-            if self._ids:
-                ids = np.concatenate(self._ids)
-                count = len(ids)
-                order = np.argsort(ids, kind="stable")
-                bounds = np.searchsorted(ids[order], np.arange(self._targets + 1))
-                rows = pa.concat_tables(self._tables)
-                for target in np.flatnonzero(np.diff(bounds)):
-                    picked = rows.take(pa.array(order[bounds[target] : bounds[target + 1]])).combine_chunks()
-                    sink = pa.BufferOutputStream()
-                    with pa.ipc.new_stream(sink, self._schema) as stream:
-                        stream.write_table(picked, max_chunksize=_SLICE_ROWS)
-                    raw = sink.getvalue()
-                    packed = codec.compress(raw)
-                    index[target] = (out.tell(), packed.size, raw.size)
-                    out.write(packed)
-            out.write(index.tobytes())
-            out.write(self._targets.to_bytes(8, "little") + _MAGIC)
+        file = write_slices(self._context, self._schema, self._targets, self._name, self._slices())
         self._tables, self._ids = [], []
-        context.count(f"exchange.{self._name}.rows", count)
-        context.count(f"exchange.{self._name}.bytes", local.stat().st_size)
-        return context.add(f"tmp/{self._name}", context.task.name, ".exchange", local, count)
+        return file
+
+    def _slices(self) -> Iterator[tuple[int, pa.Table]]:
+        if not self._ids:
+            return
+        ids = np.concatenate(self._ids)
+        order = np.argsort(ids, kind="stable")
+        bounds = np.searchsorted(ids[order], np.arange(self._targets + 1))
+        rows = pa.concat_tables(self._tables)
+        for target in np.flatnonzero(np.diff(bounds)).tolist():
+            yield target, rows.take(pa.array(order[bounds[target] : bounds[target + 1]]))
+
+
+def write_slices(
+    context: TaskContext, schema: pa.Schema, targets: int, name: str, slices: Iterable[tuple[int, pa.Table]]
+) -> TableFile:
+    """Write the file from (target, its rows), each target once at most; one slice is held at a time."""
+    local = context.scratch_file()
+    index = np.zeros((targets, 3), np.int64)
+    codec = pa.Codec(_CODEC)
+    count = 0
+    with local.open("wb") as out:
+        for target, rows in slices:
+            picked = rows.select(schema.names).cast(schema).combine_chunks()
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, schema) as stream:
+                stream.write_table(picked, max_chunksize=_SLICE_ROWS)
+            raw = sink.getvalue()
+            packed = codec.compress(raw)
+            index[target] = (out.tell(), packed.size, raw.size)
+            out.write(packed)
+            count += picked.num_rows
+        out.write(index.tobytes())
+        out.write(targets.to_bytes(8, "little") + _MAGIC)
+    context.count(f"exchange.{name}.rows", count)
+    context.count(f"exchange.{name}.bytes", local.stat().st_size)
+    return context.add(f"tmp/{name}", context.task.name, ".exchange", local, count)
 
 
 def read_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Schema) -> pa.Table:

@@ -7,7 +7,7 @@ that joins what a format keeps in one place (MDS index, Megatron's .bin and .idx
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
+from numpy.typing import NDArray
 
 from curate import schemas
 from curate.lengths.synthetic_stage import synthetic_sidecar
 from curate.packing.sets import set_prefix
 from curate.recipe import Recipe
-from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.run.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
 from curate.run.partition import column, flat_tokens, rows_of
 from curate.run.portable import essential_recipe
 from curate.run.snapshot import TableFile
@@ -171,23 +172,43 @@ def spans_task(
     """Cut the token spans of a partition's documents and synthetic examples and route them to their shards."""
     wanted = read_slices(context, context.snapshot(places), target, _PLACE)
     shards = [entry["shards"] for entry in sets]
-    writer = ExchangeWriter(context, _span_schema(vocab_size), sum(shards), "spans")
-    if wanted.num_rows:
-        base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
-        files = [tokens] if synthetic is None else [tokens, synthetic]  # synthetic ids are the larger ones
-        table = pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files])
-        flat, offsets = flat_tokens(table)
-        rows = rows_of(column(wanted, "doc_id"), column(table, "doc_id"))
-        lengths = column(wanted, "length").astype(np.int64)
-        ends = np.concatenate([[0], np.cumsum(lengths)])
+    base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
+    files = [tokens] if synthetic is None else [tokens, synthetic]  # synthetic ids are the larger ones
+    slices = spans_by_target(
+        lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
+        wanted,
+        base[column(wanted, "set")] + column(wanted, "shard"),
+    )
+    write_slices(context, _span_schema(vocab_size), sum(shards), "spans", slices)
+
+
+def spans_by_target(
+    read: Callable[[], pa.Table], wanted: pa.Table, targets: NDArray[np.int64]
+) -> Iterator[tuple[int, pa.Table]]:
+    """(target, window, piece and token_ids of its spans) for each target with spans, ascending.
+
+    One target's tokens are held beside the documents, so memory does not grow with the number of copies.
+
+    Args:
+        read: gives doc_id and token_ids of the documents, sorted; called when there is a span.
+        wanted: window, piece, doc_id, start and length of the spans.
+        targets: int64[n], where each span goes.
+    """
+    if not wanted.num_rows:
+        return
+    table = read()
+    flat, offsets = flat_tokens(table)
+    lengths = column(wanted, "length").astype(np.int64)
+    sources = offsets[rows_of(column(wanted, "doc_id"), column(table, "doc_id"))] + column(wanted, "start")
+    order = np.argsort(targets, kind="stable")
+    bounds = np.flatnonzero(np.diff(targets[order], prepend=-1))
+    for mine in np.split(order, bounds[1:]):
+        ends = np.concatenate([[0], np.cumsum(lengths[mine])])
         out = np.empty(int(ends[-1]), flat.dtype)
-        _copy_spans(flat, offsets[rows] + column(wanted, "start").astype(np.int64), lengths, ends[:-1], out)
+        _copy_spans(flat, sources[mine].astype(np.int64), lengths[mine], ends[:-1], out)
         lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(out))
-        writer.write(
-            pa.table({"window": wanted["window"], "piece": wanted["piece"], "token_ids": lists}),
-            base[column(wanted, "set")] + column(wanted, "shard"),
-        )
-    writer.finish()
+        spans = wanted.select(["window", "piece"]).take(pa.array(mine))
+        yield int(targets[mine[0]]), spans.append_column("token_ids", lists)
 
 
 def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -> ShardWindows:

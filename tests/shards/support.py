@@ -34,8 +34,11 @@ def corpus_of_lengths(seed: int, lengths, copies, dtype=np.uint16):
     return ids, np.array(copies, np.uint16), flat, offsets
 
 
-def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int | None) -> ShardWindows:
-    """The corpus packed pass by pass; with ``end``, every document with tokens is followed by that token."""
+def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int | None, before=None) -> ShardWindows:
+    """The corpus packed pass by pass; with ``end``, every document with tokens is followed by that token.
+
+    ``before`` are the copies of each document that other sets hold: those here are numbered on from them.
+    """
     rows = {name: [] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
     lengths = np.diff(offsets)
     first = 0
@@ -50,7 +53,8 @@ def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int 
             if text < length:
                 parts.append((KIND_SEPARATOR, start + text, 1))
             for kind, at, count in parts:
-                row = (first + window, kind, ids[document], copy, at, count)
+                number = copy + (0 if before is None else before[document])
+                row = (first + window, kind, ids[document], number, at, count)
                 for name, value in zip(rows, row, strict=True):
                     rows[name].append(value)
         first += pieces.n_windows

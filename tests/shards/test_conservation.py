@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from curate.recipe import FORMATS
 from curate.shards.conservation import add_sums, token_sum, window_sums
+from curate.shards.windows import concatenate
 from tests.shards.support import assert_same_windows, corpus_of_lengths, packed_windows, written_and_read
 
 PAD = 5
@@ -47,6 +49,45 @@ def test_every_format_holds_every_token_of_every_copy_once(form, drawn, method):
         found = written_and_read(form, windows, Path(folder), PAD)
     assert_same_windows(found, windows)
     np.testing.assert_array_equal(add_sums(window_sums(found)), wanted)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=25, deadline=None)
+@given(corpora(), st.sampled_from(["related", "best_fit", "concat"]), st.integers(2, 40), st.data())
+def test_the_stages_of_a_curriculum_hold_every_copy_once_together(form, drawn, method, other, data):
+    (ids, copies, flat, offsets), size, end = drawn
+    first = np.array([data.draw(st.integers(0, int(count))) for count in copies], np.uint16)
+    found = np.zeros((1, 2), np.uint64)
+    for window, mine, before in ((size, first, None), (other, copies - first, first)):
+        windows = packed_windows(ids, mine, flat, offsets, window, method, end, before)
+        if len(windows):
+            with TemporaryDirectory() as folder:
+                back = written_and_read(form, windows, Path(folder), PAD)
+            found = np.concatenate([found, window_sums(back)])
+    np.testing.assert_array_equal(add_sums(found), token_sum(ids, copies, flat, offsets, end))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=25, deadline=None)
+@given(corpora(), st.integers(0, 6))
+def test_buckets_hold_every_token_once_without_padding(form, drawn, exponent):
+    (ids, copies, flat, offsets), _, end = drawn
+    windows = packed_windows(ids, copies, flat, offsets, 1 << exponent, "buckets", end)
+    found = np.zeros((1, 2), np.uint64)
+    for size in np.unique(windows.n_tokens).tolist():  # a set of its own for each power of two
+        bucket = windows_of(windows, windows.n_tokens == size, size)
+        with TemporaryDirectory() as folder:
+            back = written_and_read(form, bucket, Path(folder), PAD)
+        assert_same_windows(back, bucket)
+        assert (np.diff(back.token_offsets) == size).all()
+        found = np.concatenate([found, window_sums(back)])
+    np.testing.assert_array_equal(add_sums(found), token_sum(ids, copies, flat, offsets, end))
+
+
+def windows_of(windows, taken, size):
+    """Some of the windows, as a set of windows of ``size``."""
+    parts = [replace(windows.slice(w, w + 1), size=size) for w in np.flatnonzero(taken).tolist()]
+    return concatenate(parts)
 
 
 @pytest.mark.parametrize("form", FORMATS)
