@@ -1,18 +1,24 @@
-"""Packing: speed against a best-fit-decreasing in plain Python, and what a lookahead costs and buys.
+"""Packing: speed against best-fit-decreasing in plain Python and in TRL, and what a lookahead costs and buys.
 
-    python benchmarks/packing.py [--items N] [--window L] [--mean TOKENS] [--seed S]
+    python benchmarks/packing.py [--items N] [--window L] [--mean TOKENS] [--seed S] [--trl FOLDER]
 
 Lengths are log-normal (sigma 1) about the given mean, capped at four windows, so that some items must be cut. The lookahead
 table packs items that lie on a path of drifting vectors: near on the path is like, far is not. Times are the best of
-three, after a first call that compiles.
+three, after a first call that compiles. ``--trl`` names a folder that ``pip install --no-deps --target FOLDER trl`` has
+filled: TRL's packer then packs the same lengths in ``.venv-consumers`` (``make consumers``). It also puts the tokens in
+their order, so this is timed here, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import tempfile
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +27,10 @@ from curate.packing.measures import count_windows, window_measures
 from curate.packing.pieces import Pieces, split
 from curate.packing.plan import METHODS, pack
 from curate.packing.similar import count_alike, similarity
+from curate.shards.shards_stage import copy_spans
+
+ROOT = Path(__file__).resolve().parent.parent
+CONSUMERS = ROOT / ".venv-consumers" / "bin" / "python"
 
 DIMENSIONS = 64
 DRIFT = 0.97
@@ -109,7 +119,8 @@ def speeds(lengths: NDArray[np.int64], window: int) -> None:
                 method,
                 f"{len(lengths) / taken / 1e6:.2f} M",
                 f"{pieces.n_windows:,}",
-                *(f"{measures[name]:g}" for name in names),
+                # of windows of one size: those of buckets are as long as their piece
+                *("–" if method == "buckets" else f"{measures[name]:g}" for name in names),
             ]
         )
     part = lengths[: min(len(lengths), 100_000)]
@@ -131,6 +142,32 @@ def speeds(lengths: NDArray[np.int64], window: int) -> None:
     )
     speed = f"{len(part) / taken / 1e6:.2f} M items/s"
     print(f"best-fit-decreasing in plain Python, {len(part):,} items: {speed}, {theirs:,} windows (ours {ours:,})\n")
+
+
+def against_trl(lengths: NDArray[np.int64], window: int, folder: Path) -> None:
+    """Planning and putting tokens in their order, by ``best_fit`` and by TRL."""
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    flat = np.zeros(int(offsets[-1]), np.uint16)
+
+    def ours() -> Pieces:
+        pieces = pack("best_fit", lengths, window)
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(pieces.length)])
+        copy_spans(
+            flat, offsets[pieces.item] + pieces.start, pieces.length, ends[:-1], np.empty(int(ends[-1]), np.uint16)
+        )
+        return pieces
+
+    windows, taken = ours().n_windows, seconds(ours)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file.name, lengths)
+        command = [str(CONSUMERS), str(ROOT / "benchmarks" / "peers" / "pack_trl.py"), file.name, str(window)]
+        run = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True, check=True
+        )
+    found, theirs = run.stdout.split()
+    n = len(lengths)
+    print(f"with the tokens put in their order, {n:,} items: best_fit {n / taken:,.0f} items/s, {windows:,} windows;")
+    print(f"TRL {n / float(theirs):,.0f} items/s, {int(found):,} windows\n")
 
 
 def lookaheads(items: int, mean: float, window: int, seed: int) -> None:
@@ -170,8 +207,12 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=8192)
     parser.add_argument("--mean", type=float, default=892)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trl", type=Path)
     chosen = parser.parse_args()
-    speeds(lengths_of(chosen.items, chosen.mean, chosen.window, chosen.seed), chosen.window)
+    lengths = lengths_of(chosen.items, chosen.mean, chosen.window, chosen.seed)
+    speeds(lengths, chosen.window)
+    if chosen.trl:
+        against_trl(lengths[:100_000], chosen.window, chosen.trl)
     lookaheads(min(chosen.items, 50_000), chosen.mean, chosen.window, chosen.seed)
 
 

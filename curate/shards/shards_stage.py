@@ -154,7 +154,8 @@ def places_task(context: TaskContext, windows: Any, documents: str) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _copy_spans(flat, sources, lengths, targets, out):  # type: ignore[no-untyped-def]
+def copy_spans(flat, sources, lengths, targets, out):  # type: ignore[no-untyped-def]
+    """Copies each span of ``lengths[i]`` tokens from ``flat[sources[i]]`` on to ``out[targets[i]]``."""
     for i in range(lengths.shape[0]):
         out[targets[i] : targets[i] + lengths[i]] = flat[sources[i] : sources[i] + lengths[i]]
 
@@ -205,7 +206,7 @@ def spans_by_target(
     for mine in np.split(order, bounds[1:]):
         ends = np.concatenate([[0], np.cumsum(lengths[mine])])
         out = np.empty(int(ends[-1]), flat.dtype)
-        _copy_spans(flat, sources[mine].astype(np.int64), lengths[mine], ends[:-1], out)
+        copy_spans(flat, sources[mine].astype(np.int64), lengths[mine], ends[:-1], out)
         lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(out))
         spans = wanted.select(["window", "piece"]).take(pa.array(mine))
         yield int(targets[mine[0]]), spans.append_column("token_ids", lists)
@@ -221,7 +222,7 @@ def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -
         raise ValueError("the token spans of a shard do not match its windows")
     ends = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
-    _copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
+    copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
     doc_id, copy, start = (column(pieces, name) for name in ("doc_id", "copy", "start"))
     return windows_of_plan(size, column(pieces, "window"), kind, doc_id, copy, start, column(pieces, "length"), tokens)
 

@@ -193,3 +193,42 @@ def test_each_copy_is_in_one_stage_and_each_stage_has_its_rate(rates, seed):
         assert abs((stages == k).sum() / len(ids) - rate) < 5 * 0.5 / np.sqrt(len(ids)) + 1e-9
     row = np.repeat(np.arange(len(ids)), np.diff(offsets))
     assert (np.diff(stages.astype(int))[np.diff(row) == 0] >= 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["per_source", "global", "long_short", "weights"]),
+    st.floats(0.2, 0.8),
+    st.floats(0.4, 1.2),
+    st.integers(0, 99),
+)
+def test_drawn_tokens_hit_the_targets(method, share, size, seed):
+    """Long share and source shares within half a point, the budget within a window, where the cap permits."""
+    window, most, long_tokens = 8_192, 6, 1_000
+    rng = np.random.default_rng(seed)
+    source = rng.choice(3, 30_000, p=[0.6, 0.3, 0.1])
+    tokens = np.clip(rng.lognormal(np.array([5.8, 6.4, 6.9])[source], 1.0), 1, 10_000).astype(np.int64)
+    is_long = tokens > long_tokens
+    cells = sorted(set(zip(source.tolist(), is_long.tolist(), strict=True)))
+    mine = {cell: (source == cell[0]) & (is_long == cell[1]) for cell in cells}
+    masses = [(f"s{cell[0]}", cell[1], int(mine[cell].sum()), int(tokens[mine[cell]].sum())) for cell in cells]
+    weights = {"s0": 0.5, "s1": 0.3, "s2": 0.2} if method == "weights" else None
+    budget = int(size * tokens.sum())
+    plan = plan_rates(masses, "global" if method == "long_short" else method, share, budget, most, weights)
+    drawn = np.zeros(len(tokens), np.int64)
+    hashed = uniform(np.arange(len(tokens), dtype=np.uint64), seed)
+    for cell, rate in zip(cells, plan.rates, strict=True):
+        some = mine[cell]
+        place = places(hashed[some], curve(histogram(hashed[some], tokens[some])))
+        drawn[some] = copies_at(place, np.full(int(some.sum()), rate)) * tokens[some]
+    total = drawn.sum()
+    assert abs(total - budget) <= window * len(cells), "a window for each draw"
+    reached_long = drawn[is_long].sum() / total
+    assert abs(reached_long - plan.report["long_share"]["after"]) < 0.005
+    if method != "weights" and not plan.report["capped"]:
+        assert abs(reached_long - share) < 0.005
+    for number in range(3):
+        wanted = plan.report["sources"][f"s{number}"]["after"]
+        assert abs(drawn[source == number].sum() / total - wanted) < 0.005
+        if method == "per_source":
+            assert abs(wanted - tokens[source == number].sum() / tokens.sum()) < 0.005
