@@ -8,7 +8,8 @@ text with the words of the corpus in which no passage is a duplicate. A byte-lev
 
 The run reads, measures, deduplicates, tokenizes, embeds, orders, packs and writes Parquet on all cores with Ray; its time
 is the sum over its stages, and what comes before and between them is shown as start-up. The tokenizer has as many threads
-as there are cores and its text in memory. ``--work`` keeps corpus and tokenizer for the next time; ``--prepare`` stops
+as there are cores and its text in memory. A last line sets the tokenize stage against its own engine, bare, in as many processes.
+``--work`` keeps corpus and tokenizer for the next time; ``--prepare`` stops
 there.
 """
 
@@ -22,11 +23,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 import numpy as np
+import pyarrow as pa
 from passages import texts_of
 
 from curate.hashing import document_hash
@@ -116,6 +119,18 @@ def tokenizer_alone(work: Path, texts: list[str]) -> tuple[float, int]:
     return time.perf_counter() - began, tokens
 
 
+def bare_engine(file: Path, tokenizer: Path) -> tuple[int, float]:
+    """(bytes, seconds) of the run's own engine over the texts of one file, in memory."""
+    from curate.shards.tokens import load
+
+    texts = pa.array([json.loads(line)["text"] for line in file.open(encoding="utf-8")], pa.large_string())
+    encoder = load(str(tokenizer))
+    encoder.encode(texts[:5])
+    began = time.perf_counter()
+    encoder.encode(texts)
+    return texts.nbytes, time.perf_counter() - began
+
+
 def whole_run(work: Path, cpus: int) -> tuple[float, list[tuple[str, float]], dict[str, object]]:
     """(seconds of all, seconds by stage, statistics) of one run into a fresh workspace."""
     import curate
@@ -160,6 +175,9 @@ def main() -> None:
         texts = read(work)
         size = sum(len(text.encode()) for text in texts) / 1e6
         alone, tokens = tokenizer_alone(work, texts)
+        with ProcessPoolExecutor(cpus) as pool:
+            files = sorted((work / "text").glob("*.jsonl"))[: 4 * cpus]
+            bare = list(pool.map(bare_engine, files, [work / "tokenizer.json"] * len(files)))
     finally:
         if given.work is None:
             shutil.rmtree(work, ignore_errors=True)
@@ -175,6 +193,10 @@ def main() -> None:
     )
     print(f"encode_batch alone: {alone:.1f} s, {size / alone:.1f} MB/s")
     print(f"run / encode_batch: {inside / alone:.2f}; tokens that survive: {kept:.1%}")
+    engine = cpus * sum(part[0] for part in bare) / sum(part[1] for part in bare) / 1e6
+    in_stage = next(one for name, one in stages if name.startswith("tokenize"))
+    speed = kept * size / in_stage
+    print(f"tokenize stage: {speed:.1f} MB/s; its engine alone in {cpus} processes: {engine:.1f}; {speed / engine:.2f}")
     if kept < MIN_SHARE:
         raise SystemExit(f"less than {MIN_SHARE:.0%} of the tokens survived: the comparison does not hold")
 
