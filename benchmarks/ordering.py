@@ -1,10 +1,11 @@
 """Orders and windows of labelled corpora: how related is what shares a window?
 
-    python benchmarks/ordering.py FOLDER_OR_FILE … [--limit N] [--window L] [--curve] [--bound]
+    python benchmarks/ordering.py FOLDER_OR_FILE … [--limit N] [--window L] [--curve] [--bound] [--judge MODEL]
 
 For each corpus (see ordering_corpora.py) one table: every order, cut into windows by the same packer, and the windows of
 `pack: related` with refinement. `--curve` adds what padding and cuts cost. `--bound` adds a bound that no path can pass
-(Held and Karp, a minute for 2,000 documents). Everything is done in one process, in one region.
+(Held and Karp, a minute for 2,000 documents). `--judge` names an
+embedding model (a folder or an installed package) for the column `other embedder`. Everything is done in one process, in one region.
 """
 
 from __future__ import annotations
@@ -179,13 +180,14 @@ def main() -> None:
     parser.add_argument(
         "--bound", action="store_true", help="bound the best path of corpora of at most 4,000 documents"
     )
+    parser.add_argument("--judge", help="embedding model that judges: a folder, or a package that carries one")
     chosen = parser.parse_args()
     for place in chosen.corpus:
         for file in [place / name for name in KNOWN] if place.is_dir() else [place]:
             if not file.exists():
                 print(f"\n{file.name} is not in {place}: skipped\n")
                 continue
-            corpus = prepare(file, chosen.limit)
+            corpus = prepare(file, chosen.limit, chosen.judge)
             compare(corpus, chosen.window, chosen.curve, chosen.bound and len(corpus.texts) <= 4000)
 
 

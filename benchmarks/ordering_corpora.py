@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from curate.relate.cells import quantise
 from curate.relate.embedders import lexical
+from curate.relate.embedders.folder import ModelEmbedder, find_model
+from curate.relate.embedders.quantised import mean_direction, quantise_directions
 from curate.relate.embedders.subspace import right_subspace
 from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.semantic import semantic_duplicates
@@ -48,7 +50,7 @@ class Corpus:
         texts, labels: of the n documents.
         lengths: int64[n] tokens, bytes / 4.
         vectors: int8[n, 256], lexical.
-        judge: int8[n, 256], of an embedder that sees other features: runs of four characters instead of words.
+        judge: int8[n, D], of an embedder that nothing was built with: runs of four characters, or a model that is named.
         keywords: int32[n, 8].
         found: the 20 nearest below .95.
         removed: semantic duplicates.
@@ -101,8 +103,8 @@ def load(path: Path, limit: int | None = None) -> tuple[list[str], list[str]]:
     return [text for text, _ in cut], [str(label) for _, label in cut]
 
 
-def prepare(path: Path, limit: int | None = None) -> Corpus:
-    """The corpus with vectors, neighbours and lengths."""
+def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> Corpus:
+    """The corpus with vectors, neighbours and lengths; ``judge`` names an embedding model that judges in place of characters."""
     texts, labels = load(path, limit)
     column = pa.array(texts, pa.large_string())
     model = lexical.fit(column)
@@ -118,11 +120,17 @@ def prepare(path: Path, limit: int | None = None) -> Corpus:
         labels,
         lengths[kept],
         vectors[kept],
-        character_vectors(texts),
+        character_vectors(texts) if judge is None else model_vectors(texts, judge),
         model.keywords(column)[kept],
         among(found, vectors, kept, MAX_SIMILARITY),
         int((keeper >= 0).sum()),
     )
+
+
+def model_vectors(texts: list[str], name: str) -> Vectors:
+    """int8[n, D] by an embedding model's folder or package, mean removed."""
+    rows = ModelEmbedder(find_model(name)).encode(texts)
+    return quantise_directions(rows, mean_direction(rows))[0]
 
 
 def character_vectors(texts: list[str], dim: int = 256, buckets: int = 1 << 16) -> Vectors:

@@ -347,6 +347,22 @@ class Embed(Section):
         return self.model not in ("lexical", "column")
 
 
+class Select(Section):
+    """The documents nearest to given examples are kept, the others left out."""
+
+    queries: str = Field(description="local file with example texts: JSON Lines, Parquet or text, as inputs are")
+    text_field: str = Field("text", description="the field that holds the example")
+    keep: int | float = Field(description="documents to keep: a number, or a share below 1")
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _some(cls, keep: Any) -> Any:
+        number = type(keep) in (int, float) and keep > 0
+        if not number or (keep >= 1 and keep != int(keep)):
+            raise ValueError("`keep` must be a whole number of documents, or a share between 0 and 1")
+        return int(keep) if keep >= 1 else keep
+
+
 class Cluster(Section):
     """Cells of near documents and the regions that they merge into."""
 
@@ -551,6 +567,7 @@ class Recipe(Section):
     dedup: DedupOrOff = Field(default_factory=Dedup, description="exact and near duplicates")
     tokenizer: Tokenizer = Field(default_factory=Tokenizer, description="where the vocabulary comes from")
     embed: Embed = Field(default_factory=Embed, description="vectors in which related documents are near each other")
+    select: Select | None = Field(None, description="keep only the documents nearest to given examples")
     cluster: Cluster = Field(default_factory=Cluster, description="cells of near documents, and regions")
     order: Order = Field(default_factory=Order, description="the path through the documents of a region")
     upsample: Upsample = Field(default_factory=Upsample, description="how often a document is seen")
@@ -671,6 +688,8 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     }
     if recipe.embed.is_folder and (base / Path(recipe.embed.model).expanduser()).is_dir():
         changes["embed"] = recipe.embed.model_copy(update={"model": resolve_path(recipe.embed.model, base)})
+    if recipe.select:
+        changes["select"] = recipe.select.model_copy(update={"queries": resolve_path(recipe.select.queries, base)})
     if recipe.tokenizer.path:
         changes["tokenizer"] = recipe.tokenizer.model_copy(update={"path": resolve_path(recipe.tokenizer.path, base)})
     if recipe.dedup != "off" and recipe.dedup.decontaminate:

@@ -74,6 +74,8 @@ CONTAMINATION = pa.schema(  # spans of the edited text, in bytes
 PARAGRAPHS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("first_seen", pa.uint64())])
 PARAGRAPH_HASHES = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("content_hash", pa.binary(16))])
 SEMANTIC = pa.schema([_ID, ("keeper", pa.uint64()), ("similarity", pa.float32())])
+SELECTION = pa.schema([_ID, ("similarity", pa.float32()), ("example", pa.uint32()), ("kept", pa.bool_())])
+"""Where `select` names examples: the cosine to the nearest one, its number, and whether that is near enough."""
 CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])
 ORDER = pa.schema([_ID, ("position", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())])
 COPIES = pa.schema(

@@ -43,6 +43,7 @@ RATES = {
     "tokenize": 1.5,
     "embed": 20.0,
     "cluster": 45.0,
+    "select": 45.0,
     "order": 13.0,
     "upsample": 400.0,
     "synthetic": 60.0,

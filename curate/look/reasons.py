@@ -42,6 +42,10 @@ def because(run: Run, row: dict[str, Any]) -> str:
         return _duplicate(run, row)
     if reason == "dropped_cluster":
         return f"dropped_cluster: quality.drop_clusters names its cluster {row.get('cluster')}"
+    if stage == "select":
+        limit = run.snapshot("selection").details.get("nearest_kept")
+        least = f"; {limit:g} is the least that is kept" if limit is not None else ""
+        return f"not_near: cosine {row['detail']} to the nearest example of select.queries{least}"
     if stage == "upsample":
         return "no copy of it was drawn: there are more tokens of its source and length than the recipe asks for"
     if stage == "tokenize":

@@ -57,6 +57,9 @@ def collect(run: Run) -> dict[str, Any]:
     if run.recipe.synthetic.share and run.has("synthetic"):
         snapshot = run.snapshots["synthetic"]
         found["synthetic"] = {"counters": snapshot.counters, **_details(snapshot)}
+    if run.has("selection") and run.snapshots["selection"].counters:
+        snapshot = run.snapshots["selection"]
+        found["selection"] = {"counters": snapshot.counters, **_details(snapshot)}
     for name, table in (("order", "order"), ("packing", "windows"), ("shards", "shards")):
         if run.has(table):
             snapshot = run.snapshots[table]

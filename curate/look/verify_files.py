@@ -70,6 +70,7 @@ def expected_schemas(run: Run) -> dict[str, pa.Schema]:
         "edits": schemas.EDITS,
         "duplicates": schemas.DUPLICATES,
         "clusters": schemas.CLUSTERS,
+        "selection": schemas.SELECTION,
         "order": schemas.ORDER,
         "semantic": schemas.SEMANTIC,
         "copies": schemas.COPIES,

@@ -139,12 +139,15 @@ def _check_partition(named: _Named, report: Report, name: str) -> None:
     if ordered is not None and alike is not None:
         _within(report, f"semantic/{name}", alike, left, "documents left after deduplication")
         stays = left[~is_in(left, alike) & ~is_in(left, _in_dropped_clusters(named, name))]
+        chosen = named.table("selection", name, ["doc_id", "kept"])
+        if chosen is not None:
+            stays = stays[~is_in(stays, chosen.filter(pc.invert(chosen["kept"]))["doc_id"].to_numpy())]
         _same(
             report,
             f"order/{name}",
             ordered,
             stays,
-            "documents that are no semantic duplicates and in no dropped cluster",
+            "documents that are no semantic duplicates, in no dropped cluster, and near the examples",
         )
         _same(report, f"copies/{name}", named.ids("copies", name), ordered, "documents on the path")
     ledger = named.table("ledger", name, ["doc_id", "status", "stage", "reason"])

@@ -111,7 +111,8 @@ def fit_cells(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], 
     if np.any(doc_ids[1:] <= doc_ids[:-1]):
         raise ValueError("doc_ids must ascend: sort the sample by doc_id")
     used = np.flatnonzero(inverse_norms(check(vectors)) > 0)
-    vectors, doc_ids = vectors[used], doc_ids[used]
+    if len(used) < len(vectors):
+        vectors, doc_ids = vectors[used], doc_ids[used]
     if k < 1 or len(vectors) == 0:
         return np.zeros((0, vectors.shape[1]), np.int8)
     chosen = _seeds(vectors, k, seed, doc_ids)

@@ -95,21 +95,23 @@ def _histogram(neighbors, similarity):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _collect(neighbors, similarity, degree, low, high, size):  # type: ignore[no-untyped-def]
-    """(a, b, weight) of the edges in bins low..high-1 that could still be taken."""
+def _collect(neighbors, similarity, documents, degree, low, high, size):  # type: ignore[no-untyped-def]
+    """(a, b, weight) of the edges in bins low..high-1 that could still be taken; rows are ``documents``, or all if it is empty."""
     a, b, weight = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
     filled = 0
-    for i in range(neighbors.shape[0]):
+    for row in range(neighbors.shape[0]):
+        i = documents[row] if documents.shape[0] else np.int64(row)
         if degree[i] == 2:
             continue
         for e in range(neighbors.shape[1]):
-            j = neighbors[i, e]
-            if j < 0 or degree[j] == 2:
+            j = neighbors[row, e]
+            if j < 0:
                 continue
-            at = _bin(similarity[i, e])
-            if low <= at < high:
+            j = documents[j] if documents.shape[0] else j
+            at = _bin(similarity[row, e])
+            if degree[j] < 2 and low <= at < high:
                 a[filled], b[filled] = min(i, j), max(i, j)
-                weight[filled] = np.int64(np.rint(similarity[i, e] * 1073741824.0))
+                weight[filled] = np.int64(np.rint(similarity[row, e] * 1073741824.0))
                 filled += 1
     return a[:filled], b[:filled], weight[:filled]
 
@@ -150,22 +152,28 @@ class Cover:
         self.n_paths -= taken
         return taken
 
-    def take_neighbors(self, neighbors: Ids, similarity: NDArray[np.float64]) -> int:
-        """Number of edges taken: what :meth:`take` takes of :func:`edges`, those of positive weight, in little memory.
+    def take_neighbors(self, neighbors: Ids, similarity: NDArray[np.float64], documents: Ids | None = None) -> int:
+        """Number of edges taken: what :meth:`take` takes of :func:`edges`, in little memory.
+
+        Of all documents, edges of positive weight are taken; of some ``documents`` int64[M], ascending, all edges between
+        them, ``neighbors`` and ``similarity`` [M, K] being in their numbering.
 
         Edges are collected in slices of falling weight, without those whose ends have no place left, so that no list of
         all edges is ever made or sorted; an edge found from both sides is the second time between ends of one path.
         """
         counts = _histogram(neighbors, similarity)
-        taken, high = 0, len(counts)
+        rows = np.zeros(0, np.int64) if documents is None else documents
+        taken, high, lowest = 0, len(counts), 0
+        if documents is not None:  # edges that repel are the last slice
+            counts, high, lowest = np.append(counts, (neighbors >= 0).sum() - counts.sum()), high, -1
         most = max(_SLICE, len(self.degree) // 4)
-        while high > 0:
+        while high > lowest:
             low = high - 1
             size = counts[low]
             while low > 0 and size + counts[low - 1] <= most:
                 low -= 1
                 size += counts[low]
-            a, b, weight = _collect(neighbors, similarity, self.degree, low, high, int(size))
+            a, b, weight = _collect(neighbors, similarity, rows, self.degree, low, high, int(size))
             order = np.argsort(-weight, kind="stable")
             _sort_ties(order, weight, a, b)
             taken += int(_take(a[order], b[order], self.links, self.degree, self._parent))

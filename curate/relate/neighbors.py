@@ -117,8 +117,9 @@ def neighbors(
         search(used, used)
         return Neighbors(index, similarity, duplicates)
     cells = max(2, len(used) // cell_size)
-    centroids = fit_cells(vectors[used], cells, 0, np.arange(len(used), dtype=np.uint64), rounds=4)
-    near = _nearest_cells(vectors[used], centroids, max(1, budget // cell_size))
+    related = vectors if len(used) == n else vectors[used]
+    centroids = fit_cells(related, cells, 0, np.arange(len(used), dtype=np.uint64), rounds=4)
+    near = _nearest_cells(related, centroids, max(1, budget // cell_size))
     order = np.argsort(near[:, 0], kind="stable")
     members = np.split(used[order], np.searchsorted(near[order, 0], np.arange(1, len(centroids))))
     for cell, documents in enumerate(members):
@@ -176,9 +177,9 @@ def among(found: Neighbors, vectors: Vectors, kept: NDArray[np.int64], max_simil
     return Neighbors(index, similarity, duplicates)
 
 
-def _nearest_cells(vectors: Vectors, centroids: Vectors, n_cells: int) -> NDArray[np.int64]:
-    """int64[N, P]: the cells nearest to each document, the own one first, ties to the lowest."""
-    near = np.empty((len(vectors), min(n_cells, len(centroids))), np.int64)
+def _nearest_cells(vectors: Vectors, centroids: Vectors, n_cells: int) -> NDArray[np.int32]:
+    """int32[N, P]: the cells nearest to each document, the own one first, ties to the lowest."""
+    near = np.empty((len(vectors), min(n_cells, len(centroids))), np.int32)
     for start in range(0, len(vectors), _ROWS):
         block = cosine(vectors[start : start + _ROWS], centroids)
         near[start : start + _ROWS] = np.argsort(-block, axis=1, kind="stable")[:, : near.shape[1]]

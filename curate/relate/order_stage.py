@@ -20,9 +20,10 @@ from curate.relate.groups import expand, group_names, units
 from curate.relate.measures import neighbor_recall, path_counts, summarise
 from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.paths import find_path, similarity_to_previous
+from curate.relate.select_stage import not_selected
 from curate.relate.semantic import semantic_duplicates
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
-from curate.run.partition import column, preferences, rows_of
+from curate.run.partition import column, is_in, preferences, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column, int32_matrix, vector_matrix
@@ -73,7 +74,7 @@ def _order(run: StageRun) -> None:
     documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
     regions = int(clusters.details["regions"])
     width = {"dim": int(embeddings.details["dim"]), "keywords": int(embeddings.details.get("keywords", 0))}
-    sidecars = {"clusters": clusters, "embeddings": embeddings, "signals": run.tables["signals"]}
+    sidecars = {name: run.tables[name] for name in ("clusters", "embeddings", "signals", "selection")}
     semantic = _semantic(run.recipe)
     routed = {
         "regions": regions,
@@ -128,6 +129,7 @@ def region_map_task(
     clusters: Any,
     embeddings: Any,
     signals: Any,
+    selection: Any,
     regions: int,
     dim: int,
     keywords: int,
@@ -135,7 +137,7 @@ def region_map_task(
     group_by: str | None,
     drop: dict[str, list[int]],
 ) -> None:
-    """Route the vectors of a partition to their regions, those of clusters that are dropped left out."""
+    """Route the vectors of a partition to their regions, without those of clusters that are dropped and those that are not selected."""
     table = context.read(embeddings, ["doc_id", "vector", *(["keywords"] if keywords else [])])
     placed = context.read(clusters, ["cluster", "region"])
     named = context.read(documents, ["doc_id", "source", *(["meta"] if group_by else [])])
@@ -148,6 +150,7 @@ def region_map_task(
         rows = rows.append_column(name, values)
     writer = ExchangeWriter(context, schema, regions, "regions")
     stays = ~is_dropped(named["source"], column(placed, "cluster"), drop)
+    stays &= ~is_in(column(table, "doc_id"), not_selected(context.read(selection)))
     writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])
     writer.finish()
 
@@ -266,7 +269,7 @@ def _first_position(run: StageRun) -> int:
 ORDER = Stage(
     "order",
     5,
-    ("documents", "signals", "embeddings", "clusters"),
+    ("documents", "signals", "embeddings", "clusters", "selection"),
     ("order", "neighbors", "semantic"),
     _settings,
     _order,

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.hashing import document_hash
 from curate.relate import baselines, local_search
-from curate.relate.graph import Cover, Edges, adjacency, edges, jumps
+from curate.relate.graph import Cover, adjacency, edges, jumps
 from curate.relate.measures import path_counts
 from curate.relate.neighbors import Neighbors
 from curate.relate.neighbors import neighbors as nearest
@@ -179,8 +179,7 @@ def _join(cover: Cover, vectors: Vectors, used: Path, n_zero: int, max_similarit
     while cover.n_paths - n_zero > 1:
         ends = used[cover.degree[used] < 2]
         found = nearest(vectors[ends], JOIN_NEIGHBORS, max_similarity, group=cover.path_of()[ends])
-        graph = edges(found.ids, found.similarity)
-        if cover.take(Edges(ends[graph.a], ends[graph.b], graph.weight)) == 0:
+        if cover.take_neighbors(found.ids, found.similarity, ends) == 0:
             return
 
 

@@ -18,7 +18,17 @@ from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 
 _PLACE = pa.schema([("doc_id", pa.uint64()), ("set", pa.uint16()), ("shard", pa.uint32()), ("window", pa.uint32())])
-_PER_DOCUMENT = ("verdicts", "contamination", "duplicates", "tokens", "clusters", "order", "semantic", "copies")
+_PER_DOCUMENT = (
+    "verdicts",
+    "contamination",
+    "duplicates",
+    "tokens",
+    "clusters",
+    "selection",
+    "order",
+    "semantic",
+    "copies",
+)
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -85,6 +95,7 @@ def ledger_task(
     duplicates: Any,
     tokens: Any,
     clusters: Any,
+    selection: Any,
     order: Any,
     semantic: Any,
     copies: Any,
@@ -112,6 +123,7 @@ def ledger_task(
     by_duplicate = found.join(duplicate, {"keeper": "keeper", "kind": "kind", "similarity": "similarity"})
     found.join(context.read(tokens, ["doc_id", "n_tokens"]), {"n_tokens": "n_tokens"})
     found.join(context.read(clusters, ["doc_id", "cluster"]), {"cluster": "cluster"})
+    found.join(context.read(selection, ["doc_id", "similarity", "kept"]), {"near": "similarity", "selected": "kept"})
     found.join(context.read(order, ["doc_id", "position"]), {"position": "position"})
     found.join(drawn, {"copies": "copies"})
     place = read_slices(context, context.snapshot(places), target, _PLACE)
@@ -125,7 +137,8 @@ def ledger_task(
     not_drawn = left & (pc.fill_null(found.columns["copies"], 1).to_numpy(zero_copy_only=False) == 0)
     in_cluster = pc.fill_null(found.columns["cluster"], -1).to_numpy(zero_copy_only=False)
     dropped = left & is_dropped(base["source"], in_cluster, drop)
-    empty = left & ~placed & ~not_drawn & ~dropped
+    not_near = left & ~dropped & ~pc.fill_null(found.columns["selected"], True).to_numpy(zero_copy_only=False)
+    empty = left & ~placed & ~not_drawn & ~dropped & ~not_near
     rule = verdict["removed_by"].combine_chunks()
     kind = found.columns["kind"]
     deduplicated = by_overlap | by_duplicate
@@ -135,6 +148,7 @@ def ledger_task(
             (by_rule, "quality"),
             (deduplicated, "dedup"),
             (dropped, "order"),
+            (not_near, "select"),
             (not_drawn, "upsample"),
             (empty, "tokenize"),
         ],
@@ -145,13 +159,15 @@ def ledger_task(
         pc.if_else(
             pa.array(by_duplicate),
             kind,
-            _choose(n, [(dropped, "dropped_cluster"), (not_drawn, "not_drawn"), (empty, "no_tokens")]),
+            _choose(
+                n,
+                [(dropped, "dropped_cluster"), (not_near, "not_near"), (not_drawn, "not_drawn"), (empty, "no_tokens")],
+            ),
         ),
     )
+    similarity = pc.if_else(pa.array(by_duplicate), found.columns["similarity"], found.columns["near"])
     value = _numbers(
-        pc.if_else(
-            pa.array(by_rule), verdict["value"].combine_chunks(), pc.cast(found.columns["similarity"], pa.float64())
-        )
+        pc.if_else(pa.array(by_rule), verdict["value"].combine_chunks(), pc.cast(similarity, pa.float64()))
     )
     reason = pc.if_else(
         pa.array(by_overlap), pc.binary_join_element_wise("decontaminate", found.columns["set"], "."), reason
@@ -224,7 +240,7 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
 
 LEDGER = Stage(
     "ledger",
-    3,
+    4,
     (
         "documents",
         "rejects",
@@ -233,6 +249,7 @@ LEDGER = Stage(
         "duplicates",
         "tokens",
         "clusters",
+        "selection",
         "order",
         "semantic",
         "copies",

@@ -17,6 +17,7 @@ STAGE_NAMES = (
     "tokenize",
     "embed",
     "cluster",
+    "select",
     "order",
     "upsample",
     "synthetic",
@@ -40,6 +41,7 @@ def stages() -> tuple[Stage, ...]:
     from curate.relate.cluster_stage import CLUSTER
     from curate.relate.embed_stage import EMBED
     from curate.relate.order_stage import ORDER
+    from curate.relate.select_stage import SELECT
     from curate.run.ledger import LEDGER
     from curate.shards.shards_stage import SHARDS
     from curate.shards.tokenize_stage import TOKENIZE
@@ -54,6 +56,7 @@ def stages() -> tuple[Stage, ...]:
         TOKENIZE,
         EMBED,
         CLUSTER,
+        SELECT,
         ORDER,
         UPSAMPLE,
         SYNTHETIC,

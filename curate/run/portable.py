@@ -29,6 +29,8 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
             part[key] = relative(part[key])
     if os.path.isabs(recipe.embed.model):
         data["embed"]["model"] = relative(recipe.embed.model)
+    if recipe.select:
+        data["select"]["queries"] = relative(recipe.select.queries)
     for entry in _evaluation_sets(data):
         entry["path"] = relative(entry["path"])
     for section_ in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
@@ -48,6 +50,8 @@ def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     if data["tokenizer"]["path"]:
         data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
     data["embed"]["model"] = os.path.basename(data["embed"]["model"])
+    if data["select"]:
+        data["select"]["queries"] = os.path.basename(data["select"]["queries"])
     for known in _evaluation_sets(data):
         known["path"] = os.path.basename(known["path"])
     for section in (data["quality"], *(item["quality"] for item in data["inputs"])):

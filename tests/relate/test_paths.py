@@ -217,3 +217,9 @@ def test_the_cover_needs_no_list_of_edges(levels: int, monkeypatch: pytest.Monke
     assert whole.take(graph.Edges(*(column[positive] for column in listed))) == sliced.take_neighbors(near, similarity)
     assert whole.walk().tolist() == sliced.walk().tolist()
     assert whole.n_paths == sliced.n_paths > 1
+    # Of some documents, in their own numbering, those of negative weight too.
+    some = np.sort(rng.choice(200, 80, replace=False))
+    whole, sliced = Cover(200), Cover(200)
+    taken = whole.take(graph.Edges(some[listed.a], some[listed.b], listed.weight))
+    assert taken == sliced.take_neighbors(near, similarity, some)
+    assert whole.walk().tolist() == sliced.walk().tolist()

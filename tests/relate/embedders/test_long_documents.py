@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -12,6 +12,7 @@ from curate.relate.embedders import long_documents
 from curate.relate.embedders.long_documents import SPREAD, TokenReader, slices
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 40))
 def test_slices_lie_in_the_text_and_keep_their_size(n: int, size: int) -> None:
     for policy in ("first", "mean", "spread"):
