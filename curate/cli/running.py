@@ -1,4 +1,4 @@
-"""The commands that make a run: demo, init, check, run, schema."""
+"""The commands that make a run: demo, init, check, run, submit, schema."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ def add(command: AddCommand) -> None:
     made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
     add_set(made)
     made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
+    made.add_argument(
+        "--documents",
+        type=float,
+        metavar="N",
+        help="plan on paper for a corpus of N documents (1e10), whatever the inputs hold; the recipe may be left out",
+    )
+    made.add_argument("--document-bytes", type=float, default=4_000, metavar="B", help="text of a document (4000)")
+    made.add_argument("--nodes", type=positive, default=1, metavar="N", help="nodes of the cluster (1)")
+    made.add_argument("--node", default="m7i.8xlarge", metavar="TYPE", help="their type (m7i.8xlarge)")
     made.add_argument("--json", action="store_true", help="print the plan as JSON")
 
     made = command(
@@ -89,6 +98,19 @@ def add(command: AddCommand) -> None:
     )
     made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
 
+    made = command(
+        "submit",
+        submit,
+        "run a recipe as a job on a Ray cluster; submitted again, it goes on",
+        "Local paths must lie on a disk that all nodes share; the nodes have their own credentials. "
+        "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH names the cluster's token.",
+    )
+    made.add_argument("recipe", metavar="RECIPE", help="a YAML file")
+    made.add_argument("--address", metavar="URL", required=True, help="the cluster's Jobs API: http://HEAD:8265")
+    add_set(made)
+    made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
+    made.add_argument("--wait", action="store_true", help="follow the log until the job has ended")
+
     command("schema", schema, "print every recipe field with its type, default and meaning")
 
 
@@ -120,6 +142,13 @@ def check(options: argparse.Namespace) -> int:
     from curate.run.s3_options import in_force
 
     recipe, changes = _recipe_and_changes(options)
+    if options.documents is not None:
+        from curate.look import capacity
+
+        made = as_recipe(recipe or {"inputs": [{"source": "any", "path": "s3://bucket/*.jsonl"}]}, changes)
+        on_paper = capacity.capacity(made, options.documents, options.document_bytes, options.nodes, options.node)
+        output(on_paper, capacity.sections, options.json)
+        return 0
     if recipe is None:
         raise RequestError("name a recipe: `curate check RECIPE`")
     made = as_recipe(recipe, changes)
@@ -152,6 +181,23 @@ def run(options: argparse.Namespace) -> int:
         as_json=options.json,
     )
     return _conclude(outcome, as_json=options.json, partial=options.until)
+
+
+def submit(options: argparse.Namespace) -> int:
+    """``curate submit``."""
+    from curate.api import as_recipe
+    from curate.run.jobs import submit as start
+    from curate.run.plan import stages, until
+
+    recipe = as_recipe(options.recipe, options.changes)
+    until(stages(), options.until)
+    job = start(
+        recipe, options.address, until=options.until, wait=options.wait, say=lambda text: print(text, flush=True)
+    )
+    print(f"job {job.id}: {job.status}")
+    if not options.wait:
+        print("the same command with --wait follows it")
+    return 0
 
 
 def schema(options: argparse.Namespace) -> int:

@@ -93,7 +93,7 @@ def check(recipe: Recipe, stop_after: str | None = None, cpus: int | None = None
         "inputs": _inputs(recipe, found),
         "sizes": size,
         "stages": planned,
-        "exchanges": _exchanges(recipe, size, {stage.name for stage in todo}),
+        "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
         "estimate": _estimate(recipe, size, todo, cores, found),
     }
@@ -198,7 +198,7 @@ def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[s
     }
 
 
-def _exchanges(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[dict[str, Any]]:
+def exchanges_of(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[dict[str, Any]]:
     """Tasks × targets of every exchange to come: each slice is one ranged read."""
     partitions, targets, regions, shards = size["partitions"], size["targets"], size["regions"], size["shards"]
     rows = [
@@ -255,7 +255,7 @@ def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores
         )
         seconds += text / 1e6 / RATES[name] / min(cores, max(size["partitions"], 1))
         if name in FIT_RATES:
-            seconds += min(text, _sample_bytes(recipe, name)) / 1e6 / FIT_RATES[name]
+            seconds += min(text, sample_bytes(recipe, name)) / 1e6 / FIT_RATES[name]
     if cores > 1 and names:
         seconds += 10  # Ray starts, and its workers load the libraries
     partition = min(recipe.ingest.partition_bytes, size["text_bytes"])
@@ -269,7 +269,7 @@ def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores
     }
 
 
-def _sample_bytes(recipe: Recipe, stage: str) -> int:
+def sample_bytes(recipe: Recipe, stage: str) -> int:
     """Text that the model of a stage is fitted on, at most; 0 when none is fitted."""
     if stage == "embed":
         return recipe.embed.sample_bytes
@@ -320,7 +320,7 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     else:
         cores = f"{estimate['cores']} core{'s' if estimate['cores'] > 1 else ''}"
         lines.append(
-            f"{todo} of {len(plan['stages'])} stages to run: about {_duration(estimate['seconds'])} on {cores}, "
+            f"{todo} of {len(plan['stages'])} stages to run: about {duration(estimate['seconds'])} on {cores}, "
             f"memory up to about {render.size(estimate['memory_bytes'])}"
         )
     lines += [
@@ -332,7 +332,8 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     return found
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds for people: ``40 s``, ``12 min``, ``3.4 h``."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
