@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-START_S = 60
+START_S = 120
 
 
 @dataclass
@@ -51,7 +51,7 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: paths of sockets are limited
     token, port, dashboard = secrets.token_hex(32), _free_port(), _free_port()
     env = {**os.environ, **(environment or {}), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    env |= {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
+    env |= {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": str(START_S)}
     ray = str(Path(sys.executable).parent / "ray")
     small = ["--object-store-memory", str(100 << 20), "--block", "--disable-usage-stats"]
     head = [
@@ -71,9 +71,9 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
         start(head, "head")
         _wait_for(f"{cluster.jobs_address}/api/version", token)
         joining = [ray, "start", "--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", "--num-cpus", "1"]
-        cluster.workers = [start([*joining, *small], f"worker-{number}") for number in range(workers)]
-        for number, worker in enumerate(cluster.workers):
-            _wait_for_node(worker, folder / f"worker-{number}.log")
+        for number in range(workers):  # one after the other: they look for free ports
+            cluster.workers.append(start([*joining, *small], f"worker-{number}"))
+            _wait_for_node(cluster.workers[-1], folder / f"worker-{number}.log")
         yield cluster
     finally:
         for node in nodes:

@@ -12,6 +12,7 @@ from curate.hashing import digest
 from curate.reading import formats
 from curate.reading.inputs import MARKS, Inputs, discover, mark_of
 from curate.recipe import Recipe
+from curate.run import room
 from curate.run.engine import InlineEngine
 from curate.run.execute import choose_engine
 from curate.run.plan import stage_keys, stages, until
@@ -23,9 +24,6 @@ from curate.run.workspace import find_run, snapshots
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-EXPANSION = {"gzip": 2.8, "zstd": 4.0, "parquet": 2.2}
-"""Bytes of text in a byte of a compressed file, about (English prose and documentation)."""
 
 DOCUMENT_BYTES = 4_000
 """Text of a document, about, before anything is known."""
@@ -96,6 +94,7 @@ def check(recipe: Recipe, stop_after: str | None = None, cpus: int | None = None
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
         "estimate": _estimate(recipe, size, todo, cores, found),
+        "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
     }
 
 
@@ -143,7 +142,7 @@ def _inputs(recipe: Recipe, found: Inputs) -> list[dict[str, Any]]:
     for source in recipe.sources:
         files = [file for file in found.files if file.source == source]
         kinds = sorted({formats.format_of(file.url).kind for file in files})
-        text = sum(int(file.size * _expansion(file.url)) for file in files)
+        text = sum(int(file.size * room.expansion(file.url)) for file in files)
         rows.append(
             {
                 "source": source,
@@ -156,16 +155,11 @@ def _inputs(recipe: Recipe, found: Inputs) -> list[dict[str, Any]]:
     return rows
 
 
-def _expansion(url: str) -> float:
-    form = formats.format_of(url)
-    return EXPANSION.get(form.compression or form.kind, 1.0)
-
-
 def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[str, Any]:
     """Text, documents, partitions, tokens, windows, shards, regions, targets: counted where they are there, else estimated."""
     estimated = ["text_bytes", "documents", "partitions", "kept", "tokens", "windows", "shards", "regions", "targets"]
     share = recipe.sample or 1.0
-    text = int(sum(file.size * _expansion(file.url) for file in found.files) * share)
+    text = int(sum(file.size * room.expansion(file.url) for file in found.files) * share)
     documents = max(1, text // DOCUMENT_BYTES)
     units = max(1, len(found.units))
     partitions = max(units, math.ceil(text / recipe.ingest.partition_bytes))
@@ -323,6 +317,10 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
             f"{todo} of {len(plan['stages'])} stages to run: about {duration(estimate['seconds'])} on {cores}, "
             f"memory up to about {render.size(estimate['memory_bytes'])}"
         )
+        if (free := plan["disk"]["free_bytes"]) is not None:
+            needed = plan["disk"]["needed_bytes"]
+            scarce = "warning: " if needed > free else ""
+            lines.append(f"{scarce}disk: about {render.size(needed)} needed, {render.size(free)} free")
     lines += [
         f"warning: {x['exchange']} ({x['stage']}) needs {x['slices']:,} slices; use larger partitions"
         for x in plan["exchanges"]

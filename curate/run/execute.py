@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.errors import RequestError
 from curate.recipe import Recipe
-from curate.run import portable
+from curate.run import portable, room
 from curate.run.engine import Engine, InlineEngine, RayEngine
 from curate.run.generations import Generation, generations_of, merge
 from curate.run.lease import Lease
@@ -145,6 +145,8 @@ def run_recipe(
     with _leased(storage, progress.say) as lease:
         state = find_run(storage)
         former = snapshots(storage, state) if state else {}
+        if state is None and (scarce := room.warning(recipe, storage, found)):
+            progress.say(scarce)
         documents = former.get("documents")
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
         assigned = found.settle(known, storage, allow_missing, decided="duplicates" in former, repack=repack)

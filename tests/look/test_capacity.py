@@ -31,11 +31,10 @@ def test_bytes_and_stored_grow_with_the_corpus():
     assert large["seconds"] > small["seconds"]
 
 
-def test_more_nodes_help_until_the_driver_or_a_fit_holds_them_up():
+def test_more_nodes_help_until_there_are_more_cores_than_partitions():
     by_nodes = [plan(1e7, nodes) for nodes in (1, 10, 1000)]
-    assert by_nodes[0]["seconds"] > by_nodes[1]["seconds"] >= by_nodes[2]["seconds"]
+    assert by_nodes[0]["seconds"] > by_nodes[1]["seconds"] == by_nodes[2]["seconds"]
     assert by_nodes[0]["stages"][1]["bound"] == "processors"
-    assert not by_nodes[2]["bottleneck"].endswith("processors")
 
 
 def test_exchanges_that_are_too_large_are_named():
