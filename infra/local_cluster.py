@@ -47,7 +47,10 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[LocalCluster]:
-    """Nodes with one processor each; ``environment`` is what a real node would have (an instance role, an endpoint)."""
+    """Worker nodes with two processors each, so that one can hold the driver and still work.
+
+    ``environment`` is what a real node would have: an instance role, an endpoint.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: paths of sockets are limited
     token, port, dashboard = secrets.token_hex(32), _free_port(), _free_port()
     env = {**os.environ, **(environment or {}), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
@@ -70,7 +73,7 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
     try:
         start(head, "head")
         _wait_for(f"{cluster.jobs_address}/api/version", token)
-        joining = [ray, "start", "--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", "--num-cpus", "1"]
+        joining = [ray, "start", "--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", "--num-cpus", "2"]
         for number in range(workers):  # one after the other: they look for free ports
             cluster.workers.append(start([*joining, *small], f"worker-{number}"))
             _wait_for_node(cluster.workers[-1], folder / f"worker-{number}.log")

@@ -133,6 +133,8 @@ class _Reached:
         """Whether a file is to stay."""
         if path in self.paths:
             return True
+        if path.endswith(".partial"):  # half a file of a process that was killed, wherever it lies
+            return False
         parts = path.split("/")
         if parts[0] == "artefacts" and len(parts) > 1:
             return parts[1] in self.artefacts

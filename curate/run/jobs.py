@@ -25,6 +25,9 @@ from curate.recipe import Recipe
 POLL_S = 1.0
 """Between two looks at a job's status and log."""
 
+PATIENCE_S = 120
+"""Without an answer from the cluster for so long, following a job is given up; the job is not."""
+
 DRIVER_CPUS = 1
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -89,12 +92,26 @@ def follow(client: Any, job: Job, say: Callable[[str], None]) -> Job:
         RunError: it failed or was stopped.
     """
     told = waiting = ""
+    lost_at = None
     while True:
-        status = str(client.get_job_status(job.id))
-        if status == "PENDING" and (reason := client.get_job_info(job.id).message or "") != waiting:
-            say(f"waiting: {reason}")
-            waiting = reason
-        log = client.get_job_logs(job.id)
+        try:
+            info = client.get_job_info(job.id)
+            lost_at = None
+        except (RuntimeError, OSError) as error:
+            # The head is busy or the tunnel was cut; the job goes on without being watched.
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > PATIENCE_S:
+                raise RunError(
+                    f"no answer from the cluster for {PATIENCE_S} s ({_first_line(error)}); job {job.id} may be at work: "
+                    "the same command follows it again"
+                ) from None
+            time.sleep(POLL_S)
+            continue
+        status, message = str(info.status), info.message or ""
+        if status == "PENDING" and message != waiting:
+            say(f"waiting: {message}")
+            waiting = message
+        log = _log(client, job.id)
         end = len(log) if status in _ENDED else log.rfind("\n") + 1
         for line in log[len(told) : end].splitlines():
             say(line)
@@ -102,13 +119,24 @@ def follow(client: Any, job: Job, say: Callable[[str], None]) -> Job:
         if status in _ENDED:
             break
         time.sleep(POLL_S)
-    message = client.get_job_info(job.id).message or ""
     if status != "SUCCEEDED":
         raise RunError(
-            f"job {job.id} {'failed' if status == 'FAILED' else 'was stopped'}: {message.strip().splitlines()[0] if message else 'see its log'}; "
+            f"job {job.id} {'failed' if status == 'FAILED' else 'was stopped'}: {_first_line(message) or 'see its log'}; "
             "what is committed stays, submit it again to go on"
         )
     return Job(job.id, status, job.joined, message)
+
+
+def _log(client: Any, job: str) -> str:
+    """The log so far; empty while the node of the driver does not answer (it starts, or is lost)."""
+    try:
+        return str(client.get_job_logs(job))
+    except (RuntimeError, OSError):
+        return ""
+
+
+def _first_line(text: object) -> str:
+    return (str(text).strip().splitlines() or [""])[0][:300]
 
 
 def local_paths(recipe: Recipe) -> list[str]:

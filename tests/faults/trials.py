@@ -166,7 +166,8 @@ class Trial:
         )
         if "://" not in self.workspace:
             clean(self.workspace, remove=True)
-            assert paths_of(self.workspace) == self.bench.paths, "clean left something, or took too much"
+            left = set(paths_of(self.workspace)) ^ set(self.bench.paths)
+            assert not left, f"clean left something, or took too much: {sorted(left)}"
             assert fingerprint(self.workspace) == found
 
     def _expect(self, code: int, *allowed: int) -> str:

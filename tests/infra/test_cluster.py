@@ -62,10 +62,12 @@ def test_jobs_on_three_nodes_of_which_one_is_lost(s3: S3Server, tmp_path):
         lost.start()
         done = submit(recipe, *where, "--wait", **cluster.environment)
         lost.join()
+        if done.returncode == 1:  # the driver was on the node that was lost
+            assert "submit it again to go on" in done.stderr
+            done = submit(recipe, *where, "--wait", **cluster.environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(cluster.workers) == 1
         assert "submitted job curate-test-" in done.stdout
-        assert "ledger → ledger" in done.stdout
         assert shard_bytes(url) == shard_bytes(tmp_path / "run")
 
         again = submit(recipe, *where, "--wait", **cluster.environment)

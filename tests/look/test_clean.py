@@ -24,6 +24,8 @@ GARBAGE = (
     "artefacts/aaaaaaaaaaaaaaaa/tokenizer.json",
     "tmp/aaaaaaaaaaaaaaaa/hashes/cccccccccccccccc/part.exchange",
     "tmp/scratch/77-abc",
+    "artefacts/1111111111111111/.lexical.json.0123.partial",
+    ".run.json.0123.partial",
 )
 KEPT = (
     "recipe.yaml",
