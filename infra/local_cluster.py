@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 START_S = 120
+NODE = "CURATE_REHEARSAL_NODE"
+"""Environment variable by which the processes of a node are known."""
 
 
 @dataclass
@@ -42,7 +44,9 @@ class LocalCluster:
 
     def lose_worker(self) -> None:
         """The last worker node goes with all its processes, without a word."""
-        os.killpg(self.workers.pop().pid, signal.SIGKILL)
+        number = len(self.workers) - 1
+        _kill_node(f"worker-{number}", self.token)
+        self.workers.pop().wait()
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
 
     def start(command: list[str], name: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
-            node = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+            node = subprocess.Popen(command, env={**env, NODE: name}, stdout=log, stderr=log, start_new_session=True)
         nodes.append(node)
         return node
 
@@ -79,13 +83,22 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
             _wait_for_node(cluster.workers[-1], folder / f"worker-{number}.log")
         yield cluster
     finally:
+        for name in ("head", *(f"worker-{number}" for number in range(workers))):
+            _kill_node(name, token)
         for node in nodes:
-            try:
-                os.killpg(node.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
             node.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_node(name: str, token: str) -> None:
+    """``kill -9`` every process of a node, drivers and tasks too: what a machine that loses power does."""
+    marks = {f"{NODE}={name}".encode(), f"RAY_AUTH_TOKEN={token}".encode()}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if marks <= set((place / "environ").read_bytes().split(b"\0")):
+                os.kill(int(place.name), signal.SIGKILL)
+        except OSError:
+            continue
 
 
 def _free_port() -> int:

@@ -120,6 +120,8 @@ def follow(client: Any, job: Job, say: Callable[[str], None]) -> Job:
             break
         time.sleep(POLL_S)
     if status != "SUCCEEDED":
+        for line in [] if told else message.splitlines()[1:]:  # the log of a lost node is gone; its end may be here
+            say(line)
         raise RunError(
             f"job {job.id} {'failed' if status == 'FAILED' else 'was stopped'}: {_first_line(message) or 'see its log'}; "
             "what is committed stays, submit it again to go on"
