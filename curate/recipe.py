@@ -516,6 +516,12 @@ class Validation(Section):
     share: float = Field(0.001, gt=0, lt=1, description="share of the documents, by hash of their duplicate component")
 
 
+class Denoise(Section):
+    """UL2's mixture of denoisers: windows whose text is to be filled in, as a further format."""
+
+    length: int = Field(512, ge=2, le=65_536, description="most tokens of an example")
+
+
 class Shards(Section):
     """The files that a trainer reads."""
 
@@ -524,6 +530,7 @@ class Shards(Section):
     )
     path: str | None = Field(None, description="where the finished set is mirrored; it is always in the workspace")
     windows_per_shard: int = Field(4_096, ge=1, description="windows of a shard, on average")
+    denoise: Denoise | None = Field(None, description="also write every window denoised, in the folder denoised/")
     validation: Validation | None = Field(None, description="a set of documents that no training window holds")
 
     @field_validator("formats")

@@ -27,8 +27,9 @@ from curate.run.exchange import partition_targets
 from curate.run.generations import parts_of
 from curate.run.partition import flat_tokens
 from curate.run.snapshot import TableFile
-from curate.shards import mds, megatron, memmap, parquet, webdataset
+from curate.shards import denoised, mds, megatron, memmap, parquet, webdataset
 from curate.shards.conservation import add_sums, from_hex, hex_sum, token_sum, window_sums
+from curate.shards.denoise import Mixture
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
 if TYPE_CHECKING:
@@ -218,15 +219,17 @@ def _local(run: Run, file: TableFile) -> Iterator[str]:
         yield copy.name
 
 
-def _of(run: Run, suffix: str) -> list[TableFile]:
+def _of(run: Run, suffix: str, folder: str = "") -> list[TableFile]:
     """Files of a format."""
-    return [file for file in run.snapshots["shards"].files if file.path.endswith(suffix)]
+    return [
+        file for file in run.snapshots["shards"].files if file.path.endswith(suffix) and f"{folder}/" in f"/{file.name}"
+    ]
 
 
 def _per_shard(
-    run: Run, report: Report, suffix: str, read_one: Callable[[str, int], Iterator[ShardWindows]]
+    run: Run, report: Report, suffix: str, read_one: Callable[[str, int], Iterator[ShardWindows]], folder: str = ""
 ) -> Iterator[tuple[TableFile, ShardWindows]]:
-    files = {shard_key(file.name): file for file in _of(run, suffix)}
+    files = {shard_key(file.name): file for file in _of(run, suffix, folder)}
     plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
     if files.keys() != plans.keys():
         report.fault("shards", suffix, f"there are {len(files)} files for {len(plans)} shards")
@@ -241,7 +244,15 @@ def _per_shard(
 
 
 def _read_parquet(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
-    yield from _per_shard(run, report, ".parquet", lambda path, size: parquet.read(path))
+    yield from _per_shard(run, report, ".parquet", lambda path, size: parquet.read(path), "/parquet")
+
+
+def _read_denoised(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
+    """The windows before denoising."""
+    length = run.snapshots["shards"].details["denoise"]["length"]
+    mixture = Mixture.above(int(run.snapshots["tokens"].details["vocab_size"]), length)
+    kind = _token_type(run)
+    yield from _per_shard(run, report, ".parquet", lambda path, size: denoised.read(path, mixture, kind), "/denoised")
 
 
 def _read_mds(run: Run, report: Report) -> Iterator[tuple[TableFile, ShardWindows]]:
@@ -331,6 +342,7 @@ def _read_tokens(
 
 READERS: dict[str, Callable[[Run, Report], Iterator[tuple[TableFile, ShardWindows]]]] = {
     "parquet": _read_parquet,
+    "denoised": _read_denoised,
     "mds": _read_mds,
     "megatron": _read_megatron,
     "numpy": _read_numpy,

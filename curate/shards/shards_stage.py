@@ -28,7 +28,8 @@ from curate.run.portable import essential_recipe
 from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext, as_file
-from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
+from curate.shards import conservation, denoised, mds, megatron, memmap, parquet, webdataset
+from curate.shards.denoise import Mixture
 from curate.shards.windows import ShardWindows, windows_of_plan
 
 COPY_BYTES = 8 << 20
@@ -53,13 +54,15 @@ def _span_schema(vocab_size: int) -> pa.Schema:
 
 
 def _settings(recipe: Recipe) -> Any:
-    return {"formats": recipe.shards.formats, "recipe": essential_recipe(recipe)}
+    denoise = recipe.shards.denoise and recipe.shards.denoise.model_dump()
+    return {"formats": recipe.shards.formats, "denoise": denoise, "recipe": essential_recipe(recipe)}
 
 
 def _shards(run: StageRun) -> None:
     documents, windows, tokens = run.tables["documents"], run.tables["windows"], run.tables["tokens"]
     vocab_size, eos_id = int(tokens.details["vocab_size"]), tokens.details["eos_id"]
-    formats, sets = list(run.recipe.shards.formats), windows.details["sets"]
+    denoise, sets = run.recipe.shards.denoise, windows.details["sets"]
+    formats = [*run.recipe.shards.formats, *(["denoised"] if denoise else [])]
     specs = [
         Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path})
         for file in windows.files
@@ -72,7 +75,8 @@ def _shards(run: StageRun) -> None:
         spec.params["target"] = target
     spans = run.publish("tmp/spans", run.step("tmp/spans.map", spans_task, specs))
     shared = {"folder": run.snapshot_id, "vocab_size": vocab_size, "formats": formats}
-    params = {**shared, "spans": spans.path, "eos_id": eos_id}
+    params = {**shared, "spans": spans.path, "eos_id": eos_id, "seed": run.recipe.seed}
+    params["example_length"] = denoise.length if denoise else 0
     named = windows.named()
     specs = [
         Spec(
@@ -88,6 +92,10 @@ def _shards(run: StageRun) -> None:
         "recipe": essential_recipe(run.recipe),
         "tokenizer": {"blake2b": tokens.details["tokenizer_hash"], "vocab_size": vocab_size, "eos_id": eos_id},
     }
+    if denoise:
+        mixture = Mixture.above(vocab_size, denoise.length)
+        ids = {"modes": mixture.modes, "first_sentinel": mixture.sentinels[0], "sentinels": len(mixture.sentinels)}
+        head["denoise"] = {"length": denoise.length, **ids}
     of_set = {record.name: record.values for record in written.records}
     specs = []
     for entry in sets:
@@ -241,6 +249,8 @@ def shard_task(
     vocab_size: int,
     eos_id: int | None,
     formats: list[str],
+    seed: int,
+    example_length: int,
 ) -> None:
     """The files of one shard; Megatron's are parts that :func:`join_task` joins."""
     rows = read_slices(context, context.snapshot(spans), target, _span_schema(vocab_size))
@@ -251,6 +261,10 @@ def shard_task(
         local = context.scratch_file()
         parquet.write(whole, str(local))
         context.add("shards", f"{prefix}parquet/shard-{shard:05d}", ".parquet", local, n, folder=folder)
+    if "denoised" in formats:
+        local = context.scratch_file()
+        denoised.write(whole, str(local), shard, Mixture.above(vocab_size, example_length), seed)
+        context.add("shards", f"{prefix}denoised/shard-{shard:05d}", ".parquet", local, n, folder=folder)
     if "mds" in formats:
         local = context.scratch_file()
         mds.write(whole, str(local))

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import curate
@@ -97,8 +99,6 @@ def test_a_validation_document_that_slips_into_training_is_a_fault(corpus, tmp_p
 
 
 def slipping(copies, validation):
-    import pyarrow as pa
-
     offsets = np.concatenate([[0], np.cumsum(copies["copies"].to_numpy(), dtype=np.int64)])
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(np.zeros(int(offsets[-1]), np.uint16)))
 
@@ -110,3 +110,23 @@ def test_a_dry_run_prints_the_mixture_and_writes_no_window(corpus, tmp_path):
     assert "with copies" in shown
     assert not (tmp_path / "run" / "windows").exists()
     assert "tokens up to" not in command("run", str(path), "--until", "order").stdout
+
+
+def test_denoised_windows_are_restored_and_proved(corpus, tmp_path):
+    shards = {"denoise": {"length": 64}, "windows_per_shard": 30, "validation": {"share": 0.1}}
+    found = run(tmp_path, corpus, shards={**shards, "path": str(tmp_path / "mirror")})
+    names = [file["name"] for file in index(found)["files"]]
+    assert any(name.startswith("set-1/denoised/shard-") for name in names)
+    assert all((tmp_path / "mirror" / name).is_file() for name in names)
+    stated = index(found)["denoise"]
+    assert min(stated["modes"].values()) == index(found)["tokenizer"]["vocab_size"]
+    assert stated["length"] == 64
+    place = found.snapshots["shards"].details["folder"]
+    path = tmp_path / "run" / place / next(name for name in names if "/denoised/" in name)
+    rows = pq.read_table(path)
+    ids = rows["input_ids"].to_pylist()
+    ids[0][1], ids[0][2] = ids[0][2], ids[0][1]
+    changed = rows.set_column(1, rows.schema.field(1), pa.array(ids, rows.schema.field(1).type))
+    pq.write_table(changed, path)
+    faults = [fault for fault in verify(str(tmp_path / "run")).faults if fault.check == "files"]
+    assert faults, "a changed file is named"

@@ -9,7 +9,8 @@ import numpy as np
 
 from curate.packing.plan import pack
 from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
-from curate.shards import mds, megatron, memmap, parquet, webdataset
+from curate.shards import denoised, mds, megatron, memmap, parquet, webdataset
+from curate.shards.denoise import Mixture
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
 
@@ -85,6 +86,10 @@ def written_and_read(form: str, windows: ShardWindows, folder: Path, pad: int) -
     if form == "mds":
         mds.write(windows, path)
         return concatenate(list(mds.read(path, size)))
+    if form == "denoised":
+        mixture = Mixture.above(65_536 if dtype == np.uint16 else 200_000, 32)
+        denoised.write(windows, path, 7, mixture, 3)
+        return concatenate(list(denoised.read(path, mixture, dtype)))
     if form == "webdataset":
         webdataset.write(windows, path, 7)
         return concatenate(list(webdataset.read(path, size)))

@@ -90,7 +90,19 @@ def windows_of(windows, taken, size):
     return concatenate(parts)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=15, deadline=None)
+@given(corpora().filter(lambda drawn: drawn[1] > 3), st.sampled_from(["related", "best_fit", "concat"]))
+def test_denoised_windows_give_every_token_back(drawn, method):
+    corpus, size, end = drawn
+    windows = packed_windows(*corpus, size, method, end)
+    if len(windows):
+        with TemporaryDirectory() as folder:
+            found = written_and_read("denoised", windows, Path(folder), PAD)
+        assert_same_windows(found, windows)
+        np.testing.assert_array_equal(add_sums(window_sums(found)), token_sum(*corpus, end))
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "denoised"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_a_huge_document_among_edge_cases(form, dtype, tmp_path):
     size = 8192
