@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.shards.epochs import between, joined, part, shard_order, size, window_order
+from curate.shards.epochs import between, drawn_set, joined, part, shard_order, size, window_order
 
 
 def ordinals(ranges):
@@ -70,3 +70,13 @@ def test_orders_differ_by_seed_epoch_and_shard_alone():
 def test_the_order_is_the_same_in_every_release():
     assert shard_order(0, 1, [1] * 10).shards.tolist() == [8, 1, 3, 0, 6, 9, 5, 7, 4, 2]
     assert window_order(0, 1, 2, [3, 5])[0][1].tolist() == [2, 1, 0]
+
+
+def test_sets_are_drawn_by_their_odds_and_never_with_none():
+    odds = [4, 0, 2, 1, 1]
+    drawn = [drawn_set(3, 0, step, odds) for step in range(4_000)]
+    counts = np.bincount(drawn, minlength=5)
+    assert counts[1] == 0
+    np.testing.assert_allclose(counts / 4_000, np.array(odds) / 8, atol=0.03)
+    assert drawn != [drawn_set(3, 1, step, odds) for step in range(4_000)], "another epoch draws otherwise"
+    assert [drawn_set(3, 0, step, [0, 7]) for step in range(20)] == [1] * 20
