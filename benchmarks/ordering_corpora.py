@@ -128,8 +128,8 @@ def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> C
 
 
 def model_vectors(texts: list[str], name: str) -> Vectors:
-    """int8[n, D] by an embedding model's folder or package, mean removed."""
-    rows = ModelEmbedder(find_model(name)).encode(texts)
+    """int8[n, D] by an embedding model's folder or package, from the beginnings of the texts, mean removed."""
+    rows = ModelEmbedder(find_model(name), None, "first").encode(texts)
     return quantise_directions(rows, mean_direction(rows))[0]
 
 

@@ -139,6 +139,8 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         found.append(upsampling(stats["upsampling"], plain=plain))
     for name, title in (
         ("synthetic", "Synthetic examples"),
+        ("clusters", "Clusters"),
+        ("selection", "Selection"),
         ("order", "Order"),
         ("packing", "Packing"),
         ("shards", "Shards"),

@@ -60,7 +60,7 @@ def collect(run: Run) -> dict[str, Any]:
     if run.has("selection") and run.snapshots["selection"].counters:
         snapshot = run.snapshots["selection"]
         found["selection"] = {"counters": snapshot.counters, **_details(snapshot)}
-    for name, table in (("order", "order"), ("packing", "windows"), ("shards", "shards")):
+    for name, table in (("clusters", "clusters"), ("order", "order"), ("packing", "windows"), ("shards", "shards")):
         if run.has(table):
             snapshot = run.snapshots[table]
             found[name] = {"counters": snapshot.counters, **_details(snapshot)}

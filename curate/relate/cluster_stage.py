@@ -25,6 +25,7 @@ from curate.run.tasks import TaskContext
 from curate.run.vectors import vector_matrix
 
 _SAMPLE = "cluster"
+_DISTANCE = 10_000  # distances are rounded to 1e-4, so their sum is one of integers
 _ASSIGNED = pa.schema([("doc_id", pa.uint64()), ("cluster", pa.int32()), ("distance", pa.float32())])
 
 
@@ -64,7 +65,7 @@ def _cluster(run: StageRun) -> None:
         assign_task,
         partition_specs(documents, sidecars, {"centroids": asdict(centroids)}, [centroids.checksum]),
     )
-    assigned = run.publish("tmp/assigned", step)
+    assigned, near = run.publish("tmp/assigned", step), step.counters
     spec_regions = Spec(
         "regions",
         [centroids.checksum, assigned.content, section.region_size],
@@ -86,8 +87,22 @@ def _cluster(run: StageRun) -> None:
         "cells": regions.values("cells")[0],
         "regions": regions.values("regions")[0],
         "centroids": asdict(centroids),
+        "measures": _distance_from_fit(run, near),
     }
     run.commit("clusters", step.files("clusters"), step.counters, details)
+
+
+def _distance_from_fit(run: StageRun, near: dict[str, int]) -> dict[str, float]:
+    """How well embedder and centroids, fitted before, fit these documents.
+
+    distance: mean of 1 − cosine to the nearest centroid; without_vector: share of documents that mean nothing to the
+    embedder; in a later generation distance_over_first, the distance over that of the first: 1 where they are alike.
+    """
+    n, zero = near.get("documents", 0), near.get("zero", 0)
+    distance = near.get("distance", 0) / _DISTANCE / max(n - zero, 1)
+    found = {"distance": round(distance, 4), "without_vector": round(zero / max(n, 1), 4)}
+    first = run.earlier[0]["clusters"].details.get("measures", {}).get("distance", 0.0) if run.earlier else 0.0
+    return found | ({"distance_over_first": round(distance / first, 3)} if first > 0 else {})
 
 
 def sample_vectors_task(context: TaskContext, documents: Any, embeddings: Any, seed: int, share: float) -> None:
@@ -124,6 +139,11 @@ def assign_task(context: TaskContext, documents: Any, embeddings: Any, centroids
     cluster, distance = assign(vector_matrix(table["vector"]), read_artefact(context, centroids, load_centroids))
     found = pa.table({"doc_id": table["doc_id"], "cluster": pa.array(cluster), "distance": pa.array(distance)})
     context.write("tmp/assigned", found.cast(_ASSIGNED))
+    context.count("documents", len(cluster))
+    context.count("zero", int((cluster < 0).sum()))
+    context.count(
+        "distance", int(np.rint(distance[cluster >= 0].astype(np.float64) * _DISTANCE).astype(np.int64).sum())
+    )
 
 
 def regions_task(context: TaskContext, centroids: Any, assigned: str, region_size: int, seed: int) -> None:

@@ -27,7 +27,10 @@ CELL_SIZE = 1000
 """Documents of a cell on average: far fewer make many small products, far more search what is far away."""
 
 _ROWS, _COLUMNS = 512, 4096
-"""Block of one matrix product: 8 MiB of float32; four times as much is not faster."""
+"""Block of one matrix product, at most: 8 MiB of float32; four times as much is not faster."""
+
+_LEAST_COLUMNS, _BLOCKS = 512, 8
+"""Of few documents a block is an eighth, so that it takes no more memory than they do."""
 
 
 class Neighbors(NamedTuple):
@@ -140,9 +143,10 @@ def _search(
     duplicates: NDArray[np.int64],
 ) -> None:
     """Compares ``rows`` with ``columns`` and merges the results into the rows' lists."""
-    for first in range(0, len(columns), _COLUMNS):
-        there = columns[first : first + _COLUMNS]
-        right = np.ascontiguousarray(vectors[there].astype(np.float32).T)
+    step = min(_COLUMNS, max(_LEAST_COLUMNS, len(vectors) // _BLOCKS))
+    for first in range(0, len(columns), step):
+        there = columns[first : first + step]
+        right = vectors[there].T.astype(np.float32, order="C")
         for start in range(0, len(rows), _ROWS):
             here = rows[start : start + _ROWS]
             products = vectors[here].astype(np.float32) @ right

@@ -160,8 +160,9 @@ def related(
         kicks: of local search, for each document; none for more than :data:`KICKED` documents.
     """
     n = _check_ascending(doc_ids)
-    used = np.flatnonzero(inverse_norms(check(vectors)) > 0)
-    zero = np.setdiff1d(np.arange(n, dtype=np.int64), used)
+    inverse = inverse_norms(check(vectors))
+    used, zero = np.flatnonzero(inverse > 0), np.flatnonzero(inverse == 0)
+    del inverse
     cover = Cover(n)
     cover.take_neighbors(neighbors, similarity)  # edges that repel are left to the joining
     _join(cover, vectors, used, len(zero), max_similarity)

@@ -117,6 +117,9 @@ def test_a_later_generation_keeps_what_is_as_near(folder: Path) -> None:
     later = {i for i in kept(folder / "run") if i >= 60}
     assert later and all(i % 3 == 1 for i in later)  # noqa: PT018
     assert outcome.tables["selection"].rows == 90
+    first, second = (part["measures"] for part in outcome.tables["clusters"].details["generations"])
+    assert 0 < first["distance"] < 1
+    assert 0.3 < second["distance_over_first"] < 3  # the same topics as before
     assert not verify(str(folder / "run")).faults
 
 
