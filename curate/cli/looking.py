@@ -84,7 +84,12 @@ def add(command: AddCommand) -> None:
         "No script and nothing fetched: it can be mailed, printed, and read offline.",
     )
     add_workspace(made)
-    made.add_argument("-o", "--output", metavar="FILE", default="report.html", help="the page (default: report.html)")
+    made.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html, of a card card.md)")
+    made.add_argument(
+        "--card",
+        action="store_true",
+        help="write a data card instead, in Markdown: sources, licences, sizes, removals, processing, known limits",
+    )
 
 
 def stats(options: argparse.Namespace) -> int:
@@ -158,5 +163,7 @@ def report(options: argparse.Namespace) -> int:
     """``curate report``."""
     from curate.api import open_run
 
-    print(f"wrote {open_run(options.workspace).report(options.output)}")
+    run = open_run(options.workspace)
+    made = run.card(options.output or "card.md") if options.card else run.report(options.output or "report.html")
+    print(f"wrote {made}")
     return 0

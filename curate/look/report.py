@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import RequestError
 from curate.look import render
+from curate.look.card import card
 from curate.look.markup import Markup, element, join
 from curate.look.report_parts import sections_of
 
@@ -25,11 +26,23 @@ def write_report(run: Run, path: str | Path) -> Path:
     Raises:
         RequestError: the file cannot be written.
     """
-    place = Path(path)
+    return write_whole(Path(path), report(run))
+
+
+def write_card(run: Run, path: str | Path) -> Path:
+    """Write the data card to a file; it appears whole.
+
+    Raises:
+        RequestError: the file cannot be written.
+    """
+    return write_whole(Path(path), card(run))
+
+
+def write_whole(place: Path, content: str) -> Path:
+    """Write a file that appears whole or not at all."""
     partial = place.with_name(f".{place.name}.partial")
-    page = report(run)
     try:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_text(content, encoding="utf-8")
         partial.replace(place)
     except OSError as error:
         raise RequestError(f"{place} cannot be written: {error.strerror}") from None

@@ -376,6 +376,16 @@ class Run:
 
         return write_report(self, path)
 
+    def card(self, path: str | Path = "card.md") -> Path:
+        """Write a data card in Markdown.
+
+        Raises:
+            RequestError: the file cannot be written.
+        """
+        from curate.look.report import write_card
+
+        return write_card(self, path)
+
     def plot_funnel(self) -> Plot:
         """Records left after each stage."""
         from curate.look.plots import funnel

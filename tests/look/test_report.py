@@ -152,6 +152,17 @@ def test_command_writes_a_whole_file_or_none(
         Run(workspace).report(tmp_path / "nowhere" / "page.html")
 
 
+def test_card(hostile: Run, workspace: str, tmp_path: Path) -> None:
+    card = Run(workspace).card(tmp_path / "card.md").read_text()
+    assert "4 of 9 input records are kept (44.4 %)." in card
+    assert "| books | CC0-1.0 | 3 | 2 | 14 | 14 |" in card
+    assert "states no licence for: web." in card
+    assert "| dedup | near | 1 | 11.1 % |" in card
+    assert "near duplicates removed from a Jaccard similarity of 0.8" in card
+    assert "not masked" in card
+    assert "<script" not in hostile.card(tmp_path / "hostile.md").read_text()
+
+
 def test_in_a_browser(hostile: Run, tmp_path: Path) -> None:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
