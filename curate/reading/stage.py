@@ -31,7 +31,8 @@ def _settings(recipe: Recipe) -> Any:
 
 
 def _found(run: StageRun) -> Any:
-    return [_identity(run.inputs, unit) for unit in run.inputs.units if unit.present]
+    # The generation, too: a repack is remembered in the documents' manifest.
+    return [[_identity(run.inputs, unit), unit.generation] for unit in run.inputs.units if unit.present]
 
 
 def _identity(inputs: Inputs, unit: Unit) -> list[list[Any]]:

@@ -41,8 +41,8 @@ class Fit:
 def fitted(run: StageRun, fit: Fit, *, may_fit: bool) -> TableFile | None:
     """The stored model, else the one fitted now; None when there is none and ``may_fit`` is false.
 
-    A run that refits takes the stored one only if it was fitted on the very same tables. Later generations always take
-    what the first one has.
+    A run that refits takes the stored one only if it was fitted on the very same tables. Later generations take what the
+    first one has. What was fitted on nothing is fitted again once there is something.
     """
     key = digest([run.stage.name, run.stage.version, fit.name, fit.settings])
     place = f"artefacts/{key}/{fit.name}.json"
@@ -54,7 +54,9 @@ def fitted(run: StageRun, fit: Fit, *, may_fit: bool) -> TableFile | None:
     if stored is not None:
         known = json.loads(stored)
         file = TableFile(**known["file"])
-        if run.present([file]) and (not run.refit or bool(run.earlier) or known["origin"] == origin):
+        of_nothing = known["size"] == 0 < fit.size  # nothing was kept when it was fitted
+        kept = not run.refit or bool(run.earlier) or known["origin"] == origin
+        if run.present([file]) and kept and not of_nothing:
             if fit.size >= GROWTH * max(known["size"], 1) and not run.earlier:
                 run.progress.say(
                     f"{run.stage.name}: its model ({fit.name}) stays as it was fitted on {known['size']:,} {fit.unit}; now "

@@ -141,7 +141,9 @@ def test_repack_decides_over_all_inputs_together(grown, tmp_path):
     assert "generations" not in outcome.tables["windows"].details
     assert len(table_bytes(tmp_path / "copy" / "run", "shards")) < len(table_bytes(folder.parent / "run", "shards"))
     assert not verify(str(tmp_path / "copy" / "run")).faults
-    assert run(mine).tasks_run == 0
+    again = run(mine)
+    assert again.tasks_run == 0
+    assert again.tables["shards"].files == outcome.tables["shards"].files  # it stays repacked
 
 
 def test_files_that_come_before_anything_is_decided_are_no_new_generation(tmp_path):

@@ -7,13 +7,14 @@ import pytest
 from curate.look.check import check
 from curate.look.clean import clean
 from curate.look.verify import verify
+from curate.look.verify_files import artefacts_of
 from curate.recipe_file import from_dict
 from curate.run.execute import run_recipe
 from curate.run.progress import NoProgress
 from tests.corpus import recipe_of, write_corpus
 
 STRICT = {"rules": ["gopher_repetition", "gopher_quality"], "thresholds": {"gopher_quality": {"min_doc_words": 400}}}
-MODELS = {"tokens": "tokenizer", "embeddings": "model", "clusters": "centroids"}
+TABLES = ("tokens", "embeddings", "clusters")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def run(folder, corpus, quality=None, **options):
 
 
 def models(outcome):
-    return {table: outcome.tables[table].details[name]["checksum"] for table, name in MODELS.items()}
+    return {table: artefacts_of(outcome.tables[table].details)[0].checksum for table in TABLES}
 
 
 def files(outcome):
@@ -71,6 +72,12 @@ def test_a_refit_that_finds_the_same_model_makes_nothing_else_anew(corpus, tmp_p
     same = {"thresholds": {"gopher_quality": {"min_doc_words": 50}}}
     again = run(tmp_path, corpus, same, refit=True)
     assert models(again) == models(first)
+
+
+def test_a_model_of_nothing_does_not_stay(corpus, tmp_path):
+    nothing = {"thresholds": {"gopher_quality": {"min_doc_words": 1_000_000}}}
+    assert run(tmp_path / "used", corpus, nothing).tables["tokens"].rows == 0
+    assert models(run(tmp_path / "used", corpus)) == models(run(tmp_path / "fresh", corpus))
 
 
 def test_a_check_fits_nothing(corpus, tmp_path):
