@@ -81,7 +81,8 @@ def recipe(folder: Path, workspace: Path) -> dict[str, Any]:
         "semantic": {"threshold": 0.995},
     }
     synthetic = {"share": 0.1, "min_tokens": 128}
-    made = recipe_of(folder, workspace, quality=quality, dedup=dedup, synthetic=synthetic)
+    select = {"queries": str(folder / "notes" / "0.txt"), "keep": 0.9}
+    made = recipe_of(folder, workspace, quality=quality, dedup=dedup, select=select, synthetic=synthetic)
     # C4's lines leave no paragraphs, so one source goes without them.
     more = {"source": "more", "path": f"{folder}/more", "quality": {"rules": ["gopher_quality"]}}
     return {**made, "inputs": [*made["inputs"], more]}
