@@ -31,6 +31,10 @@ TABLES: dict[str, tuple[str, pa.Schema]] = {
     "order": ("document on the path", schemas.ORDER),
     "neighbors": ("document on the path (20 neighbours)", schemas.neighbors_schema(20)),
     "copies": ("document on the path", schemas.COPIES),
+    "selection": (
+        "document compared with the examples that `select` names, and whether it is near enough",
+        schemas.SELECTION,
+    ),
     "synthetic": ("synthetic example", schemas.synthetic_schema(32_000)),
     "windows": ("piece of a context window, by set, shard, window and piece", schemas.WINDOWS),
     "ledger": ("input record, rejects included", schemas.LEDGER),
