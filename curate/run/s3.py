@@ -183,7 +183,12 @@ class S3Storage:
     def unfinished(self) -> Iterator[str]:
         start = len(self._folder(""))
         with self._explained():
-            uploads = s3_listing.uploads(self._ask, self._folder(""))
+            try:
+                uploads = s3_listing.uploads(self._ask, self._folder(""))
+            except ClientError as error:
+                if error_code(error) not in ("AccessDenied", "403", "NotImplemented", "MethodNotAllowed", "405"):
+                    raise
+                return  # cleaning is possible without the right to look for them
         yield from (key[start:] for key, _ in uploads)
 
     def abandon(self, path: str) -> None:

@@ -424,6 +424,18 @@ def test_unfinished_uploads_are_found_and_abandoned(s3, remote):
     assert sorted(upload["UploadId"] for upload in left) == sorted(begun[2:])
 
 
+def test_without_the_right_to_look_no_unfinished_upload_is_found(remote, monkeypatch):
+    def denied(**_: object) -> None:
+        raise ClientError({"Error": {"Code": code}}, "ListMultipartUploads")
+
+    monkeypatch.setattr(s3_clients.client_of(os.getpid()), "list_multipart_uploads", denied)
+    code = "AccessDenied"
+    assert list(remote.unfinished()) == []
+    code = "InternalError"
+    with pytest.raises(S3Error, match="overloaded or failing"):
+        list(remote.unfinished())
+
+
 @pytest.mark.parametrize("way", ["put", "put_if", "move_in"])
 def test_what_is_written_is_encrypted_as_the_recipe_says(s3, remote, way):
     with in_force(ObjectStorage(sse="aws:kms", kms_key_id="alias/corpus")):
