@@ -69,6 +69,7 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
 
     def start(command: list[str], name: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
+            command = [*command, "--dashboard-agent-listen-port", str(_free_port())]  # the default may be another Ray's
             node = subprocess.Popen(command, env={**env, NODE: name}, stdout=log, stderr=log, start_new_session=True)
         nodes.append(node)
         return node
