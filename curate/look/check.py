@@ -266,7 +266,7 @@ def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores
 def sample_bytes(recipe: Recipe, stage: str) -> int:
     """Text that the model of a stage is fitted on, at most; 0 when none is fitted."""
     if stage == "embed":
-        return recipe.embed.sample_bytes
+        return recipe.embed.sample_bytes if recipe.embed.model == "lexical" else 0
     return 0 if recipe.tokenizer.path else recipe.tokenizer.train.sample_bytes
 
 
