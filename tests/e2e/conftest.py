@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.corpus import recipe_of, write_corpus
-from tests.e2e.pipeline import curate, shard_bytes, write_recipe
+from tests.corpus import write_corpus
+from tests.e2e.pipeline import curate, shard_bytes, whole_recipe, write_recipe
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,6 @@ def corpus(tmp_path_factory):
 def reference(corpus, tmp_path_factory):
     """Digests of the shards of the inline engine."""
     folder = tmp_path_factory.mktemp("reference")
-    recipe = write_recipe(folder / "recipe.yaml", recipe_of(corpus, folder / "run"))
+    recipe = write_recipe(folder / "recipe.yaml", whole_recipe(corpus, folder / "run"))
     curate("run", str(recipe))
     return shard_bytes(folder / "run")

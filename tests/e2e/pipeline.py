@@ -13,8 +13,17 @@ from typing import Any
 import yaml
 
 from curate.run.workspace import open_workspace
+from tests.corpus import recipe_of
 
 TIMEOUT_S = 240
+
+
+def whole_recipe(folder: Path, workspace: Path | str, **changes: Any) -> dict[str, Any]:
+    """A recipe with a task for every stage: also examples, and a selection."""
+    queries = Path(folder).parent / "queries.jsonl"
+    queries.write_text('{"text": "the ship sails into the harbour before the storm"}\n')
+    wanted = {"queries": str(queries), "keep": 0.9}
+    return recipe_of(folder, workspace, synthetic={"share": 0.05}, select=wanted, **changes)
 
 
 def write_recipe(path: Path, recipe: dict[str, Any]) -> Path:

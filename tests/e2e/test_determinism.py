@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from curate.recipe import FORMATS
-from tests.corpus import recipe_of, write_corpus
-from tests.e2e.pipeline import curate, shard_bytes, table_bytes, write_recipe
+from tests.corpus import write_corpus
+from tests.e2e.pipeline import curate, shard_bytes, table_bytes, whole_recipe, write_recipe
 
 
 def test_the_corpus_makes_every_format(reference):
@@ -26,14 +26,14 @@ def test_the_corpus_makes_every_format(reference):
 )
 def test_same_bytes(corpus, reference, tmp_path, changes):
     cpus = changes.pop("cpus", "1")
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run", **changes))
+    recipe = write_recipe(tmp_path / "recipe.yaml", whole_recipe(corpus, tmp_path / "run", **changes))
     curate("run", str(recipe), "--cpus", cpus)
     assert shard_bytes(tmp_path / "run") == reference
 
 
 def test_a_corpus_that_moved_gives_the_same_bytes_and_leaves_no_trace_of_its_place(reference, tmp_path):
     folder = write_corpus(tmp_path / "elsewhere" / "deep")
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(folder, tmp_path / "run"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", whole_recipe(folder, tmp_path / "run"))
     curate("run", str(recipe))
     assert shard_bytes(tmp_path / "run") == reference
     for file in (tmp_path / "run").rglob("*"):
@@ -42,7 +42,7 @@ def test_a_corpus_that_moved_gives_the_same_bytes_and_leaves_no_trace_of_its_pla
 
 
 def test_an_unchanged_run_does_nothing_and_a_changed_section_runs_what_depends_on_it(corpus, tmp_path):
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", whole_recipe(corpus, tmp_path / "run"))
     curate("run", str(recipe))
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.is_file()}
     again = curate("run", str(recipe))
@@ -59,7 +59,7 @@ def test_an_unchanged_run_does_nothing_and_a_changed_section_runs_what_depends_o
 
 
 def test_a_changed_threshold_reads_no_text(corpus, tmp_path):
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", whole_recipe(corpus, tmp_path / "run"))
     curate("run", str(recipe), "--until", "quality")
     changes = ("--set", "quality.thresholds={gopher_quality: {min_doc_words: 120}}")
     changed = curate("run", str(recipe), "--until", "quality", "--json", *changes)

@@ -9,8 +9,7 @@ import pytest
 from curate.errors import WorkspaceError
 from curate.run.plan import stages
 from curate.run.workspace import open_workspace
-from tests.corpus import recipe_of
-from tests.e2e.pipeline import curate, kill_when, shard_bytes, write_recipe
+from tests.e2e.pipeline import curate, kill_when, shard_bytes, whole_recipe, write_recipe
 
 
 def in_stage(title: str, event: str):
@@ -29,7 +28,7 @@ def in_stage(title: str, event: str):
 
 def test_one_run_killed_in_every_stage_after_the_other(corpus, reference, tmp_path):
     """Each stage is killed after its first task; the next run goes on and is killed in the following stage."""
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", whole_recipe(corpus, tmp_path / "run"))
     for stage in stages():
         assert kill_when(recipe, in_stage(stage.title, "task")), stage.title
         with pytest.raises(WorkspaceError, match="no finished run"):
@@ -45,7 +44,7 @@ def test_one_run_killed_in_every_stage_after_the_other(corpus, reference, tmp_pa
 @pytest.mark.parametrize("writes", ["documents", "duplicates", "shards"])
 def test_a_run_on_ray_killed_in_a_stage(corpus, reference, tmp_path, writes):
     title = next(stage.title for stage in stages() if writes in stage.writes)
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_of(corpus, tmp_path / "run", engine="ray"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", whole_recipe(corpus, tmp_path / "run", engine="ray"))
     assert kill_when(recipe, in_stage(title, "task"), "--cpus", "2")
     curate("run", str(recipe), "--cpus", "2")
     assert shard_bytes(tmp_path / "run") == reference
