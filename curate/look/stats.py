@@ -285,7 +285,7 @@ def _lengths(snapshot: Snapshot) -> list[dict[str, Any]]:
         for one in part.get("lengths", []):
             entry = total.setdefault((one["source"], one["upto"]), {**one, **dict.fromkeys(_MASSES, 0)})
             for name in _MASSES:
-                entry[name] += one[name]
+                entry[name] += one.get(name, 0)  # an older run did not count those refused
     return [entry for _, entry in sorted(total.items())]
 
 
