@@ -57,6 +57,18 @@ def add(command: AddCommand) -> None:
     made.add_argument("--json", action="store_true", help="print the report as JSON")
 
     made = command(
+        "coherence",
+        coherence,
+        "measure whether what shares a window belongs together, by what the windows were not made with",
+        "A sample of windows is compared with the same pieces arranged by hash.",
+    )
+    add_workspace(made)
+    made.add_argument("--windows", type=positive, default=100, metavar="N", help="windows of the sample (default: 100)")
+    made.add_argument("--label", metavar="meta.FIELD", help="a label that related records share")
+    made.add_argument("--judge", metavar="MODEL", help="another embedding model: a folder, or an installed package")
+    made.add_argument("--json", action="store_true", help="print the measures as JSON")
+
+    made = command(
         "clusters",
         clusters,
         "show what lies in the clusters of related documents: size, scores, terms, examples",
@@ -138,6 +150,16 @@ def substrings(options: argparse.Namespace) -> int:
     from curate.look.substrings import substrings as look
 
     output(look(open_run(options.workspace), options.tokens), sections, options.json)
+    return 0
+
+
+def coherence(options: argparse.Namespace) -> int:
+    """``curate coherence``."""
+    from curate.api import open_run
+    from curate.look.coherence import sections
+
+    found = open_run(options.workspace).coherence(options.windows, options.label, options.judge)
+    output(found, sections, options.json)
     return 0
 
 

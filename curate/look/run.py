@@ -356,6 +356,16 @@ class Run:
 
         return window_text(self, shard, window, number_of_set)
 
+    def coherence(self, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
+        """Whether what shares a window belongs together: :func:`curate.look.coherence.coherence`.
+
+        Raises:
+            RequestError: the run has no windows, or none with two documents; the label or the model is not there.
+        """
+        from curate.look.coherence import coherence
+
+        return coherence(self, windows, label, judge)
+
     def compare(self, other: Run | str | Path) -> dict[str, Any]:
         """What differs from this run to another: recipe, documents, measures (see :mod:`curate.look.compare`).
 

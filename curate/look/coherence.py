@@ -1,0 +1,158 @@
+"""Whether what shares a window belongs together, judged by what the windows were not made with.
+
+A hashed sample of windows is compared with windows of the same pieces in a hashed arrangement: compression and
+burstiness of their tokens, a label of the records, and the vectors of another embedding model.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.errors import RequestError
+from curate.hashing import document_hash
+from curate.look.windows import Piece, Window, windows_of
+from curate.packing.tokens_inside import compression_gain, zipf_exponent
+from curate.relate.measures import same_label_in_window, window_measures
+from curate.run.vectors import vector_matrix
+from curate.schemas import KIND_DOCUMENT
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from curate.look.run import Run
+
+FILES = 8
+"""Shards that are read at most."""
+
+MEANINGS = {
+    "similarity": "mean cosine of two documents of a window, by the run's own vectors",
+    "similarity_by_judge": "the same by an embedding model that the windows were not made with",
+    "compression_gain": "share of the compressed size that a window saves over its pieces compressed alone",
+    "zipf_exponent": "of a window's token counts; lower is burstier",
+    "same_label": "share of the pairs in a window that have the same label",
+}
+"""Name of a measure → what it is."""
+
+
+def coherence(run: Run, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
+    """Measures of a sample of windows, each beside that of the same pieces arranged by hash.
+
+    Args:
+        run: with windows.
+        windows: windows of the sample, at most; those with two documents or more are drawn.
+        label: a field of the records' metadata, as ``meta.topic``.
+        judge: an embedding model: a folder, or an installed package that carries one.
+
+    Returns:
+        ``windows``, ``documents``, and ``measures``: name → {``windows``, ``random``}.
+
+    Raises:
+        RequestError: the run has no windows, or none with two documents; the label or the model is not there.
+    """
+    chosen = _sample(run, windows)
+    if not chosen:
+        raise RequestError(f"{run.url} has no window with two documents; there is nothing to compare")
+    pieces = [(w, piece) for w, one in enumerate(chosen) for piece in _documents(one)]
+    place = np.array([w for w, _ in pieces], np.int64)
+    keys = np.array([piece.doc_id ^ piece.start << 1 ^ piece.copy << 40 for _, piece in pieces], np.uint64)
+    other = place[np.argsort(document_hash(run.recipe.seed, "coherence", keys), kind="stable")]
+    doc_ids = np.array([piece.doc_id for _, piece in pieces], np.uint64)
+    ids, row = np.unique(doc_ids, return_inverse=True)
+
+    found: dict[str, tuple[float, float]] = {}
+    vectors = vector_matrix(run.rows("embeddings", ids.tolist(), ["vector"])["vector"])
+    found["similarity"] = _similar(vectors[row], place, other)
+    if judge is not None:
+        found["similarity_by_judge"] = _similar(_judged(run, judge, ids)[row], place, other)
+    spans = _spans(run, [piece for _, piece in pieces], ids)
+    for name, measure in (("compression_gain", compression_gain), ("zipf_exponent", _exponent)):
+        found[name] = tuple(_mean_over(spans, arrangement, measure) for arrangement in (place, other))  # type: ignore[assignment]
+    if label is not None:
+        labels = _labels(run, label, ids)[row]
+        found["same_label"] = (same_label_in_window(place, labels), same_label_in_window(other, labels))
+    return {
+        "windows": len(chosen),
+        "documents": len(ids),
+        "measures": {
+            name: {"windows": round(mine, 4), "random": round(random, 4)} for name, (mine, random) in found.items()
+        },
+    }
+
+
+def _documents(window: Window) -> list[Piece]:
+    return [piece for piece in window.pieces if piece.kind == KIND_DOCUMENT]
+
+
+def _sample(run: Run, count: int) -> list[Window]:
+    """At most ``count`` windows with two documents, always the same ones."""
+    files = run.parquet_files("windows")
+    order = np.argsort(document_hash(run.recipe.seed, "shards", np.arange(len(files), dtype=np.uint64)), kind="stable")
+    found: list[Window] = []
+    for at in sorted(order[:FILES].tolist()):
+        with run.open(files[at]) as source:
+            found += [one for one in windows_of(pq.ParquetFile(source).read()) if len(set(one.doc_ids)) > 1]
+    keys = np.array([one.set << 52 | one.shard << 26 | one.window for one in found], np.uint64)
+    drawn = np.argsort(document_hash(run.recipe.seed, "windows", keys), kind="stable")[:count]
+    return [found[i] for i in sorted(drawn.tolist())]
+
+
+def _similar(vectors: NDArray[np.int8], place: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[float, float]:
+    nobody = np.zeros((len(vectors), 0), np.int64)
+    mine, random = (window_measures(arrangement, vectors, nobody, 2.0).pairs for arrangement in (place, other))
+    return mine, random
+
+
+def _spans(run: Run, pieces: list[Piece], ids: NDArray[np.uint64]) -> list[NDArray[np.uint32]]:
+    """The tokens of every piece."""
+    lists = run.rows("tokens", ids.tolist(), ["token_ids"])["token_ids"].combine_chunks()
+    values = np.asarray(lists.values).astype(np.uint32)
+    starts = np.asarray(lists.offsets)[np.searchsorted(ids, np.array([piece.doc_id for piece in pieces], np.uint64))]
+    return [
+        values[start + piece.start : start + piece.start + piece.length]
+        for start, piece in zip(starts.tolist(), pieces, strict=True)
+    ]
+
+
+def _exponent(pieces: list[NDArray[np.uint32]]) -> float:
+    return zipf_exponent(np.concatenate(pieces))
+
+
+def _mean_over(spans: list[NDArray[np.uint32]], arrangement: NDArray[np.int64], measure: Any) -> float:
+    members = [np.flatnonzero(arrangement == window) for window in np.unique(arrangement)]
+    return float(np.mean([measure([spans[i] for i in inside]) for inside in members]))
+
+
+def _judged(run: Run, judge: str, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
+    """int8[N, D]: vectors of documents, as edited, by another model, less their mean."""
+    from curate.relate.embedders.folder import ModelEmbedder, find_model
+    from curate.relate.embedders.quantised import mean_direction, quantise_directions
+
+    rows = ModelEmbedder(find_model(judge)).encode([run.text(int(one)).edited for one in ids])
+    return quantise_directions(rows, mean_direction(rows))[0]
+
+
+def _labels(run: Run, label: str, ids: NDArray[np.uint64]) -> NDArray[np.str_]:
+    """The label of every document, as text; empty where a record has none."""
+    name = label.removeprefix("meta.")
+    metas = run.rows("documents", ids.tolist(), ["meta"])["meta"]
+    values = [json.loads(one).get(name) if one else None for one in metas.to_pylist()]
+    if all(value is None for value in values):
+        raise RequestError(f"no document of the sample has a field {name!r} in its metadata; name one as meta.FIELD")
+    return np.array(["" if value is None else str(value) for value in values])
+
+
+def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
+    """The measures as text."""
+    from curate.look import render
+
+    rows: list[Any] = [
+        (name, f"{one['windows']:.4f}", f"{one['random']:.4f}", MEANINGS[name])
+        for name, one in found["measures"].items()
+    ]
+    title = f"{found['windows']:,} windows, {found['documents']:,} documents"
+    return [render.table(title, ("measure", "windows", "by hash", "what it is"), rows, plain=plain, left=1)]

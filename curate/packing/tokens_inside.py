@@ -1,0 +1,52 @@
+"""What the tokens of a window say about whether its documents belong together, without any embedding.
+
+Both measures are read against windows of the same pieces in another, hashed, arrangement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import zeta
+
+Tokens = NDArray[np.uint32]
+
+ZIPF_BOUNDS = (1.01, 10.0)
+"""Range of the exponent, as in the analysis code of SPLiCe (arXiv 2312.17296)."""
+
+_LEVEL = 3
+
+
+def zipf_exponent(tokens: Tokens) -> float:
+    """The exponent s of Zipf's law, p(rank) = rank^−s / ζ(s), most likely for the token counts of one window.
+
+    Lower is burstier: a few rare tokens come back often (Chan et al., arXiv 2205.05055; measured so by SPLiCe).
+    """
+    _, counts = np.unique(tokens, return_counts=True)
+    if len(counts) < 2:
+        return ZIPF_BOUNDS[1]
+    counts = np.sort(counts)[::-1].astype(np.float64)
+    logs = np.log(np.arange(1, len(counts) + 1))
+    weighted = float(counts @ logs)
+
+    def loss(s: float) -> float:
+        return float(s * weighted + counts.sum() * np.log(zeta(s)))
+
+    return float(minimize_scalar(loss, bounds=ZIPF_BOUNDS, method="bounded").x)
+
+
+def compression_gain(pieces: Sequence[Tokens]) -> float:
+    """1 − compressed size of the window / sum of its pieces' compressed sizes: what the pieces say about each other.
+
+    zstd over the token ids as 32-bit integers, with the whole window in sight.
+    """
+    size = max(10, int(sum(piece.nbytes for piece in pieces)).bit_length())
+    settings = zstandard.ZstdCompressionParameters.from_level(_LEVEL, window_log=min(size, 27), write_content_size=0)
+    compressor = zstandard.ZstdCompressor(compression_params=settings)
+    alone = sum(len(compressor.compress(piece.tobytes())) for piece in pieces)
+    together = len(compressor.compress(np.concatenate(pieces).tobytes())) if pieces else 0
+    return 1 - together / alone if alone else 0.0
