@@ -18,7 +18,13 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["tour.ipynb"]
+    assert [path.name for path in NOTEBOOKS] == [
+        "mixture.ipynb",
+        "ordering.ipynb",
+        "tour.ipynb",
+        "tuning_deduplication.ipynb",
+        "tuning_quality.ipynb",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
