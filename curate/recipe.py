@@ -171,7 +171,7 @@ class Input(Section):
     text_field: str = Field("text", description="field that holds the text")
     id_field: str | None = Field("id", description="field that holds your own id, where a record has it")
     limit: int | None = Field(None, ge=1, description="read at most this many records of each file")
-    licence: str | None = Field(None, description="licence of the texts, carried to the statistics")
+    licence: str | None = Field(None, description="licence of the texts, carried to the ledger, statistics and report")
     quality: dict[str, Any] | Literal["off"] | None = Field(
         None, description="keys of the quality section that differ for this source; off: no rules"
     )

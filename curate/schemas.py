@@ -104,6 +104,7 @@ LEDGER = pa.schema(
         _ID,
         ("id", pa.string()),
         ("source", pa.string()),
+        ("licence", pa.string()),
         ("status", pa.string()),
         ("stage", pa.string()),
         ("reason", pa.string()),

@@ -31,12 +31,13 @@ _PER_DOCUMENT = (
 )
 
 
-def _settings(recipe: Recipe) -> Any:
-    return None
+def _licences(recipe: Recipe) -> dict[str, str]:
+    """Licence by source, of the sources that state one."""
+    return {entry.source: entry.licence for entry in recipe.inputs if entry.licence}
 
 
 def _ledger(run: StageRun) -> None:
-    documents = run.tables["documents"]
+    documents, licences = run.tables["documents"], _licences(run.recipe)
     specs = [
         Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path})
         for file in run.tables["windows"].files
@@ -46,12 +47,15 @@ def _ledger(run: StageRun) -> None:
         documents, {name: run.tables[name] for name in _PER_DOCUMENT}, {"places": places.path}, [places.content]
     )
     for target, spec in enumerate(specs):
-        spec.params.update(target=target, drop=dropped_clusters(run.recipe))
+        spec.params.update(target=target, drop=dropped_clusters(run.recipe), licences=licences)
     step = run.step("ledger", ledger_task, specs)
     rejects = run.step(
         "ledger",
         rejects_task,
-        [Spec(file.name, [file.checksum], {"rejects": asdict(file)}) for file in run.tables["rejects"].files],
+        [
+            Spec(file.name, [file.checksum], {"rejects": asdict(file), "licences": licences})
+            for file in run.tables["rejects"].files
+        ],
     )
     counters = dict(step.counters)
     for name, number in rejects.counters.items():
@@ -102,6 +106,7 @@ def ledger_task(
     places: str,
     target: int,
     drop: dict[str, list[int]],
+    licences: dict[str, str],
 ) -> None:
     """The ledger of one partition."""
     base = context.read(documents, ["doc_id", "id", "source"])
@@ -182,6 +187,7 @@ def ledger_task(
             "doc_id": base["doc_id"],
             "id": base["id"],
             "source": base["source"],
+            "licence": _licence_of(base["source"], licences),
             "status": pa.array(np.where(kept, "kept", "removed"), pa.string()),
             "stage": stage,
             "reason": reason,
@@ -214,7 +220,14 @@ def _numbers(values: pa.Array) -> pa.Array:
     return pa.array([None if value is None else f"{value:.4g}" for value in values.to_pylist()], pa.string())
 
 
-def rejects_task(context: TaskContext, rejects: Any) -> None:
+def _licence_of(sources: pa.ChunkedArray, licences: dict[str, str]) -> pa.ChunkedArray:
+    """The licence of every row's source, null where none is stated."""
+    names = sorted(licences)
+    stated = pa.array([licences[name] for name in names], pa.string())
+    return stated.take(pc.index_in(sources, value_set=pa.array(names, pa.string())).combine_chunks())
+
+
+def rejects_task(context: TaskContext, rejects: Any, licences: dict[str, str]) -> None:
     """The ledger of the rejects of one unit."""
     table = context.read(rejects)
     n = table.num_rows
@@ -227,6 +240,7 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
         "doc_id": table["doc_id"],
         "id": pa.array(ids, pa.string()),
         "source": table["source"],
+        "licence": _licence_of(table["source"], licences),
         "status": pa.array(["rejected"] * n, pa.string()),
         "stage": pa.array(["ingest"] * n, pa.string()),
         "reason": table["reason"],
@@ -240,7 +254,7 @@ def rejects_task(context: TaskContext, rejects: Any) -> None:
 
 LEDGER = Stage(
     "ledger",
-    4,
+    5,
     (
         "documents",
         "rejects",
@@ -256,7 +270,7 @@ LEDGER = Stage(
         "windows",
     ),
     ("ledger",),
-    _settings,
+    _licences,
     _ledger,
     by_generation=True,
 )
