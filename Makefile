@@ -8,5 +8,5 @@ SEED ?= 0
 faults:
 	python3 tasks.py faults $(N) --seed $(SEED)
 
-demo test lint check consumers conformance lock setup:
+demo test cluster lint check consumers conformance lock setup:
 	python3 tasks.py $@

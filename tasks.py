@@ -3,6 +3,7 @@
 
 demo         set up, then gather the text of this Python environment, curate it, and show what was kept and why
 test         set up, then run all tests
+cluster      set up, then run jobs on three nodes over S3, of which one is lost (two minutes, not part of test)
 lint         ruff and mypy
 check        lint and test
 consumers    set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
@@ -73,6 +74,12 @@ def test(*arguments: str) -> None:
     call(bin_of(VENV, "python"), "-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments)
 
 
+def cluster() -> None:
+    """Set up and run the test that needs a cluster of three nodes."""
+    setup()
+    call(bin_of(VENV, "python"), "-m", "pytest", "tests/infra/test_cluster.py", CURATE_CLUSTER="1")
+
+
 def lint() -> None:
     """Check style and types."""
     setup()
@@ -132,6 +139,7 @@ def lock() -> None:
 TASKS = {
     "demo": demo,
     "test": test,
+    "cluster": cluster,
     "lint": lint,
     "check": check,
     "consumers": consumers,

@@ -19,7 +19,14 @@ from tests.s3_server import S3Server, s3_environment  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ray,
+    pytest.mark.skipif(
+        not os.environ.get("CURATE_CLUSTER"),
+        reason="two minutes, three nodes and a dozen ports: `python3 tasks.py cluster` runs it",
+    ),
+]
 
 
 def script(name: str):
