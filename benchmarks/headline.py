@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -175,7 +176,8 @@ def main() -> None:
         texts = read(work)
         size = sum(len(text.encode()) for text in texts) / 1e6
         alone, tokens = tokenizer_alone(work, texts)
-        with ProcessPoolExecutor(cpus) as pool:
+        # Not forked: this process has the threads of Ray and of the tokenizer.
+        with ProcessPoolExecutor(cpus, multiprocessing.get_context("spawn")) as pool:
             files = sorted((work / "text").glob("*.jsonl"))[: 4 * cpus]
             bare = list(pool.map(bare_engine, files, [work / "tokenizer.json"] * len(files)))
     finally:
