@@ -41,6 +41,9 @@ class Inputs:
     entries: dict[tuple[str, str], Input]
     units: list[Unit] = field(default_factory=list)
     records: dict[int, list[int]] = field(default_factory=dict)
+    """Records of each file of the units that are known, by ordinal."""
+    spans: dict[int, list[list[int]]] = field(default_factory=dict)
+    """(start, stop, records) of the spans in which a known unit was read, by ordinal; none where it was read as one."""
 
     @property
     def bytes(self) -> int:
@@ -72,6 +75,7 @@ class Inputs:
                 number = 0 if repack else entry.get("generation", 0)
                 known.append(Unit(entry["ordinal"], entry["source"], files, tuple(entry["gone"]), number))
                 self.records[entry["ordinal"]] = entry["records"]
+                self.spans[entry["ordinal"]] = entry.get("spans", [])
         latest = max((unit.generation for unit in known), default=0)
         found = assign_ordinals(known, self.files, generation=latest + (decided and bool(known) and not repack))
         if found.missing and not allow_missing:

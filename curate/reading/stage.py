@@ -77,10 +77,18 @@ def _unit_name(unit: Unit) -> str:
 
 
 def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
-    """Spans of the units that are one large file, each with the records in it, by ordinal."""
+    """Spans of the units that are one large file, each with the records in it, by ordinal.
+
+    A unit that is known stays cut as it was, and is not counted again.
+    """
     target = run.recipe.ingest.partition_bytes
     specs = []
+    found: dict[int, list[tuple[Span, int]]] = {}
     for unit in units:
+        if unit.ordinal in run.inputs.records:
+            spans = run.inputs.spans.get(unit.ordinal, [])
+            found[unit.ordinal] = [(Span(start, stop), records) for start, stop, records in spans]
+            continue
         file = unit.files[0]
         if len(unit.files) == 1 and formats.can_be_cut(file.path, file.size, target):
             base = _unit_spec(run, unit)
@@ -90,12 +98,9 @@ def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
             for i, span in enumerate(line_spans(file.size, target)):
                 params = {"url": file.url, "span": list(span)}
                 specs.append(Spec(f"{base.name}-{i:05d}", [*base.inputs, list(span)], params))
-    found: dict[int, list[tuple[Span, int]]] = {}
-    if not specs:
-        return found
-    for record in run.step("tmp/count", count_task, specs).records:
-        spans = [(Span(*span), rows) for span, rows in record.values["spans"]]
-        found.setdefault(ordinal_of(record.name), []).extend(spans)
+    for record in run.step("tmp/count", count_task, specs).records if specs else ():
+        counted = [(Span(*span), rows) for span, rows in record.values["spans"]]
+        found.setdefault(ordinal_of(record.name), []).extend(counted)
     return found
 
 
@@ -141,6 +146,7 @@ def _ingest(run: StageRun) -> None:
             "files": [[file.path, file.size, file.etag] for file in unit.files],
             "gone": list(unit.gone),
             "records": records.get(unit.ordinal, run.inputs.records.get(unit.ordinal, [])),
+            "spans": [[*span, rows] for span, rows in cut.get(unit.ordinal, [])],
         }
         for unit in run.inputs.units
     ]

@@ -102,9 +102,47 @@ def test_a_run_cuts_a_large_file(tmp_path: Path, name: str) -> None:
     assert len(parts) == 1
     assert found[0][0].equals(found[1][0])
     assert found[0][1].equals(found[1][1])
-    assert found[0][2] == found[1][2]
+    cut, whole = (details["units"][0] for _, _, details in found)
+    assert len(cut.pop("spans")) > 5
+    assert whole.pop("spans") == []
+    assert cut == whole
     assert pl.concat([one["doc_id"] for one in found[0][:2]]).n_unique() == 150
     assert np.max(found[0][0]["doc_id"].to_numpy()) == 149
+
+
+def test_what_was_read_is_neither_counted_nor_cut_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(name: str) -> None:
+        lines = [json.dumps({"text": f"{name} number {i} " * 5}) for i in range(100)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+
+    def run(partition_bytes: int) -> list[str]:
+        recipe = {
+            "workspace": str(tmp_path / "run"),
+            "inputs": [{"source": "s", "path": str(tmp_path / "*.jsonl")}],
+            "ingest": {"partition_bytes": partition_bytes},
+            "engine": "inline",
+        }
+        made = curate.run(recipe, until="ingest")
+        assert made.table("documents").collect().height == 100 * len(list(tmp_path.glob("*.jsonl")))
+        return [file.path for file in made.snapshots["documents"].files]
+
+    counted: list[str] = []
+
+    def count(file: Any, span: Span) -> int:
+        counted.append(file.read(20).decode())
+        return count_lines(file, span)
+
+    monkeypatch.setattr("curate.reading.stage.count_lines", count)
+    write("first")
+    before = run(2_000)
+    assert len(before) > 4
+    assert counted[0].startswith('{"text": "first')
+    counted.clear()
+    write("second")
+    after = run(3_000)
+    assert set(before) < set(after)
+    assert len(counted) > 2
+    assert counted[0].startswith('{"text": "second')
 
 
 def test_only_what_has_bounds_is_cut() -> None:
