@@ -141,12 +141,19 @@ class RayEngine:
             yield Record.from_json(text)
 
     def _few(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
-        """Records as JSON, each from a remote call of its own."""
+        """Records as JSON, each from a remote call of its own. One that dies with its process costs no other."""
+        from ray.exceptions import RayError
+
         call = self._ray.remote(run_one).options(**resources)
-        waiting = [call.remote(pickle.dumps(task)) for task in tasks]
-        while waiting:
-            done, waiting = self._ray.wait(waiting)
-            yield from self._ray.get(done)
+        running = {call.remote(pickle.dumps(task)): task for task in tasks}
+        while running:
+            [done], _ = self._ray.wait(list(running))
+            task = running.pop(done)
+            try:
+                yield self._ray.get(done)
+            except RayError as error:
+                why = str(error).strip().splitlines()[0]
+                yield Record(task.name, task.key, error=f"{type(error).__name__}: {why}", transient=True).to_json()
 
     def _many(self, tasks: list[Task], resources: dict[str, Any], gpus: int = 0) -> Iterator[str]:
         """Records as JSON, from a Ray Data job; with GPUs in actors, where a model stays loaded."""

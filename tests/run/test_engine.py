@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,24 @@ def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: p
         ray.close()
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 5
+
+
+def die(context: Any) -> None:
+    """A task that takes its process with it."""
+    os._exit(9)
+
+
+def test_a_task_that_dies_with_its_process_costs_no_other(tmp_path: Path) -> None:
+    dying = Task(function_name(die), "part-x", "key-x", "duplicates", "stage", str(tmp_path), {})
+    ray = engine.RayEngine(2)
+    try:
+        found = {record.name: record for record in ray.run([dying, *tasks(tmp_path, 3)])}
+    finally:
+        ray.close()
+    assert sorted(found) == ["part-0", "part-1", "part-2", "part-x"]
+    assert found["part-x"].transient
+    assert "WorkerCrashedError" in found["part-x"].error
+    assert not any(found[f"part-{i}"].error for i in range(3))
 
 
 def test_a_failing_task_is_a_record(tmp_path: Path) -> None:
