@@ -21,6 +21,7 @@ from curate.look.check import (
     duration,
     exchanges_of,
     sample_bytes,
+    sizes_of,
 )
 from curate.recipe import Recipe
 
@@ -142,22 +143,10 @@ def capacity(recipe: Recipe, documents: float, document_bytes: float, nodes: int
 
 
 def _sizes(recipe: Recipe, documents: float, document_bytes: float) -> dict[str, Any]:
-    from curate.dedup.duplicates_stage import TARGET_ROWS
-
     text = int(documents * document_bytes)
     kept, tokens = int(documents * KEPT), int(text * KEPT / BYTES_PER_TOKEN)
-    windows = math.ceil(tokens / recipe.pack.window)
-    return {
-        "text_bytes": text,
-        "documents": int(documents),
-        "partitions": max(1, math.ceil(text / recipe.ingest.partition_bytes)),
-        "kept": kept,
-        "tokens": tokens,
-        "windows": windows,
-        "shards": max(1, math.ceil(windows / recipe.shards.windows_per_shard)),
-        "regions": max(1, math.ceil(kept / recipe.cluster.region_size)),
-        "targets": max(1, math.ceil(documents / TARGET_ROWS)),
-    }
+    partitions = max(1, math.ceil(text / recipe.ingest.partition_bytes))
+    return sizes_of(recipe, text, int(documents), partitions, kept, tokens, math.ceil(tokens / recipe.pack.window))
 
 
 def _stage(

@@ -176,7 +176,14 @@ def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[s
     if "windows" in tables:
         windows = tables["windows"].counters.get("windows", windows)
         estimated = [name for name in estimated if name != "windows"]
-    from curate.dedup.duplicates_stage import TARGET_ROWS
+    return {**sizes_of(recipe, text, documents, partitions, kept, tokens, windows), "estimated": estimated}
+
+
+def sizes_of(
+    recipe: Recipe, text: int, documents: int, partitions: int, kept: int, tokens: int, windows: int
+) -> dict[str, Any]:
+    """The sizes that a plan is made of: those given, and the shards, regions and targets that they come to."""
+    from curate.dedup.duplicates_stage import number_of_targets
 
     return {
         "text_bytes": text,
@@ -187,8 +194,7 @@ def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[s
         "windows": windows,
         "shards": max(1, math.ceil(windows / recipe.shards.windows_per_shard)),
         "regions": max(1, math.ceil(kept / recipe.cluster.region_size)),
-        "targets": max(1, math.ceil(documents / TARGET_ROWS)),
-        "estimated": estimated,
+        "targets": number_of_targets(documents),
     }
 
 
@@ -196,7 +202,7 @@ def exchanges_of(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[d
     """Tasks × targets of every exchange to come: each slice is one ranged read."""
     partitions, targets, regions, shards = size["partitions"], size["targets"], size["regions"], size["shards"]
     rows = [
-        ("dedup", "signatures by content hash", partitions, targets),
+        ("dedup", "band keys by content hash", partitions, targets),
         ("dedup", "bands to buckets", targets, targets),
         ("dedup", "exact copies to partitions", targets, partitions),
         ("dedup", "labels to partitions", 1, partitions),
