@@ -39,7 +39,7 @@ from curate.hashing import mix64
 from curate.reading.units import ordinal_of
 from curate.recipe import Dedup, Recipe, preferred_signals
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.run.partition import IDs, column, edited_texts, is_in, preferences, rows_of
+from curate.run.partition import IDs, column, edited_texts, flat_lists, is_in, preferences, rows_of
 from curate.run.snapshot import Snapshot
 from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
@@ -334,14 +334,12 @@ def resolve_task(context: TaskContext, shingles: str, target: int, threshold: fl
     keys = band_keys(signature, params)
     _, members, offsets = group(keys.ravel(), np.repeat(ids, keys.shape[1]))
     members, offsets = _with_new(members, offsets, settings["first_new"])
-    lists = rows["shingles"].combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], pa.large_list(pa.uint64()))
+    values, starts = flat_lists(rows["shingles"])
     preference = np.stack([column(rows, name) for name in names], axis=1) if names else np.zeros((len(ids), 0))
     found = resolve(
         ids,
-        np.asarray(lists.values),
-        np.asarray(lists.offsets, np.int64),
+        values,
+        starts,
         preference,
         offsets,
         rows_of(members, ids),

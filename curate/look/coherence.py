@@ -18,6 +18,7 @@ from curate.hashing import document_hash
 from curate.look.windows import Piece, Window, windows_of
 from curate.packing.tokens_inside import compression_gain, zipf_exponent
 from curate.relate.measures import same_label_in_window, window_measures
+from curate.run.partition import flat_tokens
 from curate.run.vectors import vector_matrix
 from curate.schemas import KIND_DOCUMENT
 
@@ -109,11 +110,10 @@ def _similar(vectors: NDArray[np.int8], place: NDArray[np.int64], other: NDArray
 
 def _spans(run: Run, pieces: list[Piece], ids: NDArray[np.uint64]) -> list[NDArray[np.uint32]]:
     """The tokens of every piece."""
-    lists = run.rows("tokens", ids.tolist(), ["token_ids"])["token_ids"].combine_chunks()
-    values = np.asarray(lists.values).astype(np.uint32)
-    starts = np.asarray(lists.offsets)[np.searchsorted(ids, np.array([piece.doc_id for piece in pieces], np.uint64))]
+    flat, offsets = flat_tokens(run.rows("tokens", ids.tolist(), ["token_ids"]))
+    starts = offsets[np.searchsorted(ids, np.array([piece.doc_id for piece in pieces], np.uint64))]
     return [
-        values[start + piece.start : start + piece.start + piece.length]
+        flat[start + piece.start : start + piece.start + piece.length].astype(np.uint32)
         for start, piece in zip(starts.tolist(), pieces, strict=True)
     ]
 

@@ -88,12 +88,17 @@ def preferences(context: Reader, signals: dict[str, Any], ids: IDs, names: list[
     return found
 
 
+def flat_lists(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(values of all rows, offsets int64[N+1]) of a list column."""
+    lists = column.combine_chunks()
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.chunk(0) if lists.num_chunks else pa.array([], column.type)
+    return np.asarray(lists.values), np.asarray(lists.offsets, np.int64)
+
+
 def flat_tokens(tokens: pa.Table) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """(token ids of all rows, offsets int64[N+1]) of a ``token_ids`` column."""
-    lists = tokens["token_ids"].combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], tokens["token_ids"].type)
-    return np.asarray(lists.values), np.asarray(lists.offsets, np.int64)
+    return flat_lists(tokens["token_ids"])
 
 
 def is_in(values: IDs, pool: IDs) -> NDArray[np.bool_]:
