@@ -75,6 +75,11 @@ def _synthetic(run: StageRun) -> None:
     made = run.step("synthetic", examples_task, specs)
     reached = made.counters.get("tokens", 0)
     share = round(reached / (base + reached), 4) if reached else 0.0
+    if possible < wanted:
+        run.progress.say(
+            f"synthetic: {share:.2%} of the tokens instead of {section.share:.2%}: the documents of at least "
+            f"{section.min_tokens:,} tokens give no more; lower synthetic.min_tokens, or ask for a smaller share"
+        )
     details = {
         "vocab_size": tokens.details["vocab_size"],
         "set": entry["set"],

@@ -11,6 +11,7 @@ from curate.look.explain import explain
 from curate.look.verify import verify
 from curate.recipe_file import from_dict
 from curate.run.execute import run_recipe
+from curate.run.progress import NoProgress
 from curate.schemas import KIND_SYNTHETIC, SYNTHETIC_BIT
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import shard_bytes, table_bytes
@@ -49,6 +50,21 @@ def test_examples_have_their_share_of_the_training_tokens(whole):
     beside = windows.filter(pl.col("kind") == 0).select("shard", "window", "doc_id")
     together = synthetic.with_columns(doc_id=of).join(beside, on=["shard", "window", "doc_id"])
     assert together.height == 0, "no window holds an example and its source"
+
+
+def test_a_share_that_cannot_be_reached_is_said(tmp_path):
+    class Listener(NoProgress):
+        said = ""
+
+        def say(self, text):
+            self.said += text
+
+    listener = Listener()
+    sections = {"synthetic": {"share": 0.1, "min_tokens": 100_000}}
+    recipe = from_dict(recipe_of(write_corpus(tmp_path / "text", count=60), tmp_path / "run", **sections), tmp_path)
+    run_recipe(recipe, stop_after="synthetic", progress=listener)
+    assert "0.00% of the tokens instead of 10.00%" in listener.said
+    assert "synthetic.min_tokens" in listener.said
 
 
 def test_a_document_names_the_example_made_of_it(whole):
