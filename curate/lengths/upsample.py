@@ -34,8 +34,8 @@ METHODS = ("none", "per_source", "global", "weights")
 Mass = tuple[str, bool, int, int]
 """(source, is_long, documents, tokens)."""
 
-_DIGITS = 9
-"""Rates are rounded so that one that should be 1 is 1 and not a hair below it."""
+_DIGITS = 12
+"""Significant digits of a rate: one that should be 1 is 1 and not a hair below it, and those of a small budget stay exact."""
 
 
 class RatePlan(NamedTuple):
@@ -125,7 +125,7 @@ def plan_rates(
         filled = water_fill([masses[i][3] for i in rows], shares, total, [most[i] for i in rows])
         for i, rate in zip(rows, filled, strict=True):
             rates[i] = rate
-    found = [round(rate, _DIGITS) if mass[3] else 1.0 for rate, mass in zip(rates, masses, strict=True)]
+    found = [float(f"{rate:.{_DIGITS}g}") if mass[3] else 1.0 for rate, mass in zip(rates, masses, strict=True)]
     return RatePlan(found, _report(masses, found, size, method, long_share, budget, most, weights))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RequestError
@@ -104,6 +104,7 @@ cells = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(cells, st.sampled_from(["none", "per_source", "global", "weights"]), st.floats(0.05, 0.95), st.integers(1, 8),
        st.one_of(st.none(), st.integers(1, 10**7)))  # fmt: skip
+@example([("a", False, 1, 105_887), ("a", True, 1, 196_403), ("b", False, 1, 361_942)], "per_source", 0.5, 1, 1)
 def test_rates_hold_their_promises(masses, method, q, most, budget):
     weights = {"a": 0.2, "b": 0.5, "c": 0.3} if method == "weights" else None
     plan = plan_rates(masses, method, q, budget, most, weights)
