@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from curate.errors import RecipeError
+from curate.errors import RecipeError, RequestError
 from curate.recipe import Recipe, Section, resolve_paths
 
 
@@ -212,6 +212,25 @@ def field_rows(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[
         default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))
         rows.append((key, _type_name(field.annotation), default, field.description or ""))
     return rows
+
+
+def rows_of(field: str | None) -> list[tuple[str, str, str, str]]:
+    """Of :func:`field_rows`, those of one field and of what lies below it; all without one.
+
+    Raises:
+        RequestError: there is no such field; the message names the nearest.
+    """
+    rows = field_rows()
+    if field is None:
+        return rows
+    found = [row for row in rows if row[0] == field or row[0].startswith((f"{field}.", f"{field}[]."))]
+    if not found:
+        near = difflib.get_close_matches(field, [row[0] for row in rows], n=1, cutoff=0.5)
+        raise RequestError(
+            f"a recipe has no field `{field}`; "
+            + (f"did you mean `{near[0]}`?" if near else "`curate schema` lists all")
+        )
+    return found
 
 
 def yaml_text(value: Any) -> str:

@@ -1,10 +1,13 @@
-"""The `--help` blocks of docs/cli.md: `python -m tests.cli_docs` writes them anew."""
+"""The `--help` blocks and the examples of docs/cli.md: `python -m tests.cli_docs` writes them anew."""
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
+
+from tests import cli_examples
 
 PAGE = Path(__file__).parent.parent / "docs/cli.md"
 _BLOCK = re.compile(r"```text\n\$ curate (?P<command>[a-z-]+ )?--help\n(?P<text>.*?)```", re.DOTALL)
@@ -44,4 +47,6 @@ def renewed(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        page = cli_examples.renewed(renewed(PAGE.read_text(encoding="utf-8")), Path(folder))
+    PAGE.write_text(page, encoding="utf-8")

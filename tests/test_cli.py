@@ -141,6 +141,16 @@ def test_schema_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.split()[:3] == ["pack.window", "int", "8192"] for line in lines)
 
 
+def test_schema_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "inputs"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert names[:2] == ["inputs", "inputs[].source"]
+    assert all(name.startswith("inputs") for name in names)
+    assert main(["schema", "pack.window"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert "no field `pakc`; did you mean `pack`?" in refused(capsys, "schema", "pakc")
+
+
 # --- running
 
 

@@ -111,7 +111,8 @@ def add(command: AddCommand) -> None:
     made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
     made.add_argument("--wait", action="store_true", help="follow the log until the job has ended")
 
-    command("schema", schema, "print every recipe field with its type, default and meaning")
+    made = command("schema", schema, "print every recipe field with its type, default and meaning")
+    made.add_argument("field", metavar="FIELD", nargs="?", help="only this field and those below it: pack")
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -203,9 +204,10 @@ def submit(options: argparse.Namespace) -> int:
 def schema(options: argparse.Namespace) -> int:
     """``curate schema``."""
     from curate.look.render import console, show, table
-    from curate.recipe_file import field_rows
+    from curate.recipe_file import rows_of
 
-    show([table("", ("field", "type", "default", "meaning"), field_rows(), plain=not console().is_terminal, left=4)])
+    rows = rows_of(options.field)
+    show([table("", ("field", "type", "default", "meaning"), rows, plain=not console().is_terminal, left=4)])
     return 0
 
 

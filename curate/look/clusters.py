@@ -137,11 +137,11 @@ def sections(rows: list[dict[str, Any]], *, plain: bool) -> list[RenderableType]
         values = [row["scores"][name] for name in names]
         scores = ["" if value is None else f"{value:.3f}" for value in values]
         kept = "" if row["kept"] is None else row["kept"]
-        lines.append((row["cluster"], row["documents"], kept, row["tokens"] or 0, *scores, " ".join(row["terms"])))
-    head = ("cluster", "documents", "kept", "tokens", *(f"mean {name}" for name in short), "terms")
+        lines.append((row["cluster"], " ".join(row["terms"]), row["documents"], kept, row["tokens"] or 0, *scores))
+    head = ("cluster", "terms", "documents", "kept", "tokens", *(f"mean {name}" for name in short))
     examples = [(row["cluster"], one["id"], one["begins"][:90]) for row in rows for one in row["examples"]]
     return [
-        table("Clusters", head, lines, plain=plain),
+        table("Clusters", head, lines, plain=plain, left=2),
         table("Examples", ("cluster", "document", "begins"), examples, plain=plain, left=3),
         "leave some out: quality: {drop_clusters: [" + ", ".join(str(row["cluster"]) for row in rows[:2]) + "]}",
     ]

@@ -151,8 +151,8 @@ def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     from curate.look import render
 
     rows: list[Any] = [
-        (name, f"{one['windows']:.4f}", f"{one['random']:.4f}", MEANINGS[name])
+        (name, MEANINGS[name], f"{one['windows']:.4f}", f"{one['random']:.4f}")
         for name, one in found["measures"].items()
     ]
     title = f"{found['windows']:,} windows, {found['documents']:,} documents"
-    return [render.table(title, ("measure", "windows", "by hash", "what it is"), rows, plain=plain, left=1)]
+    return [render.table(title, ("measure", "what it is", "windows", "by hash"), rows, plain=plain, left=2)]
