@@ -36,6 +36,7 @@ class Layout(NamedTuple):
         pointers, targets, vectors, inverse, limit: what may not meet (Conflicts and Similarity).
         window: L.
         unit: what a cosine of 1 is worth, 2**(2 * bits).
+        doubtful: product of two directions from which on the pair may be too much alike; below it, none is.
     """
 
     item: Int64s
@@ -57,6 +58,7 @@ class Layout(NamedTuple):
     limit: float
     window: int
     unit: int
+    doubtful: int
 
 
 def lay_out(
@@ -73,13 +75,16 @@ def lay_out(
     most = int(np.searchsorted(np.cumsum(np.sort(length)), window, side="right"))  # units that one window can hold
     bits = min(MAX_BITS, (30 - int(np.ceil(np.log2(most + 2)))) // 2)
     directions = np.rint(near.vectors * (near.inverse[:, None] * 2.0**bits)).astype(np.int16)
+    # Rounding turns a direction by ``off`` at most, in units of its length; it is counted twice and once again.
+    off = 0.5 * directions.shape[1] ** 0.5 / 2.0**bits
+    doubtful = int((near.limit - off * (2.0 + off)) * 2.0 ** (2 * bits)) - 1
     layout = Layout(
         np.ascontiguousarray(item), np.ascontiguousarray(length), window_of.copy(),
         np.searchsorted(item, np.arange(n + 1)).astype(np.int64),
         np.full(n_windows, -1, np.int64), np.zeros(n_windows, np.int64), np.zeros(n_windows, np.int64),
         np.full(m, -1, np.int64), np.full(m, -1, np.int64),
         directions, np.zeros((n_windows, directions.shape[1]), np.int32), np.zeros(m, np.int64),
-        conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit, window, 1 << (2 * bits),
+        conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit, window, 1 << (2 * bits), doubtful,
     )  # fmt: skip
     _place_all(layout)
     return layout

@@ -35,6 +35,12 @@ PASSES = 12
 UNION = 12
 """Members that two windows may have together to be laid out anew: 2**11 divisions, some 20 µs."""
 
+MEMO_BITS = 21
+"""Pairs of windows that are remembered as tried, at most 2**21 (32 MB): else the same pairs are divided in every round."""
+
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplicative hashing: the high bits of a product are a slot."""
+
 _NEVER = 1 << 50
 """What a pair that may not meet costs: more than all similarities of a window."""
 
@@ -53,8 +59,9 @@ def refine(
     """
     if len(layout.item) > 1:
         price, rate = prices(layout, padding, crowding)
-        tried = np.full((1 << max(10, min(20, 4 * len(layout.head)).bit_length()), 2), -1, np.int64)
-        _refine(layout, np.ascontiguousarray(neighbors, np.int64), price, rate, passes, tried)
+        bits = min((8 * len(layout.item)).bit_length(), MEMO_BITS)
+        tried = np.full((1 << bits, 2), -1, np.int64)
+        _refine(layout, np.ascontiguousarray(neighbors, np.int64), price, rate, passes, tried, 64 - bits)
 
 
 def prices(layout: Layout, padding: float, crowding: float) -> tuple[float, int]:
@@ -124,27 +131,33 @@ def _list_members(x, w, units, filled):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _divide(x, a, b, price, rate, units, pair, sums, side):  # type: ignore[no-untyped-def]
+def _divide(x, a, b, price, rate, units, pair, pull, side):  # type: ignore[no-untyped-def]
     """Divides the members of windows a and b between them in the best way; returns whether anything moved.
 
     Divisions are walked through in Gray code, one member changing sides at a time; the first stays where it is, since
-    the two windows are alike.
+    the two windows are alike. ``pull`` is what each member has in common with b's side, less that with a's.
     """
     k = _list_members(x, b, units, _list_members(x, a, units, 0))
+    directions, item, pointers = x.directions, x.item, x.pointers
     for i in range(k):
         side[i] = 0 if i < x.members[a] else 1
+        mine = item[units[i]]
+        refuses = pointers[mine] < pointers[mine + 1]
         for j in range(i):
-            s = dot(x.directions[x.item[units[i]]], x.directions[x.item[units[j]]]) - rate
-            if may_not_meet(x, x.item[units[i]], x.item[units[j]]):
+            s = dot(directions[mine], directions[item[units[j]]])
+            barred_pair = (refuses or s >= x.doubtful) and may_not_meet(x, mine, item[units[j]])
+            s -= rate
+            if barred_pair:
                 s -= np.int64(_NEVER)
             pair[i, j] = pair[j, i] = s
+        pair[i, i] = 0
     value = np.int64(0)
     for i in range(k):
-        sums[0, i] = sums[1, i] = 0
+        pull[i] = 0
         for j in range(k):
-            if i != j:
-                sums[side[j], i] += pair[i, j]
-        value += sums[side[i], i]
+            pull[i] += pair[i, j] if side[j] == 1 else -pair[i, j]
+            if side[i] == side[j]:
+                value += pair[i, j]
     load_a, load_b = x.load[a], x.load[b]
     best = value - waste(load_a, x.window, price) - waste(load_b, x.window, price)
     code, chosen = np.int64(0), np.int64(0)
@@ -154,15 +167,19 @@ def _divide(x, a, b, price, rate, units, pair, sums, side):  # type: ignore[no-u
             bit >>= 1
             i += 1
         code ^= np.int64(1) << i
-        old, new, size = side[i], 1 - side[i], x.length[units[i]]
-        value += 2 * (sums[new, i] - sums[old, i])
-        for j in range(k):
-            if j != i:
-                sums[old, j] -= pair[i, j]
-                sums[new, j] += pair[i, j]
-        side[i] = new
-        load_a += size if new == 0 else -size
-        load_b += size if new == 1 else -size
+        size = x.length[units[i]]
+        if side[i] == 0:
+            side[i] = 1
+            value += 2 * pull[i]
+            load_a, load_b = load_a - size, load_b + size
+            for j in range(UNION):  # a fixed length is unrolled; what stands beyond k is not looked at
+                pull[j] += 2 * pair[i, j]
+        else:
+            side[i] = 0
+            value -= 2 * pull[i]
+            load_a, load_b = load_a + size, load_b - size
+            for j in range(UNION):
+                pull[j] -= 2 * pair[i, j]
         if load_a <= x.window and load_b <= x.window and value > best:
             there = value - waste(load_a, x.window, price) - waste(load_b, x.window, price)
             if there > best:
@@ -175,11 +192,12 @@ def _divide(x, a, b, price, rate, units, pair, sums, side):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def _refine(x, neighbors, price, rate, passes, tried):  # type: ignore[no-untyped-def]
+def _refine(x, neighbors, price, rate, passes, tried, shift):  # type: ignore[no-untyped-def]
     m, n_windows = x.item.shape[0], x.head.shape[0]
-    changed, looked, seen = np.zeros(n_windows, np.int64), np.full(m, -1, np.int64), np.full(n_windows, -1, np.int64)
+    changed, seen = np.zeros(n_windows, np.int64), np.full(n_windows, -1, np.int64)
+    looked, divided = np.full(m, -1, np.int64), np.full(m, -1, np.int64)
     units, side = np.empty(UNION, np.int64), np.zeros(UNION, np.int64)
-    pair, sums = np.zeros((UNION, UNION), np.int64), np.zeros((2, UNION), np.int64)
+    pair, pull = np.zeros((UNION, UNION), np.int64), np.zeros(UNION, np.int64)
     clock, look = np.int64(0), np.int64(0)
     for _ in range(passes):
         start = clock
@@ -208,6 +226,9 @@ def _refine(x, neighbors, price, rate, passes, tried):  # type: ignore[no-untype
                 changed[home] = changed[target] = clock
                 exchange(x, u, other, home, target)
         for u in range(m):
+            if not _fresh(x, u, neighbors, changed, divided):
+                continue
+            divided[u] = clock
             for e in range(neighbors.shape[1]):
                 near = neighbors[x.item[u], e]
                 if near < 0:
@@ -218,11 +239,11 @@ def _refine(x, neighbors, price, rate, passes, tried):  # type: ignore[no-untype
                         continue
                     a, b = min(w, home), max(w, home)
                     key = a * np.int64(n_windows) + b
-                    slot = (key * np.int64(0x9E3779B97F4A7C1)) & (tried.shape[0] - 1)
+                    slot = np.int64((np.uint64(key) * _SPREAD) >> np.uint64(shift))
                     if tried[slot, 0] == key and tried[slot, 1] >= max(changed[a], changed[b]):
                         continue
                     tried[slot, 0], tried[slot, 1] = key, clock
-                    if _divide(x, a, b, price, rate, units, pair, sums, side):
+                    if _divide(x, a, b, price, rate, units, pair, pull, side):
                         clock += 1
                         changed[a] = changed[b] = clock
         if clock == start:

@@ -52,7 +52,7 @@ def alike(vectors: Vectors, inverse: NDArray[np.float64], limit: float, a: int, 
     """True when the cosine of items ``a`` and ``b`` is at or above ``limit``."""
     total = np.int32(0)
     for d in range(vectors.shape[1]):
-        total += np.int32(np.int32(vectors[a, d]) * np.int32(vectors[b, d]))
+        total = np.int32(total + np.int32(np.int32(vectors[a, d]) * np.int32(vectors[b, d])))
     return bool(total * inverse[a] * inverse[b] >= limit)
 
 
