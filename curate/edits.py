@@ -10,8 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.text import cut_spans, text_buffers
-
 
 def apply_edits(
     texts: pa.Array | pa.ChunkedArray,
@@ -29,6 +27,9 @@ def apply_edits(
         ends: int64[E].
         replacements: string[E]; null cuts.
     """
+    # Here, because it compiles: whoever looks at a single text needs no compiler (a third of a second to import).
+    from curate.text import cut_spans, text_buffers
+
     masks = pc.is_valid(replacements).to_numpy(zero_copy_only=False) if len(rows) else np.zeros(0, np.bool_)
     if not masks.any():
         return cut_spans(texts, rows, starts, ends)

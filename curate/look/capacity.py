@@ -191,22 +191,22 @@ def _stage(
 
 def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """The plan as text."""
-    from curate.look import render
+    from curate.look import amounts, render
 
     size = plan["sizes"]
     names = ("documents", "text_bytes", "partitions", "tokens", "windows", "shards", "regions")
     rows: list[Any] = [
-        (name, render.size(size[name]) if "bytes" in name else render.number(size[name])) for name in names
+        (name, amounts.size(size[name]) if "bytes" in name else amounts.number(size[name])) for name in names
     ]
     found: list[RenderableType] = [render.table("Sizes, estimated", ("", ""), rows, plain=plain)]
     rows = [
         (
             row["stage"],
-            render.size(row["read"]),
-            render.size(row["written"]),
-            render.number(row["gets"] + row["puts"]),
+            amounts.size(row["read"]),
+            amounts.size(row["written"]),
+            amounts.number(row["gets"] + row["puts"]),
             duration(row["seconds"]),
-            render.size(row["memory_of_a_task"]),
+            amounts.size(row["memory_of_a_task"]),
             row["bound"],
         )
         for row in plan["stages"]
@@ -216,7 +216,7 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     found.append(render.table(title, header, rows, plain=plain))
     lines = [
         f"about {duration(plan['seconds'])}, {plan['dollars']['compute']:,.0f} US dollars for nodes at list price and "
-        f"{plan['dollars']['requests']:,.0f} for requests; {render.size(plan['bytes_stored'])} stored",
+        f"{plan['dollars']['requests']:,.0f} for requests; {amounts.size(plan['bytes_stored'])} stored",
         f"bottleneck: {plan['bottleneck']}",
     ]
     lines += [

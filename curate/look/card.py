@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.look import render
+from curate.look import amounts
 from curate.look.markup import text as escaped
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def card(run: Run) -> str:
 
 def plain(value: Any) -> str:
     """``value`` as text of one line that Markdown leaves as it is."""
-    text = value if isinstance(value, str) else render.number(value)
+    text = value if isinstance(value, str) else amounts.number(value)
     return escaped(" ".join(text.split()).translate(_SPECIAL))
 
 
@@ -43,7 +43,7 @@ def _lines(run: Run) -> Iterator[str]:
     counts = stats["funnel"]
     yield f"# Data card: {plain(run.name)}"
     yield ""
-    share = render.share(counts["kept"], counts["input"])
+    share = amounts.share(counts["kept"], counts["input"])
     yield f"{counts['kept']:,} of {counts['input']:,} input records are kept ({share})."
     if "packing" in stats:
         packed = stats["packing"]
@@ -76,7 +76,7 @@ def _lines(run: Run) -> Iterator[str]:
     yield from _table(
         ("stage", "reason", "records", "share of the input"),
         [
-            (one["stage"], one["reason"], one["records"], render.share(one["records"], counts["input"]))
+            (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
             for one in counts["removals"][:REMOVALS]
         ],
     )

@@ -278,7 +278,7 @@ def sample_bytes(recipe: Recipe, stage: str) -> int:
 
 def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """The plan as text."""
-    from curate.look import render
+    from curate.look import amounts, render
 
     size, estimate = plan["sizes"], plan["estimate"]
     rows: list[Any] = [
@@ -286,8 +286,8 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
             i["source"],
             ", ".join(i["formats"]),
             i["files"],
-            render.size(i["bytes"]),
-            "about " + render.size(i["text_bytes"]),
+            amounts.size(i["bytes"]),
+            "about " + amounts.size(i["text_bytes"]),
         )
         for i in plan["inputs"]
     ]
@@ -295,7 +295,7 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         render.table("Inputs", ("source", "formats", "files", "stored", "text"), rows, plain=plain, left=2)
     ]
     names = ("documents", "partitions", "tokens", "windows", "shards", "regions")
-    rows = [(name, ("about " if name in size["estimated"] else "") + render.number(size[name])) for name in names]
+    rows = [(name, ("about " if name in size["estimated"] else "") + amounts.number(size[name])) for name in names]
     found.append(render.table("Sizes", ("", ""), rows, plain=plain))
     rows = [(f"{s['stage']} → {', '.join(s['writes'])}", s["key"], s["state"]) for s in plan["stages"]]
     found.append(render.table("Stages", ("stage", "key", "state"), rows, plain=plain, left=3))
@@ -321,12 +321,12 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         cores = f"{estimate['cores']} core{'s' if estimate['cores'] > 1 else ''}"
         lines.append(
             f"{todo} of {len(plan['stages'])} stages to run: about {duration(estimate['seconds'])} on {cores}, "
-            f"memory up to about {render.size(estimate['memory_bytes'])}"
+            f"memory up to about {amounts.size(estimate['memory_bytes'])}"
         )
         if (free := plan["disk"]["free_bytes"]) is not None:
             needed = plan["disk"]["needed_bytes"]
             scarce = "warning: " if needed > free else ""
-            lines.append(f"{scarce}disk: about {render.size(needed)} needed, {render.size(free)} free")
+            lines.append(f"{scarce}disk: about {amounts.size(needed)} needed, {amounts.size(free)} free")
     lines += [
         f"warning: {x['exchange']} ({x['stage']}) needs {x['slices']:,} slices; use larger partitions"
         for x in plan["exchanges"]

@@ -167,13 +167,13 @@ def _prune(storage: Storage) -> None:
 
 def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """The list as text."""
-    from curate.look import render
+    from curate.look import amounts, render
 
-    kept = f"{found['kept_files']:,} files, {render.size(found['kept_bytes'])}"
+    kept = f"{found['kept_files']:,} files, {amounts.size(found['kept_bytes'])}"
     if not found["files"]:
         return [f"nothing to remove from {found['workspace']}; {kept} are in use"]
-    rows = [(name, files, render.size(size)) for name, (files, size) in found["folders"].items()]
-    rows.append(("all", found["files"], render.size(found["bytes"])))
+    rows = [(name, files, amounts.size(size)) for name, (files, size) in found["folders"].items()]
+    rows.append(("all", found["files"], amounts.size(found["bytes"])))
     title = "Removed" if found["removed"] else "Reached by no kept state"
     after = f"{kept} are in use and stay" + ("" if found["removed"] else "; `--yes` removes the others")
     return [render.table(title, ("table", "files", "size"), rows, plain=plain), after]

@@ -120,7 +120,7 @@ def _explain(run: Run, row: dict[str, Any]) -> Explanation:
     base = {name: row[name] for name in ("doc_id", "id", "source", "status", "stage", "reason")}
     if row["status"] == "rejected":
         return Explanation(**base, because=because(run, row), text=row["detail"] or "")
-    pieces, windows = places(run, doc_id) if row["status"] == "kept" else ([], [])
+    pieces, windows = places(run, row) if row["status"] == "kept" else ([], [])
     return Explanation(
         **base,
         because=because(run, row),
@@ -219,10 +219,11 @@ def _kept_for(run: Run, doc_id: int) -> dict[str, Any] | None:
     }
 
 
-def places(run: Run, doc_id: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(pieces of a document, its windows with the other documents in them)."""
-    windows = Windows(run)
-    mine = [row for row in windows.holding(doc_id).to_pylist() if row["kind"] == KIND_DOCUMENT]
+def places(run: Run, entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(pieces of a kept document, its windows with the other documents in them); ``entry`` is its row of the ledger."""
+    windows, doc_id = Windows(run), entry["doc_id"]
+    everywhere = windows.holding(doc_id, entry["first_shard"], entry["n_tokens"] * entry["copies"])
+    mine = [row for row in everywhere.to_pylist() if row["kind"] == KIND_DOCUMENT]
     pieces = [{name: row[name] for name in ("set", "shard", "window", "copy", "start", "length")} for row in mine]
     where = sorted({(row["set"], row["shard"], row["window"]) for row in mine})
     rows = windows.rows(where[:MAX_WINDOWS]).to_pylist() if where else []

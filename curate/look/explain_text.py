@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from curate.look.render import number
+from curate.look.amounts import number
 
 SHOWN_WINDOWS = 6
 SHOWN_NEIGHBOURS = 8

@@ -226,7 +226,7 @@ def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """The result as text."""
     from rich.markup import escape
 
-    from curate.look import render
+    from curate.look import amounts
 
-    files = f"{found['files']:,} file{'' if found['files'] == 1 else 's'}, {render.size(found['bytes'])}"
+    files = f"{found['files']:,} file{'' if found['files'] == 1 else 's'}, {amounts.size(found['bytes'])}"
     return [f"{found['documents']:,} documents in {escape(found['path'])} ({found['format']}, {files})"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curate.errors import InputError, RequestError
-from curate.look.render import size
+from curate.look.amounts import size
 from curate.reading import formats
 from curate.reading.inputs import field_names
 from curate.reading.units import InputFile, pattern_prefix

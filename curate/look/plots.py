@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.look.amounts import number
 from curate.look.markup import Markup
-from curate.look.render import number
 from curate.look.svg import COLOURS, WIDTH, Plot, area, bar, compact, label, legend, line, plot, rule, ticks
 
 if TYPE_CHECKING:

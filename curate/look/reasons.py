@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from curate.look.render import number
+from curate.look.amounts import number
 from curate.reading.records import REASONS
 
 if TYPE_CHECKING:

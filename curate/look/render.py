@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from curate.look.amounts import number, share, size
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -43,34 +45,6 @@ def table(
     for row in rows:
         made.add_row(*(escape(cell) if isinstance(cell, str) else number(cell) for cell in row))
     return Group(Text(title, style="" if plain else "bold"), made) if title else made
-
-
-def number(value: Any) -> str:
-    """A number with thousands separators; a fraction with at most four digits; nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}".rstrip("0").rstrip(".")
-    return str(value)
-
-
-def size(value: int) -> str:
-    """Bytes with a unit, powers of 1,000."""
-    amount = float(value)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1_000 or unit == "TB":
-            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
-        amount /= 1_000
-    raise AssertionError
-
-
-def share(part: int, whole: int) -> str:
-    """A percentage."""
-    return f"{100 * part / whole:.1f} %" if whole else ""
 
 
 def funnel(stats: dict[str, Any], *, plain: bool) -> RenderableType:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import RequestError
-from curate.look import render
+from curate.look import amounts
 from curate.look.card import card
 from curate.look.markup import Markup, element, join
 from curate.look.report_parts import sections_of
@@ -97,7 +97,7 @@ def _summary(run: Run, stats: dict[str, Any]) -> Markup:
     counts = stats["funnel"]
     numbers: list[tuple[str, str]] = [
         ("input records", f"{counts['input']:,}"),
-        ("kept", f"{counts['kept']:,} ({render.share(counts['kept'], counts['input'])})"),
+        ("kept", f"{counts['kept']:,} ({amounts.share(counts['kept'], counts['input'])})"),
     ]
     if "packing" in stats:
         numbers += [

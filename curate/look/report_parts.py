@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from curate.look import plots, render
+from curate.look import amounts, plots, render
 from curate.look.clusters import clusters_of
 from curate.look.diff import as_markup
 from curate.look.map import corpus_map
@@ -68,7 +68,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]], left
     def cells(kind: str, row: Sequence[Any]) -> list[Markup]:
         found = []
         for i, cell in enumerate(row):
-            value: Child = cell if isinstance(cell, str) else render.number(cell)
+            value: Child = cell if isinstance(cell, str) else amounts.number(cell)
             scope = "row" if kind == "td" and i == 0 else "col" if kind == "th" else None
             name = "th" if scope else "td"
             found.append(element(name, value, scope=scope, class_="n" if i >= left else None))
@@ -94,7 +94,7 @@ def paragraph(*children: Child) -> Markup:
 def _funnel(run: Run, stats: dict[str, Any]) -> Markup:
     counts = stats["funnel"]
     rows = [
-        (one["stage"], one["reason"], one["records"], render.share(one["records"], counts["input"]))
+        (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
         for one in counts["removals"]
     ]
     text = "Every input record ends once: rejected (it could not be read), removed (by a stage, for a reason) or kept. The three add up to the input."
@@ -250,7 +250,7 @@ def _lengths(run: Run, stats: dict[str, Any]) -> Markup:
 def _time(stats: dict[str, Any]) -> Markup:
     seconds = [(f"{one['stage']} → {', '.join(one['writes'])}", f"{one['seconds']:.1f}") for one in stats["seconds"]]
     seconds.append(("all", f"{sum(one['seconds'] for one in stats['seconds']):.1f}"))
-    tables = [(name, one["rows"], one["files"], render.size(one["bytes"])) for name, one in stats["tables"].items()]
+    tables = [(name, one["rows"], one["files"], amounts.size(one["bytes"])) for name, one in stats["tables"].items()]
     return join(
         [
             table("Seconds of every stage when it last ran", ("stage", "seconds"), seconds),

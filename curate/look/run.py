@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.edits import replaced
 from curate.errors import RequestError, WorkspaceError
 from curate.hashing import document_hash
+from curate.look.arrays import to_arrow, to_numpy
 from curate.recipe import cuts_paragraphs
 from curate.run.row_groups import read_groups
 from curate.run.snapshot import Snapshot, TableFile
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from curate.look.window_text import WindowText
     from curate.look.windows import Windows
     from curate.recipe import Recipe
+
+
+READERS = 4
+"""Files that are read at the same time for single rows: the neighbours of a document lie in many partitions."""
 
 
 class Text(NamedTuple):
@@ -132,19 +137,19 @@ class Run:
         wanted = np.unique(np.fromiter((int(value) for value in doc_ids), np.uint64))
         if columns is not None and "doc_id" not in columns:
             columns = ["doc_id", *columns]
-        parts = []
+        files, ids = [], []
         for file in self.snapshot(table).files:
             if file.first is None or file.last is None:
                 continue
-            mine = wanted[
-                np.searchsorted(wanted, np.uint64(file.first)) : np.searchsorted(
-                    wanted, np.uint64(file.last), side="right"
-                )
-            ]
-            if len(mine):
-                parts.append(self._rows_of_file(file, mine, columns))
-        if not parts:
+            first = np.searchsorted(wanted, np.uint64(file.first))
+            stop = np.searchsorted(wanted, np.uint64(file.last), side="right")
+            if first < stop:
+                files.append(file)
+                ids.append(wanted[first:stop])
+        if not files:
             return pa.table({})
+        with ThreadPoolExecutor(min(READERS, len(files))) as pool:
+            parts = list(pool.map(self._rows_of_file, files, ids, [columns] * len(files)))
         return pa.concat_tables(parts).sort_by("doc_id")
 
     def hashed(self, table: str, n: int, columns: list[str]) -> pa.Table:
@@ -180,7 +185,7 @@ class Run:
                 ):
                     groups.append(number)
             found = parquet.read_row_groups(groups, columns=columns)
-        return found.filter(pc.is_in(found["doc_id"], value_set=pa.array(wanted)))
+        return found.filter(to_arrow(np.isin(to_numpy(found["doc_id"]), wanted)))
 
     def open(self, file: TableFile) -> pa.NativeFile:
         """A file of a table for random access.
@@ -243,7 +248,7 @@ class Run:
         edited = original
         edits = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
         if edits.num_rows:
-            starts, ends = edits["start"].to_numpy(), edits["end"].to_numpy()
+            starts, ends = to_numpy(edits["start"]), to_numpy(edits["end"])
             edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
         return Text(original, self._without_cuts(doc_id, edited))
 

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import RequestError
@@ -73,12 +71,7 @@ def sample(run: Run, removed_by: str | None = None, source: str | None = None, n
     texts = {}
     if any(rows[i]["status"] != "rejected" for i in ids):
         found = run.rows("documents", ids, ["text"])
-        beginnings = (
-            pc.utf8_slice_codeunits(found["text"], 0, TEXT_CHARS)
-            if found.num_rows
-            else pa.chunked_array([], pa.string())
-        )
-        texts = dict(zip(found["doc_id"].to_pylist() if found.num_rows else [], beginnings.to_pylist(), strict=True))
+        texts = {row["doc_id"]: row["text"][:TEXT_CHARS] for row in found.to_pylist()}
     return [
         Sample(
             i,
@@ -116,21 +109,17 @@ def _smallest(run: Run, removed_by: str | None, source: str | None, n: int) -> l
     """doc_ids of the ``n`` smallest hashes, smallest first; one file of the ledger at a time."""
     best_ids: NDArray[np.uint64] = np.zeros(0, np.uint64)
     best: NDArray[np.uint64] = np.zeros(0, np.uint64)
+    asked = pl.lit(True)
+    if source is not None:
+        asked &= pl.col("source") == source
+    if removed_by is not None:
+        asked &= pl.col("status") != "kept"
+        if removed_by != "any":
+            reason, stage = pl.col("reason"), pl.col("stage")
+            asked &= (reason == removed_by) | (stage == removed_by) | reason.str.starts_with(removed_by + ".")
     for file in run.parquet_files("ledger"):
-        with run.open(file) as opened:
-            table = pq.ParquetFile(opened).read(columns=_COLUMNS)
-        mask = pa.array(np.ones(table.num_rows, np.bool_))
-        if source is not None:
-            mask = pc.and_(mask, pc.equal(table["source"], source))
-        if removed_by is not None:
-            mask = pc.and_(mask, pc.not_equal(table["status"], "kept"))
-            if removed_by != "any":
-                rule_set = pc.starts_with(table["reason"], removed_by + ".")
-                named = pc.or_(
-                    pc.or_(pc.equal(table["reason"], removed_by), pc.equal(table["stage"], removed_by)), rule_set
-                )
-                mask = pc.and_(mask, pc.fill_null(named, False))
-        ids = table.filter(mask)["doc_id"].to_numpy()
+        rows = pl.DataFrame(pl.from_arrow(run.read(file, _COLUMNS)))
+        ids = rows.filter(asked)["doc_id"].to_numpy()
         hashes = np.concatenate([best, document_hash(run.recipe.seed, "look", ids)])
         ids = np.concatenate([best_ids, ids])
         order = np.lexsort((ids, hashes))[:n]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from curate.look import render
+from curate.look import amounts, render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,7 +72,7 @@ def sections(summary: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         lines.append(f"{summary['tokens']:,} tokens in {summary['windows']:,} windows")
     for shard in summary["shards"]:
         lines.append(
-            f"shards ({shard['format']}): {escape(shard['path'])} ({shard['files']:,} files, {render.size(shard['bytes'])})"
+            f"shards ({shard['format']}): {escape(shard['path'])} ({shard['files']:,} files, {amounts.size(shard['bytes'])})"
         )
     lines += [
         "",

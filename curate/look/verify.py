@@ -151,12 +151,12 @@ def sections(report: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """The report as text."""
     from rich.markup import escape
 
-    from curate.look import render
+    from curate.look import amounts, render
 
     rows = []
     for name, numbers in report["checks"].items():
         wrong = sum(fault["check"] == name for fault in report["faults"])
-        counted = ", ".join(f"{render.number(value)} {what}" for what, value in numbers.items())
+        counted = ", ".join(f"{amounts.number(value)} {what}" for what, value in numbers.items())
         rows.append((name, _faults(wrong) if wrong else "ok", counted))
     rows += [(name, "not checked", why) for name, why in report["skipped"].items()]
     found: list[RenderableType] = [render.table("", ("check", "", ""), rows, plain=plain, left=3)]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import RequestError
+from curate.look.arrays import to_arrow, to_numpy
+from curate.run.snapshot import TableFile
 from curate.schemas import KIND_DOCUMENT
 
 if TYPE_CHECKING:
@@ -85,29 +86,50 @@ class Windows:
         return pa.concat_tables([part for part in parts if part is not None] or [pa.table({})])
 
     def _snapshot_rows(self, shard: int, places: list[tuple[int, int, int]]) -> pa.Table | None:
-        named = [file for file in self._snapshot.files if file.name.endswith(f"shard-{shard:05d}")]
+        named = [file for file in self._snapshot.files if _is_shard(file, shard)]
         found = []
         for file in named:
             with self._run.open(file) as source:
                 table = pq.ParquetFile(source).read()
-            keys = table["set"].to_numpy().astype(np.int64) << 32 | table["window"].to_numpy().astype(np.int64)
+            keys = to_numpy(table["set"]).astype(np.int64) << 32 | to_numpy(table["window"]).astype(np.int64)
             wanted = [number << 32 | window for number, _, window in places]
-            found.append(table.filter(pa.array(np.isin(keys, wanted))))
+            found.append(table.filter(to_arrow(np.isin(keys, wanted))))
         return pa.concat_tables(found) if found else None
 
-    def holding(self, doc_id: int) -> pa.Table:
-        """The rows of a document, by (set, shard, window, piece)."""
-        parts = []
-        for file in self._snapshot.files:
-            if file.first is None or file.last is None or not file.first <= doc_id <= file.last:
-                continue
+    def holding(self, doc_id: int, shard: int | None = None, tokens: int | None = None) -> pa.Table:
+        """The rows of a document, by (set, shard, window, piece).
+
+        Where it is known in which shard it begins and how many tokens it has in all its windows, that shard is read
+        first, and the others only as long as tokens are missing.
+        """
+        files = [
+            file
+            for file in self._snapshot.files
+            if file.first is not None and file.last is not None and file.first <= doc_id <= file.last
+        ]
+        if shard is not None:
+            files.sort(key=lambda file: not _is_shard(file, shard))
+        parts: list[pa.Table] = []
+        left = tokens
+        for file in files:
             with self._run.open(file) as source:
                 parquet = pq.ParquetFile(source)
-                ids = parquet.read(["doc_id"])["doc_id"]
-                mask = pc.equal(ids, pa.scalar(doc_id, pa.uint64()))
-                if pc.any(mask).as_py():
-                    parts.append(parquet.read().filter(mask))
-        return pa.concat_tables(parts) if parts else pa.table({})
+                mask = to_numpy(parquet.read(["doc_id"])["doc_id"]) == np.uint64(doc_id)
+                if not mask.any():
+                    continue
+                parts.append(parquet.read().filter(to_arrow(mask)))
+            if left is not None:
+                own, length = (to_numpy(parts[-1][name]) for name in ("kind", "length"))
+                left -= int(length[own == KIND_DOCUMENT].sum())
+                if left <= 0:
+                    break
+        if not parts:
+            return pa.table({})
+        return pa.concat_tables(parts).sort_by([(name, "ascending") for name in ("set", "shard", "window", "piece")])
+
+
+def _is_shard(file: TableFile, shard: int) -> bool:
+    return file.name.endswith(f"shard-{shard:05d}")
 
 
 def windows_of(table: pa.Table) -> Iterator[Window]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,3 +99,29 @@ def test_missing_file_is_named(builder: hand.Builder) -> None:
     builder.path("documents").unlink()
     with pytest.raises(WorkspaceError, match=r"documents/.* is missing .*curate verify"):
         Run(workspace).text(hand.A)
+
+
+def test_pieces_of_a_document_are_read_where_they_are(workspace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, opened = Run(workspace), []
+    monkeypatch.setattr(run, "open", lambda file: opened.append(file.name) or Run.open(run, file))
+    windows = run.windows()
+    everywhere = windows.holding(hand.E)
+    assert everywhere.select(["shard", "window", "copy"]).to_pylist()[::2] == [
+        {"shard": 0, "window": 1, "copy": 0},
+        {"shard": 1, "window": 0, "copy": 1},
+    ]
+    assert windows.holding(hand.E, shard=1, tokens=14).equals(everywhere)
+    assert windows.holding(hand.E, shard=0, tokens=15).equals(everywhere)
+    assert windows.holding(hand.Y, shard=0, tokens=2).equals(windows.holding(hand.Y))
+    opened.clear()
+    assert windows.holding(hand.Y, shard=1, tokens=2).num_rows == 2
+    assert opened == ["shard-00001"]
+
+
+def test_looking_at_a_document_waits_for_no_large_package(workspace: str) -> None:
+    code = (
+        f"import sys, curate; run = curate.open({workspace!r}); run.stats(); run.sample(); run.explain('a'); "
+        "print(sorted({'pandas', 'numba', 'ray', 'torch', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

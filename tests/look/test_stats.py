@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from curate.errors import RunError
-from curate.look.render import sections, show, size
+from curate.look.amounts import size
+from curate.look.render import sections, show
 from curate.look.run import Run
 from curate.look.stats import _quantiles
 from tests.look import hand
