@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from curate.hashing import mix64
 from curate.recipe_file import from_dict
 from curate.relate.embedders.lexical import LexicalModel
-from curate.relate.embedders.words import document_frequencies
+from curate.relate.embedders.words import word_rows
 from curate.run.execute import run_recipe
 from curate.run.plan import stages
 from curate.text import text_buffers
@@ -88,9 +88,9 @@ def recipe(folder: Path, workspace: Path) -> dict[str, Any]:
     return {**made, "inputs": [*made["inputs"], more]}
 
 
-def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0) -> LexicalModel:
+def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0, threads: int = 1) -> LexicalModel:
     """A lexical model whose projection is made of the words' hashes: the same numbers on every machine."""
-    hashes, frequency = document_frequencies(*text_buffers(texts))
+    hashes, frequency = word_rows(*text_buffers(texts)).frequencies()
     hashes = hashes[np.lexsort((hashes, -frequency))]
     numbers = mix64(hashes[:, None] + np.arange(dim, dtype=np.uint64)[None, :] * np.uint64(0x9E3779B97F4A7C15))
     projection = ((numbers >> np.uint64(44)).astype(np.float32) - np.float32(2**19)) / np.float32(2**19)

@@ -114,7 +114,7 @@ def with_model(specs: list[Spec], how: dict[str, Any]) -> list[Spec]:
 
 def fit_lexical_task(context: TaskContext, sample: str, sample_bytes: int, dim: int, seed: int) -> None:
     """Vocabulary, weights and projection fitted on the sample, in one process."""
-    model = fit(read_sample(context, sample, sample_bytes), dim=dim, seed=seed)
+    model = fit(read_sample(context, sample, sample_bytes), dim=dim, seed=seed, threads=context.threads)
     local = context.scratch_file()
     model.save(local)
     context.add("artefacts", "lexical", ".bin", local, 1)

@@ -108,4 +108,4 @@ def _count(context: TaskContext, rows: pa.Table) -> None:
     context.count("zero_vectors", int((column(rows, "scale") == 0).sum()))
 
 
-EMBED = Stage("embed", 3, ("documents", *SURVIVORS), ("embeddings",), _settings, _embed, fits=fit_of)
+EMBED = Stage("embed", 4, ("documents", *SURVIVORS), ("embeddings",), _settings, _embed, fits=fit_of)

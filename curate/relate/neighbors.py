@@ -8,7 +8,7 @@ Legend: N documents, D dimensions, K neighbours.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from curate.relate.cells import fit_cells
 from curate.relate.similarity import IDENTICAL, Vectors, check, cosine, inverse_norms
+from curate.threads import over_ranges
 
 BRUTE_FORCE_LIMIT = 20_000
 """Up to so many documents each is compared with every other."""
@@ -88,6 +89,7 @@ def neighbors(
     budget: int = CANDIDATE_BUDGET,
     brute_force_limit: int = BRUTE_FORCE_LIMIT,
     cell_size: int = CELL_SIZE,
+    threads: int = 1,
 ) -> Neighbors:
     """The K nearest documents of each, below ``max_similarity``.
 
@@ -100,6 +102,7 @@ def neighbors(
         brute_force_limit: up to so many documents everything is compared; above, cells are fitted and the nearest ones
             searched.
         cell_size: documents of a fitted cell, on average.
+        threads: at the same time; the result does not depend on it.
     """
     vectors = check(vectors)
     n = len(vectors)
@@ -114,7 +117,7 @@ def neighbors(
     used = np.flatnonzero(inverse > 0)
 
     def search(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
-        _search(vectors, rows, columns, inverse, groups, highest, index, similarity, filled, duplicates)
+        _search(vectors, rows, columns, inverse, groups, highest, index, similarity, filled, duplicates, threads)
 
     if len(used) <= brute_force_limit:
         search(used, used)
@@ -141,19 +144,30 @@ def _search(
     similarity: NDArray[np.float64],
     filled: NDArray[np.int64],
     duplicates: NDArray[np.int64],
+    threads: int = 1,
 ) -> None:
-    """Compares ``rows`` with ``columns`` and merges the results into the rows' lists."""
+    """Compares ``rows`` with ``columns`` and merges the results into the rows' lists: a row is one thread's at a time."""
     step = min(_COLUMNS, max(_LEAST_COLUMNS, len(vectors) // _BLOCKS))
     for first in range(0, len(columns), step):
         there = columns[first : first + step]
         right = vectors[there].T.astype(np.float32, order="C")
-        for start in range(0, len(rows), _ROWS):
-            here = rows[start : start + _ROWS]
-            products = vectors[here].astype(np.float32) @ right
-            _update(products, here, there, inverse, groups, highest, index, similarity, filled, duplicates)
+
+        def compare(start: int, stop: int, there: NDArray[np.int64] = there, right: Any = right) -> None:
+            for at in range(start * _ROWS, min(stop * _ROWS, len(rows)), _ROWS):
+                here = rows[at : at + _ROWS]
+                products = vectors[here].astype(np.float32) @ right
+                _update(products, here, there, inverse, groups, highest, index, similarity, filled, duplicates)
+
+        over_ranges(compare, -(-len(rows) // _ROWS), threads)
 
 
-def among(found: Neighbors, vectors: Vectors, kept: NDArray[np.int64], max_similarity: float | None) -> Neighbors:
+def among(
+    found: Neighbors,
+    vectors: Vectors,
+    kept: NDArray[np.int64],
+    max_similarity: float | None,
+    threads: int = 1,
+) -> Neighbors:
     """Neighbours of the documents in ``kept`` among themselves, in the numbering of ``kept``.
 
     A list without a document that went stays; the others are searched anew, among all that are kept.
@@ -163,6 +177,7 @@ def among(found: Neighbors, vectors: Vectors, kept: NDArray[np.int64], max_simil
         vectors: int8[N, D] of all documents.
         kept: int64[M], ascending.
         max_similarity: duplicates' threshold.
+        threads: at the same time; the result does not depend on it.
     """
     k = found.ids.shape[1]
     place = np.full(len(vectors) + 1, -1, np.int64)
@@ -177,7 +192,7 @@ def among(found: Neighbors, vectors: Vectors, kept: NDArray[np.int64], max_simil
         highest = IDENTICAL if max_similarity is None else float(max_similarity)
         groups, used = np.arange(len(kept), dtype=np.int64), np.flatnonzero(inverse > 0)
         filled = np.where(np.isin(np.arange(len(kept)), stale), 0, (index >= 0).sum(axis=1)).astype(np.int64)
-        _search(vectors, stale, used, inverse, groups, highest, index, similarity, filled, duplicates)
+        _search(vectors, stale, used, inverse, groups, highest, index, similarity, filled, duplicates, threads)
     return Neighbors(index, similarity, duplicates)
 
 

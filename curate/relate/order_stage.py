@@ -171,7 +171,7 @@ def path_task(
     rows = read_slices(context, context.snapshot(maps), region, schema).sort_by("doc_id")
     ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
     limit = section["max_similarity"]
-    found = neighbors(vectors, section["neighbors"], limit)
+    found = neighbors(vectors, section["neighbors"], limit, threads=context.threads)
     keeper, cosines = np.full(len(ids), -1, np.int64), np.zeros(len(ids))
     if threshold is not None:
         preference = np.stack([column(rows, f"prefer_{i}") for i in range(len(prefer))], axis=1) if prefer else None
@@ -180,7 +180,7 @@ def path_task(
     columns = {"doc_id": ids[gone], "keeper": ids[keeper[gone]], "similarity": cosines[gone].astype(np.float32)}
     context.write("tmp/removed", pa.table({k: pa.array(v) for k, v in columns.items()}).cast(schemas.SEMANTIC))
     if len(gone):
-        found = among(found, vectors, kept, limit)
+        found = among(found, vectors, kept, limit, context.threads)
         rows, ids, vectors = rows.take(pa.array(kept)), ids[kept], vectors[kept]
     path = _path(rows, ids, vectors, found, section, seed)
     measures = path_counts(path, vectors, found.ids, found.similarity, limit)

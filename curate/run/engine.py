@@ -14,6 +14,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +42,10 @@ WORKER_THREADS = {
     "RAYON_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""One thread in a task: parallelism is between tasks."""
+"""Libraries start no threads of their own: parallelism is between tasks, and in a task where its function asks for it."""
+
+MAX_THREADS = 16
+"""Threads of a task at most: beyond, what it does one after the other takes most of its time."""
 
 
 class Engine(Protocol):
@@ -132,6 +136,10 @@ class RayEngine:
         # A request above what the cluster has would wait for ever.
         memory = min(max(task.memory for task in tasks), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
         resources: dict[str, Any] = {"num_cpus": 1, **({"memory": memory} if memory else {})}
+        threads = self._threads(len(tasks))
+        if threads > 1:
+            tasks = [replace(task, threads=threads) for task in tasks]
+            resources["num_cpus"] = threads
         gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(task.gpu for task in tasks) else 0
         if gpus:
             records = self._many(tasks, resources | {"num_gpus": 1}, gpus)
@@ -139,6 +147,11 @@ class RayEngine:
             records = (self._few if len(tasks) <= FEW_TASKS else self._many)(tasks, resources)
         for text in records:
             yield Record.from_json(text)
+
+    def _threads(self, tasks: int) -> int:
+        """Processors for each of so many tasks that run at the same time: more than one where they are fewer."""
+        widest = max((int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]), default=1)
+        return max(1, min(self.cpus // tasks, widest, MAX_THREADS))
 
     def _few(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
         """Records as JSON, each from a remote call of its own. One that dies with its process costs no other."""

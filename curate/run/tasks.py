@@ -42,7 +42,10 @@ TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call of ``function`` (``module:name``) with JSON-like ``params``; its record lies with table ``home``."""
+    """One call of ``function`` (``module:name``) with JSON-like ``params``; its record lies with table ``home``.
+
+    ``threads`` is how many it may use; the engine gives more than one where there are fewer tasks than processors.
+    """
 
     function: str
     name: str
@@ -53,6 +56,7 @@ class Task:
     params: dict[str, Any]
     memory: int = 0
     gpu: bool = False
+    threads: int = 1
 
     @property
     def record_path(self) -> str:
@@ -89,6 +93,7 @@ class TaskContext:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        self.threads = task.threads
         self.storage: Storage = open_storage(task.workspace)
         self.record = Record(task.name, task.key)
         self._counters: Counter[str] = Counter()

@@ -75,3 +75,11 @@ def test_cells_find_nearly_all(planted: Callable) -> None:
     )
     assert 0.85 < neighbor_recall(vectors, near.ids, 0.95, sample=4000) < 1
     assert (near.ids[7] == -1).all()
+
+
+def test_threads_change_nothing(planted: Callable) -> None:
+    vectors, _ = planted(n=3000, clusters=30, dim=32, noise=1.5)
+    for limit in (5000, 100):  # all with all, and cells
+        one = neighbors(vectors, 10, 0.95, brute_force_limit=limit, budget=800, cell_size=100)
+        three = neighbors(vectors, 10, 0.95, brute_force_limit=limit, budget=800, cell_size=100, threads=3)
+        assert all((a == b).all() for a, b in zip(one, three, strict=True))

@@ -20,6 +20,11 @@ def tasks(workspace: Path, count: int) -> list[Task]:
     ]
 
 
+def tell(context: Any) -> None:
+    """A task that tells how many threads it may use."""
+    context.value("threads", context.threads)
+
+
 def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     inline = engine.InlineEngine()
@@ -30,8 +35,11 @@ def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: p
             records = sorted(one.run(tasks(tmp_path / name, 5)), key=lambda record: record.name)
             assert all(not record.error for record in records)
             found.append([(record.name, record.files) for record in records])
+        asked = [Task(function_name(tell), f"part-{i}", "key", "told", "stage", str(tmp_path), {}) for i in range(3)]
+        threads = [[record.values["threads"] for record in ray.run(asked[:n])] for n in (1, 2, 3)]
     finally:
         ray.close()
+    assert threads == [[2], [1, 1], [1, 1, 1]]
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 5
 

@@ -25,7 +25,7 @@ from curate.errors import WorkspaceError
 from curate.relate.embedders import Texts
 from curate.relate.embedders.quantised import MEAN_PRIOR, quantise_row
 from curate.relate.embedders.subspace import right_subspace
-from curate.relate.embedders.words import UNICODE_VERSION, Vocabulary, document_frequencies
+from curate.relate.embedders.words import UNICODE_VERSION, Vocabulary, word_rows
 from curate.relate.similarity import MAX_DIM
 from curate.text import Bytes, Offsets, text_buffers
 
@@ -189,6 +189,7 @@ def fit(
     min_df: int = 2,
     max_df: float = 0.5,
     rounds: int = 4,
+    threads: int = 1,
 ) -> LexicalModel:
     """A lexical model of a sample, a function of the texts in their order and of the arguments alone.
 
@@ -200,27 +201,25 @@ def fit(
         min_df: fewest documents a term occurs in; 1 in samples of fewer than 4 documents.
         max_df: largest share of the documents a term occurs in; terms above it are taken only if there are no others.
         rounds: of orthogonal iteration.
+        threads: at the same time; the model does not depend on it.
     """
     if not 1 <= dim <= MAX_DIM:
         raise ValueError(f"dim must be between 1 and {MAX_DIM}, got {dim}")
     data, offsets = _buffers(texts)
     n = len(offsets) - 1
-    hashes, frequency = document_frequencies(data, offsets)
+    words = word_rows(data, offsets, threads)
+    hashes, frequency = words.frequencies()
     kept = np.flatnonzero((frequency >= (min_df if n >= 4 else 1)) & (frequency <= max_df * n))
     if len(kept) == 0:
         kept = np.arange(len(hashes))
     kept = kept[np.lexsort((hashes[kept], -frequency[kept]))][:max_terms]
     hashes, frequency = hashes[kept], frequency[kept]
     idf = np.array([math.log((1 + n) / (1 + df)) + 1.0 for df in frequency.tolist()])
-    vocabulary = Vocabulary(hashes)
-    pointers, terms, counts = vocabulary.counts(data, offsets)
+    pointers, terms, counts = Vocabulary(hashes).known(words)
     weights = _weights(pointers, terms, counts, idf, _LOG_COUNTS)
     matrix = sp.csr_array((weights, terms, pointers), shape=(n, len(hashes)))
-    matrix.sort_indices()
-    projection = right_subspace(matrix, dim, seed, rounds).astype(np.float32)
-    # The rows are projected as the transform does it, in the document's own term order.
-    rows = vocabulary.counts(data, offsets)
-    _, _, total = _project(rows[0], rows[1], _weights(*rows, idf, _LOG_COUNTS), projection, np.zeros(dim))
+    projection = right_subspace(matrix, dim, seed, rounds, threads)
+    _, _, total = _project(pointers, terms, weights, projection, np.zeros(dim))
     return LexicalModel(hashes, idf, projection, total / (n + MEAN_PRIOR), n)
 
 

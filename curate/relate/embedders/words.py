@@ -12,12 +12,14 @@ from __future__ import annotations
 import sys
 import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from curate.text import Bytes, Offsets
+from curate.threads import over_ranges
 
 UNICODE_VERSION = unicodedata.unidata_version
 """Version of the character table; recorded in fitted models."""
@@ -131,41 +133,77 @@ def _finish(h):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _frequencies(data, offsets, characters):  # type: ignore[no-untyped-def]
-    size = 1 << 16
-    keys = np.zeros(size, np.uint64)
-    counts = np.zeros(size, np.int64)
-    last = np.full(size, -1, np.int64)
+def _grown(values, filled):  # type: ignore[no-untyped-def]
+    larger = np.empty(2 * values.shape[0], values.dtype)
+    for e in range(filled):  # a slice assignment would compile numba's error formatting: 2 s
+        larger[e] = values[e]
+    return larger
+
+
+@njit(nogil=True, cache=True)
+def _rows(data, offsets, characters):  # type: ignore[no-untyped-def]
+    """CSR rows of word hashes and their counts, words in order of first use."""
+    n = offsets.shape[0] - 1
+    pointers = np.zeros(n + 1, np.int64)
+    hashes, counts = np.empty(1024, np.uint64), np.empty(1024, np.int32)
+    size = 1 << 12
+    place = np.full(size, -1, np.int64)  # where a word stands in this document's row; below its beginning: nowhere
     filled = 0
-    for d in range(offsets.shape[0] - 1):
+    for d in range(n):
         at, end, previous = offsets[d], offsets[d + 1], np.uint32(0)
+        begin = filled
         while at < end:
             h, at, previous = _next_word(data, at, end, characters, previous)
             if h == np.uint64(0):
                 continue
             slot = np.int64(h & np.uint64(size - 1))
-            while keys[slot] != h and keys[slot] != np.uint64(0):
+            while place[slot] >= begin and hashes[place[slot]] != h:
                 slot = (slot + 1) & (size - 1)
-            if keys[slot] == np.uint64(0):
-                keys[slot] = h
-                filled += 1
-            if last[slot] != d:
-                last[slot] = d
-                counts[slot] += 1
-            if 2 * filled > size:
-                larger = 4 * size
-                keys_, counts_, last_ = (
-                    np.zeros(larger, np.uint64),
-                    np.zeros(larger, np.int64),
-                    np.full(larger, -1, np.int64),
-                )
-                for s in range(size):
-                    if keys[s] != np.uint64(0):
-                        t = np.int64(keys[s] & np.uint64(larger - 1))
-                        while keys_[t] != np.uint64(0):
-                            t = (t + 1) & (larger - 1)
-                        keys_[t], counts_[t], last_[t] = keys[s], counts[s], last[s]
-                keys, counts, last, size = keys_, counts_, last_, larger
+            if place[slot] >= begin:
+                counts[place[slot]] += 1
+                continue
+            if filled == hashes.shape[0]:
+                hashes, counts = _grown(hashes, filled), _grown(counts, filled)
+            place[slot] = filled
+            hashes[filled], counts[filled] = h, 1
+            filled += 1
+            if 2 * (filled - begin) > size:
+                size *= 4
+                place = np.full(size, -1, np.int64)
+                for e in range(begin, filled):
+                    slot = np.int64(hashes[e] & np.uint64(size - 1))
+                    while place[slot] >= begin:
+                        slot = (slot + 1) & (size - 1)
+                    place[slot] = e
+        pointers[d + 1] = filled
+    return pointers, hashes[:filled], counts[:filled]
+
+
+@njit(nogil=True, cache=True)
+def _occurrences(hashes):  # type: ignore[no-untyped-def]
+    size = 1 << 16
+    keys, counts = np.zeros(size, np.uint64), np.zeros(size, np.int64)
+    filled = 0
+    for e in range(hashes.shape[0]):
+        h = hashes[e]
+        slot = np.int64(h & np.uint64(size - 1))
+        while keys[slot] != h and keys[slot] != np.uint64(0):
+            slot = (slot + 1) & (size - 1)
+        counts[slot] += 1
+        if keys[slot] == h:
+            continue
+        keys[slot] = h
+        filled += 1
+        if 2 * filled > size:
+            larger = 4 * size
+            keys_, counts_ = np.zeros(larger, np.uint64), np.zeros(larger, np.int64)
+            for s in range(size):
+                if keys[s] != np.uint64(0):
+                    t = np.int64(keys[s] & np.uint64(larger - 1))
+                    while keys_[t] != np.uint64(0):
+                        t = (t + 1) & (larger - 1)
+                    keys_[t], counts_[t] = keys[s], counts[s]
+            keys, counts, size = keys_, counts_, larger
     return keys, counts
 
 
@@ -195,10 +233,7 @@ def _counts(data, offsets, characters, keys, values, n_terms):  # type: ignore[n
                 counts[seen[term]] += 1
                 continue
             if filled == terms.shape[0]:
-                terms_, counts_ = np.empty(2 * filled, np.int32), np.empty(2 * filled, np.int32)
-                for e in range(filled):  # a slice assignment would compile numba's error formatting: 2 s
-                    terms_[e], counts_[e] = terms[e], counts[e]
-                terms, counts = terms_, counts_
+                terms, counts = _grown(terms, filled), _grown(counts, filled)
             seen[term] = filled
             terms[filled] = term
             counts[filled] = 1
@@ -207,12 +242,40 @@ def _counts(data, offsets, characters, keys, values, n_terms):  # type: ignore[n
     return pointers, terms[:filled], counts[:filled]
 
 
-def document_frequencies(data: Bytes, offsets: Offsets) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """(hashes uint64[W], counts int64[W]): in how many documents each word occurs, sorted by hash."""
-    keys, counts = _frequencies(data, offsets, character_table())
-    found = np.flatnonzero(keys)
-    order = np.argsort(keys[found])
-    return keys[found][order], counts[found][order]
+class WordRows(NamedTuple):
+    """CSR rows of the words of documents.
+
+    Attributes:
+        pointers: int64[N+1].
+        hashes: uint64[E], distinct within a row, in order of first use.
+        counts: int32[E].
+    """
+
+    pointers: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    counts: NDArray[np.int32]
+
+    def frequencies(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """(hashes uint64[W], counts int64[W]): in how many documents each word occurs, sorted by hash."""
+        keys, counts = _occurrences(self.hashes)
+        found = np.flatnonzero(keys)
+        order = np.argsort(keys[found])
+        return keys[found][order], counts[found][order]
+
+
+def word_rows(data: Bytes, offsets: Offsets, threads: int = 1) -> WordRows:
+    """The words of every document, each text read once; the result does not depend on ``threads``."""
+    characters = character_table()
+    parts = over_ranges(
+        lambda first, last: _rows(data, offsets[first : last + 1], characters), len(offsets) - 1, threads
+    )
+    before = np.cumsum([0, *(len(hashes) for _, hashes, _ in parts)])
+    pointers = [part[0][1:] + base for part, base in zip(parts, before[:-1], strict=True)]
+    return WordRows(
+        np.concatenate([np.zeros(1, np.int64), *pointers]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts]),
+    )
 
 
 class Vocabulary:
@@ -236,6 +299,27 @@ class Vocabulary:
         """(pointers int64[N+1], terms int32[E], counts int32[E]): CSR rows of term counts, terms in order of first use."""
         pointers, terms, counts = _counts(data, offsets, character_table(), self._keys, self._values, len(self.hashes))
         return pointers, terms, counts
+
+    def known(self, rows: WordRows) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """What :meth:`counts` gives for the texts that ``rows`` were read from."""
+        terms = _terms(rows.hashes, self._keys, self._values)
+        kept = terms >= 0
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+        return before[rows.pointers], terms[kept], rows.counts[kept]
+
+
+@njit(nogil=True, cache=True)
+def _terms(hashes, keys, values):  # type: ignore[no-untyped-def]
+    """int32[E]: the term of each word, -1 where it is none."""
+    size = keys.shape[0]
+    out = np.full(hashes.shape[0], -1, np.int32)
+    for e in range(hashes.shape[0]):
+        slot = np.int64(hashes[e] & np.uint64(size - 1))
+        while keys[slot] != hashes[e] and keys[slot] != np.uint64(0):
+            slot = (slot + 1) & (size - 1)
+        if keys[slot] == hashes[e]:
+            out[e] = values[slot]
+    return out
 
 
 @njit(nogil=True, cache=True)

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.relate.embedders.words import Vocabulary, document_frequencies
+from curate.relate.embedders.words import Vocabulary, word_rows
 from curate.text import text_buffers
 
 
 def frequencies(*texts: str) -> dict[int, int]:
-    hashes, counts = document_frequencies(*text_buffers(pa.array(list(texts), pa.large_string())))
+    hashes, counts = word_rows(*text_buffers(pa.array(list(texts), pa.large_string()))).frequencies()
     return dict(zip(hashes.tolist(), counts.tolist(), strict=True))
 
 
