@@ -14,11 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.quality.characters import DIGIT, character_flags
-from curate.quality.compiled import inner, kernel, read_only
-from curate.quality.grams import LineCounts
-from curate.quality.lines import line_end, trim
+from curate.quality.compiled import inner, kernel, maker, read_only
+from curate.quality.lines import line_end
+from curate.quality.naming import LineCounts
 from curate.quality.rules import C4_LINES, limits_of
-from curate.quality.words import Flags, decode, flags_at, space_bytes
+from curate.quality.scan import Flags, decode, flags_at, space_bytes, trim
 from curate.text import Bytes, Offsets, text_buffers, text_column
 
 KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
@@ -248,7 +248,7 @@ def _cut(edits: Offsets, n: int, row: int, start: int, end: int, reason: int) ->
     return n + 1
 
 
-@inner
+@maker
 def _append(into: Bytes, filled: int, line: Bytes, n: int) -> tuple[Bytes, int]:
     """``into``, grown if need be, with the ``n`` bytes of ``line`` at its end, and how far it is filled."""
     if filled + n > into.shape[0]:
@@ -261,7 +261,7 @@ def _append(into: Bytes, filled: int, line: Bytes, n: int) -> tuple[Bytes, int]:
     return into, filled + n
 
 
-@inner
+@maker
 def _push_line(lines: NDArray[np.int64], n: int, row: int, end: int) -> NDArray[np.int64]:
     """``lines``, grown if need be, with one more at place ``n``."""
     if n == lines.shape[0]:

@@ -18,9 +18,26 @@ from numpy.typing import NDArray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_INNER = {"nogil": True, "cache": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+
+
 def inner(function: Function) -> Function:
-    """``function``, compiled, callable from other kernels only."""
-    return njit(nogil=True, cache=True, no_cfunc_wrapper=True, no_cpython_wrapper=True)(function)
+    """``function``, compiled, callable from other kernels only; it may neither make arrays nor return any.
+
+    Arrays are then not counted as references. numba counts them atomically in every call, which takes longer than most
+    of these functions do.
+    """
+    return njit(_nrt=False, **_INNER)(function)
+
+
+def tiny(function: Function) -> Function:
+    """:func:`inner`, copied into its callers: for what is done for every character or word."""
+    return njit(_nrt=False, forceinline=True, **_INNER)(function)
+
+
+def maker(function: Function) -> Function:
+    """:func:`inner` for functions that make or return arrays."""
+    return njit(**_INNER)(function)
 
 
 def kernel(function: Function) -> Function:

@@ -10,12 +10,26 @@ from numpy.typing import NDArray
 
 from curate.quality.characters import BREAK, QUOTE, SPACE, TERMINAL
 from curate.quality.compiled import inner
-from curate.quality.words import FNV_BASIS, before, flags_at, space_bytes
+from curate.quality.octets import (
+    below_space,
+    count_byte,
+    count_characters,
+    equal_to,
+    find_byte,
+    first_marked,
+    group_at,
+    hash_bytes,
+    marked,
+)
+from curate.quality.scan import Flags, before, flags_at, skip_space, trim
 from curate.text import Bytes
 
 _ONE = np.uint64(1)
-_EIGHT = np.uint64(8)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_NEWLINE, _HASH, _DOT = np.uint64(10), np.uint64(35), np.uint64(46)
+_C2, _E2 = np.uint64(0xC2), np.uint64(0xE2)
+_NEXT_LINE, _SEPARATOR = np.uint64(0x85), np.uint64(0xA8)
+"""Last bytes of the line separators U+0085, and U+2028 and U+2029 without their lowest bit."""
+_NOT_LOWEST = np.uint64(0xFEFEFEFEFEFEFEFE)
 
 SHORT_LINE = 30
 """Characters of a short line (FineWeb)."""
@@ -46,33 +60,8 @@ by str.splitlines. CLOSED_LINES have terminal punctuation before white space, cl
 
 
 @inner
-def trim(data: Bytes, start: int, end: int) -> tuple[int, int]:
-    """(start, end) without white space at both ends, as by str.strip."""
-    while start < end:
-        size = space_bytes(data, start)
-        if size == 0:
-            break
-        start += size
-    while end > start:
-        last = before(data, end)
-        if space_bytes(data, last) == 0:
-            break
-        end = last
-    return start, end
-
-
-@inner
-def _mixed(h: np.uint64, word: np.uint64) -> np.uint64:
-    """Hash of what ``h`` stands for and eight more bytes: a multiplication for every eight bytes, not for each."""
-    h = (h ^ word) * _GOLDEN
-    return h ^ (h >> np.uint64(29))
-
-
-@inner
 def _is_new(keys: NDArray[np.uint64], mask: np.uint64, key: np.uint64) -> bool:
-    """Whether ``key`` was not yet among ``keys``, where it is now."""
-    if key == 0:
-        key = _ONE
+    """Whether ``key``, not 0, was not yet among ``keys``, where it is now."""
     slot = (key ^ (key >> np.uint64(32))) & mask
     while keys[slot] != 0:
         if keys[slot] == key:
@@ -85,20 +74,20 @@ def _is_new(keys: NDArray[np.uint64], mask: np.uint64, key: np.uint64) -> bool:
 @inner
 def count_newlines(data: Bytes, start: int, end: int) -> int:
     """Newlines of a document."""
-    n = 0
-    for i in range(start, end):
-        n += data[i] == 10
-    return n
+    return count_byte(data, start, end, _NEWLINE)
 
 
 @inner
-def most_lines(data: Bytes) -> int:
-    """A bound on the lines (str.splitlines) in all of ``data``, from bytes that a line separator may end with."""
-    n = 0
-    for i in range(data.shape[0]):
-        b = data[i]
-        n += (10 <= b <= 13) | (28 <= b <= 30) | (b == 0x85) | (b == 0xA8) | (b == 0xA9)
-    return n
+def most_lines(data: Bytes, start: int, end: int) -> int:
+    """A bound on the lines (str.splitlines) of ``data[start:end]``, from bytes that a line separator may end with."""
+    n = 1
+    at = start
+    while at + 8 <= end:
+        group = group_at(data, at)
+        wide = equal_to(group & _NOT_LOWEST, _SEPARATOR) | equal_to(group, _NEXT_LINE)
+        n += marked(below_space(group) | wide)
+        at += 8
+    return n + end - at
 
 
 @inner
@@ -111,7 +100,7 @@ def table_size(items: int) -> int:
 
 
 @inner
-def _is_closed(data: Bytes, start: int, end: int, flags: NDArray[np.uint32]) -> bool:
+def _is_closed(data: Bytes, start: int, end: int, flags: Flags) -> bool:
     """Whether a line ends in terminal punctuation, behind which there may be white space, quotes and brackets."""
     while end > start:
         last = before(data, end)
@@ -129,34 +118,23 @@ def measure_lines(
     data: Bytes,
     start: int,
     end: int,
-    flags: NDArray[np.uint32],
+    flags: Flags,
     keys: NDArray[np.uint64],
     slots: int,
     out: NDArray[np.int64],
 ) -> None:
     """Counts of lines cut at newlines; ``keys`` is a scratch table with ``slots`` slots."""
     mask = np.uint64(slots - 1)
-    keys[:slots] = 0
+    for k in range(slots):
+        keys[k] = 0
     at = start
     while True:
-        h = FNV_BASIS
-        word = np.uint64(0)
         first = at
-        chars = 0
-        blank = True
-        while at < end:
-            b = data[at]
-            if b == 10:
-                break
-            word = (word << _EIGHT) | np.uint64(b)
-            if (at - first) & 7 == 7:
-                h = _mixed(h, word)
-            chars += (b & 0xC0) != 0x80
-            if blank and b & 0xC0 != 0x80 and not space_bytes(data, at):
-                blank = False
-            at += 1
+        at = find_byte(data, first, end, _NEWLINE)
+        chars = count_characters(data, first, at)
+        blank = skip_space(data, first, at) == at
         out[N_CHARS] += chars
-        new = _is_new(keys, mask, _mixed(_mixed(h, word), np.uint64(at - first)))
+        new = _is_new(keys, mask, hash_bytes(data, first, at))
         out[LINES] += 1
         if not new:
             out[REPEATED_LINES] += 1
@@ -185,26 +163,19 @@ def measure_paragraphs(
 ) -> None:
     """Counts of paragraphs: the stripped text, cut at runs of two newlines or more."""
     mask = np.uint64(slots - 1)
-    keys[:slots] = 0
+    for k in range(slots):
+        keys[k] = 0
     at, end = trim(data, start, end)
     while True:
-        h = FNV_BASIS
-        word = np.uint64(0)
         first = at
-        chars = 0
-        while at < end:
-            b = data[at]
-            if b == 10 and data[at + 1] == 10:
-                break
-            word = (word << _EIGHT) | np.uint64(b)
-            if (at - first) & 7 == 7:
-                h = _mixed(h, word)
-            chars += (b & 0xC0) != 0x80
-            at += 1
+        at = find_byte(data, first, end, _NEWLINE)
+        # The stripped text does not end in a newline, so there is a byte behind each.
+        while at < end and data[at + 1] != 10:
+            at = find_byte(data, at + 1, end, _NEWLINE)
         out[PARAGRAPHS] += 1
-        if not _is_new(keys, mask, _mixed(_mixed(h, word), np.uint64(at - first))):
+        if not _is_new(keys, mask, hash_bytes(data, first, at)):
             out[REPEATED_PARAGRAPHS] += 1
-            out[REPEATED_PARAGRAPH_CHARS] += chars
+            out[REPEATED_PARAGRAPH_CHARS] += count_characters(data, first, at)
         if at == end:
             return
         while data[at] == 10:
@@ -227,45 +198,59 @@ def _measure_split_line(data: Bytes, start: int, end: int, out: NDArray[np.int64
 
 
 @inner
-def line_end(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> tuple[int, int]:
+def line_end(data: Bytes, at: int, end: int, flags: Flags) -> tuple[int, int]:
     """(end of the line that begins at ``at``, beginning of the next), lines as by str.splitlines."""
     while at < end:
         b = data[at]
         if b < 32:
             if flags[b] & BREAK:
                 return at, at + 2 if b == 13 and at + 1 < end and data[at + 1] == 10 else at + 1
+            at += 1
         elif b == 0xC2:
             if data[at + 1] == 0x85:
                 return at, at + 2
-        elif b == 0xE2 and data[at + 1] == 0x80 and 0xA8 <= data[at + 2] <= 0xA9:
-            return at, at + 3
-        at += 1
+            at += 1
+        elif b == 0xE2:
+            if data[at + 1] == 0x80 and 0xA8 <= data[at + 2] <= 0xA9:
+                return at, at + 3
+            at += 1
+        elif at + 8 <= end:
+            group = group_at(data, at)
+            at += first_marked(below_space(group) | equal_to(group, _C2) | equal_to(group, _E2))
+        else:
+            at += 1
     return end, end
 
 
 @inner
-def measure_split_lines(data: Bytes, start: int, end: int, flags: NDArray[np.uint32], out: NDArray[np.int64]) -> None:
-    """Counts of bullets and ellipses."""
+def _count_ellipses(data: Bytes, at: int, end: int) -> int:
+    """How often ``...`` or ``…`` is there, none counted twice."""
+    n = 0
+    while at < end:
+        b = data[at]
+        if b == 46:
+            dots = at
+            while at < end and data[at] == 46:
+                at += 1
+            n += (at - dots) // 3
+        elif b == 0xE2:
+            n += data[at + 1] == 0x80 and data[at + 2] == 0xA6
+            at += 3
+        elif at + 8 <= end:
+            group = group_at(data, at)
+            at += first_marked(equal_to(group, _DOT) | equal_to(group, _E2))
+        else:
+            at += 1
+    return n
+
+
+@inner
+def measure_split_lines(data: Bytes, start: int, end: int, flags: Flags, out: NDArray[np.int64]) -> None:
+    """Counts of bullets, ellipses and number signs."""
     at = start
     while at < end:
         stop, following = line_end(data, at, end, flags)
         _measure_split_line(data, at, stop, out)
         at = following
-    hashes = 0
-    for i in range(start, end):
-        hashes += data[i] == 35
-    out[HASHES] = hashes
-    dots = 0
-    i = start
-    while i < end:
-        b = data[i]
-        if b == 46:
-            dots += 1
-            if dots == 3:
-                out[ELLIPSES] += 1
-                dots = 0
-        else:
-            dots = 0
-            if b == 0xE2 and data[i + 1] == 0x80 and data[i + 2] == 0xA6:
-                out[ELLIPSES] += 1
-        i += 1
+    out[HASHES] = count_byte(data, start, end, _HASH)
+    out[ELLIPSES] = _count_ellipses(data, start, end)

@@ -13,22 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.quality.compiled import kernel, read_only
-from curate.quality.grams import (
-    ALPHA_WORDS,
-    DUPLICATED_GRAMS,
-    KNOWN_SLOTS,
-    N_WORDS,
-    NON_SYMBOL_CHARS,
-    NON_SYMBOL_WORDS,
-    SENTENCES,
-    STOP_WORDS,
-    STOP_WORDS_ANY_CASE,
-    TOP_GRAMS,
-    WORD_COUNTS,
-    LineCounts,
-    measure_grams,
-    name_words,
-)
+from curate.quality.grams import DUPLICATED_GRAMS, FILTER_BITS, TOP_GRAMS, measure_grams
 from curate.quality.lines import (
     BULLET_LINES,
     CLOSED_LINES,
@@ -56,7 +41,23 @@ from curate.quality.lines import (
     most_lines,
     table_size,
 )
-from curate.quality.words import Flags, Pairs, Rules, fnv, word_tables
+from curate.quality.naming import (
+    ALPHA_WORDS,
+    KNOWN_SLOTS,
+    N_WORDS,
+    NON_SYMBOL_CHARS,
+    NON_SYMBOL_WORDS,
+    SENTENCES,
+    STOP_WORDS,
+    STOP_WORDS_ANY_CASE,
+    WORD_COUNTS,
+    WORD_SLOTS,
+    LineCounts,
+    name_words,
+)
+from curate.quality.scan import Flags
+from curate.quality.word_rules import Pairs, Rules
+from curate.quality.words import word_hash, word_tables
 from curate.text import Bytes, Offsets, text_buffers
 
 STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -97,10 +98,11 @@ def _measure(
     seen = np.empty(longest + 1, np.uint8)
     starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     keys, values = np.empty(1 << 13, np.uint64), np.empty(1 << 13, np.uint32)
+    table, bits = np.empty(2 * WORD_SLOTS, np.uint64), np.empty(1 << (FILTER_BITS - 5), np.uint64)
     line_keys = np.empty(1 << 8, np.uint64)
-    known = np.zeros((KNOWN_SLOTS, 2), np.uint64)
+    known = np.zeros((KNOWN_SLOTS, 3), np.uint64)
     first, last = offsets[0], offsets[n]
-    line_counts = np.empty((most_lines(data[first:last]) + n if depth else 0, 2), np.int32)
+    line_counts = np.empty((most_lines(data, first, last) + n if depth else 0, 2), np.int32)
     lines = 0
     for d in range(n):
         start, end = offsets[d], offsets[d + 1]
@@ -115,7 +117,7 @@ def _measure(
             measure_paragraphs(data, start, end, line_keys, slots, row)
             measure_split_lines(data, start, end, flags, row)
         found = row[LINE_COUNTS:]
-        keys, values, lines = name_words(
+        table, lines = name_words(
             data,
             start,
             end,
@@ -128,22 +130,23 @@ def _measure(
             ends,
             names,
             places,
-            keys,
-            values,
+            table,
             line_counts,
             lines,
             found,
         )
         if depth == 2:
             grams = row[LINE_COUNTS + WORD_COUNTS :]
-            keys, values = measure_grams(found[N_WORDS], names, places, spare, counts, live, seen, keys, values, grams)
+            keys, values = measure_grams(
+                found[N_WORDS], names, places, spare, counts, live, seen, bits, keys, values, grams
+            )
     return line_counts[:lines]
 
 
 @lru_cache(maxsize=1)
 def _stop_words() -> NDArray[np.uint64]:
     words = [np.frombuffer(word.encode(), np.uint8) for word in STOP_WORD_LIST]
-    return np.array([fnv(word, 0, len(word)) for word in words], np.uint64)
+    return np.array([word_hash(word) for word in words], np.uint64)
 
 
 def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:

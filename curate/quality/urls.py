@@ -49,14 +49,15 @@ def _ends_well(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> boo
 @inner
 def _is_address(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> bool:
     """Whether a public IPv4 address begins at ``at`` and what follows it fits."""
-    octets = np.zeros(4, np.int64)
+    address = 0
     for k in range(4):
         first = at
+        octet = 0
         while at < end and at - first < 4 and 48 <= data[at] <= 57:
-            octets[k] = octets[k] * 10 + np.int64(data[at]) - 48
+            octet = octet * 10 + np.int64(data[at]) - 48
             at += 1
         digits = at - first
-        if digits < 1 or digits > 3 or octets[k] > 255:
+        if digits < 1 or digits > 3 or octet > 255:
             return False
         zero = data[first] == 48
         if zero and (k == 0 or k == 3 or digits == 3):
@@ -65,8 +66,9 @@ def _is_address(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> bo
             if at == end or data[at] != 46:
                 return False
             at += 1
-    a, b = octets[0], octets[1]
-    if a > 223 or octets[3] > 254 or a == 10 or a == 127:
+        address = address << 8 | octet
+    a, b = address >> 24, address >> 16 & 255
+    if a > 223 or address & 255 == 255 or a == 10 or a == 127:
         return False
     if (a == 169 and b == 254) or (a == 192 and b == 168) or (a == 172 and 16 <= b <= 31):
         return False
