@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 _MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
@@ -48,3 +49,8 @@ def document_hash(seed: int, stage: str, doc_ids: NDArray[np.uint64]) -> NDArray
 def unit_interval(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
     """float64[N] in [0, 1) from the upper 53 bits of uint64[N]."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def text_hashes(texts: pa.ChunkedArray | pa.Array) -> list[bytes]:
+    """BLAKE2b-128 of every text's UTF-8 bytes, 16 bytes each; texts must not be null."""
+    return [hashlib.blake2b(text.as_buffer(), digest_size=16).digest() for text in texts]

@@ -120,11 +120,44 @@ LEDGER = pa.schema(
     ]
 )
 
+REMOVED = pa.schema(
+    [
+        _ID,
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("request", pa.uint32()),
+        ("how", pa.string()),
+        ("text_hash", pa.binary(16)),
+        ("n_tokens", pa.uint32()),
+    ]
+)
+"""Documents that were taken down: by which request, and how each was found; the hash of its text, so that the text is
+refused wherever it comes again; its number of tokens, if it had any."""
+AUDIT = pa.schema(
+    [
+        ("request", pa.uint32()),
+        ("asked_at", pa.string()),
+        ("by", pa.string()),
+        ("reason", pa.string()),
+        ("how", pa.string()),
+        ("what", pa.string()),
+        ("documents", pa.uint64()),
+        ("tokens", pa.uint64()),
+        ("shards", pa.uint64()),
+    ]
+)
+"""Requests for takedown: who asked for what and why; documents that left, tokens that became padding, shards written anew."""
+
 VALIDATION = "validation"
 """``copies.reason`` of the documents that are kept out of training."""
 
-KIND_DOCUMENT, KIND_SYNTHETIC, KIND_SEPARATOR = 0, 1, 2
-"""Values of ``windows.kind``."""
+KIND_DOCUMENT, KIND_SYNTHETIC, KIND_SEPARATOR, KIND_REMOVED = 0, 1, 2, 3
+"""Values of ``windows.kind``. A removed piece was taken down: its document is no longer named, its tokens are padding."""
+
+
+def holds_text(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool[n]: which pieces of windows hold tokens of a document or of a synthetic example."""
+    return kinds < KIND_SEPARATOR
 
 
 def signatures_schema(num_perm: int) -> pa.Schema:

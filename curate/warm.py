@@ -97,7 +97,7 @@ def warm_shards() -> None:
     from curate.packing.similar import count_alike, similarity
     from curate.schemas import WINDOWS
     from curate.shards import conservation
-    from curate.shards.shards_stage import assemble
+    from curate.shards.routing_stage import assemble
 
     lengths, vectors = np.array([3, 9, 4], np.int64), np.eye(3, 8, dtype=np.int8)
     for method in METHODS:

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from curate.run.generations import parts_of
 from curate.run.partition import is_in
 from curate.run.snapshot import TableFile
-from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR, KIND_SYNTHETIC, VALIDATION, WINDOWS, is_synthetic, source_id
+from curate.schemas import (
+    KIND_DOCUMENT,
+    KIND_REMOVED,
+    KIND_SEPARATOR,
+    KIND_SYNTHETIC,
+    VALIDATION,
+    WINDOWS,
+    holds_text,
+    is_synthetic,
+    source_id,
+)
 
 if TYPE_CHECKING:
     from curate.look.run import Run
@@ -63,13 +73,14 @@ def _check_validation(
     report: Report, where: str, columns: dict[str, NDArray[Any]], held_out: NDArray[np.uint64], kinds: dict[int, str]
 ) -> None:
     """Documents of the validation set are in its windows, and neither they nor examples made of them in others."""
-    inside = is_in(source_id(columns["doc_id"]), held_out)
+    ids = columns["doc_id"][columns["kind"] != KIND_REMOVED]
+    inside = is_in(source_id(ids), held_out)
     is_validation = kinds.get(int(columns["set"][0])) == "validation"
-    wrong = columns["doc_id"][inside != is_validation]
+    wrong = ids[inside != is_validation]
     if len(wrong):
         what = "is in the validation set, but was not drawn" if is_validation else "is in training, but of validation"
         report.fault("windows", f"{where}, document {wrong[0]}", what)
-    report.count("windows", "documents of validation checked", len(np.unique(columns["doc_id"][inside])))
+    report.count("windows", "documents of validation checked", len(np.unique(ids[inside])))
 
 
 def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], sizes: dict[int, int]) -> dict[str, int]:
@@ -94,12 +105,13 @@ def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], s
             f"pieces are not numbered 0, 1, 2, …: {piece[wrong[0]]} is out of turn",
         )
     size = sizes.get(int(columns["set"][0]), 0)
-    filled = np.add.reduceat(length, first)
+    gone = columns["kind"] == KIND_REMOVED
+    filled = np.add.reduceat(np.where(gone, 0, length), first)
     for w in np.flatnonzero(filled > size)[:5]:
         report.fault("windows", f"{where}, window {w}", f"holds {filled[w]:,} tokens, more than {size:,}")
     for row in np.flatnonzero(length <= 0)[:5]:
         report.fault("windows", f"{where}, window {window[row]}", f"piece {piece[row]} has no tokens")
-    is_text = columns["kind"] != KIND_SEPARATOR
+    is_text = holds_text(columns["kind"])
     for row in np.flatnonzero(is_synthetic(columns["doc_id"]) & (columns["kind"] == KIND_DOCUMENT))[:5]:
         report.fault("windows", f"{where}, window {window[row]}", f"calls example {columns['doc_id'][row]} a document")
     _check_copies(report, where, window[is_text], columns["doc_id"][is_text], columns["copy"][is_text])

@@ -25,7 +25,9 @@ from curate.packing.plan import Pieces, pack
 from curate.packing.refined import Refinement, in_fixed_windows
 from curate.packing.sets import copies_of_items, set_prefix, sets_of_copies, shard_sets, split_buckets
 from curate.packing.similar import count_alike, similarity
+from curate.packing.without import windows_without
 from curate.recipe import Recipe
+from curate.relate.neighbors import renumbered
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -260,7 +262,9 @@ def plan_task(
                     lookahead=lookahead,
                     vectors=vectors[drawn],
                     max_similarity=max_similarity,
-                    refinement=None if weights is None else _refinement(among(neighbors, drawn), weights, fixed[drawn]),
+                    refinement=None
+                    if weights is None
+                    else _refinement(renumbered(neighbors, drawn), weights, fixed[drawn]),
                 )
                 if planner == "related":
                     near_, stay = similarity(vectors[drawn], max_similarity), in_fixed_windows(pieces, fixed[drawn])
@@ -282,7 +286,7 @@ def plan_task(
                 if turn == 0 and entry["kind"] != "validation" and "similarity" not in context.record.values:
                     keys = window_keys(seed, number, region, turn, np.arange(pieces.n_windows))
                     context.value(
-                        "similarity", likeness(pieces, vectors[drawn], n_tokens, among(neighbors, drawn), keys)
+                        "similarity", likeness(pieces, vectors[drawn], n_tokens, renumbered(neighbors, drawn), keys)
                     )
     for counts in by_set.values():
         for name, count in counts.items():
@@ -305,15 +309,6 @@ def along_path(neighbors: NDArray[np.int32], ids: NDArray[np.uint64]) -> NDArray
     found = np.empty(neighbors.shape, np.int64)
     found[by_id] = place[neighbors]
     return found
-
-
-def among(neighbors: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64[M, K]: neighbours of the documents in ``drawn`` int64[M] among themselves, in its numbering."""
-    place = np.full(len(neighbors) + 1, -1, np.int64)
-    place[drawn] = np.arange(len(drawn))
-    found = place[neighbors[drawn]]
-    order = np.argsort(found < 0, axis=1, kind="stable")  # those that are not drawn go to the end
-    return np.take_along_axis(found, order, axis=1)
 
 
 def _refinement(neighbors: NDArray[np.int64], weights: dict[str, Any], fixed: NDArray[np.bool_]) -> Refinement:
@@ -423,4 +418,5 @@ PACK = Stage(
     _pack,
     lambda run: sorted(_first_shards(run).items()),
     by_generation=True,
+    without=windows_without,
 )

@@ -237,4 +237,12 @@ def verdicts_task(
 
 
 SIGNALS = Stage("quality", 3, ("documents",), ("edits", "signals"), _measured, _signals)
-VERDICTS = Stage("quality", 2, ("documents", "signals"), ("verdicts",), _decided, _verdicts)
+VERDICTS = Stage(
+    "quality",
+    2,
+    ("documents", "signals"),
+    ("verdicts",),
+    _decided,
+    _verdicts,
+    without=lambda run, takedown: _verdicts(run),  # a function of each document's own columns
+)

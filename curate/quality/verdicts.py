@@ -126,6 +126,17 @@ def _urls(fields: pa.Table, name: str) -> list[str | None]:
     return [url if isinstance(url, str) else None for url in found]
 
 
+def holding(signals: pa.Table, fields: pa.Table, expressions: Sequence[Expression]) -> NDArray[np.bool_]:
+    """bool[N]: the documents for which all of some conditions hold.
+
+    Args:
+        signals: N rows, with the columns that the conditions name.
+        fields: the same documents' columns :data:`FIELDS`.
+        expressions: parsed by :func:`conditions`.
+    """
+    return _first_false(signals, fields, expressions) == 0
+
+
 def _first_false(signals: pa.Table, fields: pa.Table, expressions: Sequence[Expression]) -> NDArray[np.int64]:
     names = set().union(*(expression.names for expression in expressions)) - {"meta"}
     columns: dict[str, Sequence[Any]] = {

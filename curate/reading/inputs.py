@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from curate.reading.records import MISSING_TEXT, Fields
 from curate.reading.streams import Stream
 from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals, matches, pattern_prefix, relative_path
 from curate.recipe import Input, Recipe
+from curate.run.removed import Removed
 from curate.run.snapshot import Snapshot
 from curate.run.storage import Storage, file_checksum, open_storage
+from curate.schemas import REMOVED
 
 LOOK_RECORDS = 1_000
 """Records of each input that are looked at for the text field before anything starts."""
@@ -44,6 +46,10 @@ class Inputs:
     """Records of each file of the units that are known, by ordinal."""
     spans: dict[int, list[list[int]]] = field(default_factory=dict)
     """(start, stop, records) of the spans in which a known unit was read, by ordinal; none where it was read as one."""
+    fields: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    """How each file of a known unit was read, by ordinal, as :meth:`how` says it."""
+    removed: Removed = field(default_factory=lambda: Removed(REMOVED.empty_table()))
+    """What was taken down."""
 
     @property
     def bytes(self) -> int:
@@ -58,24 +64,21 @@ class Inputs:
         *,
         decided: bool = False,
         repack: bool = False,
+        removed: Removed | None = None,
     ) -> Assignment:
         """Give every file its unit: those of the ``former`` documents table keep theirs.
 
         New files form a new generation when corpus-wide decisions were taken already (``decided``); else they join the
-        latest one. ``repack`` makes one generation of all.
+        latest one. ``repack`` makes one generation of all. What was ``removed`` is refused.
 
         Raises:
             InputError: a file of an earlier run has gone and ``allow_missing`` is not set.
         """
         self.files = _with_checksums(self.files, storage)
-        known: list[Unit] = []
-        if former is not None:
-            for entry in former.details["units"]:
-                files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
-                number = 0 if repack else entry.get("generation", 0)
-                known.append(Unit(entry["ordinal"], entry["source"], files, tuple(entry["gone"]), number))
-                self.records[entry["ordinal"]] = entry["records"]
-                self.spans[entry["ordinal"]] = entry.get("spans", [])
+        self.removed = removed or self.removed
+        known = [] if former is None else self.know(former)
+        if repack:
+            known = [replace(unit, generation=0) for unit in known]
         latest = max((unit.generation for unit in known), default=0)
         found = assign_ordinals(known, self.files, generation=latest + (decided and bool(known) and not repack))
         if found.missing and not allow_missing:
@@ -84,12 +87,39 @@ class Inputs:
             raise InputError(
                 f"inputs of the earlier run are gone: {names}{more}; bring them back, or run with --allow-missing to let their documents leave"
             )
-        self.units = found.units
+        ordinals = {unit.ordinal for unit in found.new}
+        requests = self.removed.requests
+        self.units = [replace(unit, requests=requests) if unit.ordinal in ordinals else unit for unit in found.units]
         return found
 
-    def entry(self, file: InputFile) -> Input:
-        """The recipe's entry that found a file."""
-        return self.entries[file.source, file.url]
+    def know(self, former: Snapshot) -> list[Unit]:
+        """The units of a ``documents`` table, remembered with what is known of their records."""
+        units = []
+        for entry in former.details["units"]:
+            files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
+            ordinal, counts = entry["ordinal"], (entry.get("generation", 0), entry.get("requests", 0))
+            units.append(Unit(ordinal, entry["source"], files, tuple(entry["gone"]), *counts))
+            self.records[ordinal] = entry["records"]
+            self.spans[ordinal] = entry.get("spans", [])
+            self.fields[ordinal] = entry.get("fields", [])
+        return units
+
+    def how(self, unit: Unit, number: int) -> dict[str, Any]:
+        """How a file of a unit is read: as the recipe's entry that found it says, else as it was before.
+
+        Raises:
+            InputError: it was read by a release that did not remember.
+        """
+        file = unit.files[number]
+        entry = self.entries.get((file.source, file.url))
+        if entry is not None:
+            return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
+        known = self.fields.get(unit.ordinal, [])
+        if number >= len(known):
+            raise InputError(
+                f"how {file.source}/{file.path} was read is not remembered; run the recipe in a new workspace"
+            )
+        return known[number]
 
 
 def discover(recipe: Recipe) -> Inputs:

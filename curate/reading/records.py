@@ -35,6 +35,7 @@ TRUNCATED = "truncated"
 CORRUPT = "corrupt"
 NOT_TEXT = "not_text"
 EXTRACTION_FAILED = "extraction_failed"
+REMOVED_ON_REQUEST = "removed_on_request"
 
 REASONS: Mapping[str, str] = {
     INVALID_JSON: "the line is not JSON, is nested deeper than 200 levels, or holds a number of more than 4,300 digits",
@@ -49,6 +50,7 @@ REASONS: Mapping[str, str] = {
     TRUNCATED: "the file ends too early; records before this position were read",
     NOT_TEXT: "the page of a web archive is neither HTML nor plain text",
     EXTRACTION_FAILED: "the HTML of the page could not be parsed",
+    REMOVED_ON_REQUEST: "the document was taken down (`curate remove`); the table `audit` says at whose request",
     CORRUPT: "the file is damaged from here on; for Parquet, the rows that the snippet names",
 }
 """Reason of a reject → its meaning in one line."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import document_hash
@@ -15,9 +16,11 @@ from curate.reading import formats
 from curate.reading.inputs import Inputs, discover, open_url
 from curate.reading.records import Batch, Fields, Span
 from curate.reading.spans import count_lines, group_spans, line_spans
-from curate.reading.units import InputFile, Unit, default_id, doc_ids, ordinal_of
-from curate.reading.vectors import dimensions, take_from_meta
+from curate.reading.units import Unit, default_id, doc_ids, ordinal_of
+from curate.reading.vectors import about_vectors, dimensions, take_from_meta
+from curate.reading.without import documents_without, with_removed
 from curate.recipe import Recipe
+from curate.run.removed import Refusal
 from curate.run.stage import Spec, Stage, StageRun
 from curate.run.tasks import TableWriter, TaskContext
 
@@ -40,14 +43,9 @@ def _identity(inputs: Inputs, unit: Unit) -> list[list[Any]]:
     known = inputs.records.get(unit.ordinal, [])
     return [
         # Its documents have left; the files behind it keep their positions.
-        [known[i]] if i in unit.gone else [file.source, file.path, file.size, file.etag, _how(inputs, file)]
+        [known[i]] if i in unit.gone else [file.source, file.path, file.size, file.etag, inputs.how(unit, i)]
         for i, file in enumerate(unit.files)
-    ]
-
-
-def _how(inputs: Inputs, file: InputFile) -> dict[str, Any]:
-    entry = inputs.entry(file)
-    return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
+    ] + inputs.removed.identity(unit)
 
 
 def _unit_spec(run: StageRun, unit: Unit) -> Spec:
@@ -55,7 +53,7 @@ def _unit_spec(run: StageRun, unit: Unit) -> Spec:
     inputs, ingest = run.inputs, run.recipe.ingest
     known = inputs.records.get(unit.ordinal, [])
     files = [
-        {"skip": known[i]} if i in unit.gone else {"url": file.url, "path": file.path, **_how(inputs, file)}
+        {"skip": known[i]} if i in unit.gone else {"url": file.url, "path": file.path, **inputs.how(unit, i)}
         for i, file in enumerate(unit.files)
     ]
     params = {
@@ -67,6 +65,7 @@ def _unit_spec(run: StageRun, unit: Unit) -> Spec:
         "sample": run.recipe.sample,
         "seed": run.recipe.seed,
         "vectors": run.recipe.embed.vector_field,
+        **inputs.removed.as_params(unit),
     }
     size = max(file.size for file in unit.present)
     return Spec(_unit_name(unit), _identity(inputs, unit), params, min(size, 4 * ingest.partition_bytes))
@@ -147,6 +146,8 @@ def _ingest(run: StageRun) -> None:
             "gone": list(unit.gone),
             "records": records.get(unit.ordinal, run.inputs.records.get(unit.ordinal, [])),
             "spans": [[*span, rows] for span, rows in cut.get(unit.ordinal, [])],
+            "fields": [{} if i in unit.gone else run.inputs.how(unit, i) for i in range(len(unit.files))],
+            **({"requests": unit.requests} if unit.requests else {}),
         }
         for unit in run.inputs.units
     ]
@@ -155,18 +156,8 @@ def _ingest(run: StageRun) -> None:
         "documents",
         step.files("documents"),
         step.counters,
-        {"units": details, **_about_vectors(run.recipe, step.counters)},
+        {"units": details, **about_vectors(run.recipe.embed.vector_field, step.counters)},
     )
-
-
-def _about_vectors(recipe: Recipe, counters: dict[str, int]) -> dict[str, Any]:
-    """What vectors came with the records: their field, and their numbers by dimension (0: none)."""
-    if recipe.embed.vector_field is None:
-        return {}
-    numbers = {
-        name.removeprefix("vectors."): number for name, number in counters.items() if name.startswith("vectors.")
-    }
-    return {"vectors": {"field": recipe.embed.vector_field, "dimensions": numbers}}
 
 
 def ingest_task(
@@ -180,8 +171,14 @@ def ingest_task(
     seed: int,
     vectors: str | None = None,
     part: int | None = None,
+    removed: list[int] | None = None,
+    refuse: dict[str, Any] | None = None,
 ) -> None:
-    """Partitions and rejects of one unit, or of a span of its one file, read once from beginning to end."""
+    """Partitions and rejects of one unit, or of a span of its one file, read once from beginning to end.
+
+    Documents that were ``removed`` by doc_id, or that a row of the table ``refuse`` names by id or text, are rejects.
+    """
+    refusal = _refusal(context, removed or [], refuse)
     prefix = f"part-{ordinal:07d}" if part is None else f"part-{ordinal:07d}-{part:05d}"
     partitions = _Partitions(context, prefix, partition_bytes, schemas.documents_schema(vectors is not None))
     base, counted = 0, []
@@ -212,8 +209,13 @@ def ingest_task(
                         before = documents.num_rows + refused.num_rows
                         documents, refused = _sampled(documents, sample, seed), _sampled(refused, sample, seed)
                         context.count("not_sampled", before - documents.num_rows - refused.num_rows)
+                    keep = np.ones(documents.num_rows, np.bool_)
+                    if refusal is not None:
+                        keep = ~refusal(documents)
+                        refused = with_removed(refused, documents.filter(pa.array(~keep)), file["path"], base)
                     rejects.write(refused)
-                    partitions.write(documents)
+                    partitions.write(documents, keep)
+                    documents = documents.filter(pa.array(keep))
                     context.count("documents", documents.num_rows)
                     context.count("rejects", refused.num_rows)
                     if vectors:
@@ -273,6 +275,15 @@ def _sampled(table: pa.Table, share: float, seed: int) -> pa.Table:
     )
 
 
+def _refusal(context: TaskContext, removed: list[int], refuse: dict[str, Any] | None) -> Refusal | None:
+    if not removed and refuse is None:
+        return None
+    if refuse is None:
+        return Refusal(removed, None)
+    rows = context.read(refuse["file"])
+    return Refusal(removed, rows.filter(pc.less_equal(rows["request"], refuse["requests"])))
+
+
 class _Partitions:
     """Writes documents into partitions of about the target size; a larger document is alone in its own."""
 
@@ -283,8 +294,9 @@ class _Partitions:
         self._manager: Any = None
         self._writer: TableWriter | None = None
 
-    def write(self, documents: pa.Table) -> None:
-        """Append documents, cutting between partitions where they are full."""
+    def write(self, documents: pa.Table, keep: NDArray[np.bool_]) -> None:
+        """Append the documents to ``keep``, cutting between partitions where all of them would fill one: a partition
+        stays the same whoever leaves it."""
         for start, stop, size in self._cuts(pc.binary_length(documents["text"]).to_numpy()):
             if self._writer is not None and self._size + size > self._target:
                 self.close()
@@ -292,7 +304,7 @@ class _Partitions:
                 name = f"{self._prefix}-{self._number:05d}"
                 self._manager = self._context.writer("documents", self._schema, name)
                 self._writer = self._manager.__enter__()
-            self._writer.write(documents.slice(start, stop - start))
+            self._writer.write(documents.slice(start, stop - start).filter(pa.array(keep[start:stop])))
             self._size += size
 
     def _cuts(self, sizes: Any) -> Iterator[tuple[int, int, int]]:
@@ -315,6 +327,6 @@ class _Partitions:
             self._number += 1
 
 
-INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, _found)
+INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, _found, without=documents_without)
 
 __all__ = ["INGEST", "Inputs", "discover"]

@@ -58,7 +58,8 @@ class Unit:
 
     ``gone`` holds the indices of files that have changed or vanished since: their documents have left, but the files
     after them keep their positions, so the file stays listed. ``generation`` numbers the arrivals
-    (:mod:`curate.run.generations`).
+    (:mod:`curate.run.generations`); ``requests`` is the number of takedown requests when it came
+    (:mod:`curate.run.removed`).
     """
 
     ordinal: int
@@ -66,6 +67,7 @@ class Unit:
     files: tuple[InputFile, ...]
     gone: tuple[int, ...] = ()
     generation: int = 0
+    requests: int = 0
 
     @property
     def present(self) -> tuple[InputFile, ...]:

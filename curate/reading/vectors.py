@@ -67,3 +67,13 @@ def to_matrix(vectors: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float
     flat = vectors.drop_null().flatten().to_numpy(zero_copy_only=False)
     out[present] = flat.reshape(-1, dim)
     return out
+
+
+def about_vectors(field: str | None, counters: dict[str, int]) -> dict[str, Any]:
+    """What vectors came with the records in ``field``, by the counters of ingest: their numbers by dimension (0: none)."""
+    if field is None:
+        return {}
+    numbers = {
+        name.removeprefix("vectors."): number for name, number in counters.items() if name.startswith("vectors.")
+    }
+    return {"vectors": {"field": field, "dimensions": numbers}}

@@ -203,3 +203,15 @@ def _nearest_cells(vectors: Vectors, centroids: Vectors, n_cells: int) -> NDArra
         block = cosine(vectors[start : start + _ROWS], centroids)
         near[start : start + _ROWS] = np.argsort(-block, axis=1, kind="stable")[:, : near.shape[1]]
     return near
+
+
+def renumbered(neighbors: NDArray[Any], kept: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[M, K]: the neighbours of the documents in rows ``kept`` int64[M] among themselves, in its numbering.
+
+    ``neighbors`` int[N, K] are row numbers, -1 for none; those that are not kept go to the end as -1.
+    """
+    place = np.full(len(neighbors) + 1, -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    found = place[neighbors[kept]]
+    order = np.argsort(found < 0, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)

@@ -22,6 +22,7 @@ from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.select_stage import not_selected
 from curate.relate.semantic import semantic_duplicates
+from curate.relate.without import order_without, removed_positions
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, is_in, preferences, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
@@ -263,7 +264,7 @@ def order_task(context: TaskContext, maps: str, removals: str, target: int) -> N
 
 
 def _first_position(run: StageRun) -> int:
-    return sum(tables["order"].rows for tables in run.earlier)
+    return sum(tables["order"].rows + removed_positions(tables["order"])[0] for tables in run.earlier)
 
 
 ORDER = Stage(
@@ -275,4 +276,5 @@ ORDER = Stage(
     _order,
     _first_position,
     by_generation=True,
+    without=order_without,
 )

@@ -13,12 +13,12 @@ from curate.errors import RequestError
 from curate.recipe import Recipe
 from curate.run import portable, room
 from curate.run.engine import Engine, InlineEngine, RayEngine
-from curate.run.generations import Generation, generations_of, merge
 from curate.run.lease import Lease
+from curate.run.passes import Pass, run_stage, take_committed
 from curate.run.plan import stage_keys, stages, until
 from curate.run.progress import NoProgress, Progress
-from curate.run.snapshot import Snapshot, write_snapshot
-from curate.run.stage import Stage, StageRun
+from curate.run.removed import OF_WORKSPACE, Removed
+from curate.run.snapshot import Snapshot
 from curate.run.storage import Storage, open_storage
 from curate.run.versions import versions
 from curate.run.workspace import RunState, find_run, snapshots, states, write_run
@@ -90,7 +90,8 @@ def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: s
 
 
 @contextmanager
-def _leased(storage: Storage, say: Callable[[str], None]) -> Iterator[Lease]:
+def leased(storage: Storage, say: Callable[[str], None]) -> Iterator[Lease]:
+    """The lease on a workspace, for as long as the block lasts."""
     lease = Lease(storage, say)
     lease.take()
     try:
@@ -142,48 +143,38 @@ def run_recipe(
     storage.check_writable()
     engine = choose_engine(recipe, found.bytes, cpus, address)
     outcome = Outcome(storage.url, engine.name, {})
-    with _leased(storage, progress.say) as lease:
+    with leased(storage, progress.say) as lease:
         state = find_run(storage)
         former = snapshots(storage, state) if state else {}
         if state is None and (scarce := room.warning(recipe, storage, found)):
             progress.say(scarce)
         documents = former.get("documents")
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
-        assigned = found.settle(known, storage, allow_missing, decided="duplicates" in former, repack=repack)
-        generations = generations_of(found.units)
+        removed = Removed.of(storage, former)
+        assigned = found.settle(
+            known, storage, allow_missing, decided="duplicates" in former, repack=repack, removed=removed
+        )
+        going = Pass(
+            recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
+        )
+        generations = going.generations
         if assigned.new and len(generations) > 1:
             files = sum(len(unit.files) for unit in assigned.new)
             progress.say(
                 f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
                 "decided among themselves; --repack decides over all inputs together"
             )
-        last_states = cache(partial(states, storage, state))
+        outcome.tables = going.tables
         try:
             for number, stage in enumerate(stages(), 1):
-                runs = [
-                    StageRun(
-                        recipe,
-                        storage,
-                        engine,
-                        generation.tables if stage.by_generation else outcome.tables,
-                        stage,
-                        keys[stage.title],
-                        progress,
-                        found,
-                        last_states,
-                        lease.check,
-                        [before.tables for before in generations[: generation.number]],
-                        generation.first_doc_id,
-                        refit,
-                    )
-                    for generation in (generations if stage.by_generation else generations[:1])
-                ]
+                runs = going.of(stage)
                 if number <= len(plan):
                     progress.stage(stage.name, stage.title, number, len(plan))
-                    outcome.stages.append(_run_stage(runs))
-                elif not set(stage.reads) <= outcome.tables.keys() or not _take_committed(runs):
+                    outcome.stages.append(run_stage(runs))
+                elif not set(stage.reads) <= going.tables.keys() or not take_committed(runs):
                     continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
-                _share(stage, runs, generations, outcome.tables)
+                going.share(stage, runs)
+            outcome.tables.update({name: former[name] for name in OF_WORKSPACE if name in former})
             if recipe.shards.path and "shards" in outcome.tables:
                 mirror(storage, outcome.tables["shards"], recipe.shards.path)
             _commit_run(storage, recipe, outcome, state)
@@ -192,70 +183,6 @@ def run_recipe(
             progress.close()
     outcome.seconds = time.perf_counter() - began
     return outcome
-
-
-def _take_committed(runs: list[StageRun]) -> bool:
-    """Take a stage's tables where they are there for every generation; whether they are."""
-    found = []
-    for run in runs:
-        run.identify(may_fit=False)
-        there = run.committed()
-        if there is None:
-            return False
-        found.append(there)
-    for run, there in zip(runs, found, strict=True):
-        run.tables.update(there)
-    return True
-
-
-def _run_stage(runs: list[StageRun]) -> dict[str, Any]:
-    """Run a stage for each generation, or take its tables as they are there; returns its entry for ``run.json``."""
-    stage, skipped, kept_seconds = runs[0].stage, True, 0.0
-    for run in runs:
-        run.identify()
-        there = run.committed()
-        if there is None:
-            for tables in (*run.earlier, run.tables) if len(runs) > 1 else ():
-                _write_parts(run.storage, tables)
-            stage.run(run)
-            skipped = False
-        else:
-            run.tables.update(there)
-            kept_seconds = max(kept_seconds, *(made.seconds for made in there.values()))
-        if there is None or run.tasks_run:  # a model that was fitted again may be what it was
-            run.storage.delete_tree(f"tmp/{run.stage_key}")
-    seconds = time.perf_counter() - runs[0].began
-    note = _note(stage.writes, [run.tables for run in runs])
-    runs[0].progress.stage_done(stage.name, stage.title, seconds, skipped, note)
-    return {
-        "stage": stage.name,
-        "writes": list(stage.writes),
-        "seconds": kept_seconds if skipped else round(seconds, 2),
-        "tasks": sum(run.tasks_run for run in runs),
-        "skipped": skipped,
-    }
-
-
-def _write_parts(storage: Storage, tables: dict[str, Snapshot]) -> None:
-    """Put the manifests of a generation's parts, so that tasks can read them; they are not kept."""
-    for snapshot in tables.values():
-        if not storage.exists(snapshot.path):
-            write_snapshot(storage, snapshot)
-
-
-def _share(stage: Stage, runs: list[StageRun], generations: list[Generation], tables: dict[str, Snapshot]) -> None:
-    """Give each generation its part of what a stage wrote, and the run the whole."""
-    for table in stage.writes:
-        if not stage.by_generation:
-            for generation in generations:
-                whole = tables[table]
-                generation.tables[table] = whole if len(generations) == 1 else generation.part(whole)
-            continue
-        parts = [run.tables[table] for run in runs]
-        tables[table] = parts[0]
-        if len(parts) > 1:
-            tables[table] = merge(parts)
-            _write_parts(runs[0].storage, {table: tables[table]})
 
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:
@@ -282,11 +209,3 @@ def with_sample(recipe: Recipe, share: float) -> Recipe:
     if not 0 < share <= 1:
         raise RequestError(f"--sample {share} must be above 0 and at most 1")
     return recipe.model_copy(update={"sample": share, "workspace": f"{recipe.workspace.rstrip('/')}-sample-{share:g}"})
-
-
-def _note(tables: tuple[str, ...], parts: list[dict[str, Snapshot]]) -> str:
-    if "shards" in tables:
-        found = [part["shards"] for part in parts]
-        windows, files = sum(one.counters.get("windows", 0) for one in found), sum(len(one.files) for one in found)
-        return f"{windows:,} windows in {files:,} files"
-    return ", ".join(f"{sum(part[table].rows for part in parts):,} {table}" for table in tables)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schemas
+from curate.reading.records import REMOVED_ON_REQUEST
 from curate.recipe import Recipe
 from curate.relate.order_stage import dropped_clusters, is_dropped
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.run.partition import column, is_in
+from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
+from curate.run.without import Takedown, lessened, without_files
 
 _PLACE = pa.schema([("doc_id", pa.uint64()), ("set", pa.uint16()), ("shard", pa.uint32()), ("window", pa.uint32())])
 _PER_DOCUMENT = (
@@ -49,18 +54,34 @@ def _ledger(run: StageRun) -> None:
     for target, spec in enumerate(specs):
         spec.params.update(target=target, drop=dropped_clusters(run.recipe), licences=licences)
     step = run.step("ledger", ledger_task, specs)
-    rejects = run.step(
-        "ledger",
-        rejects_task,
-        [
-            Spec(file.name, [file.checksum], {"rejects": asdict(file), "licences": licences})
-            for file in run.tables["rejects"].files
-        ],
-    )
+    rejects = run.step("ledger", rejects_task, _reject_specs(run.tables["rejects"].files, licences))
     counters = dict(step.counters)
     for name, number in rejects.counters.items():
         counters[name] = counters.get(name, 0) + number
     run.commit("ledger", [*step.files("ledger"), *rejects.files("ledger")], counters)
+
+
+def _without(run: StageRun, takedown: Takedown) -> None:
+    """The ledger with the documents that leave among the rejects."""
+    files, lost = without_files(run, takedown, "ledger")
+    before = takedown.tables["rejects"].named()
+    changed = [file for file in run.tables["rejects"].files if file != before[file.name]]
+    licences = _licences(run.recipe)
+    step = run.step("ledger", rejects_task, _reject_specs(changed, licences))
+    named = {file.name for file in changed}
+    counters = Counter(lessened(takedown.tables["ledger"].counters, lost))
+    for name in ("rejected", f"rejected.{REMOVED_ON_REQUEST}"):
+        counters[name] += len(takedown.ids)
+    run.commit(
+        "ledger",
+        [*(file for file in files if file.name not in named), *step.files("ledger")],
+        dict(sorted(counters.items())),
+        takedown.tables["ledger"].details,
+    )
+
+
+def _reject_specs(files: Sequence[TableFile], licences: dict[str, str]) -> list[Spec]:
+    return [Spec(file.name, [file.checksum], {"rejects": asdict(file), "licences": licences}) for file in files]
 
 
 def places_task(context: TaskContext, windows: Any, documents: str) -> None:
@@ -260,4 +281,5 @@ LEDGER = Stage(
     _licences,
     _ledger,
     by_generation=True,
+    without=_without,
 )

@@ -150,6 +150,11 @@ class S3Storage:
             until_whole(upload)
         local.unlink()
 
+    def copy(self, path: str, to: str) -> None:
+        client, source = self._client(), {"Bucket": self.bucket, "Key": self._key(path)}
+        with self._explained(path):
+            until_whole(lambda: client.copy(source, self.bucket, self._key(to), ExtraArgs=writing()))
+
     def delete(self, path: str) -> None:
         with self._explained(path):
             self._ask("delete_object", Key=self._key(path))

@@ -22,6 +22,7 @@ from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.run.storage import LocalStorage, Storage
 from curate.run.tasks import Record, Task, function_name, task_key
+from curate.run.without import Takedown, without_rows
 from curate.run.workspace import RunState
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Stage:
     """Decides corpus-wide: runs once for each generation, over its part of the tables."""
     looks_back: tuple[str, ...] = ()
     """Tables of earlier generations that it also reads."""
+    without: Callable[[StageRun, Takedown], None] = without_rows
+    """Makes the tables without documents that are taken down; what was decided about others stays."""
 
     @property
     def title(self) -> str:

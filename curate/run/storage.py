@@ -73,6 +73,10 @@ class Storage(Protocol):
         """Make the local file appear at ``path``, whole; the local one is gone afterwards."""
         ...
 
+    def copy(self, path: str, to: str) -> None:
+        """Make ``to`` hold what the file at ``path`` holds, without moving bytes through this process where possible."""
+        ...
+
     def delete(self, path: str) -> None:
         """Remove a file; nothing happens when it is not there."""
         ...
@@ -203,6 +207,20 @@ class LocalStorage:
                 shutil.copyfile(local, partial)
                 os.replace(partial, place)
                 local.unlink()
+
+    def copy(self, path: str, to: str) -> None:
+        place = self._at(to)
+        with self._explained(to):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+            try:
+                os.link(self._at(path), partial)  # files never change, so a second name is as good as a copy
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without links
+                shutil.copyfile(self._at(path), partial)
+            os.replace(partial, place)
+            partial.unlink(missing_ok=True)  # replacing a link by another one to the same file does nothing
 
     def delete(self, path: str) -> None:
         with self._explained(path):

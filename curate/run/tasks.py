@@ -16,7 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,14 @@ class TaskContext:
         file = TableFile(name, path, rows, size, checksum, first, last)
         self.record.files.setdefault(table, []).append(file)
         return file
+
+    def copy(self, table: str, file: TableFile, folder: str) -> TableFile:
+        """Copy a committed file, inside the storage, into another folder of the table and note it in the record."""
+        path = f"{table_home(table, self.task.stage_key)}/{folder}/{file.name}{Path(file.path).suffix}"
+        self.storage.copy(file.path, path)
+        copied = replace(file, path=path)
+        self.record.files.setdefault(table, []).append(copied)
+        return copied
 
     def scratch_file(self) -> Path:
         """A new local file name; what is left of it is removed when the task ends."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.schemas import KIND_SEPARATOR
+from curate.schemas import KIND_REMOVED, KIND_SEPARATOR
 
 Int64s = NDArray[np.int64]
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
@@ -91,7 +91,7 @@ class ShardWindows:
         return values, offsets
 
     def check(self) -> None:
-        """Raise ValueError unless offsets, lengths and L agree and no window is empty."""
+        """Raise ValueError unless offsets, lengths and L agree; a window whose documents were taken down is empty."""
         if self.token_offsets[-1] != len(self.tokens) or self.segment_offsets[-1] != len(self.lengths):
             raise ValueError("the last offsets are not the numbers of tokens and segments")
         filled = np.diff(self.token_offsets)
@@ -99,8 +99,8 @@ class ShardWindows:
         np.add.at(held, np.repeat(np.arange(len(self)), np.diff(self.segment_offsets)), self.lengths)
         if len(self.window) + 1 != len(self.token_offsets) or (filled != held).any():
             raise ValueError("the segments of a window do not add up to its tokens")
-        if len(filled) and (filled.min() < 1 or filled.max() > self.size or self.lengths.min() < 1):
-            raise ValueError(f"a window must hold 1 to {self.size} tokens, in segments of at least 1")
+        if len(filled) and (filled.max() > self.size or self.lengths.min(initial=1) < 1):
+            raise ValueError(f"a window must hold at most {self.size} tokens, in segments of at least 1")
 
 
 def padded_rows(windows: ShardWindows, pad: int, tokens: int) -> Iterator[Ids]:
@@ -160,25 +160,28 @@ def windows_of_plan(
     Args:
         size: tokens of a full window, L.
         window, kind, doc_id, copy, start, length: the plan, rows of the ``windows`` table of one shard by (window,
-            piece). A separator right behind its document joins the document's segment.
-        tokens: token ids of the pieces, one piece after the other.
+            piece). A separator right behind its document joins the document's segment; a piece that was taken down is left
+            out, and its window stays, if need be without tokens.
+        tokens: token ids of the pieces that are there, one piece after the other.
     """
     first = np.ones(len(window), np.bool_)
     first[1:] = window[1:] != window[:-1]
+    numbers, count = np.ascontiguousarray(window[first], np.uint32), int(first.sum())
+    there = kind != KIND_REMOVED
+    of = (np.cumsum(first) - 1)[there]
+    kind, doc_id, copy, start, length = kind[there], doc_id[there], copy[there], start[there], length[there]
     lengths, starts = length.astype(np.int64), start.astype(np.int64)
-    separator = kind == KIND_SEPARATOR
     same = (doc_id[1:] == doc_id[:-1]) & (copy[1:] == copy[:-1]) & (starts[1:] == starts[:-1] + lengths[:-1])
-    opens = np.ones(len(window), np.bool_)
-    opens[1:] = first[1:] | ~(separator[1:] & same)
-    bounds = np.append(np.flatnonzero(opens), len(window))
+    opens = np.ones(len(of), np.bool_)
+    opens[1:] = (of[1:] != of[:-1]) | ~((kind[1:] == KIND_SEPARATOR) & same)
+    bounds = np.append(np.flatnonzero(opens), len(of))
     cumulative = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    windows_at = np.append(np.flatnonzero(first), len(window))
     return ShardWindows(
         size,
-        np.ascontiguousarray(window[first], np.uint32),
+        numbers,
         tokens,
-        cumulative[windows_at],
-        np.searchsorted(bounds, windows_at).astype(np.int64),
+        cumulative[np.searchsorted(of, np.arange(count + 1))],
+        np.searchsorted(of[opens], np.arange(count + 1)).astype(np.int64),
         doc_id[opens],
         copy[opens],
         start[opens],

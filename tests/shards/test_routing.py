@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.shards.shards_stage import spans_by_target
+from curate.shards.routing_stage import spans_by_target
 
 
 def tokens_of(lengths):

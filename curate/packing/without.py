@@ -1,0 +1,70 @@
+"""Windows without some documents: each keeps its place, and what leaves it becomes padding that is not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import schemas
+from curate.run.partition import column, is_in
+from curate.run.snapshot import Snapshot
+from curate.run.stage import Spec, StageRun
+from curate.run.tasks import TaskContext
+from curate.run.without import Takedown, lessened
+
+
+def windows_without(run: StageRun, takedown: Takedown) -> None:
+    """Commit the plan with the pieces of the documents that leave, and of examples made of them, named as removed.
+
+    Only shards with such a piece have a new file.
+    """
+    former, gone = takedown.tables["windows"], [int(one) for one in takedown.ids]
+    specs = [
+        Spec(file.name, [file.checksum, gone], {"windows": asdict(file), "gone": gone})
+        for file in former.files
+        if takedown.reaches(file) or reaches_examples(takedown, file.last)
+    ]
+    step = run.step("windows", windows_task, specs)
+    changed = {file.name: file for file in step.files("windows")}
+    counters = lessened(former.counters, {name: n for name, n in step.counters.items() if name != "padding"})
+    if "padding" in counters:
+        counters["padding"] += step.counters.get("padding", 0)
+    run.commit("windows", [changed.get(file.name, file) for file in former.files], counters, former.details)
+
+
+def reaches_examples(takedown: Takedown, last: int | None) -> bool:
+    """Whether a file whose largest id is ``last`` may hold an example made of a document that leaves."""
+    return last is not None and bool(len(takedown.ids)) and bool(schemas.is_synthetic(np.array([last], np.uint64))[0])
+
+
+def windows_task(context: TaskContext, windows: Any, gone: list[int]) -> None:
+    """The plan of one shard; nothing is written where none of its pieces leaves."""
+    table = context.read(windows)
+    kind, doc_id = column(table, "kind"), column(table, "doc_id")
+    leaves = is_in(schemas.source_id(doc_id), np.array(gone, np.uint64)) & (kind != schemas.KIND_REMOVED)
+    if not leaves.any():
+        return
+    length = column(table, "length")
+    for name, of in (
+        ("tokens", schemas.holds_text(kind)),
+        ("synthetic_tokens", kind == schemas.KIND_SYNTHETIC),
+        ("special_tokens", kind == schemas.KIND_SEPARATOR),
+        ("padding", np.ones(len(kind), np.bool_)),
+    ):
+        context.count(name, int(length[leaves & of].sum()))
+    mask = pa.array(leaves)
+    columns = {name: table[name] for name in table.column_names}
+    for name in ("doc_id", "copy", "start"):
+        columns[name] = pc.if_else(mask, pa.scalar(0, table.schema.field(name).type), table[name])
+    columns["kind"] = pc.if_else(mask, pa.scalar(schemas.KIND_REMOVED, pa.uint8()), table["kind"])
+    context.write("windows", pa.table(columns).cast(schemas.WINDOWS))
+
+
+def changed_shards(run: StageRun, former: Snapshot) -> list[str]:
+    """Names of the shards whose plan is not what it was."""
+    named = former.named()
+    return [file.name for file in run.tables["windows"].files if file.checksum != named[file.name].checksum]

@@ -1,0 +1,75 @@
+"""The order without some documents: positions stay and leave gaps, and nothing that leaves is anybody's neighbour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.hashing import mix64
+from curate.relate.neighbors import renumbered
+from curate.run.generations import parts_of
+from curate.run.partition import column, is_in
+from curate.run.snapshot import Snapshot
+from curate.run.stage import Spec, StageRun
+from curate.run.tasks import TaskContext
+from curate.run.vectors import binary_column, int32_matrix
+from curate.run.without import Takedown, lessened, without_files
+
+
+def removed_positions(order: Snapshot) -> tuple[int, int]:
+    """How many positions of the path were left empty by takedowns, and the sum of their hashes (:func:`position_hash`)."""
+    parts = [part["removed"] for part in parts_of(order) if "removed" in part]
+    return sum(part["positions"] for part in parts), sum(int(part["hash"]) for part in parts) % (1 << 64)
+
+
+def position_hash(positions: NDArray[np.uint64]) -> int:
+    """The sum of the hashes of some positions, modulo 2**64."""
+    return int(mix64(positions + np.uint64(1)).sum(dtype=np.uint64))
+
+
+def order_without(run: StageRun, takedown: Takedown) -> None:
+    """The path with empty places, the neighbours among those left, and their semantic duplicates."""
+    tables, lost = takedown.tables, Counter[str]()
+    files = {}
+    for table in ("order", "semantic"):
+        files[table], counted = without_files(run, takedown, table)
+        lost.update(counted)
+    gone = [int(one) for one in takedown.ids]
+    touched = [file for file in tables["neighbors"].files if takedown.reaches(file)]
+    specs = [Spec(file.name, [file.checksum, gone], {"neighbors": asdict(file), "gone": gone}) for file in touched]
+    step = run.step("neighbors", without_neighbors_task, specs)
+    left = [file for file in tables["neighbors"].files if file not in touched]
+    files["neighbors"] = [*left, *step.files("neighbors")]
+    before, hashed = removed_positions(tables["order"])
+    changed = [file for file in tables["order"].files if file.name in takedown.partitions]
+    specs = [Spec(file.name, [file.checksum, gone], {"order": asdict(file), "gone": gone}) for file in changed]
+    emptied = run.step("tmp/removed_positions", removed_positions_task, specs)
+    hashed += sum(int(value) for value in emptied.values("hash"))
+    removed = {"positions": before + sum(emptied.values("positions")), "hash": str(hashed % (1 << 64))}
+    for table in run.stage.writes:
+        former = tables[table]
+        details = {**former.details, "removed": removed} if table == "order" else former.details
+        run.commit(table, files[table], lessened(former.counters, lost), details)
+
+
+def removed_positions_task(context: TaskContext, order: Any, gone: list[int]) -> None:
+    """How many documents that leave have a position in one partition, and the sum of the hashes of these."""
+    rows = context.read(order, ["doc_id", "position"])
+    positions = column(rows, "position")[is_in(column(rows, "doc_id"), np.array(gone, np.uint64))]
+    context.value("positions", len(positions))
+    context.value("hash", str(position_hash(positions)))
+
+
+def without_neighbors_task(context: TaskContext, neighbors: Any, gone: list[int]) -> None:
+    """The neighbours of one region's documents without those that leave; rows are numbered anew, gaps close."""
+    table = context.read(neighbors)
+    leaves = is_in(column(table, "doc_id"), np.array(gone, np.uint64))
+    near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
+    table = table.filter(pa.array(~leaves))
+    at = table.schema.get_field_index("neighbors")
+    context.write("neighbors", table.set_column(at, table.schema.field(at), binary_column(near.astype("<i4"))))

@@ -1,0 +1,1 @@
+"""Takedown: documents leave a finished run on request, and stay out."""
