@@ -7,9 +7,9 @@ use_kernel_cache()
 keep_freed_memory()
 
 from curate.api import open_run as open  # noqa: E402
-from curate.api import run  # noqa: E402
+from curate.api import remove, run  # noqa: E402
 from curate.errors import CurateError  # noqa: E402
 
 __version__ = "0.1.0"
 
-__all__ = ["CurateError", "__version__", "open", "run"]
+__all__ = ["CurateError", "__version__", "open", "remove", "run"]

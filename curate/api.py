@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from curate.recipe import Recipe
     from curate.run.execute import Outcome
     from curate.run.progress import Progress
+    from curate.takedown.apply import Takendown
 
 
 def run(
@@ -122,3 +123,36 @@ def open_run(workspace: str | Path) -> Run:
     from curate.look.run import Run
 
     return Run(str(workspace))
+
+
+def remove(
+    workspace: str | Path,
+    *,
+    ids: Sequence[str] = (),
+    where: str = "",
+    like: str = "",
+    by: str = "",
+    reason: str = "",
+    apply: bool = False,
+    progress: Progress | None = None,
+) -> Takendown:
+    """Take documents down: with ``apply`` they leave every table and shard of a finished run, and are refused later.
+
+    Args:
+        workspace: a local folder or ``s3://bucket/prefix``.
+        ids: ids or doc_ids of documents.
+        where: a condition over metadata and signals, as in ``quality.where``.
+        like: a text that documents hold word for word, or nearly are.
+        by: who asks, for the audit.
+        reason: why, for the audit.
+        apply: do it; without, the documents are only found.
+        progress: what is told meanwhile.
+
+    Raises:
+        RequestError: not one of ids, where and like is given, or one is wrong.
+        WorkspaceError: there is no finished run.
+    """
+    from curate.takedown.apply import take_down
+    from curate.takedown.request import Request
+
+    return take_down(str(workspace), Request(tuple(ids), where, like, by, reason), apply=apply, progress=progress)

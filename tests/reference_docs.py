@@ -38,6 +38,8 @@ TABLES: dict[str, tuple[str, pa.Schema]] = {
     "synthetic": ("synthetic example", schemas.synthetic_schema(32_000)),
     "windows": ("piece of a context window, by set, shard, window and piece", schemas.WINDOWS),
     "ledger": ("input record, rejects included", schemas.LEDGER),
+    "removed": ("document that was taken down", schemas.REMOVED),
+    "audit": ("request for takedown", schemas.AUDIT),
 }
 """What a row of each table is, and its columns. `signals` has a column for each statistic (docs/quality.md)."""
 

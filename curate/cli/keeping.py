@@ -1,11 +1,11 @@
-"""The commands that take things out of a workspace or look after it: export, verify, clean."""
+"""The commands that take things out of a workspace or look after it: export, verify, remove, clean."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from curate.cli.shared import AddCommand, add_workspace, natural, output
+from curate.cli.shared import AddCommand, add_workspace, natural, output, text_of
 
 
 def add(command: AddCommand) -> None:
@@ -36,6 +36,24 @@ def add(command: AddCommand) -> None:
     )
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
 
+    made = command(
+        "remove",
+        remove,
+        "takedown: list, then remove, documents from every table and shard of a finished run",
+        "Documents are named by ids, by a condition, or by a text that they hold or nearly are. With them go all that hold "
+        "the same text or were removed as their duplicates. Windows keep their places; what leaves them becomes padding. "
+        "The documents are refused when they come again, and the table `audit` keeps who asked for what.",
+    )
+    add_workspace(made)
+    what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument("--ids", metavar="FILE", help="ids or doc_ids, one a line; - for standard input")
+    what.add_argument("--where", metavar="EXPR", help="a condition, as in quality.where: meta.author == 'X'")
+    what.add_argument("--like", metavar="FILE", help="a text; - for standard input")
+    made.add_argument("--by", default="", metavar="WHO", help="who asks, for the audit")
+    made.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit")
+    made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    made.add_argument("--json", action="store_true", help="print what was found and done as JSON")
+
 
 def export(options: argparse.Namespace) -> int:
     """``curate export``."""
@@ -64,4 +82,26 @@ def clean(options: argparse.Namespace) -> int:
     from curate.look.clean import sections
 
     output(sweep(options.workspace, keep=options.keep, remove=options.yes).as_dict(), sections, as_json=False)
+    return 0
+
+
+def remove(options: argparse.Namespace) -> int:
+    """``curate remove``."""
+    from curate.api import remove as take_down
+    from curate.run.progress import choose_progress
+    from curate.takedown.text import sections
+
+    ids = [line.strip() for line in text_of(options.ids).splitlines() if line.strip()] if options.ids else []
+    like = text_of(options.like) if options.like else ""
+    found = take_down(
+        options.workspace,
+        ids=ids,
+        where=options.where or "",
+        like=like,
+        by=options.by,
+        reason=options.reason,
+        apply=options.yes,
+        progress=choose_progress(as_json=False) if options.yes and not options.json else None,
+    )
+    output(found.as_dict(), sections, options.json)
     return 0

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from curate.errors import RequestError
 from curate.look.reasons import because
 from curate.look.windows import Windows
+from curate.reading.records import REMOVED_ON_REQUEST
 from curate.run.vectors import vector_matrix
 from curate.schemas import KIND_DOCUMENT, KIND_SYNTHETIC, SYNTHETIC_BIT
 
@@ -107,6 +108,9 @@ def find(run: Run, document: str | int) -> list[dict[str, Any]]:
         run.snapshot("ledger")
         for row in run.table("ledger").filter(pl.col("id") == document).collect(engine="streaming").to_dicts():
             rows[row["doc_id"]] = row
+    if not rows and isinstance(document, str) and run.has("removed"):
+        gone = run.table("removed").filter(pl.col("id") == document).collect()["doc_id"].to_list()
+        rows = {row["doc_id"]: row for row in run.rows("ledger", gone).to_pylist()} if gone else {}
     number = int(document) if isinstance(document, int) or (document.isascii() and document.isdigit()) else -1
     if 0 <= number < 2**64:
         # of a synthetic example: its source
@@ -115,11 +119,26 @@ def find(run: Run, document: str | int) -> list[dict[str, Any]]:
     return [rows[doc_id] for doc_id in sorted(rows)]
 
 
+def _request_of(run: Run, doc_id: int) -> str:
+    """Which request took a document down; nothing where it was refused for another's id or text."""
+    rows = run.rows("removed", [doc_id]).to_pylist() if run.has("removed") else []
+    if not rows:
+        return "; refused because its id or text was taken down before"
+    asked = run.table("audit").filter(pl.col("request") == rows[0]["request"]).collect().to_dicts()[0]
+    why = f": {asked['reason']}" if asked["reason"] else ""
+    return (
+        f"; {rows[0]['how']}, request {asked['request']} by {asked['by'] or 'nobody named'}, {asked['asked_at']}{why}"
+    )
+
+
 def _explain(run: Run, row: dict[str, Any]) -> Explanation:
     doc_id = row["doc_id"]
     base = {name: row[name] for name in ("doc_id", "id", "source", "status", "stage", "reason")}
     if row["status"] == "rejected":
-        return Explanation(**base, because=because(run, row), text=row["detail"] or "")
+        why = because(run, row)
+        if row["reason"] == REMOVED_ON_REQUEST:
+            why += _request_of(run, doc_id)
+        return Explanation(**base, because=why, text=row["detail"] or "")
     pieces, windows = places(run, row) if row["status"] == "kept" else ([], [])
     return Explanation(
         **base,

@@ -85,6 +85,7 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
         WorkspaceError: there is no finished run, or a manifest is damaged.
     """
     from curate.look.verify_files import check_files
+    from curate.look.verify_removed import check_removed
     from curate.look.verify_shards import check_shards
     from curate.look.verify_similar import check_similar
     from curate.look.verify_synthetic import check_synthetic
@@ -121,6 +122,8 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
     ]
     if run.recipe.synthetic.share:
         checks.insert(-1, ("synthetic", check_synthetic, ("synthetic", "tokens", "copies")))
+    if run.has("removed"):
+        checks.append(("removed", check_removed, ("documents", "removed")))
     for name, check, tables in checks:
         broken = [table for table in tables if table in damaged]
         if broken:
@@ -144,6 +147,7 @@ _TITLES = {
     "similar": "similar: pairs in one window at or above the limit",
     "synthetic": "synthetic: every span of an example is its source's",
     "shards": "shards: every token exactly as often as its document has copies",
+    "removed": "removed: no table and no window holds what was taken down",
 }
 
 

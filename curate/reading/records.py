@@ -50,7 +50,7 @@ REASONS: Mapping[str, str] = {
     TRUNCATED: "the file ends too early; records before this position were read",
     NOT_TEXT: "the page of a web archive is neither HTML nor plain text",
     EXTRACTION_FAILED: "the HTML of the page could not be parsed",
-    REMOVED_ON_REQUEST: "the document was taken down (`curate remove`); the table `audit` says at whose request",
+    REMOVED_ON_REQUEST: "the document was taken down (`curate remove`)",
     CORRUPT: "the file is damaged from here on; for Parquet, the rows that the snippet names",
 }
 """Reason of a reject → its meaning in one line."""

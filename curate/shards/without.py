@@ -91,14 +91,15 @@ def _sums(run: StageRun, former: Snapshot) -> dict[int, Sum]:
 
 def _parts_of_former(run: StageRun, former: Snapshot) -> dict[str, FilePart]:
     """Where the windows of each shard lie in Megatron's files."""
-    windows, named = run.tables["windows"], former.named()
+    windows = run.tables["windows"]
+    bins = {file.name: file for file in former.files if file.path.endswith(".bin")}
     specs = [Spec(file.name, [file.checksum], {"windows": asdict(file)}) for file in windows.files]
     counted = {record.name: record.values["windows"] for record in run.step("tmp/windows", count_task, specs).records}
     sets, width = windows.details["sets"], token_type(int(run.tables["tokens"].details["vocab_size"])).itemsize
     found, ends = {}, dict.fromkeys((entry["set"] for entry in sets), 0)
     for place in shard_places(sets):
         size = counted[place.name] * place.size * width
-        file = named[f"{place.prefix}megatron/tokens"]
+        file = bins[f"{place.prefix}megatron/tokens"]
         found[place.name] = FilePart(asdict(file), ends[place.number], size, counted[place.name])
         ends[place.number] += size
     return found

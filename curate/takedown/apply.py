@@ -24,6 +24,7 @@ from curate.hashing import digest
 from curate.reading.inputs import Inputs
 from curate.recipe import Recipe
 from curate.recipe_file import from_dict
+from curate.run import s3_options
 from curate.run.execute import choose_engine, leased
 from curate.run.generations import parts_of
 from curate.run.mirror import mirror
@@ -93,15 +94,31 @@ def take_down(
     progress = progress or NoProgress()
     request.check()
     storage = open_storage(workspace)
-    read_run(storage)
+    base = Path.cwd() if "://" in storage.url else Path(storage.url)
+    written = {**read_run(storage).recipe, "workspace": storage.url}
+    recipe = from_dict(written, base, origin=f"{storage.url}/run.json")
+    with s3_options.in_force(recipe.storage):
+        outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
+        if apply and (outcome.documents or outcome.already):  # also what an earlier attempt did not get to
+            _forget(storage, recipe)
+            outcome.done = True
+    return outcome
+
+
+def _take_down(
+    storage: Storage,
+    recipe: Recipe,
+    request: Request,
+    apply: bool,
+    cpus: int | None,
+    address: str | None,
+    progress: Progress,
+) -> Takendown:
+    if recipe.dedup != "off" and recipe.dedup.near != "off":
+        request = replace(request, similarity=recipe.dedup.near.threshold, ngram=recipe.dedup.near.ngram)
     with leased(storage, progress.say) as lease:
         state = read_run(storage)
         former = snapshots(storage, state)
-        recipe = from_dict(
-            {**state.recipe, "workspace": storage.url},
-            Path.cwd() if "://" in storage.url else Path(storage.url),
-            origin=f"{storage.url}/run.json",
-        )
         keys = _keys(storage, recipe, former)
         engine = choose_engine(recipe, former["documents"].bytes, cpus, address)
         inputs = Inputs([], {}, removed=Removed.of(storage, former))
@@ -121,9 +138,6 @@ def take_down(
         finally:
             engine.close()
             progress.close()
-    if apply:
-        _forget(storage, recipe)
-        outcome.done = True
     return outcome
 
 

@@ -69,7 +69,7 @@ def shard_bytes(workspace: Path | str) -> dict[str, str]:
     storage, _, tables = open_workspace(str(workspace))
     found = {}
     for file in tables["shards"].files:
-        found[file.name] = hashlib.sha256(storage.read(file.path)).hexdigest()
+        found[file.name + Path(file.path).suffix] = hashlib.sha256(storage.read(file.path)).hexdigest()
     return found
 
 

@@ -1,0 +1,62 @@
+"""What was taken down is gone: no table has a row of it, no window a piece, and no former state can bring it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.reading.inputs import Inputs
+from curate.run.partition import is_in
+from curate.run.removed import OF_WORKSPACE, Removed
+from curate.run.workspace import history
+from curate.schemas import KIND_REMOVED, source_id
+
+if TYPE_CHECKING:
+    from curate.look.run import Run
+    from curate.look.verify import Report
+
+
+def check_removed(run: Run, report: Report) -> None:
+    """Look for the documents of ``removed`` in every table; that shards hold nothing but the plan's documents, the check
+    of their tokens proves."""
+    removed = Removed.of(run.storage, run.snapshots)
+    gone = np.sort(removed.gone(Inputs([], {}).know(run.snapshots["documents"])))
+    report.count("removed", "requests", removed.requests)
+    report.count("removed", "documents", len(gone))
+    for table, snapshot in run.snapshots.items():
+        if table in OF_WORKSPACE:
+            continue
+        for file in snapshot.files:
+            if not file.path.endswith(".parquet") or table == "shards":
+                continue
+            with run.open(file) as source:
+                there = _there(table, pq.ParquetFile(source), gone)
+            for doc_id in there[:5]:
+                report.fault("removed", file.path, f"still holds document {doc_id}, which was taken down")
+    for state in history(run.storage):
+        if state.tables.get("removed") != run.state.tables["removed"]:
+            report.fault(
+                "removed",
+                f"history/run-{state.number:05d}.json",
+                "names files from before a takedown; `curate clean --yes` deletes them",
+            )
+
+
+def _there(table: str, file: pq.ParquetFile, gone: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    names = file.schema_arrow.names
+    if "doc_id" not in names:
+        return np.zeros(0, np.uint64)
+    asked = [name for name in ("doc_id", "kind", "status", "snippet", "source_id") if name in names]
+    rows = file.read(columns=asked)
+    ids = source_id(rows["doc_id"].to_numpy())
+    mine = is_in(ids, gone)
+    if table == "windows":
+        mine &= rows["kind"].to_numpy() != KIND_REMOVED
+    elif table == "ledger":  # says that it was taken down
+        mine &= np.array([one != "rejected" for one in rows["status"].to_pylist()], np.bool_)
+    elif table == "rejects":
+        mine &= np.array([bool(one) for one in rows["snippet"].to_pylist()], np.bool_)
+    return np.unique(ids[mine])
