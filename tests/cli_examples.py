@@ -114,6 +114,7 @@ def write_texts(folder: Path) -> None:
     rng = random.Random(1)
     for number in range(5):
         _write(folder / f"texts/notes/{number}.txt", _letter(rng, "garden", 12))
+    _write(folder / "ids.txt", "letter-007\nletter-013\n")
     _write(folder / "new.txt", made[2]["text"].replace("heavy", "light") + " With love.")
     good = [{"text": _letter(rng, topic, 3)} for topic in _TOPICS for _ in range(25)]
     poor = [{"text": " ".join(f"buy {rng.choice('now cheap best free win'.split())}" for _ in range(30))} for _ in good]

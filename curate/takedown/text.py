@@ -37,8 +37,7 @@ def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
             parts.append(f"… and {len(documents) - SHOWN:,} more")
         by_how = Counter(row["how"] for row in documents)
         parts.append(
-            f"{len(documents):,} document{'s' if len(documents) > 1 else ''}: "
-            + ", ".join(f"{n:,} {how}" for how, n in by_how.most_common())
+            f"{_counted(len(documents), 'document')}: " + ", ".join(f"{n:,} {how}" for how, n in by_how.most_common())
         )
     else:
         parts.append("no document is named by this")
@@ -48,9 +47,14 @@ def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
             parts.append(escape(f"{what}: {', '.join(names[:SHOWN])}{more}"))
     if found["request"]:
         parts.append(
-            f"request {found['request']}: {found['shards']:,} shards written anew, {found['tokens']:,} tokens are padding now; "
+            f"request {found['request']}: {_counted(found['shards'], 'shard')} written anew, "
+            f"{_counted(found['tokens'], 'token')} of padding in their place; "
             "`curate verify` proves that nothing is left. Inputs, exports and reports are yours to clear"
         )
     elif documents:
         parts.append("nothing was changed; `--yes` removes them")
     return parts
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 import curate
+from curate.look.verify import verify
 from curate.run.s3 import S3Storage
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import shard_bytes
@@ -46,3 +48,9 @@ def test_a_run_in_s3_writes_the_same_shards_as_a_local_one(s3, bucket, tmp_path)
         data = storage.read(path)
         for private in (s3.secret_key, s3.access_key, s3.endpoint, str(tmp_path)):
             assert private.encode() not in data, path
+
+    taken = opened.table("ledger").filter(pl.col("status") == "kept").collect()["id"][7]
+    for place in (url, str(tmp_path / "run")):
+        assert curate.remove(place, ids=[taken], apply=True).shards == 1
+        assert verify(place).faults == []
+    assert shard_bytes(url) == shard_bytes(tmp_path / "run")

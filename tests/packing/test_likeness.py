@@ -7,7 +7,8 @@ import pytest
 
 from curate.packing.likeness import likeness, summarise, vendi
 from curate.packing.pieces import Pieces
-from curate.packing.stage import along_path, among
+from curate.packing.stage import along_path
+from curate.relate.neighbors import renumbered
 
 
 def windows(sizes: list[int]) -> Pieces:
@@ -59,4 +60,4 @@ def test_neighbours_are_renumbered() -> None:
     ids = np.array([30, 10, 20], np.uint64)  # the path visits document 2, then 0, then 1
     along = along_path(near, ids)
     assert along.tolist() == [[1, 2], [2, 0], [0, -1]]
-    assert among(along, np.array([0, 2])).tolist() == [[1, -1], [0, -1]]
+    assert renumbered(along, np.array([0, 2])).tolist() == [[1, -1], [0, -1]]
