@@ -17,7 +17,7 @@ HEAVY = ("ray", "numba", "polars", "pyarrow", "numpy", "pydantic", "rich", "boto
 
 
 def test_public_names() -> None:
-    assert curate.__all__ == ["CurateError", "__version__", "open", "run"]
+    assert curate.__all__ == ["CurateError", "__version__", "open", "remove", "run"]
     assert all(hasattr(curate, name) for name in curate.__all__)
 
 

@@ -22,11 +22,11 @@ from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.run.storage import LocalStorage, Storage
 from curate.run.tasks import Record, Task, function_name, task_key
-from curate.run.without import Takedown, without_rows
 from curate.run.workspace import RunState
 
 if TYPE_CHECKING:
     from curate.reading.stage import Inputs
+    from curate.run.without import Takedown
 
 RETRIES = 2
 """Further tries of a task that failed for a transient reason."""
@@ -54,8 +54,9 @@ class Stage:
     """Decides corpus-wide: runs once for each generation, over its part of the tables."""
     looks_back: tuple[str, ...] = ()
     """Tables of earlier generations that it also reads."""
-    without: Callable[[StageRun, Takedown], None] = without_rows
-    """Makes the tables without documents that are taken down; what was decided about others stays."""
+    without: Callable[[StageRun, Takedown], None] | None = None
+    """Makes the tables without documents that are taken down; what was decided about others stays. None where they lose
+    rows and nothing else (``curate.run.without.without_rows``)."""
 
     @property
     def title(self) -> str:

@@ -36,7 +36,7 @@ from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapsho
 from curate.run.stage import StageRun
 from curate.run.storage import Storage, file_checksum, open_storage
 from curate.run.versions import versions
-from curate.run.without import Takedown
+from curate.run.without import Takedown, without_rows
 from curate.run.workspace import RunState, read_run, snapshots, states, write_run
 from curate.takedown.find import find
 from curate.takedown.request import Request
@@ -194,7 +194,8 @@ def _walk(going: Pass, former: dict[str, Snapshot], rows: pa.Table) -> dict[str,
     for number, stage in enumerate(walked, 1):
 
         def work(run: StageRun) -> None:
-            stage.without(run, of_generation[len(run.earlier)] if stage.by_generation else whole)  # noqa: B023
+            takedown = of_generation[len(run.earlier)] if stage.by_generation else whole  # noqa: B023
+            (stage.without or without_rows)(run, takedown)  # noqa: B023
 
         going.progress.stage(stage.name, stage.title, number, len(walked))
         runs = going.of(stage)
