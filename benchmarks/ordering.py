@@ -4,8 +4,8 @@
 
 For each corpus (see ordering_corpora.py) one table: every order, cut into windows by the same packer, and the windows of
 `pack: related` with refinement. `--curve` adds what padding and cuts cost. `--bound` adds a bound that no path can pass
-(Held and Karp, a minute for 2,000 documents). `--judge` names an
-embedding model (a folder or an installed package) for the column `other embedder`. Everything is done in one process, in one region.
+(Held and Karp, a minute for 2,000 documents). `--judge` names an embedding model (a folder or an installed package) that
+judges by the beginning of each document, in columns of its own. Everything is done in one process, in one region.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ from curate.relate.cells import assign, fit_cells
 from curate.relate.paths import find_path
 
 ORDERS = ("random", "source", "cluster", "keyword", "buffered", "buffered star", "icp_code", "icp", "related")
-COLUMNS = (
-    "order", "path/bound", "label, adjacent", "pairs", "× icp", "tokens", "× icp", "pairs, other embedder",
-    "label, in window", "padding", "cut", "leaks",
-)  # fmt: skip
+ALONG = ("order", "path/bound", "label, adjacent", "pairs", "× icp", "tokens", "× icp")
+INSIDE = ("label, in window", "padding", "cut", "leaks")
 CELL = 100
 """Documents of a cell for the order by cluster."""
 
@@ -78,12 +76,13 @@ class Windows:
         c = self.corpus
         window = self.window_of(path, pieces)
         inside = measures.window_measures(window, c.vectors, c.found.ids, MAX_SIMILARITY, c.lengths)
-        other = measures.window_measures(window, c.judge, c.found.ids[:, :0], 2.0, c.lengths)
+        nothing = c.found.ids[:, :0]
+        judged = {name: measures.window_measures(window, c.judges[name], nothing, 2.0).pairs for name in c.judges}
         packed = packing_measures(count_windows(pieces, c.lengths[path], self.size), self.size)
         return {
             "pairs": inside.pairs,
             "tokens": inside.pairs_by_tokens,
-            "other": other.pairs,
+            **judged,
             "label": measures.same_label_in_window(window, np.array(c.labels)),
             "padding": packed["padding"],
             "cut": packed["cut_avoidably"],
@@ -112,7 +111,7 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
         f"duplicates removed; {base['members']:.1f} documents a window of {size:,} tokens; mean similarity to so many nearest "
         f"documents {nearest:.3f}.\n"
     )
-    rows = []
+    rows, judges = [], list(corpus.judges)
 
     def add(name: str, path: NDArray[np.int64], pieces: Pieces, with_path: bool = True) -> None:
         steps = measures.summarise(
@@ -122,8 +121,9 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
         along = (f"{steps['path_share']:.3f}", f"{measures.same_label(path, corpus.labels):.3f}")
         rows.append([
             name, *(along if with_path else ("", "")), f"{m['pairs']:.3f}", f"{m['pairs'] / base['pairs']:.2f}",
-            f"{m['tokens']:.3f}", f"{m['tokens'] / base['tokens']:.2f}", f"{m['other']:.3f}", f"{m['label']:.3f}",
-            f"{m['padding']:.4f}", f"{m['cut']:.4f}", f"{m['leaks']:.0f}",
+            f"{m['tokens']:.3f}", f"{m['tokens'] / base['tokens']:.2f}",
+            *(said for name in judges for said in (f"{m[name]:.3f}", f"{m[name] / base[name]:.2f}")),
+            f"{m['label']:.3f}", f"{m['padding']:.4f}", f"{m['cut']:.4f}", f"{m['leaks']:.0f}",
         ])  # fmt: skip
 
     for order in ORDERS:
@@ -133,7 +133,7 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
     refined = windows.pack(paths["related"], 16, padding=3.0)
     taken = time.perf_counter() - began
     add("**related, windows**", paths["related"], refined, with_path=False)
-    print_table(COLUMNS, rows)
+    print_table((*ALONG, *(said for name in judges for said in (f"pairs, {name}", "× icp")), *INSIDE), rows)
     print(f"All paths {spent:.1f} s; windows filled and refined in {taken:.2f} s.\n")
     if bound:
         best, given = path_bound(corpus.vectors, corpus.found.similarity), measures.upper_bound(corpus.found.similarity)

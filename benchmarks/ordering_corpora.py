@@ -34,6 +34,9 @@ from curate.relate.semantic import semantic_duplicates
 from curate.relate.similarity import Vectors
 
 PASSAGE = 4000
+JUDGED = 600
+"""Characters that a model judges by: an embedding of so many takes a transformer some 20 ms on one core."""
+
 MAX_SIMILARITY = 0.95
 KNOWN: dict[str, dict[str, str]] = {
     "bbc_news.jsonl.zst": {},
@@ -50,7 +53,7 @@ class Corpus:
         texts, labels: of the n documents.
         lengths: int64[n] tokens, bytes / 4.
         vectors: int8[n, 256], lexical.
-        judge: int8[n, D], of an embedder that nothing was built with: runs of four characters, or a model that is named.
+        judges: int8[n, D] each, of embedders that nothing was built with: runs of four characters, and a model that is named.
         keywords: int32[n, 8].
         found: the 20 nearest below .95.
         removed: semantic duplicates.
@@ -61,7 +64,7 @@ class Corpus:
     labels: list[str]
     lengths: NDArray[np.int64]
     vectors: Vectors
-    judge: Vectors
+    judges: dict[str, Vectors]
     keywords: NDArray[np.int32]
     found: Neighbors
     removed: int
@@ -104,7 +107,7 @@ def load(path: Path, limit: int | None = None) -> tuple[list[str], list[str]]:
 
 
 def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> Corpus:
-    """The corpus with vectors, neighbours and lengths; ``judge`` names an embedding model that judges in place of characters."""
+    """The corpus with vectors, neighbours and lengths; ``judge`` names an embedding model that judges, too."""
     texts, labels = load(path, limit)
     column = pa.array(texts, pa.large_string())
     model = lexical.fit(column)
@@ -114,13 +117,14 @@ def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> C
     kept = np.flatnonzero(keeper < 0)
     lengths = np.array([max(1, len(text.encode()) // 4) for text in texts], np.int64)
     texts, labels = [texts[i] for i in kept], [labels[i] for i in kept]
+    judges = {"characters": character_vectors(texts)} | ({judge: model_vectors(texts, judge)} if judge else {})
     return Corpus(
         path.name.split(".")[0],
         texts,
         labels,
         lengths[kept],
         vectors[kept],
-        character_vectors(texts) if judge is None else model_vectors(texts, judge),
+        judges,
         model.keywords(column)[kept],
         among(found, vectors, kept, MAX_SIMILARITY),
         int((keeper >= 0).sum()),
@@ -128,8 +132,8 @@ def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> C
 
 
 def model_vectors(texts: list[str], name: str) -> Vectors:
-    """int8[n, D] by an embedding model's folder or package, from the beginnings of the texts, mean removed."""
-    rows = ModelEmbedder(find_model(name), None, "first").encode(texts)
+    """int8[n, D] by an embedding model's folder or package, from the first characters of the texts, mean removed."""
+    rows = ModelEmbedder(find_model(name), None, "first").encode([text[:JUDGED] for text in texts])
     return quantise_directions(rows, mean_direction(rows))[0]
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from curate.hashing import document_hash, unit_interval
 from curate.relate.graph import edges
 from curate.relate.similarity import Vectors, check, cosine, inverse_norms
+from curate.threads import over_ranges
 
 _WEIGHT_BITS = 20
 """Documents enter a centroid as unit vectors in fixed point: int8 values times round(2**20 / norm)."""
@@ -69,7 +70,9 @@ def direction_weights(vectors: Vectors) -> NDArray[np.int64]:
     return np.rint(inverse_norms(vectors) * 2.0**_WEIGHT_BITS).astype(np.int64)
 
 
-def nearest_centroid(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def nearest_centroid(
+    vectors: Vectors, centroids: Vectors, threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(cell int64[N], cosine float64[N]): the nearest centroid, ties to the lowest cell; -1 and 0 for zero vectors."""
     vectors, centroids = check(vectors), check(centroids)
     n = len(vectors)
@@ -77,10 +80,14 @@ def nearest_centroid(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.i
     cell, value = np.full(n, -1, np.int64), np.full(n, -np.inf)
     for start in range(0, len(centroids), _COLUMNS):
         right = np.ascontiguousarray(centroids[start : start + _COLUMNS].astype(np.float32).T)
-        for first in range(0, n, _ROWS):
-            here = slice(first, first + _ROWS)
-            products = vectors[here].astype(np.float32) @ right
-            _best(products, inverse[start : start + _COLUMNS], start, cell[here], value[here])
+
+        def compare(block: int, stop: int, start: int = start, right: NDArray[np.float32] = right) -> None:
+            for first in range(block * _ROWS, min(stop * _ROWS, n), _ROWS):
+                here = slice(first, first + _ROWS)
+                products = vectors[here].astype(np.float32) @ right
+                _best(products, inverse[start : start + _COLUMNS], start, cell[here], value[here])
+
+        over_ranges(compare, -(-n // _ROWS), threads)
     cell[norms == 0] = -1
     value = np.where(cell >= 0, value, 0.0) * norms
     return cell, value
@@ -95,7 +102,9 @@ def assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int32], NDA
     return cell.astype(np.int32), np.round(1.0 - similarity, 4).astype(np.float32)
 
 
-def fit_cells(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], rounds: int = 10) -> Vectors:
+def fit_cells(
+    vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], rounds: int = 10, threads: int = 1
+) -> Vectors:
     """int8[K', D] centroids of at most ``k`` cells, K' = the number of distinct directions where that is smaller.
 
     Seeds are drawn like k-means++, a document's chance growing with its distance to the seeds so far, by hashes of
@@ -107,6 +116,7 @@ def fit_cells(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], 
         seed: of the recipe.
         doc_ids: uint64[S], ascending.
         rounds: Lloyd rounds at most; fewer when nothing changes.
+        threads: at the same time; the result does not depend on it.
     """
     if np.any(doc_ids[1:] <= doc_ids[:-1]):
         raise ValueError("doc_ids must ascend: sort the sample by doc_id")
@@ -115,14 +125,14 @@ def fit_cells(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], 
         vectors, doc_ids = vectors[used], doc_ids[used]
     if k < 1 or len(vectors) == 0:
         return np.zeros((0, vectors.shape[1]), np.int8)
-    chosen = _seeds(vectors, k, seed, doc_ids)
+    chosen = _seeds(vectors, k, seed, doc_ids, threads)
     centroids = quantise(vectors[chosen].astype(np.int64))
     k = len(centroids)
     weights = direction_weights(vectors)
     cluster = np.full(len(vectors), -1, np.int64)
     for _ in range(rounds):
         previous = cluster
-        cluster, similarity = nearest_centroid(vectors, centroids)
+        cluster, similarity = nearest_centroid(vectors, centroids, threads)
         _refill(cluster, similarity, k)
         if np.array_equal(cluster, previous):
             break
@@ -130,11 +140,11 @@ def fit_cells(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], 
     return centroids
 
 
-def _seeds(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _seeds(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], threads: int) -> NDArray[np.int64]:
     """int64[<= k] distinct documents: priority sampling (weight over a uniform hash, largest first) in batches."""
     uniform = 1.0 - unit_interval(document_hash(seed, "cells", doc_ids))  # in (0, 1]
     chosen = np.argsort(uniform, kind="stable")[:1]
-    best = nearest_centroid(vectors, vectors[chosen])[1]
+    best = nearest_centroid(vectors, vectors[chosen], threads)[1]
     while len(chosen) < k:
         distance = np.maximum(1.0 - best, 0.0)
         distance[distance < 1e-9] = 0.0  # a seed's own direction
@@ -146,7 +156,7 @@ def _seeds(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64]) -> 
         drawn = open_[order[: min(batch, k - len(chosen))]]
         drawn = drawn[np.sort(np.unique(vectors[drawn], axis=0, return_index=True)[1])]
         chosen = np.concatenate([chosen, drawn])
-        best = np.maximum(best, nearest_centroid(vectors, vectors[drawn])[1])
+        best = np.maximum(best, nearest_centroid(vectors, vectors[drawn], threads)[1])
     return chosen
 
 

@@ -121,7 +121,9 @@ def fit_cells_task(context: TaskContext, sample: str, cells: int, seed: int) -> 
     if table is None or table.num_rows == 0:
         centroids = np.zeros((0, 1), np.int8)
     else:
-        centroids = fit_cells(vector_matrix(table["vector"]), cells, seed, column(table, "doc_id"))
+        centroids = fit_cells(
+            vector_matrix(table["vector"]), cells, seed, column(table, "doc_id"), threads=context.threads
+        )
     local = context.scratch_file()
     with local.open("wb") as file:
         np.save(file, centroids, allow_pickle=False)

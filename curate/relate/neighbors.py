@@ -124,7 +124,7 @@ def neighbors(
         return Neighbors(index, similarity, duplicates)
     cells = max(2, len(used) // cell_size)
     related = vectors if len(used) == n else vectors[used]
-    centroids = fit_cells(related, cells, 0, np.arange(len(used), dtype=np.uint64), rounds=4)
+    centroids = fit_cells(related, cells, 0, np.arange(len(used), dtype=np.uint64), 4, threads)
     near = _nearest_cells(related, centroids, max(1, budget // cell_size))
     order = np.argsort(near[:, 0], kind="stable")
     members = np.split(used[order], np.searchsorted(near[order, 0], np.arange(1, len(centroids))))

@@ -39,6 +39,12 @@ def test_assignment_does_not_depend_on_the_batch(planted: Callable) -> None:
     assert np.concatenate([d for _, d in parts]).tobytes() == whole[1].tobytes()
 
 
+def test_threads_change_no_cell(planted: Callable) -> None:
+    vectors, _ = planted(n=9000, clusters=30, dim=16, noise=1.0)
+    ids = np.arange(len(vectors), dtype=np.uint64)
+    assert fit_cells(vectors, 40, 0, ids, 3, threads=3).tobytes() == fit_cells(vectors, 40, 0, ids, 3).tobytes()
+
+
 def test_ties_go_to_the_lowest_cell() -> None:
     centroids = np.array([[0, 127], [127, 0], [127, 0]], np.int8)
     assert assign(np.array([[50, 50], [60, 0]], np.int8), centroids)[0].tolist() == [0, 1]
