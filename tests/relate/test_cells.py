@@ -40,7 +40,7 @@ def test_assignment_does_not_depend_on_the_batch(planted: Callable) -> None:
 
 
 def test_threads_change_no_cell(planted: Callable) -> None:
-    vectors, _ = planted(n=9000, clusters=30, dim=16, noise=1.0)
+    vectors, _ = planted(n=9000, clusters=12, dim=16, noise=1.0)
     ids = np.arange(len(vectors), dtype=np.uint64)
     assert fit_cells(vectors, 40, 0, ids, 3, threads=3).tobytes() == fit_cells(vectors, 40, 0, ids, 3).tobytes()
 
