@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 
 from curate.cli.shared import AddCommand, add_workspace, output, positive, text_of
+from curate.errors import RequestError
 
 
 def add(command: AddCommand) -> None:
     """Their arguments."""
     made = command("stats", stats, "show what went in, what was removed and why, and what came out")
     add_workspace(made)
+    made.add_argument("--label", metavar="meta.FIELD", help="also how often the documents of a window share this label")
     made.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
     made = command("explain", explain, "show what became of one document, and why")
@@ -97,6 +99,7 @@ def add(command: AddCommand) -> None:
     )
     add_workspace(made)
     made.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html, of a card card.md)")
+    made.add_argument("--label", metavar="meta.FIELD", help="also how often the documents of a window share this label")
     made.add_argument(
         "--card",
         action="store_true",
@@ -109,7 +112,7 @@ def stats(options: argparse.Namespace) -> int:
     from curate.api import open_run
     from curate.look.render import sections
 
-    output(open_run(options.workspace).stats(), sections, options.json)
+    output(open_run(options.workspace).stats(options.label), sections, options.json)
     return 0
 
 
@@ -186,6 +189,11 @@ def report(options: argparse.Namespace) -> int:
     from curate.api import open_run
 
     run = open_run(options.workspace)
-    made = run.card(options.output or "card.md") if options.card else run.report(options.output or "report.html")
+    if options.card and options.label:
+        raise RequestError("--label is for the page; a card does not show it")
+    if options.card:
+        made = run.card(options.output or "card.md")
+    else:
+        made = run.report(options.output or "report.html", options.label)
     print(f"wrote {made}")
     return 0

@@ -7,7 +7,7 @@ burstiness of their tokens, a label of the records, and the vectors of another e
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate.errors import RequestError
 from curate.hashing import document_hash
 from curate.look.windows import Piece, Window, windows_of
-from curate.packing.tokens_inside import compression_gain, zipf_exponent
+from curate.packing.tokens_inside import MEASURES, arranged_by_hash, mean_over_windows
 from curate.relate.measures import same_label_in_window, window_measures
 from curate.run.partition import flat_tokens
 from curate.run.vectors import vector_matrix
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 FILES = 8
 """Shards that are read at most."""
+
+LABEL_WINDOWS = 400
+"""Windows whose labels are compared by ``curate stats --label``."""
 
 MEANINGS = {
     "similarity": "mean cosine of two documents of a window, by the run's own vectors",
@@ -55,34 +58,61 @@ def coherence(run: Run, windows: int = 100, label: str | None = None, judge: str
     Raises:
         RequestError: the run has no windows, or none with two documents; the label or the model is not there.
     """
-    chosen = _sample(run, windows)
-    if not chosen:
-        raise RequestError(f"{run.url} has no window with two documents; there is nothing to compare")
-    pieces = [(w, piece) for w, one in enumerate(chosen) for piece in _documents(one)]
-    place = np.array([w for w, _ in pieces], np.int64)
-    keys = np.array([piece.doc_id ^ piece.start << 1 ^ piece.copy << 40 for _, piece in pieces], np.uint64)
-    other = place[np.argsort(document_hash(run.recipe.seed, "coherence", keys), kind="stable")]
-    doc_ids = np.array([piece.doc_id for _, piece in pieces], np.uint64)
-    ids, row = np.unique(doc_ids, return_inverse=True)
-
+    drawn = _draw(run, windows)
     found: dict[str, tuple[float, float]] = {}
-    vectors = vector_matrix(run.rows("embeddings", ids.tolist(), ["vector"])["vector"])
-    found["similarity"] = _similar(vectors[row], place, other)
+    vectors = vector_matrix(run.rows("embeddings", drawn.ids.tolist(), ["vector"])["vector"])
+    found["similarity"] = _similar(vectors[drawn.row], drawn)
     if judge is not None:
-        found["similarity_by_judge"] = _similar(_judged(run, judge, ids)[row], place, other)
-    spans = _spans(run, [piece for _, piece in pieces], ids)
-    for name, measure in (("compression_gain", compression_gain), ("zipf_exponent", _exponent)):
-        found[name] = tuple(_mean_over(spans, arrangement, measure) for arrangement in (place, other))  # type: ignore[assignment]
+        found["similarity_by_judge"] = _similar(_judged(run, judge, drawn.ids)[drawn.row], drawn)
+    spans = _spans(run, drawn)
+    for name, measure in MEASURES.items():
+        found[name] = (
+            mean_over_windows(spans, drawn.window, measure),
+            mean_over_windows(spans, drawn.other, measure),
+        )
     if label is not None:
-        labels = _labels(run, label, ids)[row]
-        found["same_label"] = (same_label_in_window(place, labels), same_label_in_window(other, labels))
+        found["same_label"] = _same_label(run, label, drawn)
     return {
-        "windows": len(chosen),
-        "documents": len(ids),
+        "windows": drawn.windows,
+        "documents": len(drawn.ids),
         "measures": {
             name: {"windows": round(mine, 4), "random": round(random, 4)} for name, (mine, random) in found.items()
         },
     }
+
+
+def label_agreement(run: Run, label: str, windows: int = LABEL_WINDOWS) -> dict[str, float]:
+    """``same_label`` and ``same_label_random``: of :func:`coherence`, what needs neither tokens nor vectors.
+
+    Raises:
+        RequestError: as there.
+    """
+    mine, random = _same_label(run, label, _draw(run, windows))
+    return {"same_label": round(mine, 4), "same_label_random": round(random, 4)}
+
+
+class _Drawn(NamedTuple):
+    """A sample of windows: P pieces of documents, the window of each (int64[P]) and another one by hash, the documents
+    (uint64[N], ascending) and which of them each piece is of (int64[P])."""
+
+    windows: int
+    pieces: list[Piece]
+    window: NDArray[np.int64]
+    other: NDArray[np.int64]
+    ids: NDArray[np.uint64]
+    row: NDArray[np.int64]
+
+
+def _draw(run: Run, count: int) -> _Drawn:
+    chosen = _sample(run, count)
+    if not chosen:
+        raise RequestError(f"{run.url} has no window with two documents; there is nothing to compare")
+    pairs = [(w, piece) for w, one in enumerate(chosen) for piece in _documents(one)]
+    window = np.array([w for w, _ in pairs], np.int64)
+    pieces = [piece for _, piece in pairs]
+    keys = np.array([piece.doc_id ^ piece.start << 1 ^ piece.copy << 40 for piece in pieces], np.uint64)
+    ids, row = np.unique(np.array([piece.doc_id for piece in pieces], np.uint64), return_inverse=True)
+    return _Drawn(len(chosen), pieces, window, arranged_by_hash(window, keys, run.recipe.seed), ids, row)
 
 
 def _documents(window: Window) -> list[Piece]:
@@ -102,29 +132,24 @@ def _sample(run: Run, count: int) -> list[Window]:
     return [found[i] for i in sorted(drawn.tolist())]
 
 
-def _similar(vectors: NDArray[np.int8], place: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[float, float]:
+def _similar(vectors: NDArray[np.int8], drawn: _Drawn) -> tuple[float, float]:
     nobody = np.zeros((len(vectors), 0), np.int64)
-    mine, random = (window_measures(arrangement, vectors, nobody, 2.0).pairs for arrangement in (place, other))
+    mine, random = (window_measures(one, vectors, nobody, 2.0).pairs for one in (drawn.window, drawn.other))
     return mine, random
 
 
-def _spans(run: Run, pieces: list[Piece], ids: NDArray[np.uint64]) -> list[NDArray[np.uint32]]:
+def _same_label(run: Run, label: str, drawn: _Drawn) -> tuple[float, float]:
+    labels = _labels(run, label, drawn.ids)[drawn.row]
+    return same_label_in_window(drawn.window, labels), same_label_in_window(drawn.other, labels)
+
+
+def _spans(run: Run, drawn: _Drawn) -> list[NDArray[np.uint32]]:
     """The tokens of every piece."""
-    flat, offsets = flat_tokens(run.rows("tokens", ids.tolist(), ["token_ids"]))
-    starts = offsets[np.searchsorted(ids, np.array([piece.doc_id for piece in pieces], np.uint64))]
+    flat, offsets = flat_tokens(run.rows("tokens", drawn.ids.tolist(), ["token_ids"]))
     return [
         flat[start + piece.start : start + piece.start + piece.length].astype(np.uint32)
-        for start, piece in zip(starts.tolist(), pieces, strict=True)
+        for start, piece in zip(offsets[drawn.row].tolist(), drawn.pieces, strict=True)
     ]
-
-
-def _exponent(pieces: list[NDArray[np.uint32]]) -> float:
-    return zipf_exponent(np.concatenate(pieces))
-
-
-def _mean_over(spans: list[NDArray[np.uint32]], arrangement: NDArray[np.int64], measure: Any) -> float:
-    members = [np.flatnonzero(arrangement == window) for window in np.unique(arrangement)]
-    return float(np.mean([measure([spans[i] for i in inside]) for inside in members]))
 
 
 def _judged(run: Run, judge: str, ids: NDArray[np.uint64]) -> NDArray[np.int8]:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from curate.look.amounts import number
 from curate.look.markup import Markup
 from curate.look.svg import COLOURS, WIDTH, Plot, area, bar, compact, label, legend, line, plot, rule, ticks
+from curate.run.generations import parts_of
 
 if TYPE_CHECKING:
     from curate.look.run import Run
+    from curate.run.snapshot import Snapshot
 
 BAR = 22
 LEFT, RIGHT, TOP = 60, 20, 44
@@ -214,7 +216,6 @@ def _histogram(one: Score, values: NDArray[np.float64], x: float, y: float, wide
 def path(run: Run) -> Plot:
     """Similarity of neighbours along the path, beside a random order and what no path can exceed."""
     title = "Similarity of neighbours along the path"
-    details = run.snapshots["order"].details if run.has("order") else {}
     n = run.snapshots["order"].rows if run.has("order") else 0
     if n < 2:
         return plot(title, "the run has no path", 70, label(12, 48, "the run has no path", muted=True))
@@ -243,12 +244,12 @@ def path(run: Run) -> Plot:
     rows = buckets.rows()
     band = [at(b, high) for b, _, _, high in rows] + [at(b, bottom) for b, _, bottom, _ in reversed(rows)]
     parts += [area(band, COLOURS[0]), line([at(b, mean) for b, mean, _, _ in rows], COLOURS[0])]
-    measures = details.get("measures", {})
+    mean, bound, random = _levels(run.snapshots["order"])
     levels = []
-    if measures.get("path_share"):
-        levels.append(("bound", measures["adjacent"] / measures["path_share"], COLOURS[2]))
-    if "adjacent_random" in measures:
-        levels.append(("random order", measures["adjacent_random"], COLOURS[4]))
+    if bound is not None:
+        levels.append(("bound", bound, COLOURS[2]))
+    if random is not None:
+        levels.append(("random order", random, COLOURS[4]))
     for _, value, colour in levels:
         y = at(0, min(value, 1.0))[1]
         parts.append(line([(LEFT, y), (WIDTH - RIGHT, y)], colour, 1.5, "6 4"))
@@ -256,8 +257,25 @@ def path(run: Run) -> Plot:
     parts.append(label(WIDTH - RIGHT, base + 18, f"{n - 1:,}", anchor="end", muted=True))
     names = ["neighbours: mean, and 10 % to 90 %", *(f"{name} {value:.3f}" for name, value, _ in levels)]
     parts.append(legend(LEFT, base + 38, names, [COLOURS[0], *(colour for _, _, colour in levels)]))
-    mean = measures.get("adjacent")
     said = ", ".join(
-        [*([f"mean {mean}"] if mean is not None else []), *(f"{name} {value:.4f}" for name, value, _ in levels)]
+        [*([f"mean {mean:.4g}"] if mean is not None else []), *(f"{name} {value:.4f}" for name, value, _ in levels)]
     )
     return plot(title, said or f"{number(n)} documents", height, *parts)
+
+
+def _levels(order: Snapshot) -> tuple[float | None, float | None, float | None]:
+    """(mean cosine of a step, its bound, that of a random order) over all generations, each by its steps."""
+    parts = [part["measures"] for part in parts_of(order) if "adjacent_random" in part.get("measures", {})]
+    steps = [one["documents"] - one["regions"] for one in parts]
+    if sum(steps) <= 0:
+        return None, None, None
+
+    def over_all(values: list[float]) -> float:
+        return sum(value * n for value, n in zip(values, steps, strict=True)) / sum(steps)
+
+    bounded = all(one["path_share"] > 0 for one in parts)
+    return (
+        over_all([one["adjacent"] for one in parts]),
+        over_all([one["adjacent"] / one["path_share"] for one in parts]) if bounded else None,
+        over_all([one["adjacent_random"] for one in parts]),
+    )

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.look.amounts import number, share, size
+from curate.look.measures import TITLES, rows_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -99,28 +100,12 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
             most = [f"{code} {number_:,}" for code, number_ in list(codes.items())[:6]]
             rows.append((source, ", ".join(most) + (f", … {len(codes) - 6} more" if len(codes) > 6 else "")))
         found.append(table("Languages", ("source", "documents"), rows, plain=plain, left=2))
-    if "duplicates" in stats:
-        counts = stats["duplicates"]
-        rows = [("exact duplicates removed", counts["exact"]), ("near duplicates removed", counts["near"])]
-        rows += [("groups", counts["groups"]), ("documents in the largest group", counts["largest_group"])]
-        if "near_similarity" in counts:
-            rows += [
-                (f"similarity of near duplicates to their keepers, {name}", value)
-                for name, value in counts["near_similarity"].items()
-            ]
-        found.append(table("Duplicates", ("", ""), rows, plain=plain))
-    if "upsampling" in stats:
-        found.append(upsampling(stats["upsampling"], plain=plain))
-    for name, title in (
-        ("synthetic", "Synthetic examples"),
-        ("clusters", "Clusters"),
-        ("selection", "Selection"),
-        ("order", "Order"),
-        ("packing", "Packing"),
-        ("shards", "Shards"),
-    ):
-        if name in stats:
-            found.append(table(title, ("", ""), list(flat(stats[name])), plain=plain))
+    for name, title in TITLES.items():
+        if name == "upsampling" and name in stats:
+            found.append(upsampling(stats[name], plain=plain))
+        elif name in stats:
+            columns, rows = rows_of(name, stats[name])
+            found.append(table(title, columns, rows, plain=plain, left=2))
     rows = [(name, one["rows"], one["files"], size(one["bytes"])) for name, one in stats["tables"].items()]
     rows.append(
         (
@@ -155,18 +140,6 @@ def upsampling(counts: dict[str, Any], *, plain: bool) -> RenderableType:
     title = f"Upsampling (method {counts.get('method', 'none')}): {copies}"
     head = ("source", "tokens up to", "documents", "not long-range", "tokens", "with copies", "rate")
     return table(title, head, rows, plain=plain, left=1)
-
-
-def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(dotted name, value) of nested dicts; lists of plain values on one line, other lists left to --json."""
-    for name, inner in value.items():
-        if isinstance(inner, dict):
-            yield from flat(inner, f"{prefix}{name}.")
-        elif isinstance(inner, list | tuple):
-            if all(isinstance(item, str | int | float) for item in inner):
-                yield prefix + name, ", ".join(number(item) for item in inner)
-        else:
-            yield prefix + name, inner
 
 
 def show(renderables: Iterable[RenderableType], out: IO[str] | None = None) -> None:

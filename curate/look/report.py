@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from curate.look.run import Run
 
 
-def write_report(run: Run, path: str | Path) -> Path:
+def write_report(run: Run, path: str | Path, label: str | None = None) -> Path:
     """Write the page to a file; it appears whole.
 
     Raises:
         RequestError: the file cannot be written.
     """
-    return write_whole(Path(path), report(run))
+    return write_whole(Path(path), report(run, label))
 
 
 def write_card(run: Run, path: str | Path) -> Path:
@@ -52,9 +52,9 @@ def write_whole(place: Path, content: str) -> Path:
     return place
 
 
-def report(run: Run) -> str:
-    """The page."""
-    stats = run.stats()
+def report(run: Run, label: str | None = None) -> str:
+    """The page; with ``label``, also how often the documents of a window share it."""
+    stats = run.stats(label)
     sections = list(sections_of(run, stats))
     title = f"{run.name}: report of a run"
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from curate.look import amounts, plots, render
+from curate.look import amounts, plots
 from curate.look.clusters import clusters_of
 from curate.look.diff import as_markup
 from curate.look.map import corpus_map
 from curate.look.markup import Child, Markup, element, join
-from curate.look.measures import MEANINGS
+from curate.look.measures import TITLES, rows_of
 from curate.look.pairs import Pair, borderline, pairs
 from curate.look.sample import sample
 from curate.look.svg import Plot
@@ -45,14 +45,19 @@ def sections_of(run: Run, stats: dict[str, Any]) -> Iterator[Section]:
         yield "quality", "Quality rules", _quality(run, stats)
     if run.has("duplicates"):
         yield "duplicates", "Duplicates", _duplicates(run, stats["duplicates"])
+    for name in ("paragraphs", "contamination", "selection"):
+        if name in stats:
+            yield name, TITLES[name], _measures(name, stats)
     if run.has("clusters", "order"):
         yield "clusters", "Clusters", _clusters(run)
     if "order" in stats:
-        yield "order", "Order", join([figure(plots.path(run)), _measures("Order", stats["order"])])
+        yield "order", "Order", join([figure(plots.path(run)), _measures("order", stats)])
     if "upsampling" in stats:
         yield "lengths", "Lengths and mixture", _lengths(run, stats)
+    if "synthetic" in stats:
+        yield "synthetic", TITLES["synthetic"], _measures("synthetic", stats)
     if "packing" in stats:
-        yield "packing", "Context windows", _measures("Packing", stats["packing"])
+        yield "packing", "Context windows", _measures("packing", stats)
     yield "time", "Time and storage", _time(stats)
     yield "again", "The same run again", _reproduction(run, stats)
 
@@ -214,13 +219,9 @@ def _clusters(run: Run) -> Markup:
     return join([figure(corpus_map(run)), paragraph(text), table("The largest clusters", head, lines, 3)])
 
 
-def _measures(name: str, part: dict[str, Any]) -> Markup:
-    rows = [
-        (key, MEANINGS.get(key.rpartition(".")[2], ""), value)
-        for key, value in render.flat(part)
-        if not key.startswith("sets")
-    ]
-    return table(f"{name}: counters and measures", ("", "meaning", ""), rows, 2)
+def _measures(section: str, stats: dict[str, Any]) -> Markup:
+    head, rows = rows_of(section, stats[section])
+    return table(f"{TITLES[section]}: counters and measures", head, rows, 2)
 
 
 def _lengths(run: Run, stats: dict[str, Any]) -> Markup:

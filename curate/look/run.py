@@ -265,11 +265,17 @@ class Run:
         bounds = np.array(sorted(spans), np.int64).reshape(-1, 2)
         return replaced(edited.encode(), bounds[:, 0], bounds[:, 1], [None] * len(bounds))
 
-    def stats(self) -> dict[str, Any]:
-        """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.look.stats`)."""
+    def stats(self, label: str | None = None) -> dict[str, Any]:
+        """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.look.stats`).
+
+        With ``label``, as ``meta.topic``, also how often the documents of a window share it.
+
+        Raises:
+            RequestError: no document of the sample has the label, or there are no windows with two documents.
+        """
         from curate.look.stats import collect
 
-        return collect(self)
+        return collect(self, label)
 
     def explain(self, document: str | int) -> list[Explanation]:
         """What became of every document whose id or doc_id is ``document``, and why.
@@ -381,15 +387,15 @@ class Run:
 
         return compare(self, other if isinstance(other, Run) else Run(str(other)))
 
-    def report(self, path: str | Path = "report.html") -> Path:
-        """Write one self-contained HTML page about the run.
+    def report(self, path: str | Path = "report.html", label: str | None = None) -> Path:
+        """Write one self-contained HTML page about the run; ``label`` as for :meth:`stats`.
 
         Raises:
-            RequestError: the file cannot be written.
+            RequestError: the file cannot be written, or as :meth:`stats`.
         """
         from curate.look.report import write_report
 
-        return write_report(self, path)
+        return write_report(self, path, label)
 
     def card(self, path: str | Path = "card.md") -> Path:
         """Write a data card in Markdown.

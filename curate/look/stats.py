@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.errors import RunError
+from curate.errors import RequestError, RunError
 from curate.run.generations import parts_of
 from curate.run.snapshot import Snapshot
 
@@ -21,14 +21,18 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 """Of the lengths, the document at each share, counted from the shortest."""
 
 
-def collect(run: Run) -> dict[str, Any]:
+def collect(run: Run, label: str | None = None) -> dict[str, Any]:
     """The statistics of a run; parts whose tables are not there yet are left out.
+
+    With ``label``, a field of the records' metadata (``meta.topic``), the measures of packing say how often the documents
+    of a window share it, on a sample of windows.
 
     Keys: name, workspace, engine, run, funnel, sources, lengths, rules, languages, duplicates, upsampling, synthetic (where
     examples were made), order, packing, shards, tables, seconds.
 
     Raises:
         RunError: records are missing or counted twice (kept + removed + rejected ≠ input).
+        RequestError: no document has the label, or there are no windows with two documents.
     """
     found: dict[str, Any] = {
         "name": run.name,
@@ -64,6 +68,14 @@ def collect(run: Run) -> dict[str, Any]:
         if run.has(table):
             snapshot = run.snapshots[table]
             found[name] = {"counters": snapshot.counters, **_details(snapshot)}
+    if "shards" in found:
+        _move_measures(found["shards"], found["packing"])
+    if label is not None:
+        from curate.look.coherence import label_agreement
+
+        if "packing" not in found:
+            raise RequestError(f"{run.url} has no windows yet; run its recipe at least until pack")
+        found["packing"]["measures"] = found["packing"].get("measures", {}) | label_agreement(run, label)
     found["tables"] = {
         name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)}
         for name, snapshot in run.snapshots.items()
@@ -233,9 +245,10 @@ def languages_of(counters: dict[str, int]) -> dict[str, dict[str, int]]:
 
 def duplicates_of(run: Run) -> dict[str, Any]:
     """Exact and near duplicates that were removed, their groups, and the similarity to the keepers."""
-    counters = run.snapshots["duplicates"].counters
+    counted = run.snapshots["duplicates"].counters
+    counters = {name: number for name, number in counted.items() if not name.startswith("removed.")}
     table = run.table("duplicates")
-    found: dict[str, Any] = {kind: counters.get(f"removed.{kind}", 0) for kind in ("exact", "near")}
+    found: dict[str, Any] = {kind: counted.get(f"removed.{kind}", 0) for kind in ("exact", "near")}
     if run.snapshots["duplicates"].rows == 0:
         return {**found, "groups": 0, "largest_group": 0, "counters": counters}
     groups = table.group_by("component").agg((pl.len() + pl.col("keeper").n_unique()).alias("size"))
@@ -272,7 +285,18 @@ def _details(snapshot: Snapshot) -> dict[str, Any]:
     for number, part in enumerate(found.pop("generations", [])):
         own = {name: part[name] for name in ("measures", "report") if name in part and name not in found}
         found |= {f"generation_{number}": own} if own else {}
-    return found
+    return {name: value for name, value in found.items() if name not in snapshot.counters}
+
+
+def _move_measures(shards: dict[str, Any], packing: dict[str, Any]) -> None:
+    """What the shards' tokens say of the windows stands beside the other measures of windows."""
+    for name in ["measures", *(key for key in shards if key.startswith("generation_"))]:
+        moved = shards.pop(name, {})
+        if moved and name == "measures":
+            packing["measures"] = packing.get("measures", {}) | moved
+        elif moved:
+            part = packing.setdefault(name, {})
+            part["measures"] = part.get("measures", {}) | moved.get("measures", {})
 
 
 _MASSES = ("documents", "refused", "before", "after")
@@ -290,9 +314,9 @@ def _lengths(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def _without_files(details: dict[str, Any]) -> dict[str, Any]:
-    """Details without the places of artefacts and the recipe, which say nothing about the outcome."""
+    """Details without the places of artefacts, the recipe and what only stages read."""
     return {
         name: value
         for name, value in details.items()
-        if name not in ("recipe", "sets") and not (isinstance(value, dict) and "checksum" in value)
+        if name not in ("recipe", "sets", "cutoff") and not (isinstance(value, dict) and "checksum" in value)
     }

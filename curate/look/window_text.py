@@ -11,6 +11,7 @@ from curate.look.explain import cosines_to, named
 from curate.look.markup import element
 from curate.look.windows import Windows
 from curate.run.artefact import artefact_path
+from curate.run.generations import parts_of
 from curate.run.tasks import as_file
 from curate.schemas import KIND_DOCUMENT, KIND_SYNTHETIC, source_id
 
@@ -128,7 +129,8 @@ def window_text(run: Run, shard: int, window: int, number_of_set: int = 0) -> Wi
                 text,
             )
         )
-    sets = {entry["set"]: entry["window"] for entry in run.snapshot("windows").details["sets"]}
+    parts = parts_of(run.snapshot("windows"))
+    sets = {entry["set"]: entry["window"] for part in parts for entry in part["sets"]}
     return WindowText(found.set, found.shard, found.window, found.n_tokens, sets[found.set], tuple(pieces))
 
 

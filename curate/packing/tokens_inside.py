@@ -5,13 +5,15 @@ Both measures are read against windows of the same pieces in another, hashed, ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import zeta
+
+from curate.hashing import document_hash
 
 Tokens = NDArray[np.uint32]
 
@@ -50,3 +52,28 @@ def compression_gain(pieces: Sequence[Tokens]) -> float:
     alone = sum(len(compressor.compress(piece.tobytes())) for piece in pieces)
     together = len(compressor.compress(np.concatenate(pieces).tobytes())) if pieces else 0
     return 1 - together / alone if alone else 0.0
+
+
+def arranged_by_hash(window: NDArray[np.int64], keys: NDArray[np.uint64], seed: int) -> NDArray[np.int64]:
+    """int64[P]: another window for each of P pieces, by the hash of their ``keys``; every window holds as many as before."""
+    return window[np.argsort(document_hash(seed, "coherence", keys), kind="stable")]
+
+
+def mean_over_windows(
+    pieces: Sequence[Tokens], window: NDArray[np.int64], measure: Callable[[Sequence[Tokens]], float]
+) -> float:
+    """Mean of a measure of the pieces in a window, over windows; ``window`` int64[P] is that of each piece."""
+    members = [np.flatnonzero(window == number).tolist() for number in np.unique(window)]
+    return float(np.mean([measure([pieces[i] for i in inside]) for inside in members])) if members else 0.0
+
+
+def burstiness(pieces: Sequence[Tokens]) -> float:
+    """:func:`zipf_exponent` of a window."""
+    return zipf_exponent(np.concatenate(pieces))
+
+
+MEASURES: dict[str, Callable[[Sequence[Tokens]], float]] = {
+    "compression_gain": compression_gain,
+    "zipf_exponent": burstiness,
+}
+"""Name of a measure of a window's pieces → the measure."""

@@ -23,6 +23,7 @@ from curate.run.tasks import TaskContext, as_file
 from curate.shards import conservation, denoised, mds, megatron, memmap, parquet, webdataset
 from curate.shards.denoise import Mixture
 from curate.shards.routing_stage import assemble, shard_places, span_keys, span_schema
+from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows
 
 Sum = NDArray[np.uint64]
@@ -141,6 +142,8 @@ def shard_task(
         local = context.scratch_file()
         webdataset.write(whole, str(local), shard)
         context.add("shards", f"{prefix}webdataset/shard-{shard:05d}", ".tar", local, n, folder=folder)
+    if (sample := measure_sample(whole, shard, seed)) is not None:
+        context.value("sample", sample)
     context.value("tokens", len(whole.tokens))
     context.value("sum", _sum(whole))
     context.count("windows", n)
@@ -157,6 +160,7 @@ def finish(
     parts: dict[str, FilePart],
     sums: dict[int, Sum],
     counters: dict[str, int],
+    measures: Measures,
 ) -> None:
     """Join what formats keep in one place, write every ``index.json``, and commit.
 
@@ -165,6 +169,7 @@ def finish(
         parts: where each shard's windows in Megatron's form lie, by name of its plan.
         sums: the conservation sum of each set.
         counters: ``windows`` and ``tokens`` of all shards.
+        measures: of a sample of windows, by their tokens.
     """
     tokens, windows = run.tables["tokens"], run.tables["windows"]
     shared, sets, denoise = _shared(run), windows.details["sets"], run.recipe.shards.denoise
@@ -205,7 +210,7 @@ def finish(
         )
         files += run.step("shards", index_task, [spec]).files("shards")
     details = {"formats": shared["formats"], "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
-    run.commit("shards", files, counters, details)
+    run.commit("shards", files, counters, details | ({"measures": measures} if measures else {}))
 
 
 def sums_of_sets(windows: Snapshot, written: Step, value: str) -> dict[int, Sum]:

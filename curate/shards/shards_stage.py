@@ -9,6 +9,7 @@ from curate.run.portable import essential_recipe
 from curate.run.stage import Stage, StageRun
 from curate.shards.files_stage import finish, shard_specs, shard_task, sums_of_sets, whole_file
 from curate.shards.routing_stage import route_spans
+from curate.shards.sampled import mean_of_samples
 from curate.shards.without import shards_without
 
 
@@ -22,7 +23,9 @@ def _shards(run: StageRun) -> None:
     spans = route_spans(run, run.tables, windows.files)
     written = run.step("shards", shard_task, shard_specs(run, spans, windows.files))
     parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
-    finish(run, written.files("shards"), parts, sums_of_sets(windows, written, "sum"), written.counters)
+    sums = sums_of_sets(windows, written, "sum")
+    measures = mean_of_samples([record.values["sample"] for record in written.records if "sample" in record.values])
+    finish(run, written.files("shards"), parts, sums, written.counters, measures)
 
 
 SHARDS = Stage(

@@ -54,7 +54,8 @@ def shards_without(run: StageRun, takedown: Takedown) -> None:
         sums = {number: one - lost[number] + made[number] for number, one in sums.items()}
     counters = dict(former.counters)
     counters["tokens"] += written.counters.get("tokens", 0) - written.counters.get("tokens_before", 0)
-    finish(run, [*written.files("shards"), *copied.files("shards")], parts, sums, counters)
+    files = [*written.files("shards"), *copied.files("shards")]
+    finish(run, files, parts, sums, counters, former.details.get("measures", {}))
 
 
 def _is_of_set(file: TableFile) -> bool:

@@ -66,3 +66,14 @@ def test_the_command_prints_a_table(run: Run, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "same_label" in shown
     assert "by hash" in shown
+
+
+def test_statistics_show_it_for_every_run(run: Run) -> None:
+    measures = run.stats("meta.topic")["packing"]["measures"]
+    assert measures["compression_gain"] > measures["compression_gain_random"]
+    found = run.coherence(windows=400, label="topic")["measures"]
+    assert found["same_label"] == {"windows": measures["same_label"], "random": measures["same_label_random"]}
+    assert found["compression_gain"]["windows"] == pytest.approx(measures["compression_gain"], abs=0.02)
+    assert "same_label" not in run.stats()["packing"]["measures"]
+    with pytest.raises(RequestError, match="colour"):
+        run.stats("meta.colour")
