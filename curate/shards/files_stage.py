@@ -142,7 +142,7 @@ def shard_task(
         local = context.scratch_file()
         webdataset.write(whole, str(local), shard)
         context.add("shards", f"{prefix}webdataset/shard-{shard:05d}", ".tar", local, n, folder=folder)
-    if (sample := measure_sample(whole, shard, seed)) is not None:
+    if former is None and (sample := measure_sample(whole, shard, seed)) is not None:
         context.value("sample", sample)
     context.value("tokens", len(whole.tokens))
     context.value("sum", _sum(whole))

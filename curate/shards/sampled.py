@@ -26,7 +26,8 @@ def measure_sample(whole: ShardWindows, shard: int, seed: int) -> Measures | Non
     Each measure of :data:`curate.packing.tokens_inside.MEASURES`, and with ``_random`` that of the same pieces by hash.
     """
     first, last = whole.segment_offsets[:-1], whole.segment_offsets[1:] - 1
-    several = np.flatnonzero(whole.doc_ids[first] != whole.doc_ids[last])
+    several = np.flatnonzero(last > first)  # all may have been taken out of a window
+    several = several[whole.doc_ids[first[several]] != whole.doc_ids[last[several]]]
     keys = np.uint64(shard) << np.uint64(32) | several.astype(np.uint64)
     most = min(MAX_WINDOWS, max(2, MAX_TOKENS // whole.size))
     chosen = several[np.argsort(document_hash(seed, "sampled", keys), kind="stable")[:most]]

@@ -41,6 +41,7 @@ def test_windows_of_one_topic_compress_well() -> None:
 def test_windows_of_single_documents_say_nothing() -> None:
     assert measure_sample(shard([[1], [2], [3]]), 0, 0) is None
     assert measure_sample(shard([[1, 1], [2]]), 0, 0) is None
+    assert measure_sample(shard([[1, 1], [], []]), 0, 0) is None
 
 
 def test_the_sample_is_bounded(monkeypatch) -> None:
