@@ -71,6 +71,8 @@ CONTAMINATION = pa.schema(  # spans of the edited text, in bytes
         ("removed", pa.bool_()),
     ]
 )
+SHINGLES = pa.schema([_ID, ("shingles", pa.large_list(pa.uint64()))])
+"""Hashes of the word n-grams of a document that shares a bucket with another: distinct, ascending."""
 PARAGRAPHS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("first_seen", pa.uint64())])
 PARAGRAPH_HASHES = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("content_hash", pa.binary(16))])
 SEMANTIC = pa.schema([_ID, ("keeper", pa.uint64()), ("similarity", pa.float32())])

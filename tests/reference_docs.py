@@ -21,6 +21,7 @@ TABLES: dict[str, tuple[str, pa.Schema]] = {
     "edits": ("span cut from a text, or masked (`replacement`)", schemas.EDITS),
     "contamination": ("run of words that an evaluation item has too", schemas.CONTAMINATION),
     "signatures": ("document that no rule removed (112 permutations)", schemas.signatures_schema(112)),
+    "shingles": ("document that shares a bucket with another", schemas.SHINGLES),
     "duplicates": ("removed exact or near duplicate", schemas.DUPLICATES),
     "paragraph_hashes": ("paragraph", schemas.PARAGRAPH_HASHES),
     "paragraphs": ("duplicate paragraph", schemas.PARAGRAPHS),

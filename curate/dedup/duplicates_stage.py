@@ -29,18 +29,18 @@ from numpy.typing import NDArray
 from curate import schemas
 from curate.dedup.buckets import band_keys, group
 from curate.dedup.components import components
-from curate.dedup.labels_stage import EDGE, LABEL, find_labels
+from curate.dedup.labels_stage import EDGE, find_labels
 from curate.dedup.minhash import MinHashParams
 from curate.dedup.resolve import resolve
-from curate.dedup.shingles import shingle_sets
+from curate.dedup.shingles_stage import no_shingles_task, route_shingles, shingled_schema, shingles_key
 from curate.dedup.signatures_stage import check_signatures, dedup_section, minhash_params
 from curate.errors import RemovalAlarm
 from curate.hashing import mix64
 from curate.reading.units import ordinal_of
 from curate.recipe import Dedup, Recipe, preferred_signals
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.run.partition import IDs, column, edited_texts, flat_lists, is_in, preferences, rows_of
-from curate.run.snapshot import Snapshot
+from curate.run.partition import IDs, column, flat_lists, is_in, preferences, rows_of
+from curate.run.reuse import REUSE_COUNTERS
 from curate.run.stage import Spec, Stage, StageRun, Step, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column, bytes_matrix, signature_matrix
@@ -65,16 +65,12 @@ def _hashed(bands: int, preferences: int) -> pa.Schema:
     return pa.schema([*fields, *((f"prefer_{i}", pa.float64()) for i in range(preferences))])
 
 
-def _shingled(num_perm: int, preferences: int) -> pa.Schema:
-    fields = [("doc_id", pa.uint64()), ("shingles", pa.large_list(pa.uint64())), ("signature", pa.binary(4 * num_perm))]
-    return pa.schema([*fields, *((f"prefer_{i}", pa.float64()) for i in range(preferences))])
-
-
 def _duplicates(run: StageRun) -> None:
     section = dedup_section(run.recipe)
     own = run.tables["documents"].files
     if section is None or (not section.exact and section.near == "off"):
         step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in own])
+        run.commit("shingles", step.files("shingles"))
         run.commit("duplicates", step.files("duplicates"))
         return
     for tables in (*run.earlier, run.tables):
@@ -101,10 +97,17 @@ def _duplicates(run: StageRun) -> None:
     counters = dict(exact.counters)
     copies = run.publish("tmp/exact.rows", exact)
     near_rows = None
-    if settings["near"]:
+    if not settings["near"]:
+        run.commit(
+            "shingles",
+            run.step("shingles", no_shingles_task, [Spec(file.name, [], {}) for file in own]).files("shingles"),
+        )
+    else:
         buckets = _reduce(run, "buckets", buckets_task, exact, "bands", settings)
         labels = find_labels(run, run.publish("tmp/stars", buckets), documents, settings["targets"])
-        texts = _shingles(run, documents, sidecars, labels, settings)
+        texts = route_shingles(run, documents, sidecars, labels, settings)
+        reused = {name: texts.counters.get(name, 0) for name in REUSE_COUNTERS}
+        run.commit("shingles", texts.files("shingles"), reused, rows_key=shingles_key(run))
         shingles = run.publish("tmp/shingles", texts)
         params = {"shingles": shingles.path, "settings": settings, "threshold": section.near.threshold}  # type: ignore[union-attr]
         specs = [
@@ -137,9 +140,8 @@ def _duplicates(run: StageRun) -> None:
     if section.max_removed_share is not None:
         check_removals(run, step, section)
     counters |= step.counters
-    run.commit(
-        "duplicates", step.files("duplicates"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}
-    )
+    counters = {k: v for k, v in counters.items() if not k.startswith("exchange.") and k not in REUSE_COUNTERS}
+    run.commit("duplicates", step.files("duplicates"), counters)
 
 
 def number_of_targets(documents: int) -> int:
@@ -188,21 +190,10 @@ def _reduce(
     return run.step(f"tmp/{name}", function, specs)
 
 
-def _shingles(
-    run: StageRun, documents: Snapshot, sidecars: dict[str, Snapshot], labels: Snapshot, settings: dict[str, Any]
-) -> Step:
-    """The shingle sets of connected documents, on their way to the target that resolves them."""
-    sidecars = {"edits": run.reach("edits"), **sidecars}
-    shared = {"settings": settings, "labels": labels.path}
-    specs = partition_specs(documents, sidecars, shared, [labels.content], memory_factor=6)
-    for target, spec in enumerate(specs):
-        spec.params["target"] = target
-    return run.step("tmp/resolve.map", shingles_map_task, specs)
-
-
 def no_duplicates_task(context: TaskContext) -> None:
-    """An empty slice of the duplicates table."""
+    """Empty slices of the tables."""
     context.write("duplicates", schemas.DUPLICATES.empty_table())
+    context.write("shingles", schemas.SHINGLES.empty_table())
 
 
 def exact_map_task(
@@ -286,40 +277,6 @@ def _with_new(members: IDs, offsets: NDArray[np.int64], first_new: int) -> tuple
     return members[np.repeat(wanted, sizes)], np.concatenate([[0], np.cumsum(sizes[wanted])]).astype(np.int64)
 
 
-def shingles_map_task(
-    context: TaskContext,
-    documents: Any,
-    edits: Any,
-    signatures: Any,
-    signals: Any,
-    settings: dict[str, Any],
-    labels: str,
-    target: int,
-) -> None:
-    """Route the shingle sets of a partition's connected documents by their label."""
-    params = MinHashParams(**settings["minhash"])
-    labelled = read_slices(context, context.snapshot(labels), target, LABEL).sort_by("doc_id")
-    wanted = column(labelled, "doc_id")
-    targets = hash_targets(mix64(column(labelled, "label")), settings["targets"])
-    writer = ExchangeWriter(
-        context, _shingled(params.num_perm, len(settings["prefer"])), settings["targets"], "shingles"
-    )
-    if len(wanted):
-        table = context.read(signatures, ["doc_id", "signature"])
-        signed = table["signature"].take(pa.array(rows_of(wanted, column(table, "doc_id")))).combine_chunks()
-        preferred = preferences(context, signals, wanted, settings["prefer"])
-        for some, texts in edited_texts(context, documents, edits, wanted):
-            at = rows_of(some, wanted)
-            values, offsets = shingle_sets(texts, params.ngram)
-            lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
-            picked = pa.array(at)
-            columns = {"doc_id": pa.array(some), "shingles": lists, "signature": signed.take(picked)}
-            writer.write(pa.table(columns | {name: one.take(picked) for name, one in preferred.items()}), targets[at])
-            context.count("near.texts", int((some >= np.uint64(settings["first_new"])).sum()))
-            context.count("near.earlier_texts", int((some < np.uint64(settings["first_new"])).sum()))
-    writer.finish()
-
-
 def resolve_task(context: TaskContext, shingles: str, target: int, threshold: float, settings: dict[str, Any]) -> None:
     """Verify, join and choose keepers among the documents of one target; rows go to the documents' partitions.
 
@@ -327,9 +284,9 @@ def resolve_task(context: TaskContext, shingles: str, target: int, threshold: fl
     """
     params = MinHashParams(**settings["minhash"])
     names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
-    rows = read_slices(context, context.snapshot(shingles), target, _shingled(params.num_perm, len(names))).sort_by(
-        "doc_id"
-    )
+    rows = read_slices(
+        context, context.snapshot(shingles), target, shingled_schema(params.num_perm, len(names))
+    ).sort_by("doc_id")
     ids, signature = column(rows, "doc_id"), signature_matrix(rows["signature"])
     keys = band_keys(signature, params)
     _, members, offsets = group(keys.ravel(), np.repeat(ids, keys.shape[1]))
@@ -445,7 +402,7 @@ DUPLICATES = Stage(
     "dedup",
     3,
     ("documents", "edits", "verdicts", "signals", "signatures"),
-    ("duplicates",),
+    ("shingles", "duplicates"),
     _duplicate_settings,
     _duplicates,
     _alarm,

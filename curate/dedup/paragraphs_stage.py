@@ -18,7 +18,8 @@ from curate.dedup.signatures_stage import dedup_section
 from curate.hashing import mix64
 from curate.recipe import Paragraphs, Recipe
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.run.partition import column, edited_texts, survivors
+from curate.run.partition import IDs, column, edited_texts, survivors
+from curate.run.reuse import Rows, held, rows_key, rows_of_partition, with_former
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column, bytes_matrix
@@ -43,8 +44,11 @@ def _paragraphs(run: StageRun) -> None:
         return
     sidecars = {name: run.tables[name] for name in ("verdicts", "edits", "duplicates", "contamination")}
     params = {"unit": section.unit, "min_words": section.min_words}
-    specs = partition_specs(run.tables["documents"], sidecars, params, memory_factor=4)
-    hashed = run.commit("paragraph_hashes", run.step("paragraph_hashes", hashes_task, specs).files("paragraph_hashes"))
+    specs = with_former(
+        run, partition_specs(run.tables["documents"], sidecars, params, memory_factor=4), sidecars, ["paragraph_hashes"]
+    )
+    step = run.step("paragraph_hashes", hashes_task, specs)
+    hashed = run.commit("paragraph_hashes", step.files("paragraph_hashes"), step.counters, rows_key=rows_key(run))
     documents, hashes = run.reach("documents"), run.reach("paragraph_hashes")
     targets = max(1, -(-hashes.rows // TARGET_ROWS))
     specs = [
@@ -79,22 +83,36 @@ def hashes_task(
     edits: Any,
     duplicates: Any,
     contamination: Any,
+    former: Any,
     unit: str,
     min_words: int,
 ) -> None:
     """Hashes of the paragraphs of a partition that have enough words."""
+
+    def made(ids: IDs, texts: pa.LargeStringArray) -> Rows:
+        found = paragraphs(texts, unit)
+        long = found.n_words >= min_words
+        columns = {
+            "doc_id": pa.array(ids[found.row[long]]),
+            "start": pa.array(found.start[long]),
+            "end": pa.array(found.end[long]),
+            "content_hash": binary_column(found.content_hash[long]),
+        }
+        return {"paragraph_hashes": pa.table(columns, schema=schemas.PARAGRAPH_HASHES)}
+
     keep = survivors(context, verdicts, duplicates, contamination)
+    old = held(
+        context,
+        former,
+        ["paragraph_hashes"],
+        lambda files: survivors(context, files["verdicts"], files["duplicates"], files["contamination"]),
+        edits=edits,
+    )
     with context.writer("paragraph_hashes", schemas.PARAGRAPH_HASHES) as writer:
-        for ids, texts in edited_texts(context, documents, edits, keep):
-            found = paragraphs(texts, unit)
-            long = found.n_words >= min_words
-            columns = {
-                "doc_id": pa.array(ids[found.row[long]]),
-                "start": pa.array(found.start[long]),
-                "end": pa.array(found.end[long]),
-                "content_hash": binary_column(found.content_hash[long]),
-            }
-            writer.write(pa.table(columns, schema=schemas.PARAGRAPH_HASHES))
+        for rows in rows_of_partition(
+            context, documents, keep, old, lambda ids: edited_texts(context, documents, edits, ids), made
+        ):
+            writer.write(rows["paragraph_hashes"])
 
 
 def spread_task(context: TaskContext, hashes: Any, targets: int) -> None:

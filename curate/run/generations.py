@@ -82,6 +82,7 @@ def merge(parts: Sequence[Snapshot]) -> Snapshot:
         dict(sorted(counters.items())),
         details,
         max(part.seconds for part in parts),
+        first.rows_key if len({part.rows_key for part in parts}) == 1 else "",
     )
 
 

@@ -24,6 +24,9 @@ from curate.run.tasks import TaskContext
 Rows = dict[str, pa.Table]
 """Rows by table, each in doc_id order."""
 
+REUSE_COUNTERS = ("rows_reused", "texts_read")
+"""What :func:`rows_of_partition` counts, both in documents."""
+
 SPANS = {
     "edits": ["doc_id", "start", "end", "replacement"],
     "contamination": ["doc_id", "start", "end", "removed"],
@@ -49,19 +52,26 @@ class Held:
         return found
 
 
-def rows_key(run: StageRun) -> str:
-    """What the rows of a stage are made by, besides the texts: its settings, version and model."""
+def rows_key(run: StageRun, *settings: Any) -> str:
+    """What the rows of a stage are made by, besides the texts: its version, its model, and its settings.
+
+    ``settings``: of the recipe's, those that a table's rows depend on, where these are fewer than the stage's.
+    """
     model = run.fitted.checksum if run.fitted else ""
-    return digest([run.stage.name, run.stage.version, run.stage.settings(run.recipe), model])
+    return digest([run.stage.name, run.stage.version, *(settings or [run.stage.settings(run.recipe)]), model])
 
 
-def with_former(run: StageRun, specs: Sequence[Spec], reads: Iterable[str]) -> list[Spec]:
-    """The specs with a parameter ``former``: the former files of the partition, of the tables that the stage writes and of ``reads``.
+def with_former(
+    run: StageRun, specs: Sequence[Spec], reads: Iterable[str], made: Sequence[str] = (), key: str = ""
+) -> list[Spec]:
+    """The specs with a parameter ``former``: the former files of the partition, of the tables ``made`` and of ``reads``.
 
     None where there are none, or where they were made of other texts or in another way. What a task writes does not
-    depend on it, so neither does its key.
+    depend on it, so neither does its key. ``made``: the tables whose rows are reused, by default all that the stage
+    writes; ``key``: their :func:`rows_key`.
     """
-    former = {table: snapshot.named() for table, snapshot in _former_tables(run, [*reads]).items()}
+    found = _former_tables(run, [*(made or run.stage.writes)], [*reads], key or rows_key(run))
+    former = {table: snapshot.named() for table, snapshot in found.items()}
 
     def files(spec: Spec) -> dict[str, Any] | None:
         if not former or any(spec.name not in named for named in former.values()):
@@ -73,18 +83,17 @@ def with_former(run: StageRun, specs: Sequence[Spec], reads: Iterable[str]) -> l
     return [replace(spec, params={**spec.params, "former": files(spec)}) for spec in specs]
 
 
-def _former_tables(run: StageRun, reads: list[str]) -> dict[str, Snapshot]:
-    """The tables of the last state in which the stage's rows were made as they would be now; {} when there is none."""
-    key = rows_key(run)
+def _former_tables(run: StageRun, made: list[str], reads: list[str], key: str) -> dict[str, Snapshot]:
+    """The tables of the last state in which the rows were made as they would be now; {} when there is none."""
     for state in run.former():
-        tables = [*run.stage.writes, "documents", *reads]
+        tables = [*made, "documents", *reads]
         if not set(tables) <= state.tables.keys():
             continue
         try:
             found = {table: read_snapshot(run.storage, state.tables[table]) for table in tables}
         except FileNotFoundError:  # cleaned away
             continue
-        if all(found[table].rows_key == key for table in run.stage.writes):
+        if all(found[table].rows_key == key for table in made):
             return found
     return {}
 
@@ -144,7 +153,7 @@ def rows_of_partition(
     """The rows of the documents in ``keep``, one row group of the documents at a time: held ones, and new ones.
 
     Args:
-        context: of the task; counts ``rows_reused`` and ``texts_read``, both in documents.
+        context: of the task; counts :data:`REUSE_COUNTERS`.
         documents: the partition.
         keep: sorted doc_ids.
         old: what is held.
@@ -152,8 +161,8 @@ def rows_of_partition(
         make: (doc_ids, texts) → their rows.
     """
     reused = is_in(keep, old.ids) if old is not None else np.zeros(len(keep), np.bool_)
-    context.count("rows_reused", int(reused.sum()))
-    context.count("texts_read", int((~reused).sum()))
+    for name, documents_so in zip(REUSE_COUNTERS, (reused, ~reused), strict=True):
+        context.count(name, int(documents_so.sum()))
     if old is None:
         yield from (make(*some) for some in texts(keep))
         return
