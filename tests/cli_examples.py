@@ -89,6 +89,11 @@ def _letter(rng: random.Random, topic: str, sentences: int) -> str:
     return "\n\n".join(" ".join(lines[at : at + 5]) for at in range(0, len(lines), 5))
 
 
+def letter(topic: str, sentences: int, seed: int) -> str:
+    """One letter on a topic."""
+    return _letter(random.Random(seed), topic, sentences)
+
+
 def letters(count: int) -> list[dict[str, str]]:
     """Letters on four topics; some are copies, some almost copies, some too short."""
     rng = random.Random(0)
