@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ordering_corpora import KNOWN, MAX_SIMILARITY, Corpus, prepare
 
+from curate.packing.likeness import vendi
 from curate.packing.measures import count_windows
 from curate.packing.measures import window_measures as packing_measures
 from curate.packing.pieces import Pieces
@@ -54,7 +55,7 @@ class Windows:
             star=star, max_similarity=MAX_SIMILARITY,
         )[0]  # fmt: skip
 
-    def pack(self, path: NDArray[np.int64], lookahead: int, **prices: float | None) -> Pieces:
+    def pack(self, path: NDArray[np.int64], lookahead: int, min_vendi: float = 0.0, **prices: float | None) -> Pieces:
         """Windows of the documents along ``path``; refined when prices are given."""
         place = np.full(len(path) + 1, -1, np.int64)
         place[path] = np.arange(len(path))
@@ -62,7 +63,7 @@ class Windows:
         c = self.corpus
         return pack(
             "related", c.lengths[path], self.size, lookahead, vectors=c.vectors[path], max_similarity=MAX_SIMILARITY,
-            refinement=how,
+            refinement=how, min_vendi=min_vendi,
         )  # fmt: skip
 
     def window_of(self, path: NDArray[np.int64], pieces: Pieces) -> NDArray[np.int64]:
@@ -140,6 +141,19 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
         print(f"No path through these documents has more than {best / given:.4f} of the bound.\n")
     if curve:
         print_curve(windows, paths)
+        print_floors(windows, paths["related"])
+
+
+def print_floors(windows: Windows, path: NDArray[np.int64]) -> None:
+    """What a floor on the diversity of a window costs (`pack.min_vendi`)."""
+    rows, c = [], windows.corpus
+    for floor in (0.0, 0.2, 0.3, 0.4, 0.5, 0.7):
+        pieces = windows.pack(path, 16, floor, padding=3.0)
+        m, found = windows.measure(path, pieces), vendi(pieces, c.vectors[path])
+        rows.append(
+            [f"{floor:g}", f"{found.min():.3f}", f"{found.mean():.3f}", f"{m['pairs']:.3f}", f"{m['padding']:.4f}"]
+        )
+    print_table(("floor", "least Vendi of 100 windows", "mean", "pairs", "padding"), rows)
 
 
 def print_curve(windows: Windows, paths: dict[str, NDArray[np.int64]]) -> None:

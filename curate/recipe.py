@@ -501,6 +501,19 @@ class Pack(Section):
         description="no two documents at least this similar share a window; default: order.max_similarity",
     )
 
+    min_vendi: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="least diversity of a `related` window, as its Vendi score over its documents: 1, nothing is alike; 0: any",
+    )
+
+    @model_validator(mode="after")
+    def _vendi(self) -> Pack:
+        if self.min_vendi and self.method != "related":
+            raise ValueError(f"`min_vendi` is heeded by `method: related` alone, not by {self.method}; leave it out")
+        return self
+
     @model_validator(mode="after")
     def _buckets(self) -> Pack:
         if self.method == "buckets" and self.schedule:

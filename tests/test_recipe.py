@@ -107,6 +107,12 @@ def test_wrong_changes_are_refused(change):
         apply_changes({"name": "a", "inputs": [{"source": "a", "path": "p"}]}, [change])
 
 
+@pytest.mark.parametrize("method", ["best_fit", "concat", "buckets"])
+def test_diversity_is_refused_where_nothing_heeds_it(tmp_path, method):
+    with pytest.raises(RecipeError, match="`min_vendi` is heeded by `method: related` alone"):
+        load(write(tmp_path, INPUTS + f"pack: {{method: {method}, min_vendi: 0.3}}\n"))
+
+
 def test_changes_apply_to_a_copy():
     data = {"inputs": [{"source": "a", "path": "p"}], "pack": {"window": 5}}
     changed = apply_changes(data, ["pack.window=7", "inputs.0.path=q", "shards.formats=[mds]"])

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.packing.layout import Layout, barred, dot, may_not_meet
+from curate.packing.layout import Layout, barred, crowded, dot, may_not_meet
 from curate.packing.refine import prices
 
 Int64s = NDArray[np.int64]
@@ -132,11 +132,25 @@ def _place(u, w, size, filled, unit, window, length, room, guest, guests):  # ty
 
 @njit(nogil=True, cache=True)
 def _meets(x, u, w, guest, guests, unit):  # type: ignore[no-untyped-def]
-    """Whether a part that came to window w may not meet unit u, or is of it."""
-    at = guests[w]
+    """Whether a part that came to window w may not meet unit u, or is of it; or u is one too many there."""
+    at, count = guests[w], 0
     while at >= 0:
         other = unit[at]
         if x.item[other] == x.item[u] or may_not_meet(x, x.item[u], x.item[other]):
             return True
         at = guest[at]
-    return False
+        count += 1
+    if x.crowd < 0 or count == 0:  # beside the members alone, the caller has looked
+        return False
+    others, filled = np.empty(count + x.members[w], np.int64), 0
+    at = guests[w]
+    while at >= 0:
+        others[filled] = x.item[unit[at]]
+        filled += 1
+        at = guest[at]
+    at = x.head[w]
+    while at >= 0:
+        others[filled] = x.item[at]
+        filled += 1
+        at = x.after[at]
+    return crowded(x, x.item[u], others)

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.packing.conflicts import Conflicts
-from curate.packing.similar import Similarity, alike
+from curate.packing.similar import Similarity, alike, square
 
 Int64s = NDArray[np.int64]
 
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
         directions: int16[n, D], unit vectors in fixed point.
         centre: int32[W, D], sums of the members' directions.
         own: int64[m], similarity of a unit to the others in its window.
-        pointers, targets, vectors, inverse, limit: what may not meet (Conflicts and Similarity).
+        pointers, targets, vectors, inverse, limit, crowd: what may not meet (Conflicts and Similarity).
         window: L.
         unit: what a cosine of 1 is worth, 2**(2 * bits).
         doubtful: product of two directions from which on the pair may be too much alike; below it, none is.
@@ -56,6 +56,7 @@ class Layout(NamedTuple):
     vectors: NDArray[np.int8]
     inverse: NDArray[np.float64]
     limit: float
+    crowd: int
     window: int
     unit: int
     doubtful: int
@@ -84,7 +85,7 @@ def lay_out(
         np.full(n_windows, -1, np.int64), np.zeros(n_windows, np.int64), np.zeros(n_windows, np.int64),
         np.full(m, -1, np.int64), np.full(m, -1, np.int64),
         directions, np.zeros((n_windows, directions.shape[1]), np.int32), np.zeros(m, np.int64),
-        conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit, window, 1 << (2 * bits), doubtful,
+        conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit, near.crowd, window, 1 << (2 * bits), doubtful,
     )  # fmt: skip
     _place_all(layout)
     return layout
@@ -196,9 +197,30 @@ def may_not_meet(x, a, b):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def barred(x, item, left, w):  # type: ignore[no-untyped-def]
     """Whether ``item`` may not be in window w beside its members, of which unit ``left`` (-1: none) leaves."""
+    others, filled = np.empty(x.members[w] if x.crowd >= 0 else 0, np.int64), 0
     other = x.head[w]
     while other >= 0:
-        if other != left and may_not_meet(x, item, x.item[other]):
-            return True
+        if other != left:
+            if may_not_meet(x, item, x.item[other]):
+                return True
+            if x.crowd >= 0:
+                others[filled] = x.item[other]
+                filled += 1
         other = x.after[other]
-    return False
+    return x.crowd >= 0 and crowded(x, item, others[:filled])
+
+
+@njit(nogil=True, cache=True)
+def crowded(x, item, others):  # type: ignore[no-untyped-def]
+    """Whether ``item`` beside the items ``others`` makes a window less diverse than it may be."""
+    own = np.int64(0)
+    for i in range(others.shape[0]):
+        with_item = square(x.vectors, x.inverse, item, others[i])
+        own += with_item
+        theirs = with_item
+        for j in range(others.shape[0]):
+            if i != j:
+                theirs += square(x.vectors, x.inverse, others[i], others[j])
+        if theirs > x.crowd:
+            return True
+    return own > x.crowd

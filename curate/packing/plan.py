@@ -28,6 +28,7 @@ def pack(
     vectors: NDArray[np.int8] | None = None,
     max_similarity: float = 1.0,
     refinement: Refinement | None = None,
+    min_vendi: float = 0.0,
 ) -> Pieces:
     """The pieces of all windows: every token of every item in exactly one piece, at most ``window`` tokens a window.
 
@@ -44,6 +45,7 @@ def pack(
         conflicts: items that may not share a window (:func:`curate.packing.conflicts.conflict_graph`).
         vectors: int8[n, D], embeddings of the items; a zero vector is like nothing. None: nothing is compared.
         max_similarity: items whose cosine is at or above it may not share a window.
+        min_vendi: least diversity of a window (:mod:`curate.packing.similar`), of ``related`` alone; 0 asks for none.
         refinement: how windows are improved after ``related`` has filled them; needs ``vectors``.
 
     ``concat`` cannot heed refusals: ``count_shared`` (conflicts) and ``count_alike`` (similar) say how often it fails to.
@@ -61,7 +63,7 @@ def pack(
         raise ValueError(f"conflicts are of {len(refused.pointers) - 1} items, but there are {len(lengths)}")
     if vectors is not None and len(vectors) != len(lengths):
         raise ValueError(f"there are {len(vectors)} vectors, but {len(lengths)} items")
-    near = no_similarity(len(lengths)) if vectors is None else similarity(vectors, max_similarity)
+    near = no_similarity(len(lengths)) if vectors is None else similarity(vectors, max_similarity, min_vendi)
     if method == "related":
         pieces = related(lengths, window, lookahead, refused, near)
         return pieces if refinement is None else refined(pieces, window, near, refused, refinement)

@@ -26,6 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.packing.layout import Layout, barred, dot, exchange, may_not_meet
+from curate.packing.similar import square
 
 Int64s = NDArray[np.int64]
 
@@ -131,6 +132,19 @@ def _list_members(x, w, units, filled):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _diverse(x, units, side, k):  # type: ignore[no-untyped-def]
+    """Whether both sides of a division are as diverse as they must be."""
+    for i in range(k):
+        total = np.int64(0)
+        for j in range(k):
+            if i != j and side[i] == side[j]:
+                total += square(x.vectors, x.inverse, x.item[units[i]], x.item[units[j]])
+        if total > x.crowd:
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
 def _divide(x, a, b, price, rate, units, pair, pull, side):  # type: ignore[no-untyped-def]
     """Divides the members of windows a and b between them in the best way; returns whether anything moved.
 
@@ -182,7 +196,7 @@ def _divide(x, a, b, price, rate, units, pair, pull, side):  # type: ignore[no-u
                 pull[j] -= 2 * pair[i, j]
         if load_a <= x.window and load_b <= x.window and value > best:
             there = value - waste(load_a, x.window, price) - waste(load_b, x.window, price)
-            if there > best:
+            if there > best and (x.crowd < 0 or _diverse(x, units, side, k)):
                 best, chosen = there, code
     members = x.members[a]
     for i in range(k):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate.packing.conflicts import Conflicts
 from curate.packing.pieces import Pieces, canonical, split
-from curate.packing.similar import Similarity, Vectors, alike
+from curate.packing.similar import Similarity, Vectors, alike, square
 
 Int64s = NDArray[np.int64]
 
@@ -35,6 +35,7 @@ def _fill(
     vectors: Vectors,
     inverse: NDArray[np.float64],
     threshold: float,
+    crowd: int,
 ) -> tuple[Int64s, int]:
     """Window of each piece, and the number of windows.
 
@@ -46,6 +47,7 @@ def _fill(
     barred = np.full(pointers.shape[0] - 1, -1, np.int64)  # last window that holds an item in conflict with this one
     pending = np.empty(min(waiting_limit, m), np.int64)
     members = np.empty(min(limit, m), np.int64)
+    held, shared = np.empty(len(members), np.int64), np.empty(len(members), np.int64)  # sums of squares, and those to j
     waiting, following, w = 0, 0, 0
     while waiting > 0 or following < m:
         room, kept, k, joined, misfits = limit, 0, 0, 0, 0
@@ -67,9 +69,13 @@ def _fill(
             else:
                 out = barred[item[j]] == w
                 if vectors.shape[1] > 0:
-                    q = 0
+                    q, held[joined] = 0, 0
                     while not out and q < joined:
                         out = alike(vectors, inverse, threshold, item[j], members[q])
+                        if crowd >= 0 and not out:
+                            shared[q] = square(vectors, inverse, item[j], members[q])
+                            held[joined] += shared[q]
+                            out = held[joined] > crowd or held[q] + shared[q] > crowd
                         q += 1
             if out:
                 pending[kept] = j
@@ -78,6 +84,9 @@ def _fill(
             window_of[j] = w
             room -= length[j]
             members[joined] = item[j]
+            if crowd >= 0:
+                for q in range(joined):
+                    held[q] += shared[q]
             joined += 1
             for e in range(pointers[item[j]], pointers[item[j] + 1]):
                 barred[targets[e]] = w
@@ -109,5 +118,6 @@ def related(lengths: Int64s, window: int, lookahead: int, conflicts: Conflicts, 
         near.vectors,
         near.inverse,
         near.limit,
+        near.crowd,
     )
     return canonical(window_of, n_windows, item, start, length)

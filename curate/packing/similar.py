@@ -1,4 +1,10 @@
-"""Refusals by similarity: documents at or above a cosine may not share a window.
+"""Refusals by similarity: documents at or above a cosine may not share a window, nor too many that are all a little alike.
+
+A window's diversity is its Vendi score over its number of documents, 1 when nothing in it is alike. The score of order 2
+is n² / sum of all squared cosines ("Cousins of the Vendi Score", arXiv 2310.12952), never above the usual one of order
+1, and needs no eigenvalues. So no window is less diverse than ``f`` where the squared cosines of each document to the
+others in its window sum to at most (1 − f) / f; which is asked of documents, since what holds in a window then also
+holds when a document leaves it.
 
 Legend: n items, D dimensions. Vectors are int8[n, D]; the dot product is an exact integer, so a refusal is the same on
 every machine. A zero vector is like nothing.
@@ -18,6 +24,8 @@ Int64s = NDArray[np.int64]
 Vectors = NDArray[np.int8]
 
 
+_CROWD_BITS = 30
+
 _ROUNDING = 1e-12
 """The two inverse norms round: without this, equal vectors could pass a limit of 1."""
 
@@ -25,12 +33,14 @@ _ROUNDING = 1e-12
 class Similarity(NamedTuple):
     """What the planners compare: ``vectors`` int8[n, D], ``inverse`` float64[n] of their norms (0 for none), ``limit``.
 
+    ``crowd`` is what the squared cosines of an item to the others in its window may sum to, times 2**30; -1 for any sum.
     With D = 0 nothing is compared.
     """
 
     vectors: Vectors
     inverse: NDArray[np.float64]
     limit: float
+    crowd: int = -1
 
 
 def no_similarity(n: int) -> Similarity:
@@ -38,13 +48,27 @@ def no_similarity(n: int) -> Similarity:
     return Similarity(np.zeros((n, 0), np.int8), np.zeros(n), 2.0)
 
 
-def similarity(vectors: Vectors, limit: float) -> Similarity:
-    """The refusal of cosines at or above ``limit`` (0 < limit) between rows of ``vectors`` int8[n, D]."""
+def similarity(vectors: Vectors, limit: float, min_vendi: float = 0.0) -> Similarity:
+    """The refusal of cosines at or above ``limit`` (0 < limit) between rows of ``vectors`` int8[n, D].
+
+    ``min_vendi`` in [0, 1] is the least diversity of a window; 0 asks for none.
+    """
     vectors = np.ascontiguousarray(vectors, np.int8)
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.int64).astype(np.float64)
     inverse = np.zeros(len(vectors))
     np.divide(1.0, np.sqrt(squares), out=inverse, where=squares > 0)
-    return Similarity(vectors, inverse, float(limit) - _ROUNDING)
+    crowd = int((1.0 - min_vendi) / min_vendi * 2.0**_CROWD_BITS) if min_vendi > 0 else -1
+    return Similarity(vectors, inverse, float(limit) - _ROUNDING, crowd)
+
+
+@njit(nogil=True, cache=True)
+def square(vectors: Vectors, inverse: NDArray[np.float64], a: int, b: int) -> int:
+    """The squared cosine of items ``a`` and ``b`` times 2**30: sums of it do not depend on their order."""
+    total = np.int32(0)
+    for d in range(vectors.shape[1]):
+        total = np.int32(total + np.int32(np.int32(vectors[a, d]) * np.int32(vectors[b, d])))
+    cosine = total * inverse[a] * inverse[b]
+    return int(np.rint(cosine * cosine * 1073741824.0))
 
 
 @njit(nogil=True, cache=True)

@@ -100,6 +100,7 @@ def _pack(run: StageRun) -> None:
         "max_similarity": max_similarity(run.recipe),
         "weights": section.weights.model_dump() if section.refine else None,
         "position": section.position,
+        "min_vendi": section.min_vendi,
     }
     near = {file.name: file for file in tables["neighbors"].files}
     plans = run.step(
@@ -226,6 +227,7 @@ def plan_task(
     max_similarity: float,
     weights: dict[str, Any] | None,
     position: str,
+    min_vendi: float,
     near: Any,
 ) -> None:
     """The windows of one region, every set and pass; pass p of a set holds the (p + 1)th copy that is in the set."""
@@ -262,6 +264,7 @@ def plan_task(
                     lookahead=lookahead,
                     vectors=vectors[drawn],
                     max_similarity=max_similarity,
+                    min_vendi=min_vendi,
                     refinement=None
                     if weights is None
                     else _refinement(renumbered(neighbors, drawn), weights, fixed[drawn]),

@@ -43,6 +43,19 @@ def pairs(pieces: Pieces, vectors: np.ndarray) -> float:
     return float(cosine(vectors, vectors)[same].mean())
 
 
+def least_vendi(pieces: Pieces, vectors: np.ndarray) -> float:
+    """The smallest Vendi score over number of documents of all windows, from eigenvalues."""
+    found = [1.0]
+    for w in range(pieces.n_windows):
+        inside = vectors[pieces.item[pieces.window == w]]
+        table = cosine(inside, inside)
+        np.fill_diagonal(table, 1.0)
+        values = np.linalg.eigvalsh(table / len(inside))
+        values = values[values > 1e-12]
+        found.append(float(np.exp(-(values * np.log(values)).sum())) / len(inside) + 1e-9)
+    return min(found)
+
+
 def assert_conserved(pieces: Pieces, lengths: np.ndarray, window: int) -> None:
     """Every token of every item exactly once, no window overfull, windows numbered by their first piece."""
     at = np.zeros(len(lengths), np.int64)
@@ -63,8 +76,9 @@ def assert_conserved(pieces: Pieces, lengths: np.ndarray, window: int) -> None:
     st.sampled_from([None, 0.0, 0.5]),
     st.sampled_from([0.5, 0.9]),
     st.sampled_from([64, 300]),
+    st.sampled_from([0.0, 0.5, 0.8]),
 )
-def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, cuts, limit, window):
+def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, cuts, limit, window, diversity):
     rng = np.random.default_rng(seed)
     n = 90
     vectors = topics(n, seed, dim=6)
@@ -73,7 +87,8 @@ def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, c
     lengths = rng.integers(0, 90, n)
     forbidden = conflict_graph(n, rng.integers(0, n, 40), rng.integers(0, n, 40))
     how = Refinement(neighbors(vectors, 8, limit).ids, padding, cuts)
-    pieces = pack("related", lengths, window, 8, forbidden, vectors, limit, how)
+    pieces = pack("related", lengths, window, 8, forbidden, vectors, limit, how, diversity)
+    assert least_vendi(pieces, vectors) >= diversity
     assert_conserved(pieces, lengths, window)
     assert count_alike(pieces, similarity(vectors, limit)) == 0
     assert count_shared(pieces, forbidden) == 0
@@ -93,6 +108,17 @@ def test_windows_are_more_alike_at_no_more_padding(window: int, low: int, high: 
     found = window_measures(window_of(better, 600), vectors, near.ids, 0.95)
     assert found.pairs == pytest.approx(pairs(better, vectors), abs=1e-6)
     assert found.near_duplicates == 0
+
+
+def test_diversity_costs_similarity_and_little_room() -> None:
+    vectors, lengths = topics(600, 1), np.random.default_rng(1).integers(100, 1000, 600)
+    how = Refinement(neighbors(vectors, 12, 0.95).ids)
+    free = pack("related", lengths, 8192, 16, None, vectors, 0.95, how)
+    floor = least_vendi(free, vectors) + 0.1
+    diverse = pack("related", lengths, 8192, 16, None, vectors, 0.95, how, floor)
+    assert least_vendi(diverse, vectors) >= floor
+    assert 0.4 * pairs(free, vectors) < pairs(diverse, vectors) < pairs(free, vectors)
+    assert diverse.n_windows <= free.n_windows + 2
 
 
 def test_cheap_cuts_empty_windows() -> None:
