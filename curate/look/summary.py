@@ -79,6 +79,7 @@ def sections(summary: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         f"look: curate stats {place}",
         f"      curate sample {place} --removed-by any",
         f"      curate explain {place} ID",
+        f"      curate report {place}",
     ]
     if not summary["until"]:
         lines.append(f"      curate verify {place}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.special import zeta
 
 from curate.packing.tokens_inside import ZIPF_BOUNDS, compression_gain, zipf_exponent
@@ -14,6 +15,17 @@ def test_the_exponent_of_a_law_is_found(s: float) -> None:
     ranks = np.arange(1, 20_000)
     counts = np.round(1e6 * ranks**-s / zeta(s)).astype(np.int64)
     assert zipf_exponent(np.repeat(ranks, counts).astype(np.uint32)) == pytest.approx(s, abs=0.1)
+
+
+@pytest.mark.parametrize("law", [1.05, 1.4, 2.2, 6.0])
+def test_no_other_exponent_is_likelier(law: float) -> None:
+    tokens = np.random.default_rng(0).zipf(law, 4_000) % 50_000
+    counts = np.sort(np.unique(tokens, return_counts=True)[1])[::-1]
+    weighted = float(counts @ np.log(np.arange(1, len(counts) + 1)))
+    best = minimize_scalar(
+        lambda s: s * weighted + counts.sum() * np.log(zeta(s)), bounds=ZIPF_BOUNDS, method="bounded"
+    ).x
+    assert zipf_exponent(tokens.astype(np.uint32)) == pytest.approx(best, abs=1e-4)
 
 
 def test_order_and_names_of_tokens_do_not_matter() -> None:
