@@ -13,8 +13,14 @@ IDs = NDArray[np.uint64]
 Indices = NDArray[np.int32]
 
 
-_LEFT_SHARE = 4
-"""One edge of this many can wait for the second pass (of random edges 24 % do); others are joined at once."""
+_BLOCK = 1 << 16
+"""Nodes of a block: their parents, 256 kB, fit the cache of a core."""
+
+_SCATTERED_FROM = 1 << 20
+"""Up to so many nodes, all parents fit a cache that is near enough."""
+
+_SAMPLE = 4_096
+"""Edges that are looked at to see how they lie."""
 
 
 def _ascending_order(ids: IDs) -> NDArray[np.int64]:
@@ -57,27 +63,66 @@ def _dense(ids: IDs) -> tuple[IDs, Indices]:
 
 
 @njit(nogil=True, cache=True)
-def _hook(u: Indices, v: Indices, parent: Indices, left_u: Indices, left_v: Indices) -> tuple[int, int]:
-    """Put roots below smaller nodes, edge by edge, as long as the other edges fit ``left_u``, ``left_v``.
+def _is_scattered(u: Indices, v: Indices) -> bool:
+    """Whether larger ends of edges that follow each other mostly lie far apart, by a sample."""
+    far = 0
+    step = max(u.shape[0] // _SAMPLE, 1)
+    for e in range(1, u.shape[0], step):
+        far += int(abs(max(u[e], v[e]) - max(u[e - 1], v[e - 1])) > _BLOCK)
+    return 2 * far * step > u.shape[0]
 
-    Without a search there is nothing to wait for: the processor overlaps the cache misses of many edges. Returns how
-    many edges were left to the next pass, by the parents of their ends, and how many were looked at.
+
+@njit(nogil=True, cache=True)
+def _by_block(u: Indices, v: Indices, shift: int, n_blocks: int, larger: Indices, smaller: Indices) -> None:
+    """Both ends of every edge, by the block of 2**shift nodes in which the larger end lies."""
+    at = np.zeros(n_blocks + 1, np.int64)
+    for e in range(u.shape[0]):
+        at[(max(u[e], v[e]) >> shift) + 1] += 1
+    for i in range(n_blocks):
+        at[i + 1] += at[i]
+    for e in range(u.shape[0]):
+        x = max(u[e], v[e])
+        place = at[x >> shift]
+        at[x >> shift] = place + 1
+        larger[place], smaller[place] = x, min(u[e], v[e])
+
+
+@njit(nogil=True, cache=True)
+def _link(larger: Indices, smaller: Indices, parent: Indices) -> int:
+    """Put every larger end below the smallest of its smaller ends; what is left are edges among the smaller ends.
+
+    One access a node, no branch: what a block of nodes needs stays in the cache. Returns how many edges are left, which
+    take the first places of ``larger`` and ``smaller``.
+    """
+    left = 0
+    for e in range(larger.shape[0]):
+        x, y = larger[e], smaller[e]
+        above = parent[x]
+        parent[x] = min(above, y)
+        larger[left], smaller[left] = max(above, y), min(above, y)
+        left += int((above != x) & (above != y))
+    return left
+
+
+@njit(nogil=True, cache=True)
+def _hook(u: Indices, v: Indices, parent: Indices, left_u: Indices, left_v: Indices) -> int:
+    """As :func:`_link` for the parents of the ends, edge by edge.
+
+    Without a search there is nothing to wait for: the processor overlaps the cache misses of many edges. The edges that
+    are left may take the places of ``u`` and ``v``.
     """
     left = 0
     for e in range(u.shape[0]):
-        x, y = parent[u[e]], parent[v[e]]
-        if x < y:
-            x, y = y, x
-        if x == y:
-            continue
-        if parent[x] == x:
+        a, b = parent[u[e]], parent[v[e]]
+        x, y = max(a, b), min(a, b)
+        above = parent[x]
+        if above == x:
             parent[x] = y
-        elif left < left_u.shape[0]:
-            left_u[left], left_v[left] = x, y
+        elif above != y:
+            parent[x] = min(above, y)
+            left_u[left], left_v[left] = above, y
             left += 1
-        else:
-            return left, e
-    return left, u.shape[0]
+    return left
 
 
 @njit(nogil=True, cache=True)
@@ -112,17 +157,23 @@ def _flatten(parent: Indices) -> None:
 
 
 def union_find(u: Indices, v: Indices, n: int) -> Indices:
-    """int32[n]: the smallest index of each index's component under the edges (u[e], v[e])."""
+    """int32[n]: the smallest index of each index's component under the edges (u[e], v[e]).
+
+    Links go from larger to smaller nodes, so one pass in ascending order leads every node to its root. Where memory is the
+    limit (many nodes, edges in no order), edges are first sorted by blocks of nodes that fit the cache.
+    """
     parent = np.arange(n, dtype=np.int32)
-    buffer = np.empty((2, len(u) // _LEFT_SHARE + 1), np.int32)
-    left, seen = _hook(u, v, parent, buffer[0], buffer[1])
-    _unite(u[seen:], v[seen:], parent)
+    rest = np.empty((2, len(u)), np.int32)
+    if n > _SCATTERED_FROM and _is_scattered(u, v):
+        shift = _BLOCK.bit_length() - 1
+        _by_block(u, v, shift, (n >> shift) + 1, *rest)
+        rest = rest[:, : _link(*rest, parent)]
+        _flatten(parent)
+        u, v = rest
+    rest = rest[:, : _hook(u, v, parent, *rest)]
     _flatten(parent)
-    # Twice: what is left then asks for the same few roots, and searching is faster.
-    rest = np.empty((2, left), np.int32)
-    left, _ = _hook(buffer[0, :left], buffer[1, :left], parent, rest[0], rest[1])
-    _flatten(parent)
-    _unite(rest[0, :left], rest[1, :left], parent)
+    # What is left asks for the same few roots: searching is faster.
+    _unite(*rest, parent)
     _flatten(parent)
     return parent
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from curate.dedup.components import _ascending_order, components
+from curate.dedup.components import _ascending_order, components, union_find
 
 IDS = st.one_of(st.integers(0, 12), st.integers(2**36, 2**36 + 4), st.integers(2**64 - 3, 2**64 - 1))
 EDGES = st.lists(st.tuples(IDS, IDS), max_size=40)
@@ -78,3 +78,22 @@ def test_random_graph_and_chain():
 def test_edges_with_one_end_are_refused():
     with pytest.raises(ValueError, match="1 left ends and 0 right ends"):
         components(np.zeros(1, np.uint64), np.zeros(0, np.uint64))
+
+
+@pytest.mark.parametrize("shape", ["random", "stars", "chain"])
+def test_edges_in_no_order_over_many_documents(shape):
+    """More documents than the cache holds: edges are sorted by blocks first."""
+    n, rng = 1_100_000, np.random.default_rng(4)
+    order = rng.permutation(n).astype(np.int32)
+    u, v = {
+        "random": (rng.integers(0, n, n, dtype=np.int32), rng.integers(0, n, n, dtype=np.int32)),
+        "stars": (order // 14 * 14, order),
+        "chain": (np.maximum(order, 1) - 1, order),
+    }[shape]
+    before = u.copy(), v.copy()
+    label = union_find(u, v, n)
+    _, found = connected_components(coo_matrix((np.ones(n, np.int8), (u, v)), (n, n)), directed=False)
+    _, first = np.unique(found, return_index=True)
+    assert np.array_equal(label, first[found])
+    assert np.array_equal(u, before[0])
+    assert np.array_equal(v, before[1])
