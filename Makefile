@@ -1,6 +1,6 @@
 # `make TASK` is `python3 tasks.py TASK`.
 .DEFAULT_GOAL := check
-.PHONY: demo test lint check consumers conformance faults lock setup
+.PHONY: demo test lint check consumers conformance fuzz faults lock setup
 N ?= 20
 SEED ?= 0
 
@@ -8,5 +8,5 @@ SEED ?= 0
 faults:
 	python3 tasks.py faults $(N) --seed $(SEED)
 
-demo test cluster lint check consumers conformance lock setup:
+demo test cluster lint check consumers conformance fuzz lock setup:
 	python3 tasks.py $@

@@ -8,6 +8,7 @@ lint         ruff and mypy
 check        lint and test
 consumers    set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
 conformance  set up .venv-conformance, and compare verdicts with datatrove's filters there: [PATH …] [--megabytes N]
+fuzz         set up .venv-fuzz, and fuzz what reads anybody's text: [TARGET …] [--minutes N]
 faults       set up, then runs that meet a fault each, compared with an undisturbed one: [N] [--seed S] [--kinds …]
 lock         write requirements.lock anew (needs uv)
 """
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 CONSUMERS = ROOT / ".venv-consumers"
+FUZZ = ROOT / ".venv-fuzz"
 CONFORMANCE = ROOT / ".venv-conformance"
 
 
@@ -124,6 +126,16 @@ def conformance(*arguments: str) -> None:
     call(bin_of(VENV, "python"), "-m", "tests.conformance.compare", *arguments)
 
 
+def fuzz(*arguments: str) -> None:
+    """An environment with atheris, beside the project's own; then every target for some minutes."""
+    setup()
+    if not Path(bin_of(FUZZ, "python")).exists():
+        venv.create(FUZZ, with_pip=True)
+        call(bin_of(FUZZ, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "atheris==3.0.0")
+    site = next(FUZZ.glob("lib/python*/site-packages"))
+    call(bin_of(VENV, "python"), "-m", "tests.fuzz", *arguments, PYTHONPATH=str(site))
+
+
 def faults(*arguments: str) -> None:
     """Set up and run trials with faults."""
     setup()
@@ -144,6 +156,7 @@ TASKS = {
     "check": check,
     "consumers": consumers,
     "conformance": conformance,
+    "fuzz": fuzz,
     "faults": faults,
     "lock": lock,
     "setup": setup,

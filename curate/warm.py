@@ -39,6 +39,18 @@ def warm_lines() -> None:
     cut_spans(texts, lines.rows, lines.starts, lines.ends)
 
 
+def warm_language() -> None:
+    """Language identification, where a model is installed."""
+    from curate.errors import RequestError
+    from curate.quality.language import find_model, language_model
+
+    try:
+        model = find_model(None)
+    except RequestError:
+        return
+    language_model(str(model)).identify(_texts())
+
+
 def warm_dedup() -> None:
     """Signatures, buckets, components, verification, keepers."""
     import numpy as np
@@ -116,7 +128,14 @@ def warm_shards() -> None:
         conservation.token_sum(np.array([7], np.uint64), np.array([1], np.uint16), flat, np.array([0, 2]), 1)
 
 
-PARTS: tuple[Callable[[], None], ...] = (warm_statistics, warm_lines, warm_relate, warm_dedup, warm_shards)
+PARTS: tuple[Callable[[], None], ...] = (
+    warm_statistics,
+    warm_lines,
+    warm_language,
+    warm_relate,
+    warm_dedup,
+    warm_shards,
+)
 """Longest first, so that the processes end together."""
 
 

@@ -16,7 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import RequestError
-from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model
+from curate.quality.fasttext_kernel import read_model
+from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model, prefix_ends
+from curate.text import text_buffers
 
 PREFIX_BYTES = 20_000
 """A language is told from this much of a text. Measured against whole texts: every language equal, and 998 of 999 on the
@@ -50,30 +52,48 @@ def find_model(path: str | None) -> Path:
 
 
 class LanguageModel:
-    """A fastText language model; use :func:`language_model` to load it once a process."""
+    """A fastText language model; use :func:`language_model` to load it once a process.
+
+    The published ones are read and predicted with here (:mod:`curate.quality.fasttext_kernel`), others by the library.
+
+    Raises:
+        RequestError: the file is not such a model, or is damaged.
+    """
 
     def __init__(self, path: Path | str) -> None:
-        self._model = load_model(str(path))
+        check_model(Path(path))
+        try:
+            self._compiled = read_model(Path(path))
+        except ValueError as error:
+            raise RequestError(f"cannot read the fastText model {path}: {error}; the file may be cut short") from error
+        if self._compiled is not None:
+            self._labels = self._compiled.labels
+        else:
+            self._library = load_model(str(path))
+            self._labels = self._library.get_labels()
 
     @property
     def languages(self) -> list[str]:
         """Codes of the languages that the model knows, sorted."""
-        return sorted(label.removeprefix(LABEL_PREFIX) for label in self._model.get_labels())
+        return sorted(label.removeprefix(LABEL_PREFIX) for label in self._labels)
 
     def identify(self, texts: pa.Array | pa.ChunkedArray) -> tuple[pa.StringArray, NDArray[np.float64]]:
         """(language string[N], probability float64[N] rounded to 1e-4) of every text, from its first PREFIX_BYTES bytes.
 
         A text without a word is (``und``, 0.0).
         """
-        languages: list[str] = []
-        scores: list[float] = []
-        predict = self._model.f.predict
-        for line in lines_of(texts, PREFIX_BYTES):
-            best = predict(line, 1, 0.0, "strict") if not line.isspace() else []
-            score, label = best[0] if best else (0.0, UNKNOWN)
-            languages.append(label.removeprefix(LABEL_PREFIX))
-            scores.append(min(score, 1.0))
-        return pa.array(languages, pa.string()), np.array([round(score, 4) for score in scores], np.float64)
+        labels, scores = self._predicted(texts)
+        codes = [label.removeprefix(LABEL_PREFIX) for label in labels]
+        return pa.array(codes, pa.string()), np.array([round(min(score, 1.0), 4) for score in scores], np.float64)
+
+    def _predicted(self, texts: pa.Array | pa.ChunkedArray) -> tuple[list[str], list[float]]:
+        if self._compiled is not None:
+            data, offsets = text_buffers(texts)
+            found, scores = self._compiled.predict(data, offsets, prefix_ends(data, offsets, PREFIX_BYTES))
+            return [self._labels[label] if label >= 0 else UNKNOWN for label in found.tolist()], scores.tolist()
+        predict = self._library.f.predict
+        best = [predict(line, 1, 0.0, "strict") if not line.isspace() else [] for line in lines_of(texts, PREFIX_BYTES)]
+        return [one[0][1] if one else UNKNOWN for one in best], [one[0][0] if one else 0.0 for one in best]
 
 
 @lru_cache(maxsize=2)

@@ -5,10 +5,13 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from curate.errors import RequestError
 from curate.quality.classifier import Classifier, classifier
-from curate.quality.fasttext_model import check_model, prefix_ends
+from curate.quality.fasttext_kernel import read_model
+from curate.quality.fasttext_model import check_model, lines_of, load_model, prefix_ends
 from curate.quality.language import PREFIX_BYTES, LanguageModel, find_model
 from curate.text import text_buffers
 
@@ -101,3 +104,45 @@ def test_only_the_beginning_of_a_long_text_is_read() -> None:
     same = model.identify(pa.array([english, english + "Alle Menschen sind frei geboren. " * 3000], pa.large_string()))
     assert same[0].to_pylist() == ["en", "en"]
     assert same[1][0] == same[1][1]
+
+
+SCRIPTS = st.one_of(
+    st.text(max_size=60),
+    st.text(
+        "the quick brown fox, 2x <>_-\u00e9\u00fc\u0442\u043e\u65e5\u672c\u0e01\u0905 \n\t\x0b\x0c\x00\x1c\xa0",
+        max_size=120,
+    ),
+    st.lists(st.sampled_from(["</s>", "__label__en", "__label__", "the", "\u0438", "\u7684", "</s", "\u3000"])).map(
+        " ".join
+    ),
+)
+
+
+@given(st.lists(SCRIPTS, max_size=4))
+@example(
+    ["", "\n\n", "\x00 \x00", "\u3000", "</s> der die das", "a </s> b", "__label__en", "x" * 5000, "\u00e9" * 15_000]
+)
+def test_predictions_are_those_of_the_library(texts: list[str]) -> None:
+    path = find_model(None)
+    column = pa.array(texts, pa.large_string())
+    labels, scores = [], []
+    for line in lines_of(column, PREFIX_BYTES):
+        best = load_model(str(path)).f.predict(line, 1, 0.0, "strict") if not line.isspace() else []
+        labels.append(best[0][1].removeprefix("__label__") if best else "und")
+        scores.append(round(min(best[0][0], 1.0), 4) if best else 0.0)
+    found, measured = LanguageModel(path).identify(column)
+    assert found.to_pylist() == labels
+    assert measured.tolist() == scores
+
+
+def test_models_of_other_kinds_are_left_to_the_library(model: Path) -> None:
+    assert read_model(find_model(None)) is not None
+    assert read_model(model) is None
+    assert set(LanguageModel(model).identify(pa.array(["theorem and proof", ""]))[0].to_pylist()) == {"hq", "und"}
+
+
+@pytest.mark.parametrize("size", [100, 5_000, 400_000, 900_000])
+def test_a_language_model_that_is_cut_short_is_refused(size: int, tmp_path: Path) -> None:
+    (tmp_path / "cut.ftz").write_bytes(find_model(None).read_bytes()[:size])
+    with pytest.raises(RequestError, match=r"cut\.ftz.*cut short"):
+        LanguageModel(tmp_path / "cut.ftz")
