@@ -31,6 +31,7 @@ _VARIES = (
     (re.compile(r"\b[0-9a-f]{8}\b"), "KEY"),
     (re.compile(r"[\d,]+(\.\d+)? (B|kB|MB|GB|TB)\b"), "SIZE"),
     (re.compile(r"\b[\d,]+ bytes\b"), "SIZE"),
+    (re.compile(r"\b[\d,]+ files?\b"), "FILES"),
     (re.compile(r"[\d,]+(\.\d+)? (s|min|h)\b"), "TIME"),
     (re.compile(r'"(seconds|bytes)": [\d.]+'), "JSON"),
     (re.compile(r"\b[\d,]+ (?=cores?\b)"), "N "),
