@@ -24,6 +24,8 @@ _EACH = np.uint64(0x0101010101010101)
 _SMALL = np.uint64(0x2020202020202020)
 _FROM_A = np.uint64(0x1F1F1F1F1F1F1F1F)
 _BEHIND_Z = np.uint64(0x0505050505050505)
+_FROM_ZERO = np.uint64(0x5050505050505050)
+_BEHIND_CAPITALS = np.uint64(0x2525252525252525)
 _FROM_EXCLAMATION = np.uint64(0x5F5F5F5F5F5F5F5F)
 _FROM_SPACE = np.uint64(0x6060606060606060)
 _ONE, _EIGHT = np.uint64(1), np.uint64(8)
@@ -119,6 +121,13 @@ def not_letters(group: np.uint64) -> np.uint64:
     """Mask of the bytes that are no ASCII letters."""
     x = (group & _LOW) | _SMALL
     return (~(x + _FROM_A) | (x + _BEHIND_Z) | group) & _HIGH
+
+
+@tiny
+def digits_to_capitals(group: np.uint64) -> np.uint64:
+    """Mask of the bytes from ``0`` to ``Z``."""
+    x = group & _LOW
+    return (x + _FROM_ZERO) & ~(x + _BEHIND_CAPITALS) & ~group & _HIGH
 
 
 @tiny

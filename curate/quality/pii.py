@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curate.hashing import salt
 from curate.quality.compiled import inner, kernel, read_only
+from curate.quality.octets import digits_to_capitals, first_marked, group_at
 from curate.text import Bytes, Offsets, text_buffers
 
 KINDS = ("email", "ip", "phone", "iban", "card")
@@ -92,6 +93,10 @@ def _windows(
         run = begin  # no number begins before
         while at < end:
             b = data[at]
+            if not 48 <= b <= 90:
+                # Everything begins with a digit, an @ or a capital letter.
+                at += first_marked(digits_to_capitals(group_at(data, at))) if at + 8 <= end else 1
+                continue
             left, right, kind = 0, 0, -1
             if b == 64:
                 left, right, kind = at, at + 1, _EMAIL_WINDOW

@@ -146,25 +146,26 @@ def _measured(texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRule
     measured, line_counts = measure_with_lines(texts)
     lines = c4_lines(texts, parameters if parameters is not None else line_parameters("published", {}), line_counts)
     changed, places = np.unique(lines.rows, return_inverse=True)
-    edited = cut_spans(texts.take(pa.array(changed)), places.astype(np.int64), lines.starts, lines.ends)
     words, sentences = lines.kept_words, lines.kept_sentences
     again, _ = measure_with_lines(lines.cited_lines, ("c4",))
     np.add.at(words, lines.cited_rows, again["n_words"].to_numpy())
     np.add.at(sentences, lines.cited_rows, again["c4_sentences"].to_numpy())
     words, sentences = words[changed], sentences[changed]
-    left, _ = measure_with_lines(edited, ("c4", "fineweb"), EDITED, (words, sentences))
     columns = {name: measured[name] for name in measured.column_names}
     columns |= {name: pa.array(column) for name, column in lines.columns.items()}
     sentences_left = measured["c4_sentences"].to_numpy().copy()
     sentences_left[changed] = sentences
     columns["c4_sentences"] = pa.array(sentences_left)
-    for name in [name for name in measured.column_names if name.startswith("fineweb_")]:
+    of_fineweb = [name for name in measured.column_names if name.startswith("fineweb_")]
+    columns |= {EDITED + name: measured[name] for name in of_fineweb}
+    if parameters is None:
+        return pa.table(columns), schemas.EDITS.empty_table()
+    edited = cut_spans(texts.take(pa.array(changed)), places.astype(np.int64), lines.starts, lines.ends)
+    left, _ = measure_with_lines(edited, ("c4", "fineweb"), EDITED, (words, sentences))
+    for name in of_fineweb:
         values = measured[name].to_numpy().copy()
-        if parameters is not None:
-            values[changed] = left[EDITED + name].to_numpy()
+        values[changed] = left[EDITED + name].to_numpy()
         columns[EDITED + name] = pa.array(values)
-    edits = schemas.EDITS.empty_table()
-    if parameters is not None:
-        nothing = pa.nulls(len(lines.rows), pa.string())
-        edits = pa.table([doc_ids[lines.rows], lines.starts, lines.ends, lines.reasons, nothing], schema=schemas.EDITS)
+    nothing = pa.nulls(len(lines.rows), pa.string())
+    edits = pa.table([doc_ids[lines.rows], lines.starts, lines.ends, lines.reasons, nothing], schema=schemas.EDITS)
     return pa.table(columns), edits

@@ -29,6 +29,7 @@ def _masks(data):
         octets.not_ascii(group),
         octets.not_letters(group),
         octets.continuations(group),
+        octets.digits_to_capitals(group),
         octets.equal_to(group, np.uint64(data[3])),
     )
 
@@ -71,6 +72,7 @@ def test_other_bytes_have_another_hash(one: bytes, two: bytes):
 
 @given(st.binary(min_size=8, max_size=8))
 @example(bytes([0, 9, 31, 32, 33, 64, 65, 90]))
+@example(bytes([47, 48, 57, 58, 90, 91, 176, 218]))
 @example(bytes([91, 96, 97, 122, 123, 127, 128, 255]))
 def test_masks_mark_the_bytes_that_they_say(data: bytes):
     expected = (
@@ -79,6 +81,7 @@ def test_masks_mark_the_bytes_that_they_say(data: bytes):
         lambda b: b >= 128,
         lambda b: not chr(b).isalpha() or b >= 128,
         lambda b: b & 0xC0 == 0x80,
+        lambda b: 48 <= b <= 90,
         lambda b: b == data[3],
     )
     for mask, is_marked in zip(_masks(array(data)), expected, strict=True):
