@@ -8,7 +8,8 @@ text with the words of the corpus in which no passage is a duplicate. A byte-lev
 
 The run reads, measures, deduplicates, tokenizes, embeds, orders, packs and writes Parquet on all cores with Ray. Ray with
 its worker processes is started before, which is shown as start-up; the run's time is all that follows. The tokenizer has
-as many threads as there are cores and its text in memory. A last line sets the tokenize stage against its own engine,
+as many threads as there are cores and its text in memory. Processor seconds are shown, too: other work on the machine
+changes them less. A last line sets the tokenize stage against its own engine,
 bare, in as many processes. ``--work`` keeps corpus and tokenizer for the next time; ``--prepare`` stops there.
 """
 
@@ -131,13 +132,30 @@ def bare_engine(file: Path, tokenizer: Path) -> tuple[int, float]:
     return texts.nbytes, time.perf_counter() - began
 
 
+def processor_seconds() -> float:
+    """Of this process and all that descend from it (Linux)."""
+    parent, spent = {}, {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        parent[int(place.name)] = int(fields[1])
+        spent[int(place.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    mine, found = {os.getpid()}, 0
+    while len(mine) > found:
+        found = len(mine)
+        mine |= {process for process, of in parent.items() if of in mine}
+    return sum(spent[process] for process in mine)
+
+
 def import_task() -> None:
     """What a worker process loads for its first task."""
     import curate.reading.stage  # noqa: F401
 
 
-def whole_run(work: Path, cpus: int) -> tuple[float, float, list[tuple[str, float]], dict[str, object]]:
-    """(seconds of the start, of the run, by stage, statistics) of one run into a fresh workspace."""
+def whole_run(work: Path, cpus: int) -> tuple[float, float, float, list[tuple[str, float]], dict[str, object]]:
+    """(seconds of the start, of the run, its processor seconds, seconds by stage, statistics) of one run into a fresh workspace."""
     began = time.perf_counter()
     import ray
 
@@ -159,14 +177,15 @@ def whole_run(work: Path, cpus: int) -> tuple[float, float, list[tuple[str, floa
         "ingest": {"partition_bytes": PARTITION_BYTES},
         "tokenizer": {"path": str(work / "tokenizer.json")},
     }
-    began = time.perf_counter()
+    before, began = processor_seconds(), time.perf_counter()
     run = curate.run(recipe, cpus=cpus)
-    seconds = time.perf_counter() - began
+    seconds, spent = time.perf_counter() - began, processor_seconds() - before
     engine.close()
     stats = run.stats()
     return (
         start,
         seconds,
+        spent,
         [(f"{one['stage']} → {', '.join(one['writes'])}", one["seconds"]) for one in stats["seconds"]],
         stats,
     )
@@ -188,10 +207,12 @@ def main() -> None:
             prepare(given.folders, work, given.megabytes * 1_000_000, given.seed)
         if given.prepare:
             return
-        start, seconds, stages, stats = whole_run(work, cpus)
+        start, seconds, spent, stages, stats = whole_run(work, cpus)
         texts = read(work)
         size = sum(len(text.encode()) for text in texts) / 1e6
+        clock = time.process_time()
         alone, tokens = tokenizer_alone(work, texts)
+        clock = time.process_time() - clock
         # Not forked: this process has the threads of Ray and of the tokenizer.
         with ProcessPoolExecutor(cpus, multiprocessing.get_context("spawn")) as pool:
             files = sorted((work / "text").glob("*.jsonl"))[: 4 * cpus]
@@ -209,6 +230,7 @@ def main() -> None:
     print(f"| before, between and after them | {seconds - inside:.1f} | {1 - inside / seconds:.1%} |")
     print(f"\nwhole run: {seconds:.1f} s, {size / seconds:.1f} MB/s; start-up of Ray, not in it: {start:.1f} s")
     print(f"encode_batch alone: {alone:.1f} s, {size / alone:.1f} MB/s")
+    print(f"processor seconds: {spent:.0f} and {clock:.0f}; {spent / clock:.2f}")
     print(f"run / encode_batch: {seconds / alone:.2f}; tokens that survive: {kept:.1%}")
     engine = cpus * sum(part[0] for part in bare) / sum(part[1] for part in bare) / 1e6
     in_stage = next(one for name, one in stages if name.startswith("tokenize"))

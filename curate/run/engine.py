@@ -136,11 +136,11 @@ class RayEngine:
         # A request above what the cluster has would wait for ever.
         memory = min(max(task.memory for task in tasks), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
         resources: dict[str, Any] = {"num_cpus": 1, **({"memory": memory} if memory else {})}
-        threads = self._threads(len(tasks))
+        gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(task.gpu for task in tasks) else 0
+        threads = 1 if gpus else self._threads(len(tasks))
         if threads > 1:
             tasks = [replace(task, threads=threads) for task in tasks]
             resources["num_cpus"] = threads
-        gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(task.gpu for task in tasks) else 0
         if gpus:
             records = self._many(tasks, resources | {"num_gpus": 1}, gpus)
         else:
@@ -149,9 +149,14 @@ class RayEngine:
             yield Record.from_json(text)
 
     def _threads(self, tasks: int) -> int:
-        """Processors for each of so many tasks that run at the same time: more than one where they are fewer."""
-        widest = max((int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]), default=1)
-        return max(1, min(self.cpus // tasks, widest, MAX_THREADS))
+        """Processors for each of so many tasks that run at the same time: more than one where they are fewer.
+
+        No more than the smallest node has, so that every node that could take a task still can.
+        """
+        if self.cpus < 2 * tasks:
+            return 1
+        sizes = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
+        return min(self.cpus // tasks, min((size for size in sizes if size), default=1), MAX_THREADS)
 
     def _few(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
         """Records as JSON, each from a remote call of its own. One that dies with its process costs no other."""
