@@ -25,7 +25,7 @@ _RULES = {"web": line_parameters("published", {})}
 
 
 _MARKS = np.flatnonzero(character_flags() & TERMINAL)
-_OTHER_MARKS = {code: "x" for code in _MARKS.tolist() if chr(code) not in ".!?。؟"}
+_OTHER_MARKS = {code: "x" for code in _MARKS.tolist() if chr(code) not in ".!?。"}
 """Closing punctuation that the plain reference does not list (conformance covers it)."""
 
 
