@@ -194,7 +194,9 @@ def named(run: Run, doc_ids: list[int]) -> dict[int, dict[str, Any]]:
 
 
 def keeper_of(run: Run, doc_id: int) -> dict[str, Any] | None:
-    """The document kept in the place of a duplicate: kind, doc_id, id, source, similarity, shared bands."""
+    """The document kept in the place of a duplicate: kind, doc_id, id, source, similarity, shared bands, and whether it was
+    taken down since (of semantic duplicates, which stay removed then).
+    """
     found = _first(run, "duplicates", doc_id)
     if not found and run.has("semantic"):
         found = _first(run, "semantic", doc_id)
@@ -209,6 +211,7 @@ def keeper_of(run: Run, doc_id: int) -> dict[str, Any] | None:
         "containment": _rounded(found.get("containment")),
         "shared_bands": found["shared_bands"],
         "component": found["component"],
+        "taken_down": run.has("removed") and run.rows("removed", [found["keeper"]], ["doc_id"]).num_rows > 0,
     }
 
 

@@ -80,12 +80,12 @@ def duplicates(run: Run, document: str | int) -> list[Pair]:
 
 
 def pairs(run: Run, removed: list[int]) -> list[Pair]:
-    """The pairs of removed duplicates, by doc_id."""
+    """The pairs of removed duplicates, by doc_id; without those whose keeper was taken down."""
     found = []
     names = named(run, removed)
     for doc_id in removed:
         keeper = keeper_of(run, doc_id)
-        if keeper is None:
+        if keeper is None or keeper["taken_down"]:
             continue
         kept = {name: keeper[name] for name in ("doc_id", "id", "source")}
         parts = differences(run.text(keeper["doc_id"]).edited, run.text(doc_id).edited)

@@ -97,7 +97,8 @@ def _duplicate(run: Run, row: dict[str, Any]) -> str:
     if keeper["kind"] == "exact":
         return f"exact: its normalised text is that of {name}, which is kept"
     if keeper["kind"] == "semantic":
-        return f"semantic: its vector is almost that of {name}, which is kept: cosine {keeper['similarity']:g}"
+        kept = "was kept, and taken down since" if keeper["taken_down"] else "is kept"
+        return f"semantic: its vector is almost that of {name}, which {kept}: cosine {keeper['similarity']:g}"
     near = run.recipe.dedup.near if run.recipe.dedup != "off" else "off"
     limit = f", at least {near.threshold:g}" if near != "off" else ""
     inside = "" if keeper["containment"] is None else f"; {keeper['containment']:.0%} of the shorter lies in the other"
