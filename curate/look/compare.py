@@ -130,6 +130,7 @@ def _measures(first: Run, second: Run) -> list[dict[str, Any]]:
 def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     """The differences as text."""
     from curate.look import render
+    from curate.look.measures import meaning_of
 
     shown: list[RenderableType] = []
     settings = [(one["field"], str(one["first"]), str(one["second"])) for one in found["recipe"]]
@@ -149,12 +150,13 @@ def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         title = "Other ends" + (f" ({more} more with --json)" if more else "")
         shown.append(render.table(title, ("first", "second", "as", "records"), changes, plain=plain, left=3))
     measures = [
-        (one["name"], one["first"], one["second"], _difference(one["first"], one["second"]))
+        (one["name"], meaning_of(one["name"]), one["first"], one["second"], _difference(one["first"], one["second"]))
         for one in found["measures"]
         if one["first"] != one["second"]
     ]
     if measures:
-        shown.append(render.table("Measures that differ", ("", "first", "second", "difference"), measures, plain=plain))
+        head = ("", "meaning", "first", "second", "difference")
+        shown.append(render.table("Measures that differ", head, measures, plain=plain, left=2))
     if not (settings or changes or measures):
         shown.append("no difference in recipe, documents or measures")
     return shown

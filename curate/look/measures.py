@@ -188,6 +188,14 @@ def name_of(section: str, key: str) -> str:
     return NAMES[section].get(_pattern(section, key), "")
 
 
+def meaning_of(path: str) -> str:
+    """What a number of the statistics is, by its whole path (``order.generation_1.measures.jumps``); empty where its name says it."""
+    section, _, key = path.partition(".")
+    if key.startswith(_GENERATION):
+        key = key.partition(".")[2]
+    return name_of(section, key) if section in NAMES else ""
+
+
 def _pattern(section: str, key: str) -> str:
     """The key of the table under which a number is named."""
     if key in NAMES[section]:

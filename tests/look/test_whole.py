@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.look.measures import NAMES, TITLES, flat, name_of, rows_of
+from curate.look.measures import NAMES, TITLES, flat, meaning_of, name_of, rows_of
 from curate.look.render import sections, show
 from curate.look.run import Run
 from tests.corpus import documents, recipe_of, write_corpus
@@ -71,6 +71,7 @@ def test_statistics_have_a_column_for_each_generation(run: Run, capsys: pytest.C
     [adjacent] = [row for row in rows if row[0] == "adjacent"]
     later = stats["order"]["generation_1"]["measures"]["adjacent"]
     assert list(adjacent[1:]) == [NAMES["order"]["measures.adjacent"], None, adjacent[3], later]
+    assert meaning_of("order.generation_1.measures.adjacent") == adjacent[1]
     show(sections(stats, plain=True))
     printed = capsys.readouterr().out
     assert all(title in printed for title in TITLES.values())
