@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from curate.recipe import Recipe
     from curate.run.execute import Outcome
     from curate.run.progress import Progress
-    from curate.takedown.apply import Takendown
+    from curate.takedown.apply import Removal
 
 
 def run(
@@ -135,7 +135,7 @@ def remove(
     reason: str = "",
     apply: bool = False,
     progress: Progress | None = None,
-) -> Takendown:
+) -> Removal:
     """Take documents down: with ``apply`` they leave every table and shard of a finished run, and are refused later.
 
     Args:

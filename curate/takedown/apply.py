@@ -37,7 +37,7 @@ from curate.run.stage import StageRun
 from curate.run.storage import Storage, file_checksum, open_storage
 from curate.run.versions import versions
 from curate.run.without import Takedown, without_rows
-from curate.run.workspace import RunState, read_run, snapshots, states, write_run
+from curate.run.workspace import RunState, history, read_run, snapshots, states, write_run
 from curate.takedown.find import find
 from curate.takedown.request import Request
 
@@ -45,7 +45,7 @@ _KEY = digest(["takedown", schemas.SCHEMA_VERSION])
 
 
 @dataclass(slots=True)
-class Takendown:
+class Removal:
     """What a request names, and what was done about it.
 
     Attributes:
@@ -81,7 +81,7 @@ def take_down(
     cpus: int | None = None,
     address: str | None = None,
     progress: Progress | None = None,
-) -> Takendown:
+) -> Removal:
     """Find the documents of a request, and with ``apply`` make them leave.
 
     A killed takedown leaves the run as it was, or as it is without the documents; the same request again finishes it.
@@ -99,7 +99,7 @@ def take_down(
     recipe = from_dict(written, base, origin=f"{storage.url}/run.json")
     with s3_options.in_force(recipe.storage):
         outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
-        if apply and (outcome.documents or outcome.already):  # also what an earlier attempt did not get to
+        if apply and (outcome.request or _is_remembered(storage)):
             _forget(storage, recipe)
             outcome.done = True
     return outcome
@@ -113,7 +113,7 @@ def _take_down(
     cpus: int | None,
     address: str | None,
     progress: Progress,
-) -> Takendown:
+) -> Removal:
     if recipe.dedup != "off" and recipe.dedup.near != "off":
         request = replace(request, similarity=recipe.dedup.near.threshold, ngram=recipe.dedup.near.ngram)
     with leased(storage, progress.say) as lease:
@@ -158,14 +158,14 @@ def _keys(storage: Storage, recipe: Recipe, former: dict[str, Snapshot]) -> dict
     return keys
 
 
-def _outcome(storage: Storage, request: Request, found: pa.Table, removed: Removed) -> Takendown:
+def _outcome(storage: Storage, request: Request, found: pa.Table, removed: Removed) -> Removal:
     documents = found.select(["doc_id", "id", "source", "how", "n_tokens"]).to_pylist()
     there = {name for row in documents for name in (row["id"], str(row["doc_id"]))}
     gone = {
         name for row in removed.table.select(["doc_id", "id"]).to_pylist() for name in (row["id"], str(row["doc_id"]))
     }
     missing = [one for one in dict.fromkeys(request.ids) if one not in there]
-    return Takendown(
+    return Removal(
         storage.url,
         documents=documents,
         unknown=[one for one in missing if one not in gone],
@@ -254,7 +254,7 @@ def put_table(storage: Storage, name: str, table: pa.Table) -> Snapshot:
 def _commit(
     storage: Storage,
     request: Request,
-    outcome: Takendown,
+    outcome: Removal,
     state: RunState,
     former: dict[str, Snapshot],
     tables: dict[str, Snapshot],
@@ -287,6 +287,12 @@ def _commit(
     tables = {**tables, "audit": put_table(storage, "audit", audit)}
     paths = {table: snapshot.path for table, snapshot in tables.items()}
     write_run(storage, replace(state, tables=paths, versions=versions()))
+
+
+def _is_remembered(storage: Storage) -> bool:
+    """Whether a former state from before a takedown is left: an earlier attempt did not get to its end."""
+    removed = read_run(storage).tables.get("removed")
+    return any(state.tables.get("removed") != removed for state in history(storage)) if removed else False
 
 
 def _forget(storage: Storage, recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ from tests.e2e.pipeline import curate, shard_bytes, table_bytes, whole_recipe, w
 
 
 def test_the_corpus_makes_every_format(reference):
-    assert {name.split("/")[0] for name in reference} == {*FORMATS, "index"}
+    assert {name.split("/")[0] for name in reference} == {*FORMATS, "index.json"}
     assert len([name for name in reference if name.startswith("parquet/")]) > 1
 
 

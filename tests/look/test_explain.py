@@ -74,6 +74,7 @@ def test_duplicates_name_their_keepers(workspace: str) -> None:
     )
     assert near["keeper"] == {
         "kind": "near", "doc_id": hand.E, "id": "e", "source": "web", "similarity": 0.9, "containment": 0.95, "shared_bands": 11, "component": hand.E,
+        "taken_down": False,
     }  # fmt: skip
     assert exact["because"] == "exact: its normalised text is that of a (doc_id 0, web), which is kept"
 
