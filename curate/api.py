@@ -134,6 +134,8 @@ def remove(
     by: str = "",
     reason: str = "",
     apply: bool = False,
+    cpus: int | None = None,
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> Removal:
     """Take documents down: with ``apply`` they leave every table and shard of a finished run, and are refused later.
@@ -146,6 +148,8 @@ def remove(
         by: who asks, for the audit.
         reason: why, for the audit.
         apply: do it; without, the documents are only found.
+        cpus: processors of a local Ray.
+        address: a running Ray cluster.
         progress: what is told meanwhile.
 
     Raises:
@@ -155,4 +159,5 @@ def remove(
     from curate.takedown.apply import take_down
     from curate.takedown.request import Request
 
-    return take_down(str(workspace), Request(tuple(ids), where, like, by, reason), apply=apply, progress=progress)
+    request = Request(tuple(ids), where, like, by, reason)
+    return take_down(str(workspace), request, apply=apply, cpus=cpus, address=address, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from curate.cli.shared import AddCommand, add_workspace, natural, output, text_of
+from curate.cli.shared import AddCommand, add_workspace, natural, output, positive, text_of
 
 
 def add(command: AddCommand) -> None:
@@ -52,6 +52,8 @@ def add(command: AddCommand) -> None:
     made.add_argument("--by", default="", metavar="WHO", help="who asks, for the audit")
     made.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    made.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
+    made.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster")
     made.add_argument("--json", action="store_true", help="print what was found and done as JSON")
 
 
@@ -101,6 +103,8 @@ def remove(options: argparse.Namespace) -> int:
         by=options.by,
         reason=options.reason,
         apply=options.yes,
+        cpus=options.cpus,
+        address=options.address,
         progress=choose_progress(as_json=False) if options.yes and not options.json else None,
     )
     output(found.as_dict(), sections, options.json)

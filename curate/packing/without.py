@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ import pyarrow.compute as pc
 
 from curate import schemas
 from curate.run.partition import column, is_in
-from curate.run.snapshot import Snapshot
-from curate.run.stage import Spec, StageRun
+from curate.run.snapshot import TableFile
+from curate.run.stage import StageRun
 from curate.run.tasks import TaskContext
-from curate.run.without import Takedown, lessened
+from curate.run.without import Takedown, ids_that_leave, lessened
 
 
 def windows_without(run: StageRun, takedown: Takedown) -> None:
@@ -22,12 +21,9 @@ def windows_without(run: StageRun, takedown: Takedown) -> None:
 
     Only shards with such a piece have a new file.
     """
-    former, gone = takedown.tables["windows"], [int(one) for one in takedown.ids]
-    specs = [
-        Spec(file.name, [file.checksum, gone], {"windows": asdict(file), "gone": gone})
-        for file in former.files
-        if takedown.reaches(file) or reaches_examples(takedown, file.last)
-    ]
+    former = takedown.tables["windows"]
+    reached = [file for file in former.files if takedown.reaches(file) or _holds_examples(file)]
+    specs = [takedown.spec(file) for file in reached] if len(takedown.ids) else []
     step = run.step("windows", windows_task, specs)
     changed = {file.name: file for file in step.files("windows")}
     counters = lessened(former.counters, {name: n for name, n in step.counters.items() if name != "padding"})
@@ -36,16 +32,16 @@ def windows_without(run: StageRun, takedown: Takedown) -> None:
     run.commit("windows", [changed.get(file.name, file) for file in former.files], counters, former.details)
 
 
-def reaches_examples(takedown: Takedown, last: int | None) -> bool:
-    """Whether a file whose largest id is ``last`` may hold an example made of a document that leaves."""
-    return last is not None and bool(len(takedown.ids)) and bool(schemas.is_synthetic(np.array([last], np.uint64))[0])
+def _holds_examples(file: TableFile) -> bool:
+    """Whether a shard holds synthetic examples, whose ids say by their bounds nothing about their sources."""
+    return file.last is not None and bool(schemas.is_synthetic(np.array([file.last], np.uint64))[0])
 
 
-def windows_task(context: TaskContext, windows: Any, gone: list[int]) -> None:
+def windows_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, Any]) -> None:
     """The plan of one shard; nothing is written where none of its pieces leaves."""
-    table = context.read(windows)
+    table = context.read(file)
     kind, doc_id = column(table, "kind"), column(table, "doc_id")
-    leaves = is_in(schemas.source_id(doc_id), np.array(gone, np.uint64)) & (kind != schemas.KIND_REMOVED)
+    leaves = is_in(schemas.source_id(doc_id), ids_that_leave(context, leaving)) & (kind != schemas.KIND_REMOVED)
     if not leaves.any():
         return
     length = column(table, "length")
@@ -62,9 +58,3 @@ def windows_task(context: TaskContext, windows: Any, gone: list[int]) -> None:
         columns[name] = pc.if_else(mask, pa.scalar(0, table.schema.field(name).type), table[name])
     columns["kind"] = pc.if_else(mask, pa.scalar(schemas.KIND_REMOVED, pa.uint8()), table["kind"])
     context.write("windows", pa.table(columns).cast(schemas.WINDOWS))
-
-
-def changed_shards(run: StageRun, former: Snapshot) -> list[str]:
-    """Names of the shards whose plan is not what it was."""
-    named = former.named()
-    return [file.name for file in run.tables["windows"].files if file.checksum != named[file.name].checksum]

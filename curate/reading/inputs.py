@@ -113,13 +113,18 @@ class Inputs:
         file = unit.files[number]
         entry = self.entries.get((file.source, file.url))
         if entry is not None:
-            return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
+            return reading_of(entry)
         known = self.fields.get(unit.ordinal, [])
         if number >= len(known):
             raise InputError(
                 f"how {file.source}/{file.path} was read is not remembered; run the recipe in a new workspace"
             )
         return known[number]
+
+
+def reading_of(entry: Input) -> dict[str, Any]:
+    """How the files of an input are read: what of its entry their documents depend on."""
+    return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
 
 
 def discover(recipe: Recipe) -> Inputs:

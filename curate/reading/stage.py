@@ -171,14 +171,13 @@ def ingest_task(
     seed: int,
     vectors: str | None = None,
     part: int | None = None,
-    removed: list[int] | None = None,
     refuse: dict[str, Any] | None = None,
 ) -> None:
     """Partitions and rejects of one unit, or of a span of its one file, read once from beginning to end.
 
-    Documents that were ``removed`` by doc_id, or that a row of the table ``refuse`` names by id or text, are rejects.
+    Documents that were taken down are rejects: ``refuse`` says how they are known (:class:`curate.run.removed.Refusal`).
     """
-    refusal = _refusal(context, removed or [], refuse)
+    refusal = None if refuse is None else Refusal(context.read(refuse["file"]), ordinal, refuse["requests"])
     prefix = f"part-{ordinal:07d}" if part is None else f"part-{ordinal:07d}-{part:05d}"
     partitions = _Partitions(context, prefix, partition_bytes, schemas.documents_schema(vectors is not None))
     base, counted = 0, []
@@ -273,15 +272,6 @@ def _sampled(table: pa.Table, share: float, seed: int) -> pa.Table:
     return table.filter(
         pa.array(document_hash(seed, "sample", table["doc_id"].to_numpy()) < np.uint64(int(share * 2.0**64)))
     )
-
-
-def _refusal(context: TaskContext, removed: list[int], refuse: dict[str, Any] | None) -> Refusal | None:
-    if not removed and refuse is None:
-        return None
-    if refuse is None:
-        return Refusal(removed, None)
-    rows = context.read(refuse["file"])
-    return Refusal(removed, rows.filter(pc.less_equal(rows["request"], refuse["requests"])))
 
 
 class _Partitions:

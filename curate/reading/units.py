@@ -210,6 +210,11 @@ def default_id(source: str, path: str, position: int) -> str:
     return f"{source}/{path}#{position}"
 
 
+def is_default_id(source: str, name: str) -> bool:
+    """Whether an id is one of :func:`default_id`."""
+    return name.startswith(f"{source}/") and re.fullmatch(r".*#\d+", name, re.DOTALL) is not None
+
+
 def pattern_prefix(pattern: str) -> str:
     """The folder below which everything that ``pattern`` can match lies, with its '/' (empty: the current one).
 

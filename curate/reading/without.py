@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,11 @@ import pyarrow as pa
 
 from curate import schemas
 from curate.reading.records import REMOVED_ON_REQUEST
-from curate.reading.units import MAX_POSITION, Unit, ordinal_of
+from curate.reading.units import MAX_POSITION, ordinal_of
 from curate.reading.vectors import about_vectors
-from curate.run.stage import Spec, StageRun
+from curate.run.stage import StageRun
 from curate.run.tasks import TaskContext
-from curate.run.without import Takedown, lessened, without_files
+from curate.run.without import Takedown, ids_that_leave, lessened, without_files
 
 
 def documents_without(run: StageRun, takedown: Takedown) -> None:
@@ -23,21 +22,18 @@ def documents_without(run: StageRun, takedown: Takedown) -> None:
     files, lost = without_files(run, takedown, "documents")
     units = {unit.ordinal: unit for unit in run.inputs.units}
     named = rejects.named()
-    changed: dict[str, tuple[Unit, list[int]]] = {}
+    changed: dict[str, list[list[int]]] = {}
     for file in documents.files:
-        if file.name in takedown.partitions:
+        if file.name in takedown.partitions and file.first is not None and file.last is not None:
             name = f"unit-{file.name.removeprefix('part-').rpartition('-')[0]}"
-            changed.setdefault(name, (units[ordinal_of(file.name)], []))[1].extend(takedown.of_partition(file))
+            changed.setdefault(name, []).append([file.first, file.last])
     specs = []
-    for name, (unit, gone) in changed.items():
-        params = {
-            "rejects": asdict(named[name]),
-            "source": unit.source,
-            "paths": [file.path for file in unit.files],
-            "records": run.inputs.records[unit.ordinal],
-            "gone": sorted(gone),
-        }
-        specs.append(Spec(name, [named[name].checksum, params], params))
+    for name, bounds in changed.items():
+        unit = units[ordinal_of(name)]
+        files_of_unit = [
+            [file.path, records] for file, records in zip(unit.files, run.inputs.records[ordinal_of(name)], strict=True)
+        ]
+        specs.append(takedown.spec(named[name], source=unit.source, files=files_of_unit, bounds=bounds))
     step = run.step("rejects", refuse_task, specs)
     counters = lessened(documents.counters, lost)
     for name in ("rejects", f"rejects.{REMOVED_ON_REQUEST}"):
@@ -51,16 +47,29 @@ def documents_without(run: StageRun, takedown: Takedown) -> None:
 
 
 def refuse_task(
-    context: TaskContext, rejects: Any, source: str, paths: list[str], records: list[int], gone: list[int]
+    context: TaskContext,
+    file: dict[str, Any],
+    leaving: dict[str, Any],
+    source: str,
+    files: list[tuple[str, int]],
+    bounds: list[tuple[int, int]],
 ) -> None:
-    """The rejects of a unit with documents that were taken down."""
-    table, ids = context.read(rejects), np.array(gone, np.uint64)
-    ends = np.cumsum(records)
+    """The rejects of a unit, or of a span of its file, with the documents within some bounds that were taken down.
+
+    ``files`` are path and records of each file of the unit.
+    """
+    table, ids = context.read(file), ids_that_leave(context, leaving)
+    within = np.zeros(len(ids), np.bool_)
+    for first, last in bounds:
+        within |= (ids >= np.uint64(first)) & (ids <= np.uint64(last))
+    ids = ids[within]
+    ends = np.cumsum([records for _, records in files])
     of = np.searchsorted(ends, (ids & np.uint64(MAX_POSITION)).astype(np.int64), side="right")
     for number in np.unique(of):
         mine = ids[of == number]
         rows = pa.table({"doc_id": mine, "source": pa.array([source] * len(mine), pa.string())})
-        table = with_removed(table, rows, paths[number], int(ends[number] - records[number]))
+        path, records = files[number]
+        table = with_removed(table, rows, path, int(ends[number]) - records)
     context.write("rejects", table)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from curate.relate.neighbors import renumbered
 from curate.run.generations import parts_of
 from curate.run.partition import column, is_in
 from curate.run.snapshot import Snapshot
-from curate.run.stage import Spec, StageRun
+from curate.run.stage import StageRun
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column, int32_matrix
-from curate.run.without import Takedown, lessened, without_files
+from curate.run.without import Takedown, ids_that_leave, lessened, without_files
 
 
 def removed_positions(order: Snapshot) -> tuple[int, int]:
@@ -39,16 +38,13 @@ def order_without(run: StageRun, takedown: Takedown) -> None:
     for table in ("order", "semantic"):
         files[table], counted = without_files(run, takedown, table)
         lost.update(counted)
-    gone = [int(one) for one in takedown.ids]
     touched = [file for file in tables["neighbors"].files if takedown.reaches(file)]
-    specs = [Spec(file.name, [file.checksum, gone], {"neighbors": asdict(file), "gone": gone}) for file in touched]
-    step = run.step("neighbors", without_neighbors_task, specs)
+    step = run.step("neighbors", without_neighbors_task, [takedown.spec(file) for file in touched])
     left = [file for file in tables["neighbors"].files if file not in touched]
     files["neighbors"] = [*left, *step.files("neighbors")]
     before, hashed = removed_positions(tables["order"])
     changed = [file for file in tables["order"].files if file.name in takedown.partitions]
-    specs = [Spec(file.name, [file.checksum, gone], {"order": asdict(file), "gone": gone}) for file in changed]
-    emptied = run.step("tmp/removed_positions", removed_positions_task, specs)
+    emptied = run.step("tmp/removed_positions", removed_positions_task, [takedown.spec(file) for file in changed])
     hashed += sum(int(value) for value in emptied.values("hash"))
     removed = {"positions": before + sum(emptied.values("positions")), "hash": str(hashed % (1 << 64))}
     for table in run.stage.writes:
@@ -57,18 +53,18 @@ def order_without(run: StageRun, takedown: Takedown) -> None:
         run.commit(table, files[table], lessened(former.counters, lost), details)
 
 
-def removed_positions_task(context: TaskContext, order: Any, gone: list[int]) -> None:
+def removed_positions_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, Any]) -> None:
     """How many documents that leave have a position in one partition, and the sum of the hashes of these."""
-    rows = context.read(order, ["doc_id", "position"])
-    positions = column(rows, "position")[is_in(column(rows, "doc_id"), np.array(gone, np.uint64))]
+    rows = context.read(file, ["doc_id", "position"])
+    positions = column(rows, "position")[is_in(column(rows, "doc_id"), ids_that_leave(context, leaving))]
     context.value("positions", len(positions))
     context.value("hash", str(position_hash(positions)))
 
 
-def without_neighbors_task(context: TaskContext, neighbors: Any, gone: list[int]) -> None:
+def without_neighbors_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, Any]) -> None:
     """The neighbours of one region's documents without those that leave; rows are numbered anew, gaps close."""
-    table = context.read(neighbors)
-    leaves = is_in(column(table, "doc_id"), np.array(gone, np.uint64))
+    table = context.read(file)
+    leaves = is_in(column(table, "doc_id"), ids_that_leave(context, leaving))
     near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
     table = table.filter(pa.array(~leaves))
     at = table.schema.get_field_index("neighbors")

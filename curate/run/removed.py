@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curate import schemas
 from curate.hashing import digest, text_hashes
-from curate.reading.units import Unit
+from curate.reading.units import Unit, is_default_id
 from curate.run.partition import is_in
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.storage import Storage
@@ -56,10 +56,7 @@ class Removed:
 
     def of_unit(self, unit: Unit) -> list[int]:
         """The doc_ids of a unit that later requests than those it knew have named."""
-        later = self.table.filter(pc.greater(self.table["request"], unit.requests))["doc_id"].to_numpy()
-        bounds = np.array([unit.ordinal, unit.ordinal + 1], np.uint64) << np.uint64(POSITION_BITS)
-        low, high = np.searchsorted(later, bounds)
-        return [int(one) for one in later[low:high]]
+        return [int(one) for one in _of_unit(self.table, unit.ordinal, unit.requests)]
 
     def gone(self, units: Iterable[Unit]) -> NDArray[np.uint64]:
         """uint64[n], sorted: the doc_ids that no table of these units has any more."""
@@ -69,38 +66,48 @@ class Removed:
         """What decides which records of a unit are refused; empty where none can be."""
         found: list[Any] = [mine] if (mine := self.of_unit(unit)) else []
         if unit.requests:
-            rows = self.up_to(unit.requests).select(["source", "id", "text_hash"]).to_pylist()
+            rows = _up_to(self.table, unit.requests).select(["source", "id", "text_hash"]).to_pylist()
             found.append(digest(sorted([row["source"], row["id"], row["text_hash"].hex()] for row in rows)))
         return found
 
-    def up_to(self, requests: int) -> pa.Table:
-        """The rows of the first ``requests``."""
-        return self.table.filter(pc.less_equal(self.table["request"], requests))
-
     def as_params(self, unit: Unit) -> dict[str, Any]:
         """Parameters of the task that reads a unit; none where it refuses nothing."""
-        found: dict[str, Any] = {"removed": mine} if (mine := self.of_unit(unit)) else {}
-        if unit.requests and self.file is not None:
-            found["refuse"] = {"file": asdict(self.file), "requests": unit.requests}
-        return found
+        if self.file is None or not (unit.requests or self.of_unit(unit)):
+            return {}
+        return {"refuse": {"file": asdict(self.file), "requests": unit.requests}}
+
+
+def _up_to(removed: pa.Table, requests: int) -> pa.Table:
+    return removed.filter(pc.less_equal(removed["request"], requests))
+
+
+def _of_unit(removed: pa.Table, ordinal: int, requests: int) -> NDArray[np.uint64]:
+    """uint64[n], sorted: the doc_ids of a unit that requests after the first ``requests`` have named."""
+    later = removed.filter(pc.greater(removed["request"], requests))["doc_id"].to_numpy()
+    low, high = np.searchsorted(later, np.array([ordinal, ordinal + 1], np.uint64) << np.uint64(POSITION_BITS))
+    return later[low:high]
 
 
 class Refusal:
-    """Which documents of a unit are refused."""
+    """Which documents of a unit are refused: of ``removed``, what the first ``requests`` named by id and text, for the unit
+    came after them; what later ones named by doc_id.
 
-    def __init__(self, ids: list[int], removed: pa.Table | None) -> None:
-        self._ids = np.array(ids, np.uint64)
-        self._texts: frozenset[bytes] = frozenset()
-        self._named: frozenset[tuple[str, str]] = frozenset()
-        if removed is not None:
-            self._texts = frozenset(removed["text_hash"].to_pylist())
-            self._named = frozenset(zip(removed["source"].to_pylist(), removed["id"].to_pylist(), strict=True))
+    An id that the record does not bring, but has from its place in a file, says nothing about a file that has changed.
+    """
+
+    def __init__(self, removed: pa.Table, ordinal: int, requests: int) -> None:
+        self._ids = _of_unit(removed, ordinal, requests)
+        before = _up_to(removed, requests)
+        self._texts = frozenset(before["text_hash"].to_pylist())
+        names = zip(before["source"].to_pylist(), before["id"].to_pylist(), strict=True)
+        self._named = frozenset((source, name) for source, name in names if not is_default_id(source, name))
 
     def __call__(self, documents: pa.Table) -> NDArray[np.bool_]:
         """bool[n]: which of some rows of ``documents`` are refused."""
         found = is_in(documents["doc_id"].to_numpy(), self._ids)
-        if self._texts:
+        if self._named:
             named = zip(documents["source"].to_pylist(), documents["id"].to_pylist(), strict=True)
             found |= np.array([one in self._named for one in named], np.bool_)
+        if self._texts:
             found |= np.array([one in self._texts for one in text_hashes(documents["text"])], np.bool_)
         return found

@@ -21,7 +21,7 @@ from curate.run.snapshot import Snapshot, TableFile
 from curate.schemas import source_id
 
 if TYPE_CHECKING:
-    from curate.run.stage import StageRun
+    from curate.run.stage import Spec, StageRun
     from curate.run.tasks import TaskContext
 
 
@@ -30,30 +30,44 @@ class Takedown:
     """Documents that leave, and the tables that they leave.
 
     Attributes:
-        removed: their rows of the ``removed`` table, by doc_id.
-        ids: uint64[n], their doc_ids, sorted.
+        leaving: for tasks, which rows of the ``removed`` table they are: its file and the number of the request.
+        ids: uint64[n], their doc_ids, sorted; of one generation where ``tables`` are.
         partitions: names of the partitions of the documents table that hold them.
-        tables: the tables as they were, of one generation.
+        tables: the tables as they were, of one generation or of all.
     """
 
-    removed: pa.Table
+    leaving: dict[str, Any]
     ids: IDs
     partitions: frozenset[str]
     tables: dict[str, Snapshot]
 
     def reaches(self, file: TableFile) -> bool:
         """Whether some of the documents may lie in a file, by its bounds."""
-        if file.first is None or file.last is None:
-            return False
-        return bool(np.any((self.ids >= np.uint64(file.first)) & (self.ids <= np.uint64(file.last))))
+        return file.first is not None and file.last is not None and any_within(self.ids, file.first, file.last)
 
-    def of_partition(self, documents: TableFile) -> list[int]:
-        """The doc_ids that leave a partition."""
-        if documents.name not in self.partitions:
-            return []
-        low = np.searchsorted(self.ids, np.uint64(documents.first or 0))
-        high = np.searchsorted(self.ids, np.uint64(documents.last or 0), side="right")
-        return [int(one) for one in self.ids[low:high]]
+    def spec(self, file: TableFile, **params: Any) -> Spec:
+        """A task that makes a file anew: it is given ``file`` and ``leaving``."""
+        from curate.run.stage import Spec
+
+        leaving = [self.leaving["file"]["checksum"], self.leaving["request"]]
+        return Spec(file.name, [file.checksum, leaving], {"file": asdict(file), "leaving": self.leaving, **params})
+
+
+def any_within(ids: IDs, first: int, last: int) -> bool:
+    """Whether some of the sorted ``ids`` lie in [first, last]."""
+    low, high = np.searchsorted(ids, np.array([first, last], np.uint64))
+    return bool(high > low or (low < len(ids) and ids[low] == np.uint64(last)))
+
+
+def who_leaves(context: TaskContext, leaving: dict[str, Any]) -> pa.Table:
+    """(doc_id, n_tokens) of the documents that leave, by doc_id; n_tokens is null where there are none."""
+    rows = context.read(leaving["file"], ["doc_id", "request", "n_tokens"])
+    return rows.filter(pc.equal(rows["request"], leaving["request"])).select(["doc_id", "n_tokens"])
+
+
+def ids_that_leave(context: TaskContext, leaving: dict[str, Any]) -> IDs:
+    """uint64[n], sorted: the documents that leave."""
+    return column(who_leaves(context, leaving), "doc_id")
 
 
 def without_rows(run: StageRun, takedown: Takedown) -> None:
@@ -69,20 +83,10 @@ def without_rows(run: StageRun, takedown: Takedown) -> None:
 
 def without_files(run: StageRun, takedown: Takedown, table: str) -> tuple[list[TableFile], dict[str, int]]:
     """The files of a table without the documents that leave, and what its counters lose."""
-    from curate.run.stage import Spec
-
-    documents = takedown.tables["documents"].named()
-    specs, files = [], []
-    for file in takedown.tables[table].files:
-        gone = takedown.of_partition(documents[file.name]) if file.name in documents else []
-        if not gone:
-            files.append(file)
-            continue
-        mine = takedown.removed.filter(pa.array(is_in(takedown.ids, np.array(gone, np.uint64))))
-        params = {"table": table, "file": asdict(file), "gone": gone, "n_tokens": mine["n_tokens"].to_pylist()}
-        specs.append(Spec(file.name, [file.checksum, gone], params))
+    files = takedown.tables[table].files
+    specs = [takedown.spec(file, table=table) for file in files if file.name in takedown.partitions]
     step = run.step(table, without_task, specs)
-    return [*files, *step.files(table)], step.counters
+    return [*(file for file in files if file.name not in takedown.partitions), *step.files(table)], step.counters
 
 
 def lessened(counters: dict[str, int], lost: Counter[str] | dict[str, int]) -> dict[str, int]:
@@ -90,11 +94,10 @@ def lessened(counters: dict[str, int], lost: Counter[str] | dict[str, int]) -> d
     return {name: number - lost.get(name, 0) for name, number in counters.items()}
 
 
-def without_task(
-    context: TaskContext, table: str, file: dict[str, Any], gone: list[int], n_tokens: list[int | None]
-) -> None:
+def without_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, Any], table: str) -> None:
     """One file of a per-document table without some documents; counts what leaves."""
-    ids = np.array(gone, np.uint64)
+    gone = who_leaves(context, leaving)
+    ids, n_tokens = column(gone, "doc_id"), column(gone.set_column(1, "n", pc.fill_null(gone["n_tokens"], 0)), "n")
     counted = Counter[str]()
     with context.open(TableFile(**file)) as source:
         schema = pq.ParquetFile(source).schema_arrow.remove_metadata()
@@ -104,9 +107,7 @@ def without_task(
             leaves = is_in(of, ids)
             left = rows.filter(pa.array(leaves))
             if left.num_rows and table in _COUNTED:
-                at = np.searchsorted(ids, of[leaves])
-                tokens = np.array([number or 0 for number in n_tokens], np.int64)[at]
-                counted.update(_COUNTED[table](left, tokens))
+                counted.update(_COUNTED[table](left, n_tokens[np.searchsorted(ids, of[leaves])].astype(np.int64)))
             writer.write(rows.filter(pa.array(~leaves)))
     for name, number in counted.items():
         context.count(name, number)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import schemas
 from curate.errors import RequestError
 from curate.hashing import digest
-from curate.reading.inputs import Inputs
+from curate.quality.verdicts import FIELDS
+from curate.reading.inputs import Inputs, reading_of
 from curate.recipe import Recipe
 from curate.recipe_file import from_dict
 from curate.run import s3_options
@@ -32,12 +32,13 @@ from curate.run.passes import Pass, run_stage, write_parts
 from curate.run.plan import stage_keys, stages
 from curate.run.progress import NoProgress, Progress
 from curate.run.removed import Removed
-from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, table_home, write_snapshot
+from curate.run.snapshot import Snapshot, manifest_path, read_snapshot, table_home, write_snapshot
 from curate.run.stage import StageRun
-from curate.run.storage import Storage, file_checksum, open_storage
+from curate.run.storage import Storage, open_storage
 from curate.run.versions import versions
-from curate.run.without import Takedown, without_rows
+from curate.run.without import Takedown, any_within, without_rows
 from curate.run.workspace import RunState, history, read_run, snapshots, states, write_run
+from curate.takedown.files import put_file
 from curate.takedown.find import find
 from curate.takedown.request import Request
 
@@ -92,7 +93,6 @@ def take_down(
         LeaseHeld: a run is at work in the workspace.
     """
     progress = progress or NoProgress()
-    request.check()
     storage = open_storage(workspace)
     base = Path.cwd() if "://" in storage.url else Path(storage.url)
     written = {**read_run(storage).recipe, "workspace": storage.url}
@@ -119,10 +119,12 @@ def _take_down(
     with leased(storage, progress.say) as lease:
         state = read_run(storage)
         former = snapshots(storage, state)
+        request.check(_columns(storage, former))
         keys = _keys(storage, recipe, former)
         engine = choose_engine(recipe, former["documents"].bytes, cpus, address)
         inputs = Inputs([], {}, removed=Removed.of(storage, former))
         inputs.units = inputs.know(former["documents"])
+        _remember(inputs, recipe)
         going = Pass(
             recipe, storage, engine, keys, progress, inputs, cache(partial(states, storage, state)), lease.check
         )
@@ -139,6 +141,26 @@ def _take_down(
             engine.close()
             progress.close()
     return outcome
+
+
+def _columns(storage: Storage, former: dict[str, Snapshot]) -> list[str]:
+    """What a condition may name besides the metadata."""
+    names = list(FIELDS)
+    for file in former["signals"].files[:1] if "signals" in former else ():
+        with storage.open(file.path) as source:
+            names += pq.ParquetFile(source).schema_arrow.names
+    return names
+
+
+def _remember(inputs: Inputs, recipe: Recipe) -> None:
+    """How files were read that an earlier release has read: as the recipe says, where all inputs of the source agree."""
+    by_source: dict[str, list[dict[str, Any]]] = {}
+    for entry in recipe.inputs:
+        by_source.setdefault(entry.source, []).append(reading_of(entry))
+    for unit in inputs.units:
+        ways = by_source.get(unit.source, [])
+        if not inputs.fields[unit.ordinal] and ways and all(way == ways[0] for way in ways):
+            inputs.fields[unit.ordinal] = [ways[0]] * len(unit.files)
 
 
 def _keys(storage: Storage, recipe: Recipe, former: dict[str, Snapshot]) -> dict[str, str]:
@@ -183,36 +205,27 @@ def _walk(going: Pass, former: dict[str, Snapshot], rows: pa.Table) -> dict[str,
     partitions = frozenset(
         file.name
         for file in documents.files
-        if file.first is not None and file.last is not None and _within(ids, file.first, file.last)
+        if file.first is not None and file.last is not None and any_within(ids, file.first, file.last)
     )
+    leaving = {"file": asdict(snapshot.files[0]), "request": int(rows["request"][0].as_py())}
+    whole = Takedown(leaving, ids, partitions, former)
+    ordinals = (ids >> np.uint64(schemas.POSITION_BITS)).astype(np.int64)
     of_generation = [
-        Takedown(*_of_ordinals(rows, generation.ordinals), partitions, tables)
+        replace(whole, ids=ids[np.isin(ordinals, sorted(generation.ordinals))], tables=tables)
         for generation, tables in zip(going.generations, _parts(going, former), strict=True)
     ]
-    whole = Takedown(rows.sort_by("doc_id"), ids, partitions, former)
+
+    def leave(run: StageRun) -> None:
+        takedown = of_generation[len(run.earlier)] if run.stage.by_generation else whole
+        (run.stage.without or without_rows)(run, takedown)
+
     walked = [stage for stage in stages() if set(stage.writes) <= former.keys()]
     for number, stage in enumerate(walked, 1):
-
-        def work(run: StageRun) -> None:
-            takedown = of_generation[len(run.earlier)] if stage.by_generation else whole  # noqa: B023
-            (stage.without or without_rows)(run, takedown)  # noqa: B023
-
         going.progress.stage(stage.name, stage.title, number, len(walked))
         runs = going.of(stage)
-        run_stage(runs, work)
+        run_stage(runs, leave)
         going.share(stage, runs)
     return {**going.tables, "removed": snapshot}
-
-
-def _within(ids: Any, first: int, last: int) -> bool:
-    return bool(np.any((ids >= np.uint64(first)) & (ids <= np.uint64(last))))
-
-
-def _of_ordinals(rows: pa.Table, ordinals: frozenset[int]) -> tuple[pa.Table, Any]:
-    ids = rows["doc_id"].to_numpy()
-    mine = np.isin((ids >> np.uint64(schemas.POSITION_BITS)).astype(np.int64), sorted(ordinals))
-    some = rows.filter(pa.array(mine)).sort_by("doc_id")
-    return some, some["doc_id"].to_numpy()
 
 
 def _parts(going: Pass, former: dict[str, Snapshot]) -> list[dict[str, Snapshot]]:
@@ -239,14 +252,8 @@ def _parts(going: Pass, former: dict[str, Snapshot]) -> list[dict[str, Snapshot]
 
 def put_table(storage: Storage, name: str, table: pa.Table) -> Snapshot:
     """A table of the workspace that no stage writes, as a snapshot with one file."""
-    local = storage.scratch() / f"{name}-{digest([name, table.num_rows])}"
-    pq.write_table(table, local, compression="zstd", row_group_size=1 << 20)
-    checksum, size, rows = file_checksum(local), local.stat().st_size, table.num_rows
-    ids = pc.min_max(table["doc_id"]) if "doc_id" in table.column_names and rows else None
-    bounds = (ids["min"].as_py(), ids["max"].as_py()) if ids is not None else (None, None)
-    path = f"{table_home(name, _KEY)}/{checksum[:16]}/{name}.parquet"
-    storage.move_in(local, path)
-    snapshot = Snapshot(name, "takedown", _KEY, checksum[:16], (TableFile(name, path, rows, size, checksum, *bounds),))
+    file = put_file(storage, table_home(name, _KEY), name, table)
+    snapshot = Snapshot(name, "takedown", _KEY, file.checksum[:16], (file,))
     write_snapshot(storage, snapshot)
     return snapshot
 

@@ -15,8 +15,8 @@ from curate.dedup.shingles import shingle_sets
 from curate.dedup.verify import jaccard
 from curate.errors import RequestError
 from curate.hashing import digest, text_hashes
-from curate.quality.expressions import ExpressionError
-from curate.quality.verdicts import FIELDS, conditions, holding
+from curate.quality.expressions import Expression, ExpressionError
+from curate.quality.verdicts import FIELDS, holding
 
 LEAST_BYTES = 20
 """A shorter text names too much to be looked for."""
@@ -44,13 +44,13 @@ class Request:
     similarity: float = 0.8
     ngram: int = 5
 
-    def check(self) -> None:
-        """Raise RequestError unless exactly one thing is asked for, and it makes sense."""
+    def check(self, columns: Sequence[str]) -> None:
+        """Raise RequestError unless exactly one thing is asked for, and it makes sense for documents with ``columns``."""
         if sum(map(bool, (self.ids, self.where, self.like))) != 1:
             raise RequestError("name the documents by one of --ids, --where and --like, which must not be empty")
         if self.where:
             try:
-                conditions([self.where], None)
+                Expression(self.where, columns)
             except ExpressionError as error:
                 raise RequestError(f"--where: {error}") from None
         if self.like and len(self.like.strip().encode()) < LEAST_BYTES:
@@ -89,26 +89,26 @@ def text_digest(text: str) -> str:
     return text_hashes(pa.array([text], pa.large_string()))[0].hex()
 
 
-def named(documents: pa.Table, ids: Sequence[str]) -> NDArray[np.bool_]:
-    """bool[n]: documents whose id or doc_id is among ``ids``."""
+def named(documents: pa.Table, ids: Sequence[str], by_id: str, by_number: str) -> NDArray[np.object_]:
+    """object[n]: ``by_id`` for documents whose id is among ``ids``, ``by_number`` for those whose doc_id is, else ''."""
     wanted = pa.array(sorted(set(ids)), pa.string())
-    found = pc.or_(
-        pc.is_in(documents["id"], value_set=wanted),
-        pc.is_in(documents["doc_id"].cast(pa.string()), value_set=wanted),
-    )
-    return np.asarray(found.to_numpy(), np.bool_)
+    found = np.full(documents.num_rows, "", object)
+    found[pc.is_in(documents["doc_id"].cast(pa.string()), value_set=wanted).to_numpy()] = by_number
+    found[pc.is_in(documents["id"], value_set=wanted).to_numpy()] = by_id
+    return found
 
 
 def where(documents: pa.Table, signals: pa.Table, condition: str) -> NDArray[np.bool_]:
     """bool[n]: documents for which the condition holds, by their metadata and signals."""
-    return holding(signals, documents.select(list(FIELDS)), conditions([condition], None))
+    return holding(signals, documents, [Expression(condition, [*FIELDS, *signals.column_names])])
 
 
-def like(texts: pa.ChunkedArray, text: str, similarity: float, ngram: int) -> dict[str, NDArray[np.bool_]]:
-    """How each of n texts is like ``text``: ``holds the text`` word for word, or is a ``near duplicate`` of it (true
-    Jaccard of the shingle sets)."""
-    holds = pc.match_substring(texts, text).to_numpy()
+def like(texts: pa.ChunkedArray, text: str, similarity: float, ngram: int) -> NDArray[np.object_]:
+    """object[n]: how each text is like ``text``: it ``holds the text`` word for word, is a ``near duplicate`` of it (true
+    Jaccard of the shingle sets), or ''."""
     values, offsets = shingle_sets(pa.chunked_array([pa.array([text], pa.large_string()), *texts.chunks]), ngram)
     n = len(texts)
-    near = jaccard(values, offsets, np.zeros(n, np.int64), np.arange(1, n + 1)) >= similarity
-    return {"holds the text": np.asarray(holds, np.bool_), "near duplicate": np.asarray(near, np.bool_)}
+    found = np.full(n, "", object)
+    found[jaccard(values, offsets, np.zeros(n, np.int64), np.arange(1, n + 1)) >= similarity] = "near duplicate"
+    found[pc.match_substring(texts, text).to_numpy()] = "holds the text"
+    return found

@@ -244,7 +244,7 @@ def test_copies_and_recorded_duplicates_leave_with_it(home):
     keeper = removed["keeper"].mode()[0]
     done = without_ids(home, [str(keeper)], apply=True)
     left = {row["doc_id"]: row["how"] for row in done.documents}
-    assert left[keeper] == "asked for"
+    assert left[keeper] == "asked for by doc_id"
     for row in removed.filter(pl.col("keeper") == keeper).to_dicts():
         assert left[row["doc_id"]] in ("same text", "duplicate of one that leaves")
     assert verify(str(home / "run")).faults == []
@@ -335,6 +335,46 @@ def test_a_window_without_any_document_stays_as_padding(tmp_path):
     place = alone.row(0, named=True)
     mine = emptied.filter((pl.col("shard") == place["shard"]) & (pl.col("window") == place["window"]))
     assert set(mine["kind"]) == {KIND_REMOVED}
+
+
+def test_an_id_goes_before_a_doc_id(tmp_path):
+    rows = [{"id": str(7 - i), "text": row["text"]} for i, row in enumerate(marked(documents(8, seed=5)))]
+    write(tmp_path / "text", "first.jsonl", rows)
+    run_recipe(from_dict(recipe(tmp_path), tmp_path), stop_after="dedup")
+    url = str(tmp_path / "run")
+    assert [row["id"] for row in curate.remove(url, ids=["2"]).documents if "asked" in row["how"]] == ["2"]
+    other = int(curate.open(url).table("documents").filter(pl.col("id") == "2").collect()["doc_id"][0])
+    assert other == 5  # which is also the id of another
+    assert [row["id"] for row in curate.remove(url, ids=["5"]).documents if "asked" in row["how"]] == ["5"]
+
+
+def test_a_place_in_a_changed_file_names_nobody(tmp_path):
+    rows = [{"text": row["text"]} for row in marked(documents(8, seed=5))]  # without ids of their own
+    write(tmp_path / "text", "first.jsonl", rows)
+    run_recipe(from_dict(recipe(tmp_path), tmp_path), stop_after="dedup")
+    curate.remove(str(tmp_path / "run"), ids=["web/first.jsonl#1"], apply=True)
+    write(tmp_path / "text", "first.jsonl", rows[1:])  # what was taken down is the first one now
+    run_recipe(from_dict(recipe(tmp_path), tmp_path), stop_after="dedup")
+    opened = curate.open(tmp_path / "run")
+    refused = opened.table("rejects").collect()
+    assert refused["position"].to_list() == [0]
+    assert opened.snapshot("documents").rows == 6
+    assert verify(str(tmp_path / "run")).faults == []
+
+
+def test_a_sample_and_a_run_of_an_earlier_release_can_be_taken_from(tmp_path):
+    write(tmp_path / "text", "first.jsonl", FIRST)
+    run_recipe(from_dict(recipe(tmp_path), tmp_path), stop_after="tokenize", sample=0.5)
+    sample = tmp_path / "run-sample-0.5"
+    for path in (sample / "documents").rglob("_manifest.json"):
+        data = json.loads(path.read_text())
+        for unit in data["details"]["units"]:
+            del unit["fields"]
+        path.write_text(json.dumps(data))
+    one = curate.open(sample).table("documents").collect()["id"][2]
+    assert curate.remove(str(sample), ids=[one], apply=True).done
+    assert verify(str(sample)).faults == []
+    assert run_recipe(from_dict(recipe(tmp_path), tmp_path), stop_after="tokenize", sample=0.5).tasks_run == 0
 
 
 def test_wrong_requests_are_said_before_anything_is_done(home):
