@@ -28,6 +28,8 @@ from curate.text import Bytes, Offsets
 _HIERARCHICAL = 1
 """``loss_name::hs``."""
 _CODES = 256
+_UNJOINED = 10**15
+"""Weight of a node of the tree that has no children yet: more than all labels together."""
 _FNV_BASIS, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 _LABEL = np.frombuffer(b"__label__", np.uint8)
 _END = np.frombuffer(b"</s>", np.uint8)
@@ -275,7 +277,7 @@ def _input_rows(file: BinaryIO) -> NDArray[np.float32]:
 def _tree(counts: list[int]) -> NDArray[np.int64]:
     """int64[2L − 1, 2]: children in the Huffman tree of labels with these counts, the most frequent first."""
     n = len(counts)
-    weights = [*counts, *[10**15] * (n - 1)]
+    weights = [*counts, *[_UNJOINED] * (n - 1)]
     tree = np.full((2 * n - 1, 2), -1, np.int64)
     leaf, node = n - 1, n
     for i in range(n, 2 * n - 1):
@@ -322,6 +324,11 @@ def read_model(path: Path) -> SubwordModel | None:
     nodes = _read(body, "<f4", shape[0] * shape[1]).reshape(shape)
     if [kind for _, _, kind in entries] != [0] * n_words + [1] * n_labels or shape != [n_labels, rows.shape[1]]:
         return None
+    counts = [count for _, count, _ in entries[n_words:]]
+    # Compiled code trusts these numbers.
+    lies_outside = pruned.min() < 0 or pruned[:, 0].max() >= buckets or n_words + pruned[:, 1].max() >= len(rows)
+    if lies_outside or min(counts) < 0 or sum(counts) >= _UNJOINED:
+        raise ValueError("an n-gram has no row, or a label no count")
     table = _table([entry for entry, _, _ in entries], n_words, len(rows))
     kept, rows_of = np.zeros(buckets // 64 + 1, np.uint64), np.zeros(buckets, np.int32)
     np.bitwise_or.at(kept, pruned[:, 0] >> 6, np.uint64(1) << (pruned[:, 0] & 63).astype(np.uint64))
@@ -330,8 +337,7 @@ def read_model(path: Path) -> SubwordModel | None:
     end = names.index(_END.tobytes()) if _END.tobytes() in names else -1
     labels = [entry.decode() for entry, _, _ in entries[n_words:]]
     options = np.array([least, most, buckets, n_words, end], np.int64)
-    tree = _tree([count for _, count, _ in entries[n_words:]])
-    return SubwordModel(labels, options, table, kept, rows_of, rows, tree, nodes)
+    return SubwordModel(labels, options, table, kept, rows_of, rows, _tree(counts), nodes)
 
 
 def _table(entries: list[bytes], n_words: int, label_row: int) -> NDArray[np.uint64]:

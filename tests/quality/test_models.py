@@ -146,3 +146,21 @@ def test_a_language_model_that_is_cut_short_is_refused(size: int, tmp_path: Path
     (tmp_path / "cut.ftz").write_bytes(find_model(None).read_bytes()[:size])
     with pytest.raises(RequestError, match=r"cut\.ftz.*cut short"):
         LanguageModel(tmp_path / "cut.ftz")
+
+
+@pytest.mark.parametrize("what", ["row of an n-gram", "bucket of an n-gram", "count of a label"])
+def test_a_language_model_with_impossible_numbers_is_refused(what: str, tmp_path: Path) -> None:
+    data = bytearray(find_model(None).read_bytes())
+    [size] = struct.unpack_from("<i", data, 64)
+    at = 92
+    for _ in range(size):
+        at = data.index(b"\0", at) + 10  # the last entry is a label
+    place, form, number = {
+        "row of an n-gram": (at + 4, "<i", 1 << 30),
+        "bucket of an n-gram": (at, "<i", 1 << 30),
+        "count of a label": (at - 9, "<q", 1 << 60),
+    }[what]
+    struct.pack_into(form, data, place, number)
+    (tmp_path / "model.ftz").write_bytes(data)
+    with pytest.raises(RequestError, match="an n-gram has no row, or a label no count"):
+        LanguageModel(tmp_path / "model.ftz")
