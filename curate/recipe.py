@@ -486,6 +486,13 @@ class Pack(Section):
     )
     lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
     eos: Annotated[bool, Field(description="end every document with the tokenizer's end-of-text token")] = True
+    bos: Annotated[
+        bool | str,
+        Field(
+            description="begin every document with the tokenizer's beginning-of-text token: true for the one under a usual "
+            "name, or the token's name"
+        ),
+    ] = False
     refine: bool = Field(
         True, description="documents of `related` windows move and change places until windows get no better"
     )
@@ -507,6 +514,11 @@ class Pack(Section):
         lt=1,
         description="least diversity of a `related` window, as its Vendi score over its documents: 1, nothing is alike; 0: any",
     )
+
+    def settings(self, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+        """Every field, but what came later and is off: runs made before keep their keys."""
+        data: dict[str, Any] = self.model_dump(mode=mode)
+        return {name: value for name, value in data.items() if value or name not in ("bos",)}
 
     @model_validator(mode="after")
     def _vendi(self) -> Pack:

@@ -153,13 +153,19 @@ AUDIT = pa.schema(
 VALIDATION = "validation"
 """``copies.reason`` of the documents that are kept out of training."""
 
-KIND_DOCUMENT, KIND_SYNTHETIC, KIND_SEPARATOR, KIND_REMOVED = 0, 1, 2, 3
-"""Values of ``windows.kind``. A removed piece was taken down: its document is no longer named, its tokens are padding."""
+KIND_DOCUMENT, KIND_SYNTHETIC, KIND_END, KIND_REMOVED, KIND_BEGIN = 0, 1, 2, 3, 4
+"""Values of ``windows.kind``: text of a document or of an example, the end-of-text token behind it, what was taken down,
+the beginning-of-text token before it. A removed piece no longer names its document, and its tokens are padding."""
 
 
 def holds_text(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """bool[n]: which pieces of windows hold tokens of a document or of a synthetic example."""
-    return kinds < KIND_SEPARATOR
+    return kinds < KIND_END
+
+
+def is_control(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool[n]: which pieces of windows are tokens that no text has: where documents begin and end."""
+    return (kinds == KIND_END) | (kinds == KIND_BEGIN)
 
 
 def signatures_schema(num_perm: int) -> pa.Schema:

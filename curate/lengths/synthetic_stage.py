@@ -44,7 +44,8 @@ def _settings(recipe: Recipe) -> Any:
     if not recipe.synthetic.share:
         return None
     entry = synthetic_set(shard_sets(recipe))
-    return {**recipe.synthetic.model_dump(), **entry, "eos": recipe.pack.eos, "seed": recipe.seed}
+    begins = {"bos": True} if recipe.pack.bos else {}
+    return {**recipe.synthetic.model_dump(), **entry, "eos": recipe.pack.eos, **begins, "seed": recipe.seed}
 
 
 def _synthetic(run: StageRun) -> None:
@@ -58,7 +59,7 @@ def _synthetic(run: StageRun) -> None:
         "tokenizer": tokens.details["tokenizer"],
         "tasks": list(section.tasks),
         "least": section.min_tokens,
-        "room": entry["window"] - int(run.recipe.pack.eos),
+        "room": entry["window"] - int(run.recipe.pack.eos) - bool(run.recipe.pack.bos),
         "seed": run.recipe.seed,
     }
     sidecars = {name: run.tables[name] for name in ("tokens", "copies")}

@@ -97,7 +97,7 @@ def expected_sums(run: Run) -> tuple[Sums, int]:
     for number, _ in enumerate(documents):
         for ids, copies, flat, offsets in documents_of(run, number):
             with np.errstate(over="ignore"):
-                out[number] += token_sum(ids, copies, flat, offsets, _end(run))
+                out[number] += token_sum(ids, copies, flat, offsets, **_control(run))
             tokens += int((np.diff(offsets) * copies).sum())
     return out, tokens
 
@@ -132,11 +132,15 @@ def documents_of(
             yield rows["doc_id"].to_numpy(), np.ones(rows.num_rows, np.uint16), *flat_tokens(rows)
 
 
-def _end(run: Run) -> int | None:
-    if not run.snapshots["windows"].details["eos"]:
-        return None
+def _control(run: Run) -> dict[str, int]:
+    """The tokens that begin and end documents, as :func:`token_sum` takes them."""
+    windows, found = run.snapshots["windows"].details, {}
     end = run.snapshots["tokens"].details["eos_id"]
-    return None if end is None else int(end)
+    if windows["eos"] and end is not None:
+        found["end"] = int(end)
+    if "bos_id" in windows:
+        found["begin"] = int(windows["bos_id"])
+    return found
 
 
 # --- the shards' side
@@ -157,7 +161,8 @@ def plan_of(run: Run, file: TableFile) -> ShardWindows:
     """The windows of one shard as planned, without tokens."""
     columns = read_windows(run, file)
     named = {name: columns[name] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
-    return windows_of_plan(size_of(run, file), **named, tokens=np.zeros(0, np.uint16))
+    begins = "bos_id" in run.snapshots["windows"].details
+    return windows_of_plan(size_of(run, file), **named, tokens=np.zeros(0, np.uint16), begins=begins)
 
 
 def shard_key(name: str) -> tuple[int, int]:
@@ -359,7 +364,7 @@ def _trace(run: Run, report: Report, form: str, partition: int) -> None:
     for some, copies, flat, offsets in documents_of(run, partition):
         for i in np.flatnonzero(copies > 0):
             ids.append(some[i])
-            wanted.append(token_sum(some[i : i + 1], copies[i : i + 1], flat, offsets[i : i + 2], _end(run)))
+            wanted.append(token_sum(some[i : i + 1], copies[i : i + 1], flat, offsets[i : i + 2], **_control(run)))
     known = np.array(ids, np.uint64)
     expected = np.array(wanted, np.uint64).reshape(-1, 2)
     found = np.zeros_like(expected)

@@ -15,11 +15,11 @@ from curate.run.snapshot import TableFile
 from curate.schemas import (
     KIND_DOCUMENT,
     KIND_REMOVED,
-    KIND_SEPARATOR,
     KIND_SYNTHETIC,
     VALIDATION,
     WINDOWS,
     holds_text,
+    is_control,
     is_synthetic,
     source_id,
 )
@@ -115,12 +115,11 @@ def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], s
     for row in np.flatnonzero(is_synthetic(columns["doc_id"]) & (columns["kind"] == KIND_DOCUMENT))[:5]:
         report.fault("windows", f"{where}, window {window[row]}", f"calls example {columns['doc_id'][row]} a document")
     _check_copies(report, where, window[is_text], columns["doc_id"][is_text], columns["copy"][is_text])
-    separators = int(length[columns["kind"] == KIND_SEPARATOR].sum())
     return {
         "windows": len(filled),
         "tokens": int(length[is_text].sum()),
         "synthetic_tokens": int(length[columns["kind"] == KIND_SYNTHETIC].sum()),
-        "special_tokens": separators,
+        "special_tokens": int(length[is_control(columns["kind"])].sum()),
         "padding": len(filled) * size - int(filled.sum()),
     }
 

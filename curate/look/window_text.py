@@ -65,7 +65,7 @@ class PieceText:
 
 @dataclass(frozen=True, slots=True)
 class WindowText:
-    """A window: its place, its tokens and its length, and its pieces in their order (end-of-text tokens left out)."""
+    """A window: its place, its tokens and its length, and its pieces in their order (control tokens left out)."""
 
     set: int
     shard: int

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Piece(NamedTuple):
     """A span of a window: ``length`` tokens of copy ``copy`` of a document from its token ``start`` on.
 
-    ``kind`` is 0 for a document's text, 1 for synthetic text, 2 for a separator or control token.
+    ``kind`` is 0 for a document's text, 1 for synthetic text, 2 for its end-of-text token, 3 for what was taken down, 4
+    for its beginning-of-text token.
     """
 
     kind: int
@@ -43,7 +44,7 @@ class Window:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens, separators included; the rest of the window is padding."""
+        """Tokens, control tokens included; the rest of the window is padding."""
         return sum(piece.length for piece in self.pieces)
 
     @property

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from curate import schemas
 from curate.hashing import mix64, salt
 from curate.lengths.synthetic_stage import synthetic_set, synthetic_sidecar
+from curate.packing.control import Control, Rows, plan_rows
 from curate.packing.inside import arrange
 from curate.packing.likeness import likeness, summarise
 from curate.packing.measures import count_windows, window_measures
@@ -28,11 +29,13 @@ from curate.packing.similar import count_alike, similarity
 from curate.packing.without import windows_without
 from curate.recipe import Recipe
 from curate.relate.neighbors import renumbered
+from curate.run.artefact import artefact_path
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
-from curate.run.tasks import TaskContext
+from curate.run.tasks import TaskContext, as_file
 from curate.run.vectors import int32_matrix, vector_matrix
+from curate.shards.tokens import load, require_bos
 
 _PIECE = pa.schema(
     [
@@ -70,7 +73,7 @@ def max_similarity(recipe: Recipe) -> float:
 
 def _settings(recipe: Recipe) -> Any:
     return {
-        **recipe.pack.model_dump(),
+        **recipe.pack.settings(),
         "max_similarity": max_similarity(recipe),
         "windows_per_shard": recipe.shards.windows_per_shard,
         "validation": recipe.shards.validation is not None,
@@ -82,6 +85,7 @@ def _pack(run: StageRun) -> None:
     tables, section = run.tables, run.recipe.pack
     documents = tables["documents"]
     sets = shard_sets(run.recipe)
+    bos_id = _bos_id(run)
     regions, dim = int(tables["clusters"].details["regions"]), int(tables["embeddings"].details["dim"])
     sidecars = {name: tables[name] for name in ("tokens", "clusters", "embeddings", "order", "copies")}
     sidecars |= synthetic_sidecar(run)
@@ -95,7 +99,7 @@ def _pack(run: StageRun) -> None:
         "sets": sets,
         "method": section.method,
         "lookahead": section.lookahead,
-        "eos": section.eos,
+        "control": Control(int(bos_id is not None), int(section.eos)),
         "seed": run.recipe.seed,
         "max_similarity": max_similarity(run.recipe),
         "weights": section.weights.model_dump() if section.refine else None,
@@ -153,12 +157,21 @@ def _pack(run: StageRun) -> None:
         "window": max(entry["window"] for entry in sets),
         "method": section.method,
         "eos": section.eos,
+        **({} if bos_id is None else {"bos_id": bos_id}),
         "sets": sets,
         "measures": _over_sets(sets, counters) | summarise(similarities),
     }
     run.commit(
         "windows", step.files("windows"), {k: v for k, v in counters.items() if not k.startswith("exchange.")}, details
     )
+
+
+def _bos_id(run: StageRun) -> int | None:
+    """The token that documents begin with, by the run's tokenizer; None where there is none."""
+    if run.recipe.pack.bos is False:
+        return None
+    file = as_file(run.tables["tokens"].details["tokenizer"])
+    return require_bos(load(str(artefact_path(run.storage, file))), run.recipe.pack.bos, file.path)
 
 
 def _over_sets(sets: Sequence[dict[str, Any]], counters: Counter[str]) -> dict[str, float]:
@@ -222,7 +235,7 @@ def plan_task(
     sets: list[dict[str, Any]],
     method: str,
     lookahead: int,
-    eos: bool,
+    control: Sequence[int],
     seed: int,
     max_similarity: float,
     weights: dict[str, Any] | None,
@@ -231,17 +244,19 @@ def plan_task(
     near: Any,
 ) -> None:
     """The windows of one region, every set and pass; pass p of a set holds the (p + 1)th copy that is in the set."""
-    rows = read_slices(context, context.snapshot(maps), region, _item_schema(dim))
-    rows = rows.sort_by([("position", "ascending"), ("doc_id", "ascending")])  # an example behind its source
-    ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
-    lengths = column(rows, "n_tokens").astype(np.int64)
+    around = Control(*control)
+    items = read_slices(context, context.snapshot(maps), region, _item_schema(dim))
+    items = items.sort_by([("position", "ascending"), ("doc_id", "ascending")])  # an example behind its source
+    ids, vectors = column(items, "doc_id"), vector_matrix(items["vector"])
+    lengths = column(items, "n_tokens").astype(np.int64)
+    text_kind = np.where(schemas.is_synthetic(ids), schemas.KIND_SYNTHETIC, schemas.KIND_DOCUMENT).astype(np.uint8)
     linked = context.read(near)
     by_id = np.sort(ids)
     of = rows_of(schemas.source_id(by_id), column(linked, "doc_id"))
     neighbors = along_path(int32_matrix(linked["neighbors"])[of], ids)
     fixed = np.empty(len(ids), np.bool_)
     fixed[np.argsort(ids)] = column(linked, "grouped")[of] & ~schemas.is_synthetic(by_id)
-    set_of, item = copies_of_items(rows["sets"])
+    set_of, item = copies_of_items(items["sets"])
     by_set: dict[int, Counter[str]] = {}
     with context.writer("tmp/plans", _PIECE) as writer:
         for number in np.unique(set_of).tolist():
@@ -256,7 +271,7 @@ def plan_task(
             for turn in range(int(copies.max(initial=0))):
                 drawn = np.flatnonzero(copies > turn)
                 n_tokens = lengths[drawn]
-                extended = np.where(n_tokens > 0, n_tokens + int(eos), 0)
+                extended = around.planned(n_tokens)
                 pieces = pack(
                     planner,
                     extended,
@@ -275,15 +290,14 @@ def plan_task(
                 copy = (before[drawn] + turn).astype(np.uint16)
                 parts = split_buckets(pieces) if planner == "buckets" else [(number, pieces)]
                 for part, some in parts:
-                    writer.write(_piece_rows(some, ids[drawn], n_tokens, copy, part, region, turn, seed))
+                    rows = plan_rows(some, n_tokens, text_kind[drawn], around)
+                    writer.write(_piece_rows(some, rows, ids[drawn], copy, part, region, turn, seed))
                     counts = count_windows(some, extended, sets[part]["window"])
                     if planner == "buckets":  # every cut is meant
                         counts |= dict.fromkeys(_OF_ITEMS, 0)
-                    counts["special_tokens"] = int((some.start + some.length > n_tokens[some.item]).sum())
+                    counts["special_tokens"] = int(schemas.is_control(rows.kind).sum())
                     counts["tokens"] -= counts["special_tokens"]
-                    made = schemas.is_synthetic(ids[drawn])
-                    text = np.minimum(some.start + some.length, n_tokens[some.item]) - some.start
-                    counts["synthetic_tokens"] = int(text[made[some.item]].sum())
+                    counts["synthetic_tokens"] = int(rows.length[rows.kind == schemas.KIND_SYNTHETIC].sum())
                     counts["leaked_pairs"] = count_alike(some, similarity(vectors[drawn], max_similarity))
                     by_set.setdefault(part, Counter()).update(counts)
                 if turn == 0 and entry["kind"] != "validation" and "similarity" not in context.record.values:
@@ -321,41 +335,31 @@ def _refinement(neighbors: NDArray[np.int64], weights: dict[str, Any], fixed: ND
 
 def _piece_rows(
     pieces: Pieces,
+    rows: Rows,
     ids: NDArray[np.uint64],
-    n_tokens: NDArray[np.int64],
     copy: NDArray[np.uint16],
     number: int,
     region: int,
     turn: int,
     seed: int,
 ) -> pa.Table:
-    """Rows of the plan; the end-of-text token, planned as the document's last, becomes a piece of its own."""
-    of, start, stop = n_tokens[pieces.item], pieces.start, pieces.start + pieces.length
-    text = np.minimum(stop, of) - start
-    has_text, has_eos = text > 0, stop > of
-    row = np.concatenate([np.flatnonzero(has_text), np.flatnonzero(has_eos)])
-    text_kind = np.where(schemas.is_synthetic(ids), schemas.KIND_SYNTHETIC, schemas.KIND_DOCUMENT)
-    kind = np.full(len(row), schemas.KIND_SEPARATOR, np.uint8)
-    kind[: has_text.sum()] = text_kind[pieces.item[has_text]]
-    order = np.lexsort((kind, row))
-    row, kind = row[order], kind[order]
-    window = pieces.window[row]
+    """Rows of the plan as they are routed to the shards."""
+    item, window = pieces.item[rows.piece], pieces.window[rows.piece]
     first = np.searchsorted(window, window)
-    is_text = kind != schemas.KIND_SEPARATOR
-    length = np.where(is_text, text[row], 1)
+    n = len(item)
     return pa.table(
         {
-            "set": pa.array(np.full(len(row), number, np.uint16)),
+            "set": pa.array(np.full(n, number, np.uint16)),
             "key": pa.array(window_keys(seed, number, region, turn, window)),
-            "region": pa.array(np.full(len(row), region, np.int32)),
-            "turn": pa.array(np.full(len(row), turn, np.uint16)),
-            "copy": pa.array(copy[pieces.item[row]]),
+            "region": pa.array(np.full(n, region, np.int32)),
+            "turn": pa.array(np.full(n, turn, np.uint16)),
+            "copy": pa.array(copy[item]),
             "index": pa.array(window.astype(np.uint32)),
-            "piece": pa.array((np.arange(len(row)) - first).astype(np.uint32)),
-            "kind": pa.array(kind),
-            "doc_id": pa.array(ids[pieces.item[row]]),
-            "start": pa.array(np.where(is_text, start[row], of[row]).astype(np.uint32)),
-            "length": pa.array(length.astype(np.uint32)),
+            "piece": pa.array((np.arange(n) - first).astype(np.uint32)),
+            "kind": pa.array(rows.kind),
+            "doc_id": pa.array(ids[item]),
+            "start": pa.array(rows.start.astype(np.uint32)),
+            "length": pa.array(rows.length.astype(np.uint32)),
         },
         schema=_PIECE,
     )

@@ -48,7 +48,7 @@ def windows_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, 
     for name, of in (
         ("tokens", schemas.holds_text(kind)),
         ("synthetic_tokens", kind == schemas.KIND_SYNTHETIC),
-        ("special_tokens", kind == schemas.KIND_SEPARATOR),
+        ("special_tokens", schemas.is_control(kind)),
         ("padding", np.ones(len(kind), np.bool_)),
     ):
         context.count(name, int(length[leaves & of].sum()))

@@ -47,6 +47,7 @@ def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     for item, entry in zip(data["inputs"], recipe.inputs, strict=True):
         item["path"] = entry.path[len(pattern_prefix(entry.path)) :]
     data["shards"].pop("path")
+    data["pack"] = recipe.pack.settings("json")
     if data["tokenizer"]["path"]:
         data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
     data["embed"]["model"] = os.path.basename(data["embed"]["model"])

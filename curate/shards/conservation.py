@@ -74,17 +74,22 @@ def _window_sums(
 
 
 @njit(nogil=True, cache=True)
-def _token_sum(doc_ids: Any, copies: Any, tokens: Any, offsets: Int64s, end: Any, out: Sums) -> None:
+def _token_sum(doc_ids: Any, copies: Any, tokens: Any, offsets: Int64s, begin: Any, end: Any, out: Sums) -> None:
     for i in range(doc_ids.shape[0]):
         count = offsets[i + 1] - offsets[i]
         for copy in range(copies[i]):
-            low, high = _run(doc_ids[i], copy, 0, tokens, offsets[i], count)
+            if count == 0:
+                continue
+            first = begin.shape[0]
+            low, high = _run(doc_ids[i], copy, 0, begin, 0, first)
             out[0] += low
             out[1] += high
-            if end.shape[0] > 0 and count > 0:
-                low, high = _run(doc_ids[i], copy, count, end, 0, 1)
-                out[0] += low
-                out[1] += high
+            low, high = _run(doc_ids[i], copy, first, tokens, offsets[i], count)
+            out[0] += low
+            out[1] += high
+            low, high = _run(doc_ids[i], copy, first + count, end, 0, end.shape[0])
+            out[0] += low
+            out[1] += high
 
 
 def window_sums(windows: ShardWindows) -> Sums:
@@ -103,7 +108,12 @@ def window_sums(windows: ShardWindows) -> Sums:
 
 
 def token_sum(
-    doc_ids: NDArray[np.uint64], copies: NDArray[np.uint16], tokens: Ids, offsets: Int64s, end: int | None = None
+    doc_ids: NDArray[np.uint64],
+    copies: NDArray[np.uint16],
+    tokens: Ids,
+    offsets: Int64s,
+    end: int | None = None,
+    begin: int | None = None,
 ) -> Sums:
     """uint64[2]: the sum that the windows must have, from the documents.
 
@@ -113,10 +123,11 @@ def token_sum(
         tokens: token ids of all documents, one after the other.
         offsets: int64[n+1]; document i has ``tokens[offsets[i]:offsets[i + 1]]``.
         end: id of the end-of-text token that follows every copy of a document with tokens, or None.
+        begin: id of the token that goes before every copy of a document with tokens, or None.
     """
     out = np.zeros(2, np.uint64)
-    last = np.array([] if end is None else [end], tokens.dtype)
-    _token_sum(doc_ids, copies, tokens, offsets, last, out)
+    first, last = (np.array([] if one is None else [one], tokens.dtype) for one in (begin, end))
+    _token_sum(doc_ids, copies, tokens, offsets, first, last, out)
     return out
 
 

@@ -68,6 +68,7 @@ def shard_specs(run: StageRun, spans: Snapshot, files: Sequence[TableFile]) -> l
         **_shared(run),
         "spans": spans.path,
         "eos_id": run.tables["tokens"].details["eos_id"],
+        "bos_id": run.tables["windows"].details.get("bos_id"),
         "seed": run.recipe.seed,
         "example_length": denoise.length if denoise else 0,
     }
@@ -95,6 +96,7 @@ def shard_task(
     folder: str,
     vocab_size: int,
     eos_id: int | None,
+    bos_id: int | None,
     formats: list[str],
     seed: int,
     example_length: int,
@@ -107,12 +109,12 @@ def shard_task(
     rows = read_slices(context, context.snapshot(spans), target, span_schema(vocab_size))
     plan = context.read(windows)
     if former is not None:
-        before = assemble(context.read(former), rows, size, eos_id)
+        before = assemble(context.read(former), rows, size, eos_id, bos_id)
         context.value("sum_before", _sum(before))
         context.count("tokens_before", len(before.tokens))
         there = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
         rows = rows.filter(pa.array(is_in(span_keys(rows), np.sort(span_keys(there)))))
-    whole = assemble(plan, rows, size, eos_id)
+    whole = assemble(plan, rows, size, eos_id, bos_id)
     whole.check()
     n = len(whole)
     if "parquet" in formats:
@@ -174,10 +176,16 @@ def finish(
     tokens, windows = run.tables["tokens"], run.tables["windows"]
     shared, sets, denoise = _shared(run), windows.details["sets"], run.recipe.shards.denoise
     vocab_size, eos_id = shared["vocab_size"], tokens.details["eos_id"]
+    begins = {name: windows.details[name] for name in ("bos_id",) if name in windows.details}
     head = {
         "format_version": 2,
         "recipe": essential_recipe(run.recipe),
-        "tokenizer": {"blake2b": tokens.details["tokenizer_hash"], "vocab_size": vocab_size, "eos_id": eos_id},
+        "tokenizer": {
+            "blake2b": tokens.details["tokenizer_hash"],
+            "vocab_size": vocab_size,
+            "eos_id": eos_id,
+            **begins,
+        },
     }
     if denoise:
         mixture = Mixture.above(vocab_size, denoise.length)

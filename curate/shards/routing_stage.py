@@ -152,8 +152,13 @@ def span_keys(spans: pa.Table) -> NDArray[np.uint64]:
     return column(spans, "window").astype(np.uint64) << np.uint64(32) | column(spans, "piece").astype(np.uint64)
 
 
-def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -> ShardWindows:
-    """The windows of one shard from its plan and the token spans of its pieces that hold text."""
+def assemble(
+    pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None, bos_id: int | None = None
+) -> ShardWindows:
+    """The windows of one shard from its plan and the token spans of its pieces that hold text.
+
+    ``eos_id`` and ``bos_id`` are the tokens that end and begin documents, where they do.
+    """
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
     kind, lengths = column(pieces, "kind"), column(pieces, "length").astype(np.int64)
@@ -164,5 +169,7 @@ def assemble(pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None) -
     ends = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
     copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
-    doc_id, copy, start = (column(pieces, name) for name in ("doc_id", "copy", "start"))
-    return windows_of_plan(size, column(pieces, "window"), kind, doc_id, copy, start, column(pieces, "length"), tokens)
+    if bos_id is not None:
+        tokens[ends[:-1][kind == schemas.KIND_BEGIN]] = bos_id
+    columns = {name: column(pieces, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
+    return windows_of_plan(size, **columns, tokens=tokens, begins=bos_id is not None)

@@ -22,13 +22,18 @@ from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
 from curate.run.tasks import TaskContext
-from curate.shards.tokens import Encoder, load, train
+from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_bos, train
 
 
 def _settings(recipe: Recipe) -> Any:
     if recipe.tokenizer.path:
         check_tokenizer(recipe)
         return {"path": file_checksum(_given(recipe)), "cut": cuts_paragraphs(recipe)}
+    if recipe.pack.bos not in (False, True, END_OF_TEXT):
+        raise RequestError(
+            f"pack.bos: a tokenizer that is trained here has the control token {END_OF_TEXT} alone, not {recipe.pack.bos!r}; "
+            "write `bos: true`, or give a tokenizer.path"
+        )
     return {"cut": cuts_paragraphs(recipe), "train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
 
 
@@ -44,7 +49,9 @@ def _given(recipe: Recipe) -> Path:
 def check_tokenizer(recipe: Recipe) -> None:
     """Raise RequestError when the given tokenizer cannot be used, before anything runs."""
     path = _given(recipe)
-    if load(str(path)).eos_id is not None:
+    encoder = load(str(path))
+    require_bos(encoder, recipe.pack.bos, str(path))
+    if encoder.eos_id is not None:
         return
     if recipe.pack.eos:
         raise RequestError(

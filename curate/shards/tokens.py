@@ -33,6 +33,18 @@ END_OF_TEXT = "<|endoftext|>"
 EOS_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "[EOS]", "<EOT>")
 """Names under which published tokenizers keep their end-of-text token; the first that is there is taken."""
 
+BOS_NAMES = (
+    "<|begin_of_text|>",
+    "<s>",
+    "<bos>",
+    "<|bos|>",
+    "<|startoftext|>",
+    "<|begin▁of▁sentence|>",
+    "[BOS]",
+    "<BOS>",
+)
+"""The same of the beginning-of-text token; without any, :data:`END_OF_TEXT` is it, as in GPT-2."""
+
 BATCH_BYTES = 1_000_000
 """Text encoded at once: the library holds about 330 bytes a token while it works (measured), so about 100 MB."""
 
@@ -48,6 +60,7 @@ class Encoder:
     Attributes:
         vocab_size: largest token id + 1.
         eos_id: id of the end-of-text token, or None when the tokenizer has none under a usual name.
+        bos_id: the same of the beginning-of-text token.
         hash: BLAKE2b digest (32 hex digits) of the file's bytes.
         dtype: uint16 when every id fits, else uint32.
         engine: ``tiktoken`` or ``tokenizers``.
@@ -69,6 +82,9 @@ class Encoder:
             self.why = str(reason)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
         self.eos_id: int | None = next((vocabulary[name] for name in EOS_NAMES if name in vocabulary), None)
+        self.bos_id: int | None = next(
+            (vocabulary[name] for name in (*BOS_NAMES, END_OF_TEXT) if name in vocabulary), None
+        )
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
 
@@ -205,6 +221,31 @@ def require_eos(encoder: Encoder, path: str) -> int:
             "write `pack: {eos: false}` to do without one, or add one of these names to its special tokens"
         )
     return encoder.eos_id
+
+
+def require_bos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:
+    """Id of the token that documents begin with.
+
+    Args:
+        encoder: of the tokenizer ``path``.
+        wanted: ``pack.bos``: False for none, True for the one under a usual name, or the name of a token.
+
+    Raises:
+        RequestError: the tokenizer has no such token.
+    """
+    if wanted is False:
+        return None
+    found = encoder.bos_id if wanted is True else encoder.token_id(wanted)
+    if found is not None:
+        return found
+    if wanted is True:
+        raise RequestError(
+            f"pack.bos: tokenizer {path} has no beginning-of-text token under a usual name (looked for "
+            f"{', '.join((*BOS_NAMES, END_OF_TEXT))}); name the one that it has, `pack: {{bos: NAME}}`, or leave `bos` out"
+        )
+    raise RequestError(
+        f"pack.bos: tokenizer {path} has no token {wanted!r}; name one of its tokens, or write `bos: true`"
+    )
 
 
 def train(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> str:

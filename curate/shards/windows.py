@@ -1,7 +1,7 @@
 """The windows of one shard in memory: what every format writes and every reader gives back.
 
 Legend: W windows of at most L tokens, T tokens, S segments. A segment is a run of tokens of one copy of one document
-inside a window; its end-of-text token belongs to it.
+inside a window; its tokens of beginning and end belong to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.schemas import KIND_REMOVED, KIND_SEPARATOR
+from curate.schemas import KIND_BEGIN, KIND_END, KIND_REMOVED
 
 Int64s = NDArray[np.int64]
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
@@ -31,7 +31,7 @@ class ShardWindows:
         segment_offsets: int64[W+1]; window w holds segments ``segment_offsets[w] … segment_offsets[w + 1] − 1``.
         doc_ids: uint64[S].
         copies: uint16[S], which copy of the document, from 0.
-        starts: uint32[S], offset of the segment's first token in its document.
+        starts: uint32[S], offset of the segment's first token in its document, whose token of beginning counts.
         lengths: int64[S], tokens.
     """
 
@@ -154,15 +154,17 @@ def windows_of_plan(
     start: NDArray[np.uint32],
     length: NDArray[np.uint32],
     tokens: Ids,
+    begins: bool = False,
 ) -> ShardWindows:
     """The windows that a plan describes.
 
     Args:
         size: tokens of a full window, L.
         window, kind, doc_id, copy, start, length: the plan, rows of the ``windows`` table of one shard by (window,
-            piece). A separator right behind its document joins the document's segment; a piece that was taken down is left
-            out, and its window stays, if need be without tokens.
+            piece). A control token right before or behind its document's text joins the segment; a piece that was taken
+            down is left out, and its window stays, if need be without tokens.
         tokens: token ids of the pieces that are there, one piece after the other.
+        begins: documents begin with a token of their own; offsets count from it, those of the plan from the text.
     """
     first = np.ones(len(window), np.bool_)
     first[1:] = window[1:] != window[:-1]
@@ -170,10 +172,10 @@ def windows_of_plan(
     there = kind != KIND_REMOVED
     of = (np.cumsum(first) - 1)[there]
     kind, doc_id, copy, start, length = kind[there], doc_id[there], copy[there], start[there], length[there]
-    lengths, starts = length.astype(np.int64), start.astype(np.int64)
+    lengths, starts = length.astype(np.int64), start.astype(np.int64) + (begins & (kind != KIND_BEGIN))
     same = (doc_id[1:] == doc_id[:-1]) & (copy[1:] == copy[:-1]) & (starts[1:] == starts[:-1] + lengths[:-1])
     opens = np.ones(len(of), np.bool_)
-    opens[1:] = (of[1:] != of[:-1]) | ~((kind[1:] == KIND_SEPARATOR) & same)
+    opens[1:] = (of[1:] != of[:-1]) | ~(((kind[1:] == KIND_END) | (kind[:-1] == KIND_BEGIN)) & same)
     bounds = np.append(np.flatnonzero(opens), len(of))
     cumulative = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     return ShardWindows(
@@ -184,6 +186,6 @@ def windows_of_plan(
         np.searchsorted(of[opens], np.arange(count + 1)).astype(np.int64),
         doc_id[opens],
         copy[opens],
-        start[opens],
+        starts[opens].astype(np.uint32),
         np.diff(cumulative[bounds]),
     )

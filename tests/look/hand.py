@@ -47,7 +47,7 @@ COPIES = {A: 1, E: 2, LONG: 1, NOT_DRAWN: 0, Y: 1}
 PARTITIONS = {"part-0000000-00000": [A, SHORT, EXACT, E, NEAR], "part-0000001-00000": [LONG, NOT_DRAWN, Y]}
 UNITS = {"unit-0000000": [REJECT], "unit-0000001": []}
 
-_DOC, _SEP = schemas.KIND_DOCUMENT, schemas.KIND_SEPARATOR
+_DOC, _SEP = schemas.KIND_DOCUMENT, schemas.KIND_END
 PLAN = {
     # shard: windows of pieces (kind, doc_id, copy, start, length)
     0: [

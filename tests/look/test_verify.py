@@ -13,7 +13,7 @@ import pytest
 
 from curate.look.verify import Report, sections, verify
 from curate.recipe import FORMATS
-from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
+from curate.schemas import KIND_DOCUMENT, KIND_END
 from tests.look import hand
 from tests.look.hand import LONG, A, E, Y
 
@@ -170,7 +170,7 @@ def test_two_copies_in_one_window(builder: hand.Builder) -> None:
 
 
 def test_window_that_is_too_long_and_lost_tokens(builder: hand.Builder) -> None:
-    longer = [(KIND_DOCUMENT, E, 0, 0, 7), (KIND_SEPARATOR, E, 0, 7, 1), (KIND_DOCUMENT, Y, 0, 0, 2)]
+    longer = [(KIND_DOCUMENT, E, 0, 0, 7), (KIND_END, E, 0, 7, 1), (KIND_DOCUMENT, Y, 0, 0, 2)]
     report = verify(
         plan_with(builder, 0, lambda rows: hand.window_rows(0, [hand.PLAN[0][0], longer, hand.PLAN[0][2]]).to_pylist())
     )

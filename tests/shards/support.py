@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from curate.packing.control import Control, plan_rows
 from curate.packing.plan import pack
-from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
+from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END
 from curate.shards import denoised, mds, megatron, memmap, parquet, webdataset
 from curate.shards.denoise import Mixture
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
@@ -35,38 +36,43 @@ def corpus_of_lengths(seed: int, lengths, copies, dtype=np.uint16):
     return ids, np.array(copies, np.uint16), flat, offsets
 
 
-def packed_windows(ids, copies, flat, offsets, size: int, method: str, end: int | None, before=None) -> ShardWindows:
-    """The corpus packed pass by pass; with ``end``, every document with tokens is followed by that token.
+def packed_windows(
+    ids, copies, flat, offsets, size: int, method: str, end: int | None, before=None, begin: int | None = None
+) -> ShardWindows:
+    """The corpus packed pass by pass; with ``end``, every document with tokens is followed by that token, with ``begin``
+    that one goes before it.
 
     ``before`` are the copies of each document that other sets hold: those here are numbered on from them.
     """
-    rows = {name: [] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
+    names = ("window", "kind", "doc_id", "copy", "start", "length")
+    types = (np.uint32, np.uint8, np.uint64, np.uint16, np.uint32, np.uint32)
+    parts, spans = {name: [np.zeros(0, np.int64)] for name in names}, [np.zeros(0, flat.dtype)]
     lengths = np.diff(offsets)
+    control = Control(int(begin is not None), int(end is not None))
     first = 0
     for copy in range(int(copies.max(initial=0))):
         drawn = np.flatnonzero(copies > copy)
-        extended = lengths[drawn] + (lengths[drawn] > 0) * (end is not None)
-        pieces = pack(method, extended, size)
-        for window, item, start, length in zip(*(column.tolist() for column in pieces), strict=True):
-            document = drawn[item]
-            text = min(start + length, int(lengths[document])) - start
-            parts = [(KIND_DOCUMENT, start, text)] if text > 0 else []
-            if text < length:
-                parts.append((KIND_SEPARATOR, start + text, 1))
-            for kind, at, count in parts:
-                number = copy + (0 if before is None else before[document])
-                row = (first + window, kind, ids[document], number, at, count)
-                for name, value in zip(rows, row, strict=True):
-                    rows[name].append(value)
+        pieces = pack(method, control.planned(lengths[drawn]), size)
+        rows = plan_rows(pieces, lengths[drawn], np.full(len(drawn), KIND_DOCUMENT, np.uint8), control)
+        document = drawn[pieces.item[rows.piece]]
+        number = copy + (0 if before is None else before[document].astype(np.int64))
+        columns = (
+            first + pieces.window[rows.piece],
+            rows.kind,
+            ids[document],
+            np.broadcast_to(number, len(document)),
+            rows.start,
+            rows.length,
+        )
+        for name, values, kind in zip(names, columns, types, strict=True):
+            parts[name].append(np.asarray(values).astype(kind))
+        for what, of, start, length in zip(rows.kind, document, rows.start, rows.length, strict=True):
+            text = flat[offsets[of] + start : offsets[of] + start + length]
+            spans.append({KIND_BEGIN: np.array([begin or 0]), KIND_END: np.array([end or 0])}.get(int(what), text))
         first += pieces.n_windows
-    types = (np.uint32, np.uint8, np.uint64, np.uint16, np.uint32, np.uint32)
-    plan = [np.array(values, dtype) for values, dtype in zip(rows.values(), types, strict=True)]
-    at = dict(zip(ids.tolist(), offsets.tolist(), strict=False))
-    spans = [np.zeros(0, flat.dtype)]
-    for kind, doc_id, start, length in zip(*(plan[k].tolist() for k in (1, 2, 4, 5)), strict=True):
-        first = at[doc_id] + start
-        spans.append(np.array([end], flat.dtype) if kind == KIND_SEPARATOR else flat[first : first + length])
-    return windows_of_plan(size, *plan, np.concatenate(spans))
+    plan = [np.concatenate([one.astype(kind) for one in parts[name]]) for name, kind in zip(names, types, strict=True)]
+    tokens = np.concatenate([span.astype(flat.dtype) for span in spans])
+    return windows_of_plan(size, *plan, tokens, begin is not None)
 
 
 def assert_same_windows(a: ShardWindows, b: ShardWindows) -> None:

@@ -26,22 +26,23 @@ def edge_lengths(size: int) -> list[int]:
 
 @st.composite
 def corpora(draw):
-    """(corpus, window, end-of-text token or None): some of the edges among lengths from a drawn range."""
+    """(corpus, window, tokens that end and begin documents or None): some of the edges among lengths from a drawn range."""
     size = draw(st.sampled_from([2, 3, 16, 100]))
     some = st.integers(0, draw(st.sampled_from([1, size, 5 * size])))
     lengths = draw(st.lists(st.one_of(st.sampled_from(edge_lengths(size)), some), min_size=1, max_size=20))
     copies = draw(st.lists(st.integers(0, 3), min_size=len(lengths), max_size=len(lengths)))
     dtype = draw(st.sampled_from([np.uint16, np.uint32]))
-    return corpus_of_lengths(draw(st.integers(0, 99)), lengths, copies, dtype), size, draw(st.sampled_from([None, PAD]))
+    control = {"end": draw(st.sampled_from([None, PAD])), "begin": draw(st.sampled_from([None, PAD, 7]))}
+    return corpus_of_lengths(draw(st.integers(0, 99)), lengths, copies, dtype), size, control
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @settings(max_examples=40, deadline=None)
 @given(corpora(), st.sampled_from(["related", "best_fit", "concat"]))
 def test_every_format_holds_every_token_of_every_copy_once(form, drawn, method):
-    corpus, size, end = drawn
-    windows = packed_windows(*corpus, size, method, end)
-    wanted = token_sum(*corpus, end)
+    corpus, size, control = drawn
+    windows = packed_windows(*corpus, size, method, **control)
+    wanted = token_sum(*corpus, **control)
     if not len(windows):
         assert not wanted.any()
         return
@@ -55,24 +56,24 @@ def test_every_format_holds_every_token_of_every_copy_once(form, drawn, method):
 @settings(max_examples=12, deadline=None)
 @given(corpora(), st.sampled_from(["related", "best_fit", "concat"]), st.integers(2, 40), st.data())
 def test_the_stages_of_a_curriculum_hold_every_copy_once_together(form, drawn, method, other, data):
-    (ids, copies, flat, offsets), size, end = drawn
+    (ids, copies, flat, offsets), size, control = drawn
     first = np.array([data.draw(st.integers(0, int(count))) for count in copies], np.uint16)
     found = np.zeros((1, 2), np.uint64)
     for window, mine, before in ((size, first, None), (other, copies - first, first)):
-        windows = packed_windows(ids, mine, flat, offsets, window, method, end, before)
+        windows = packed_windows(ids, mine, flat, offsets, window, method, **control, before=before)
         if len(windows):
             with TemporaryDirectory() as folder:
                 back = written_and_read(form, windows, Path(folder), PAD)
             found = np.concatenate([found, window_sums(back)])
-    np.testing.assert_array_equal(add_sums(found), token_sum(ids, copies, flat, offsets, end))
+    np.testing.assert_array_equal(add_sums(found), token_sum(ids, copies, flat, offsets, **control))
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @settings(max_examples=12, deadline=None)
 @given(corpora(), st.integers(0, 6))
 def test_buckets_hold_every_token_once_without_padding(form, drawn, exponent):
-    (ids, copies, flat, offsets), _, end = drawn
-    windows = packed_windows(ids, copies, flat, offsets, 1 << exponent, "buckets", end)
+    (ids, copies, flat, offsets), _, control = drawn
+    windows = packed_windows(ids, copies, flat, offsets, 1 << exponent, "buckets", **control)
     found = np.zeros((1, 2), np.uint64)
     for size in np.unique(windows.n_tokens).tolist():  # a set of its own for each power of two
         bucket = windows_of(windows, windows.n_tokens == size, size)
@@ -81,7 +82,7 @@ def test_buckets_hold_every_token_once_without_padding(form, drawn, exponent):
         assert_same_windows(back, bucket)
         assert (np.diff(back.token_offsets) == size).all()
         found = np.concatenate([found, window_sums(back)])
-    np.testing.assert_array_equal(add_sums(found), token_sum(ids, copies, flat, offsets, end))
+    np.testing.assert_array_equal(add_sums(found), token_sum(ids, copies, flat, offsets, **control))
 
 
 def windows_of(windows, taken, size):
@@ -93,13 +94,13 @@ def windows_of(windows, taken, size):
 @settings(max_examples=15, deadline=None)
 @given(corpora().filter(lambda drawn: drawn[1] > 3), st.sampled_from(["related", "best_fit", "concat"]))
 def test_denoised_windows_give_every_token_back(drawn, method):
-    corpus, size, end = drawn
-    windows = packed_windows(*corpus, size, method, end)
+    corpus, size, control = drawn
+    windows = packed_windows(*corpus, size, method, **control)
     if len(windows):
         with TemporaryDirectory() as folder:
             found = written_and_read("denoised", windows, Path(folder), PAD)
         assert_same_windows(found, windows)
-        np.testing.assert_array_equal(add_sums(window_sums(found)), token_sum(*corpus, end))
+        np.testing.assert_array_equal(add_sums(window_sums(found)), token_sum(*corpus, **control))
 
 
 @pytest.mark.parametrize("form", FORMATS)

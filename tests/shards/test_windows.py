@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.schemas import KIND_DOCUMENT, KIND_SEPARATOR
+from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END
 from curate.shards.conservation import add_sums, hex_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 from tests.shards.support import assert_same_windows, packed_windows, random_corpus
 
-D, S = KIND_DOCUMENT, KIND_SEPARATOR
+B, D, S = KIND_BEGIN, KIND_DOCUMENT, KIND_END
 
 
 def small_plan() -> ShardWindows:
@@ -41,6 +41,24 @@ def test_a_plan_by_hand():
     values, offsets = windows.cu_seqlens()
     assert values.tolist() == [0, 4, 6, 0, 1, 2]
     assert offsets.tolist() == [0, 3, 6]
+
+
+def test_a_token_that_begins_documents_joins_them_and_counts_in_offsets():
+    plan = {
+        "window": np.array([0, 0, 0, 0, 1, 1, 1], np.uint32),
+        "kind": np.array([B, D, S, B, D, S, D], np.uint8),
+        "doc_id": np.array([5, 5, 5, 9, 9, 9, 7], np.uint64),
+        "copy": np.zeros(7, np.uint16),
+        "start": np.array([0, 0, 2, 0, 0, 1, 4], np.uint32),
+        "length": np.array([1, 2, 1, 1, 1, 1, 1], np.uint32),
+    }
+    tokens = np.array([1, 11, 12, 99, 1, 31, 99, 22], np.uint16)
+    windows = windows_of_plan(5, **plan, tokens=tokens, begins=True)
+    windows.check()
+    # cut behind its beginning, a document has a segment of that token alone; text goes on at its offset, one later
+    assert windows.doc_ids.tolist() == [5, 9, 9, 7]
+    assert windows.starts.tolist() == [0, 0, 1, 5]
+    assert windows.lengths.tolist() == [4, 1, 2, 1]
 
 
 def test_an_empty_plan_has_no_windows():
@@ -89,17 +107,18 @@ def test_slices_put_together_are_the_whole(dtype):
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([1, 7, 64, 300]), st.sampled_from([1, 2, 64]),
-    st.sampled_from(["related", "best_fit", "concat"]), st.sampled_from([None, 0, 17]), st.sampled_from([np.uint16, np.uint32]),
+    st.sampled_from(["related", "best_fit", "concat"]), st.sampled_from([None, 0, 17]), st.sampled_from([None, 0, 18]),
+    st.sampled_from([np.uint16, np.uint32]),
 )  # fmt: skip
-def test_windows_and_documents_have_the_same_sum(seed, n, longest, size, method, end, dtype):
+def test_windows_and_documents_have_the_same_sum(seed, n, longest, size, method, end, begin, dtype):
     ids, copies, flat, offsets = random_corpus(seed, n, longest, dtype)
-    windows = packed_windows(ids, copies, flat, offsets, size, method, end)
+    windows = packed_windows(ids, copies, flat, offsets, size, method, end, begin=begin)
     windows.check()
-    total = token_sum(ids, copies, flat, offsets, end)
+    total = token_sum(ids, copies, flat, offsets, end, begin)
     np.testing.assert_array_equal(add_sums(window_sums(windows)), total)
     half = n // 2
-    first = token_sum(ids[:half], copies[:half], flat, offsets[: half + 1], end)
-    second = token_sum(ids[half:], copies[half:], flat, offsets[half:], end)
+    first = token_sum(ids[:half], copies[:half], flat, offsets[: half + 1], end, begin)
+    second = token_sum(ids[half:], copies[half:], flat, offsets[half:], end, begin)
     np.testing.assert_array_equal(add_sums(np.array([first, second])), total)
 
 

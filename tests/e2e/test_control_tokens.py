@@ -1,0 +1,135 @@
+"""Documents that begin with a token of their own, from a tokenizer that has one, through every format and a takedown."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer
+
+import curate
+from curate.errors import RequestError
+from curate.look.verify import verify
+from curate.recipe_file import from_dict
+from curate.run.execute import run_recipe
+from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SYNTHETIC
+from curate.shards.samples import NO_LABEL, sample
+from curate.shards.tokens import train
+from tests.corpus import documents, recipe_of
+
+BEGIN, END = 601, 600
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A run with a curriculum, examples, a validation set and windows of denoisers."""
+    home = tmp_path_factory.mktemp("control")
+    rows = documents(90, seed=5)
+    (home / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer = Tokenizer.from_str(train((row["text"] for row in rows), 600))
+    tokenizer.add_special_tokens(["</s>", "<s>"])
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = content["added_tokens"][1:]  # "<|endoftext|>" is no name of an end any more
+    content["model"]["vocab"]["<unused>"] = content["model"]["vocab"].pop("<|endoftext|>")
+    (home / "tokenizer.json").write_text(json.dumps(content))
+    run_recipe(from_dict(recipe(home), home))
+    return home
+
+
+def recipe(home, **pack):
+    schedule = [{"window": 256, "tokens": 30_000}, {"window": 1024, "tokens": 15_000}]
+    return recipe_of(
+        home,
+        home / "run",
+        inputs=[{"source": "web", "path": str(home / "text.jsonl")}],
+        tokenizer={"path": str(home / "tokenizer.json")},
+        synthetic={"share": 0.1, "min_tokens": 256},
+        pack={"schedule": schedule, "bos": True, **pack},
+        shards={
+            "formats": ["parquet", "mds", "megatron", "numpy", "webdataset"],
+            "denoise": {"length": 64},
+            "windows_per_shard": 8,
+            "validation": {"share": 0.05},
+        },
+    )
+
+
+def rows_of(run):
+    """Rows of the Parquet shards."""
+    files = [
+        file for file in run.snapshots["shards"].files if "/parquet/" in file.path and file.path.endswith(".parquet")
+    ]
+    for file in files:
+        with run.open(file) as source:
+            yield from pq.read_table(source).to_pylist()
+
+
+def test_every_copy_begins_and_ends_once_in_the_shards(home):
+    assert verify(str(home / "run")).faults == []
+    run = curate.open(home / "run")
+    plan = run.table("windows").collect()
+    copies = plan.filter(pl.col("kind").is_in([KIND_DOCUMENT, KIND_SYNTHETIC])).select("doc_id", "copy").unique()
+    for kind in (KIND_BEGIN, KIND_END):
+        assert (
+            plan.filter(pl.col("kind") == kind)
+            .select("doc_id", "copy")
+            .sort("doc_id", "copy")
+            .equals(copies.sort("doc_id", "copy"))
+        )
+    texts = {
+        row["doc_id"]: row["token_ids"]
+        for name in ("tokens", "synthetic")
+        for row in run.table(name).select("doc_id", "token_ids").collect().to_dicts()
+    }
+    whole = 0
+    for row in rows_of(run):
+        for doc_id, start, begin, end in zip(
+            row["doc_ids"], row["starts"], row["cu_seqlens"], row["cu_seqlens"][1:], strict=True
+        ):
+            written = [BEGIN, *texts[doc_id], END]
+            assert row["input_ids"][begin:end] == written[start : start + end - begin]
+            whole += end - begin == len(written)
+    assert whole > 50
+    stats = run.stats()
+    assert stats["packing"]["counters"]["special_tokens"] == 2 * copies.height
+    assert run.snapshots["shards"].details["tokenizer"]["bos_id"] == BEGIN
+
+
+def test_a_model_is_fed_the_beginning_of_each_document_without_a_label(home):
+    for row in rows_of(curate.open(home / "run")):
+        fed = sample(np.array(row["input_ids"], np.uint16), np.diff(row["cu_seqlens"]), "document")
+        begins = fed["input_ids"] == BEGIN
+        assert (fed["labels"][begins] == NO_LABEL).all()
+        assert (fed["position_ids"][begins] == 0).all()
+
+
+def test_what_is_taken_down_takes_its_control_tokens_along(home):
+    run = curate.open(home / "run")
+    kept = run.table("ledger").filter(pl.col("status") == "kept").sort("n_tokens", descending=True).collect()
+    gone = kept.filter(pl.col("copies") > 0).row(0, named=True)
+    before = run.snapshots["windows"].counters
+    curate.remove(str(home / "run"), ids=[gone["id"]], by="me", reason="law", apply=True)
+    assert verify(str(home / "run")).faults == []
+    now = curate.open(home / "run")
+    after = now.snapshots["windows"].counters
+    assert before["special_tokens"] - after["special_tokens"] >= 2 * gone["copies"]
+    assert all(gone["doc_id"] not in row["doc_ids"] for row in rows_of(now))
+
+
+def test_a_token_that_is_not_there_is_said_before_any_work(home, tmp_path):
+    content = json.loads((home / "tokenizer.json").read_text())
+    del content["added_tokens"][-1]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    asked = recipe(home) | {"workspace": str(tmp_path / "run"), "tokenizer": {"path": str(tmp_path / "tokenizer.json")}}
+    with pytest.raises(RequestError, match="pack.bos: tokenizer .* has no beginning-of-text token under a usual name"):
+        run_recipe(from_dict(asked, tmp_path))
+    named = recipe(home, bos="[CLS]") | {"workspace": str(tmp_path / "run")}
+    with pytest.raises(RequestError, match=r"pack.bos: tokenizer .* has no token '\[CLS\]'"):
+        run_recipe(from_dict(named, tmp_path))
+    named.pop("tokenizer")
+    with pytest.raises(RequestError, match=r"has the control token <\|endoftext\|> alone, not '\[CLS\]'"):
+        run_recipe(from_dict(named, tmp_path))
+    assert not (tmp_path / "run").exists()
