@@ -1,4 +1,4 @@
-"""Near-duplicates in one window, counted exactly from the stored embeddings."""
+"""Near-duplicates in one window and windows less diverse than asked, counted exactly from the stored embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curate.look.verify_tables import read
 from curate.look.verify_windows import read_windows
-from curate.packing.similar import alike, similarity
+from curate.packing.similar import CROWD_BITS, alike, similarity, square
 from curate.run.exchange import partition_targets
 from curate.run.vectors import vector_matrix
 from curate.schemas import KIND_DOCUMENT
@@ -46,8 +46,40 @@ def _pairs(
     return found
 
 
+@njit(nogil=True, cache=True)
+def _crowded(
+    window: Int64s, row: Int64s, vectors: NDArray[np.int8], inverse: NDArray[np.float64], crowd: int, first: Int64s
+) -> int:
+    """Windows in which the squared cosines of a document to the others sum to more than ``crowd``.
+
+    ``first`` int64[m, 3] receives (window, row, sum) of the document with the largest sum in each of the first ones.
+    """
+    found, start = 0, 0
+    while start < window.shape[0]:
+        end = start
+        while end < window.shape[0] and window[end] == window[start]:
+            end += 1
+        most, worst = np.int64(-1), start
+        for j in range(start, end):
+            total = np.int64(0)
+            for k in range(start, end):
+                if k != j:
+                    total += square(vectors, inverse, row[j], row[k])
+            if total > most:
+                most, worst = total, j
+        if most > crowd:
+            if found < first.shape[0]:
+                first[found, 0], first[found, 1], first[found, 2] = window[worst], row[worst], most
+            found += 1
+        start = end
+    return found
+
+
 def check_similar(run: Run, report: Report) -> None:
-    """Count the pairs of different documents in one window whose cosine is at or above the limit."""
+    """Count the pairs of different documents in one window whose cosine is at or above the limit.
+
+    Where `pack.min_vendi` asks for diversity, count the windows that have less, as the packer measures it.
+    """
     from curate.packing.stage import max_similarity
 
     limit = max_similarity(run.recipe)
@@ -78,12 +110,14 @@ def _count(
     report.count("similar", f"pairs at or above {limit:g}", 0)
     if len(ids) == 0:
         return
-    near = similarity(_vectors(run, ids), limit)
+    floor = run.recipe.pack.min_vendi
+    near = similarity(_vectors(run, ids), limit, floor)
     for path, window, doc_id in held:
+        row = np.searchsorted(ids, doc_id).astype(np.int64)
+        if floor:
+            _check_diversity(report, path, ids, floor, (window, row, near.vectors, near.inverse, near.crowd))
         first = np.full((5, 3), -1, np.int64)
-        found = _pairs(
-            window, np.searchsorted(ids, doc_id).astype(np.int64), near.vectors, near.inverse, near.limit, first
-        )
+        found = _pairs(window, row, near.vectors, near.inverse, near.limit, first)
         report.count("similar", f"pairs at or above {limit:g}", found)
         if found and method in REFUSING:
             for at, a, b in first[first[:, 0] >= 0]:
@@ -92,6 +126,18 @@ def _count(
                     f"{path}, window {at}",
                     f"documents {ids[a]} and {ids[b]} have a cosine of at least {limit:g}",
                 )
+
+
+def _check_diversity(report: Report, path: str, ids: NDArray[np.uint64], floor: float, held: tuple[Any, ...]) -> None:
+    first = np.full((5, 3), -1, np.int64)
+    report.count("similar", f"windows less diverse than {floor:g}", _crowded(*held, first))
+    for at, row, total in first[first[:, 0] >= 0]:
+        report.fault(
+            "similar",
+            f"{path}, window {at}",
+            f"the squared cosines of document {ids[row]} to the others sum to {total / 2.0**CROWD_BITS:.3f}, more than the "
+            f"{held[-1] / 2.0**CROWD_BITS:.3f} that `pack.min_vendi: {floor:g}` allows",
+        )
 
 
 def _vectors(run: Run, ids: NDArray[np.uint64]) -> NDArray[np.int8]:

@@ -24,7 +24,8 @@ Int64s = NDArray[np.int64]
 Vectors = NDArray[np.int8]
 
 
-_CROWD_BITS = 30
+CROWD_BITS = 30
+"""Squared cosines are summed in fixed point."""
 
 _ROUNDING = 1e-12
 """The two inverse norms round: without this, equal vectors could pass a limit of 1."""
@@ -57,7 +58,7 @@ def similarity(vectors: Vectors, limit: float, min_vendi: float = 0.0) -> Simila
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.int64).astype(np.float64)
     inverse = np.zeros(len(vectors))
     np.divide(1.0, np.sqrt(squares), out=inverse, where=squares > 0)
-    crowd = int((1.0 - min_vendi) / min_vendi * 2.0**_CROWD_BITS) if min_vendi > 0 else -1
+    crowd = int((1.0 - min_vendi) / min_vendi * 2.0**CROWD_BITS) if min_vendi > 0 else -1
     return Similarity(vectors, inverse, float(limit) - _ROUNDING, crowd)
 
 

@@ -244,6 +244,22 @@ def test_similar_pairs_are_only_counted_where_packing_does_not_refuse_them(build
     assert report.checks["similar"] == {"pairs at or above 0.95": 1}
 
 
+@pytest.mark.parametrize(("floor", "below"), [(0.59, 0), (0.6, 1)])
+def test_window_that_is_less_diverse_than_asked(builder: hand.Builder, floor: float, below: int) -> None:
+    """The cosine of the two documents in the last window is 78 / sqrt(100 · 90); its square may be (1 − floor) / floor."""
+    recipe = {**hand.RECIPE, "pack": {**hand.RECIPE["pack"], "min_vendi": floor}}
+    report = verify(builder.finish(recipe))
+    assert report.checks["similar"] == {"pairs at or above 0.95": 0, f"windows less diverse than {floor}": below}
+    if below:
+        [found] = faults(report, "similar")
+        assert found.endswith(
+            f"shard-00001.parquet, window 1: the squared cosines of document {LONG} to the others sum to 0.676, more than "
+            "the 0.667 that `pack.min_vendi: 0.6` allows"
+        )
+    else:
+        assert report.faults == []
+
+
 def test_stopped_run_is_checked_as_far_as_it_got(builder: hand.Builder) -> None:
     for table in ("ledger", "shards", "windows", "copies", "order"):
         del builder.snapshots[table]
