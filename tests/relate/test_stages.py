@@ -51,6 +51,22 @@ def test_semantic_duplicates_are_removed_with_a_reason_and_a_keeper(corpus: Path
     assert off.tables["duplicates"].id == outcome.tables["duplicates"].id
 
 
+def test_windows_are_as_diverse_as_asked_and_verification_sees_where_not(corpus: Path, tmp_path: Path) -> None:
+    below, asked = "windows less diverse than 0.5", {"window": 1024, "min_vendi": 0.5}
+    run(tmp_path, corpus, pack=asked)
+    report = verify(str(tmp_path / "run"))
+    assert report.checks["similar"][below] == 0
+    assert not report.faults
+    run(tmp_path, corpus, pack={"window": 1024})
+    state = tmp_path / "run" / "run.json"
+    said = json.loads(state.read_text())
+    said["recipe"]["pack"] = asked
+    state.write_text(json.dumps(said))
+    report = verify(str(tmp_path / "run"))
+    assert report.checks["similar"][below] > 0
+    assert {fault.check for fault in report.faults} == {"similar"}
+
+
 def test_groups_stay_together_in_the_order_of_the_input(corpus: Path, tmp_path: Path) -> None:
     """The generated documents carry a topic: four groups, each in one stretch of the path and of the windows."""
     outcome = run(tmp_path, corpus, None, order={"group_by": "meta.topic"}, upsample={"method": "none"})
