@@ -110,6 +110,19 @@ def test_windows_are_more_alike_at_no_more_padding(window: int, low: int, high: 
     assert found.near_duplicates == 0
 
 
+def test_planted_clusters_get_windows_of_their_own() -> None:
+    """Twelve clusters of eight, scattered along the path; a window holds eight."""
+    rng = np.random.default_rng(5)
+    label = rng.permutation(np.repeat(np.arange(12), 8))
+    x = np.linalg.qr(rng.normal(size=(24, 12)))[0].T[label] + 0.08 * rng.normal(size=(96, 24))
+    vectors = np.rint(x * (127 / np.abs(x).max(axis=1, keepdims=True))).astype(np.int8)
+    lengths, near = np.full(96, 10), neighbors(vectors, 12, 2.0).ids
+    filled = window_of(pack("related", lengths, 80, 4, vectors=vectors, max_similarity=2.0), 96)
+    assert max(len(set(label[filled == w])) for w in range(12)) > 4
+    window = window_of(pack("related", lengths, 80, 4, None, vectors, 2.0, Refinement(near)), 96)
+    assert len(set(zip(window.tolist(), label.tolist(), strict=True))) == 12
+
+
 def test_diversity_costs_similarity_and_little_room() -> None:
     vectors, lengths = topics(600, 1), np.random.default_rng(1).integers(100, 1000, 600)
     how = Refinement(neighbors(vectors, 12, 0.95).ids)
