@@ -27,10 +27,11 @@ from curate.packing.refined import Refinement
 from curate.packing.similar import similarity
 from curate.relate import measures
 from curate.relate.baselines import icp_code
-from curate.relate.cells import assign, fit_cells, plan_regions, region_of
+from curate.relate.cells import assign, fit_cells
 from curate.relate.embedders import lexical
 from curate.relate.neighbors import Neighbors, neighbors
 from curate.relate.paths import icp, related
+from curate.relate.regions import plan_regions, region_of
 from curate.relate.similarity import Vectors
 
 WINDOW = 8192

@@ -30,20 +30,21 @@ from curate.hashing import document_hash
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows
 from curate.packing.similar import similarity
-from curate.relate.cells import assign, fit_cells, plan_regions, region_of
 from curate.relate.measures import path_counts, summarise, window_measures
 from curate.relate.neighbors import neighbors
 from curate.relate.paths import related
+from curate.relate.regions import plan_regions, region_of
+from curate.relate.super_cells import Cells, assign, fit
 
 SAMPLE, CELL = 200_000, 1_000  # the defaults of `cluster`
 WINDOW = 8_192
 STEPS = ("neighbours", "paths", "windows", "order inside windows")
 
 
-def cells_of(file: Path, centroids: NDArray[np.int8], first: int, last: int) -> tuple[NDArray[np.int32], float]:
+def cells_of(file: Path, cells: Cells, first: int, last: int) -> tuple[NDArray[np.int32], float]:
     """(cell of each document of a part, processor seconds)."""
     clock = Clock()
-    return assign(np.load(file, mmap_mode="r")[first:last], centroids)[0], clock()
+    return assign(np.load(file, mmap_mode="r")[first:last], cells)[0], clock()
 
 
 def one_region(file: Path, members: NDArray[np.int64]) -> dict[str, object]:
@@ -77,7 +78,7 @@ def warm(_: int) -> None:
         file = Path(place, "vectors.npy")
         np.save(file, hierarchy(2_000))
         np.save(file.with_name("lengths.npy"), lengths_of(2_000))
-        cells_of(file, fit_cells(np.load(file), 4, 0, np.arange(2_000, dtype=np.uint64)), 0, 2_000)
+        cells_of(file, fit(np.load(file), 4, 0, np.arange(2_000, dtype=np.uint64), most=2), 0, 2_000)
         one_region(file, np.arange(2_000))
 
 
@@ -97,10 +98,11 @@ def measure(n: int, region_size: int, pool: ProcessPoolExecutor, cores: int, pla
         began = now
 
     sampled = np.sort(np.argsort(document_hash(0, "cluster", ids))[:SAMPLE])
-    centroids = fit_cells(vectors[sampled], max(1, round(n / CELL)), 0, ids[sampled], threads=cores)
+    fitted = fit(vectors[sampled], max(1, round(n / CELL)), 0, ids[sampled], threads=cores)
+    centroids = fitted.centroids
     done("centroids", clock())
     bounds = [n * i // (8 * cores) for i in range(8 * cores + 1)]
-    parts = list(pool.map(partial(cells_of, file, centroids), bounds[:-1], bounds[1:]))
+    parts = list(pool.map(partial(cells_of, file, fitted), bounds[:-1], bounds[1:]))
     cell = np.concatenate([one for one, _ in parts])
     done("cells", sum(seconds for _, seconds in parts))
     clock()

@@ -86,12 +86,15 @@ def warm_relate() -> None:
     from curate.relate.embedders.quantised import quantise_directions
     from curate.relate.neighbors import neighbors
     from curate.relate.paths import find_path
+    from curate.relate.super_cells import fit as fit_levels
+    from curate.relate.super_cells import nearest_cell
 
     fit(_texts(), dim=8).transform(_texts())
     quantise_directions(np.ones((2, 8), np.float32), np.zeros(8))
     ids = np.arange(60, dtype=np.uint64)
     vectors = (np.outer(ids, np.arange(8)) % 97 - 40).astype(np.int8)
     assign(vectors, fit_cells(vectors, 4, 0, ids))
+    nearest_cell(vectors, fit_levels(vectors, 4, 0, ids, most=2))
     found = neighbors(vectors, 5, 0.95)
     for method in ("related", "icp"):
         find_path(method, vectors, found, ids, seed=0, max_similarity=0.95)

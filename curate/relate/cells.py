@@ -1,4 +1,4 @@
-"""Cells and regions: spherical k-means in integers, and adjacent cells merged up to a bounded size.
+"""Cells: spherical k-means in integers.
 
 Sums are int64, centroids are rounded back to int8 after each round, and assignments compare exact integer products,
 so neither BLAS nor threads nor batches can change a cell.
@@ -8,16 +8,12 @@ Legend: S sampled documents, N documents, D dimensions, K cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from curate.hashing import document_hash, unit_interval
-from curate.relate.graph import edges
-from curate.relate.similarity import Vectors, check, cosine, inverse_norms
+from curate.relate.similarity import Vectors, check, inverse_norms
 from curate.threads import over_ranges
 
 _WEIGHT_BITS = 20
@@ -26,17 +22,11 @@ _WEIGHT_BITS = 20
 _SEEDING_BATCHES = 16
 """k-means|| (Bahmani et al. 2012) shows that a few large draws seed as well as one draw a centroid."""
 
-_NEAR_CELLS = 64
-"""Cells considered for merging around each in one round; rounds go on until nothing fits together."""
-
-_SPLIT_FILL = 0.9
-"""Pieces of a giant cell are cut by hash, so their sizes scatter: they are made this much smaller than a region."""
-
 _ROWS, _COLUMNS = 4096, 2048
 
 
 @njit(nogil=True, cache=True)
-def _best(products, inverse, first, index, value):  # type: ignore[no-untyped-def]
+def keep_best(products, inverse, first, index, value):  # type: ignore[no-untyped-def]
     """Merges a block of products into (largest product times inverse norm of the centroid, its lowest id)."""
     for r in range(products.shape[0]):
         at, best = index[r], value[r]
@@ -48,7 +38,7 @@ def _best(products, inverse, first, index, value):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def _sums(vectors, weights, cluster, k):  # type: ignore[no-untyped-def]
+def member_sums(vectors, weights, cluster, k):  # type: ignore[no-untyped-def]
     """int64[K, D]: weighted sums of the vectors of each cell."""
     out = np.zeros((k, vectors.shape[1]), np.int64)
     for d in range(vectors.shape[0]):
@@ -85,7 +75,7 @@ def nearest_centroid(
             for first in range(block * _ROWS, min(stop * _ROWS, n), _ROWS):
                 here = slice(first, first + _ROWS)
                 products = vectors[here].astype(np.float32) @ right
-                _best(products, inverse[start : start + _COLUMNS], start, cell[here], value[here])
+                keep_best(products, inverse[start : start + _COLUMNS], start, cell[here], value[here])
 
         over_ranges(compare, -(-n // _ROWS), threads)
     cell[norms == 0] = -1
@@ -98,7 +88,11 @@ def assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int32], NDA
 
     Zero vectors get cluster -1 and distance 1. Every document is decided alone: batches do not matter.
     """
-    cell, similarity = nearest_centroid(vectors, centroids)
+    return rounded(*nearest_centroid(vectors, centroids))
+
+
+def rounded(cell: NDArray[np.int64], similarity: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """(cluster int32[N], distance float32[N]) as they are stored: 1 - cosine, rounded to 1e-4."""
     return cell.astype(np.int32), np.round(1.0 - similarity, 4).astype(np.float32)
 
 
@@ -133,10 +127,10 @@ def fit_cells(
     for _ in range(rounds):
         previous = cluster
         cluster, similarity = nearest_centroid(vectors, centroids, threads)
-        _refill(cluster, similarity, k)
+        refill(cluster, similarity, k)
         if np.array_equal(cluster, previous):
             break
-        centroids = quantise(_sums(vectors, weights, cluster, k))
+        centroids = quantise(member_sums(vectors, weights, cluster, k))
     return centroids
 
 
@@ -160,7 +154,7 @@ def _seeds(vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], thr
     return chosen
 
 
-def _refill(cluster: NDArray[np.int64], similarity: NDArray[np.float64], k: int) -> None:
+def refill(cluster: NDArray[np.int64], similarity: NDArray[np.float64], k: int) -> None:
     """Gives every empty cell, lowest first, the document farthest from its centroid whose cell has others (ties: doc_id)."""
     sizes = np.bincount(cluster, minlength=k)
     empty = np.flatnonzero(sizes == 0)
@@ -173,119 +167,3 @@ def _refill(cluster: NDArray[np.int64], similarity: NDArray[np.float64], k: int)
                 sizes[cluster[document]] -= 1
                 cluster[document] = cell
                 break
-
-
-@dataclass(frozen=True)
-class RegionPlan:
-    """Which region the documents of each cell go to.
-
-    Regions are numbered from 0: first those of cells, by their lowest cell; then those of zero vectors.
-
-    Attributes:
-        first: int32[K], the cell's region, or the first of its pieces.
-        pieces: int32[K], 1, or the number of consecutive regions a giant cell is split into.
-        zero_first: first region of zero vectors.
-        zero_pieces: regions of zero vectors; at least 1 so that a later zero vector has a place.
-        seed: of the split.
-    """
-
-    first: NDArray[np.int32]
-    pieces: NDArray[np.int32]
-    zero_first: int
-    zero_pieces: int
-    seed: int
-
-    @property
-    def regions(self) -> int:
-        """Number of regions, including those of zero vectors."""
-        return self.zero_first + self.zero_pieces
-
-    def save(self, path: str | Path) -> None:
-        """Writes the plan as one int64 array in NumPy's format; equal plans give equal bytes."""
-        numbers = [self.zero_first, self.zero_pieces, self.seed, *self.first.tolist(), *self.pieces.tolist()]
-        with Path(path).open("wb") as file:
-            np.save(file, np.array(numbers, np.int64), allow_pickle=False)
-
-    @staticmethod
-    def load(path: str | Path) -> RegionPlan:
-        """The plan saved at ``path``."""
-        numbers = np.load(path, allow_pickle=False)
-        first, pieces = np.split(numbers[3:].astype(np.int32), 2)
-        return RegionPlan(first, pieces, int(numbers[0]), int(numbers[1]), int(numbers[2]))
-
-
-def plan_regions(centroids: Vectors, counts: NDArray[np.int64], n_zero: int, region_size: int, seed: int) -> RegionPlan:
-    """A plan with regions of at most ``region_size`` documents (pieces of giant cells: in expectation 0.9 of it).
-
-    Cells are merged along their nearest centroids, most similar pair first, while they fit; then the merged ones are
-    taken as cells again, until no two near ones fit together.
-
-    Args:
-        centroids: int8[K, D].
-        counts: int64[K], documents of each cell.
-        n_zero: documents with zero vectors.
-        region_size: documents.
-        seed: of the recipe.
-    """
-    if region_size < 1:
-        raise ValueError(f"cluster.region_size must be at least 1, got {region_size}")
-    k = len(centroids)
-    giant = counts > region_size
-    label = np.arange(k, dtype=np.int64)  # the lowest cell of the cell's region
-    while True:
-        members, of = np.unique(label[~giant], return_inverse=True)
-        if len(members) < 2:
-            break
-        size = np.zeros(len(members), np.int64)
-        np.add.at(size, of, counts[~giant])
-        sums = np.zeros((len(members), centroids.shape[1]), np.int64)
-        # A region stands where its documents are; an empty cell keeps a place by weight 1.
-        weights = direction_weights(centroids[~giant]) * np.maximum(counts[~giant], 1)
-        np.add.at(sums, of, centroids[~giant].astype(np.int64) * weights[:, None])
-        merged = _merge(quantise(sums), size, region_size)
-        if np.array_equal(merged, np.arange(len(members))):
-            break
-        label[~giant] = members[merged[of]]
-    pieces = np.ones(k, np.int32)
-    pieces[giant] = np.ceil(counts[giant] / (_SPLIT_FILL * region_size)).astype(np.int32)
-    leads = np.flatnonzero(label == np.arange(k))
-    starts = np.zeros(k, np.int64)
-    starts[leads] = np.concatenate([[0], np.cumsum(pieces[leads])[:-1]]) if len(leads) else 0
-    zero_pieces = 1 if n_zero <= region_size else int(np.ceil(n_zero / (_SPLIT_FILL * region_size)))
-    return RegionPlan(starts[label].astype(np.int32), pieces, int(pieces[leads].sum()), zero_pieces, seed)
-
-
-def _merge(centroids: Vectors, size: NDArray[np.int64], region_size: int) -> NDArray[np.int64]:
-    """int64[M]: the lowest member of each one's union; edges strongest first, taken while the union fits."""
-    k = min(_NEAR_CELLS, len(centroids) - 1)
-    near, similarity = np.empty((len(centroids), k), np.int64), np.empty((len(centroids), k))
-    for start in range(0, len(centroids), 512):
-        block = cosine(centroids[start : start + 512], centroids)
-        block[np.arange(len(block)), np.arange(start, start + len(block))] = -2.0
-        near[start : start + 512] = np.argsort(-block, axis=1, kind="stable")[:, :k]
-        similarity[start : start + 512] = np.take_along_axis(block, near[start : start + 512], axis=1)
-    graph = edges(near, similarity)
-    parent = list(range(len(centroids)))
-    total = size.tolist()
-    for a, b in zip(graph.a.tolist(), graph.b.tolist(), strict=True):
-        while parent[a] != a:
-            a = parent[a]
-        while parent[b] != b:
-            b = parent[b]
-        if a != b and total[a] + total[b] <= region_size:
-            a, b = min(a, b), max(a, b)
-            parent[b] = a
-            total[a] += total[b]
-    for member in range(len(parent)):  # parents come first, so one pass resolves all
-        parent[member] = parent[parent[member]]
-    return np.array(parent, dtype=np.int64)
-
-
-def region_of(cluster: NDArray[np.int32], doc_ids: NDArray[np.uint64], plan: RegionPlan) -> NDArray[np.int32]:
-    """int32[N]: the region of each document, from its cell (-1 for zero vectors) and, in giant cells, a hash of doc_id."""
-    zero = cluster < 0
-    cell = np.where(zero, 0, cluster)
-    first = np.where(zero, plan.zero_first, plan.first[cell] if len(plan.first) else 0)
-    pieces = np.where(zero, plan.zero_pieces, plan.pieces[cell] if len(plan.first) else 1)
-    chosen = document_hash(plan.seed, "region", doc_ids) % pieces.astype(np.uint64)
-    return (first + chosen.astype(np.int64)).astype(np.int32)

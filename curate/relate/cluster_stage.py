@@ -1,6 +1,6 @@
 """The cluster stage: cells by integer k-means, merged into regions of bounded size.
 
-Steps: a hash sample of vectors → centroids (an artefact) → the nearest cell of every document → regions from the
+Steps: a hash sample of vectors → centroids (an artefact; many ones in super-cells) → the nearest cell of every document → regions from the
 cells' sizes (one process: it holds centroids and counts, never documents) → clusters.
 """
 
@@ -15,8 +15,9 @@ import pyarrow as pa
 from curate import schemas
 from curate.hashing import document_hash
 from curate.recipe import Recipe
-from curate.relate.cells import RegionPlan, assign, fit_cells, plan_regions, region_of
 from curate.relate.groups import group_names, group_regions
+from curate.relate.regions import RegionPlan, plan_regions, region_of
+from curate.relate.super_cells import Cells, assign, fit, one_level
 from curate.run.artefact import read_artefact
 from curate.run.fit import Fit
 from curate.run.partition import column, rows_of
@@ -119,26 +120,23 @@ def fit_cells_task(context: TaskContext, sample: str, cells: int, seed: int) -> 
     parts = [context.read(file) for file in context.snapshot(sample).files]
     table = pa.concat_tables(parts).sort_by("doc_id") if parts else None
     if table is None or table.num_rows == 0:
-        centroids = np.zeros((0, 1), np.int8)
+        found = one_level(np.zeros((0, 1), np.int8))
     else:
-        centroids = fit_cells(
-            vector_matrix(table["vector"]), cells, seed, column(table, "doc_id"), threads=context.threads
-        )
+        found = fit(vector_matrix(table["vector"]), cells, seed, column(table, "doc_id"), threads=context.threads)
     local = context.scratch_file()
-    with local.open("wb") as file:
-        np.save(file, centroids, allow_pickle=False)
-    context.add("artefacts", "centroids", ".npy", local, len(centroids))
+    found.save(local)
+    context.add("artefacts", "centroids", ".npy", local, len(found.centroids))
 
 
-def load_centroids(data: bytes, path: Any) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """int8[K, D] of an artefact."""
-    return np.load(path, allow_pickle=False)
+def load_cells(data: bytes, path: Any) -> Cells:
+    """The cells of an artefact."""
+    return Cells.load(path)
 
 
 def assign_task(context: TaskContext, documents: Any, embeddings: Any, centroids: Any) -> None:
     """The nearest cell of every document of one partition."""
     table = context.read(embeddings, ["doc_id", "vector"])
-    cluster, distance = assign(vector_matrix(table["vector"]), read_artefact(context, centroids, load_centroids))
+    cluster, distance = assign(vector_matrix(table["vector"]), read_artefact(context, centroids, load_cells))
     found = pa.table({"doc_id": table["doc_id"], "cluster": pa.array(cluster), "distance": pa.array(distance)})
     context.write("tmp/assigned", found.cast(_ASSIGNED))
     context.count("documents", len(cluster))
@@ -150,13 +148,13 @@ def assign_task(context: TaskContext, documents: Any, embeddings: Any, centroids
 
 def regions_task(context: TaskContext, centroids: Any, assigned: str, region_size: int, seed: int) -> None:
     """Regions from the sizes of the cells."""
-    points = read_artefact(context, centroids, load_centroids)
+    points = read_artefact(context, centroids, load_cells).centroids
     counts, zeros = np.zeros(len(points), np.int64), 0
     for file in context.snapshot(assigned).files:
         cluster = column(context.read(file, ["cluster"]), "cluster")
         counts += np.bincount(cluster[cluster >= 0], minlength=len(points))
         zeros += int((cluster < 0).sum())
-    plan = plan_regions(points, counts, zeros, region_size, seed)
+    plan = plan_regions(points, counts, zeros, region_size, seed, context.threads)
     local = context.scratch_file()
     plan.save(local)
     context.add("tmp/region.plan", "regions", ".npy", local, plan.regions)

@@ -11,6 +11,7 @@ import pytest
 import curate
 from curate.look.verify import verify
 from curate.recipe_file import from_dict
+from curate.relate import super_cells
 from curate.run.execute import Outcome, run_recipe
 from curate.run.workspace import open_workspace
 from tests.corpus import recipe_of, write_corpus
@@ -36,6 +37,25 @@ def test_every_order_runs_and_verifies(corpus: Path, tmp_path: Path, order: dict
     assert not verify(str(tmp_path / "run")).faults
     details = open_workspace(str(tmp_path / "run"))[2]["embeddings"].details
     assert bool(details["keywords"]) == (order["method"] == "keyword")
+
+
+def test_cells_of_two_levels_do_not_depend_on_partitions(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(super_cells, "ONE_LEVEL", 8)
+    found = []
+    for number, size in enumerate((60_000, 9_000)):
+        sections = {"ingest": {"partition_bytes": size}, "cluster": {"cell_size": 4, "region_size": 40}}
+        outcome = run(tmp_path / str(number), corpus, **sections)
+        assert not verify(str(tmp_path / str(number) / "run")).faults
+        details = outcome.tables["clusters"].details
+        cells = super_cells.Cells.load(tmp_path / str(number) / "run" / details["centroids"]["path"])
+        assert details["cells"] == len(cells.centroids) > 8
+        assert len(cells.supers) > 2
+        rows = curate.open(str(tmp_path / str(number) / "run")).table("clusters").collect().sort("doc_id").to_dicts()
+        found.append([details["centroids"]["checksum"], *(tuple(row.values())[1:] for row in rows)])
+    assert found[0] == found[1]
+    assert len({row[0] for row in found[0][1:]}) > 8
 
 
 def test_semantic_duplicates_are_removed_with_a_reason_and_a_keeper(corpus: Path, tmp_path: Path) -> None:
