@@ -3,12 +3,14 @@
 Row groups are streamed, and only the text, the id and the simple columns are read: numbers, booleans, strings, dates
 and times go into the meta in the file's order; lists, structs and binary columns do not. A null means that the record
 does not have the field. Times are spelled as ISO 8601 in UTC, decimals as strings.
+
+A small file can decode to far more than there is memory: see :mod:`curate.reading.parquet_pages`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.jsonl import encode_meta
+from curate.reading.parquet_pages import Pages, TooMuch
 from curate.reading.records import (
     BATCH_BYTES,
     CORRUPT,
@@ -36,11 +39,14 @@ from curate.reading.records import (
     own_id,
     snippet,
 )
-from curate.reading.vectors import from_column
+from curate.reading.spans import impossible_rows
+from curate.reading.vectors import from_column, is_vector
 from curate.schemas import VECTOR
 
 MAX_BATCH_ROWS = 8_192
-"""Rows of a batch: the sizes in a footer are those of dictionary-encoded pages, so they can be far too small."""
+
+MAX_HELD_BESIDE = 256 << 20
+"""See :func:`most_held`: beside the longest document, twice (in its page or dictionary, and decoded)."""
 
 _READ_BYTES = 8 << 20
 _MAGIC = b"PAR1"
@@ -79,39 +85,173 @@ def read(
         source = pq.ParquetFile(
             pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
         )
-    except (pa.ArrowException, OSError) as error:
+        claimed = impossible_rows(source.metadata)
+        if claimed:
+            yield _only(Reject(0, CORRUPT, claimed))
+            return
+        reader = _Groups(source, watched, fields, batch_bytes, max_document_bytes)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names of columns
         watched.raise_own()
         yield _only(Reject(0, CORRUPT, snippet(f"the footer cannot be read: {error}")))
         return
-    names = _columns(source.schema_arrow, fields)
     chosen = groups or Span(0, source.num_row_groups)
     start = sum(source.metadata.row_group(group).num_rows for group in range(chosen.start))
     for group in range(*chosen):
         rows = source.metadata.row_group(group).num_rows
         wanted = rows if limit is None else min(rows, limit - start)
-        if wanted <= 0:
+        if wanted < 0:
             return
-        done = 0
-        try:
-            size = _batch_rows(source.metadata.row_group(group), names, batch_bytes)
-            # A file that cannot show a single column of ours still has rows, each of which is a reject.
-            parts: Iterator[pa.RecordBatch] = (
-                source.iter_batches(size, row_groups=[group], columns=names, use_threads=False)
-                if names
-                else _bare(rows, size)
-            )
-            for part in parts:
-                part = part.slice(0, wanted - done)
-                if part.num_rows:
-                    yield _batch(part, start + done, fields, max_document_bytes)
-                done += part.num_rows
-                if done >= wanted:
-                    break
-        except (pa.ArrowException, OSError) as error:
-            watched.raise_own()
-            lost = f"rows {start + done} to {start + rows - 1} cannot be read: {error}"
-            yield _only(Reject(start + done, CORRUPT, snippet(lost)))
+        yield from reader.batches(group, start, wanted)
         start += rows
+
+
+def most_held(max_document_bytes: int) -> int:
+    """Bytes that a row may take when it is decoded: its pages, the dictionaries, and what is made of them."""
+    return 2 * max_document_bytes + MAX_HELD_BESIDE
+
+
+class _Groups:
+    """Reads row groups, as many rows at once as memory allows."""
+
+    def __init__(
+        self, source: pq.ParquetFile, watched: _Watched, fields: Fields, batch_bytes: int, max_document_bytes: int
+    ) -> None:
+        self._source, self._watched, self._fields = source, watched, fields
+        self._batch_bytes, self._max_document_bytes = batch_bytes, max_document_bytes
+        self._names = _columns(source.schema_arrow, fields)
+        described = [source.schema.column(i) for i in range(len(source.schema))]
+        self._columns = [i for i, column in enumerate(described) if column.path.split(".")[0] in self._names]
+        self._most = most_held(max_document_bytes)
+        self._most_rows = MAX_BATCH_ROWS
+
+    def batches(self, group: int, start: int, wanted: int) -> Iterator[Batch]:
+        """The first ``wanted`` rows of a row group, the first of which has position ``start``."""
+        stop = start + self._source.metadata.row_group(group).num_rows
+        for part in self._collected(group, wanted):
+            if isinstance(part, _Lost):
+                rows = f"rows {start} to {stop - 1} cannot be read: {part.why}"
+                yield _only(Reject(start, part.reason, snippet(rows)))
+                return
+            try:
+                yield _batch(part, start, self._fields, self._max_document_bytes)
+            except pa.ArrowException as error:
+                yield _only(Reject(start, CORRUPT, snippet(f"rows {start} to {stop - 1} cannot be read: {error}")))
+                return
+            start += part.num_rows
+
+    def _collected(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
+        """Parts as large as batches; the last one may be what follows is lost for."""
+        ready: list[pa.RecordBatch] = []
+        rows = held = 0
+        lost: _Lost | None = None
+        for part in self._parts(group, wanted):
+            if isinstance(part, _Lost):
+                lost = part
+                break
+            for piece, size in _pieces(part, self._batch_bytes):
+                if ready and (held + size > self._batch_bytes or rows + piece.num_rows > MAX_BATCH_ROWS):
+                    yield _joined(ready)
+                    ready, rows, held = [], 0, 0
+                ready.append(piece)
+                rows, held = rows + piece.num_rows, held + size
+        if ready:
+            yield _joined(ready)
+        if lost is not None:
+            yield lost
+
+    def _parts(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
+        """Rows as Arrow decodes them, as many together as memory allows."""
+        described = self._source.metadata.row_group(group)
+        size = min(self._most_rows, _batch_rows(described, self._columns, self._batch_bytes))
+        done = 0
+        if not self._names and described.num_rows > 8 * self._watched.size:
+            yield _Lost(CORRUPT, "more rows than the file has bits, and no column to read")
+            return
+        while done < wanted:
+            pages = self._watched.pages = Pages(self._source.metadata, group, self._most)
+            try:
+                for part in self._decoded(group, size, done, pages):
+                    yield part.slice(0, wanted - done)
+                    done += part.num_rows
+                    if done >= wanted:
+                        return
+                yield _Lost(CORRUPT, "there are fewer than the footer tells")
+                return
+            except TooMuch as refused:
+                if refused.least > self._most or size == 1:
+                    why = f"one takes {refused.least:,} bytes of memory, {self._most:,} are allowed"
+                    yield _Lost(TOO_LARGE, why)
+                    return
+                # Fewer at once, from now on; those that have been read are passed over.
+                size = self._most_rows = max(1, int(size * refused.share))
+            except (pa.ArrowException, OSError) as error:
+                self._watched.raise_own()
+                yield _Lost(CORRUPT, str(error))
+                return
+
+    def _decoded(self, group: int, size: int, done: int, pages: Pages) -> Iterator[pa.RecordBatch]:
+        """Rows of the group behind the first ``done``, at most ``size`` at once."""
+        rows = self._source.metadata.row_group(group).num_rows
+        if not self._names:
+            # A file that cannot show a single column of ours still has rows, each of which is a reject.
+            for at in range(done, rows, size):
+                yield pa.record_batch([pa.nulls(min(size, rows - at))], names=[""])
+            return
+        at = 0
+        parts = self._source.iter_batches(size, row_groups=[group], columns=self._names, use_threads=False)
+        while True:
+            pages.expect(at, at + size)
+            part = next(parts, None)
+            if part is None:
+                return
+            at += part.num_rows
+            if at > done:
+                yield part.slice(max(0, done - (at - part.num_rows)))
+
+
+class _Lost(NamedTuple):
+    """Why the rest of a row group cannot be read."""
+
+    reason: str
+    why: str
+
+
+def _pieces(part: pa.RecordBatch, batch_bytes: int) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """``part`` in pieces of at most ``batch_bytes``, or a row, with their bytes: what follows holds them several times
+    over. Columns are no dictionaries any more."""
+    size = part.get_total_buffer_size()
+    if size <= batch_bytes and not any(pa.types.is_dictionary(column.type) for column in part.columns):
+        yield part, size
+        return
+    sizes = np.zeros(part.num_rows, np.int64)
+    for column in part.columns:
+        sizes += _lengths(column)
+    start = held = 0
+    for row, size in enumerate([*sizes.tolist(), batch_bytes]):
+        if row > start and held + size > batch_bytes:
+            yield _plain(part.slice(start, row - start)), held
+            start, held = row, 0
+        held += size
+
+
+def _lengths(column: pa.Array) -> NDArray[np.int64] | int:
+    """int64[n]: bytes of each string; 8 where there are none."""
+    if pa.types.is_dictionary(column.type):
+        each = _lengths(column.dictionary)
+        return each if isinstance(each, int) else each[pc.fill_null(column.indices, 0).to_numpy()]
+    if not (_is_text(column.type) or _is_binary(column.type)):
+        return 8
+    lengths = pc.binary_length(column.cast(pa.large_binary()))
+    return pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _plain(part: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in part.columns]
+    return pa.record_batch(columns, names=part.schema.names)
+
+
+def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
 class _Watched:
@@ -122,6 +262,9 @@ class _Watched:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._error: BaseException | None = None
+        self._at = 0
+        self.size = 0
+        self.pages: Pages | None = None
 
     def _call(self, method: str, *args: int) -> Any:
         try:
@@ -134,10 +277,14 @@ class _Watched:
         data: bytes = self._call("read", size) if size >= 0 else self._call("read")
         while 0 < len(data) < size and (more := self._call("read", size - len(data))):
             data += more
+        start, self._at = self._at, self._at + len(data)
+        if self.pages is not None:
+            self.pages.seen(start, data)
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._call("seek", offset, whence))
+        self._at = int(self._call("seek", offset, whence))
+        return self._at
 
     def tell(self) -> int:
         return int(self._call("tell"))
@@ -160,7 +307,7 @@ class _Watched:
 def _check_ends(file: _Watched) -> tuple[str, str] | None:
     """(reason, snippet) for a file that is no Parquet file, or of which only the beginning is there."""
     file.seek(0, 2)
-    size = file.tell()
+    file.size = size = file.tell()
     file.seek(0)
     begins = file.read(4) == _MAGIC
     file.seek(max(size - 4, 0))
@@ -174,11 +321,6 @@ def _check_ends(file: _Watched) -> tuple[str, str] | None:
 
 def _only(reject: Reject) -> Batch:
     return Batch(np.zeros(0, np.int64), [], pa.array([], pa.large_string()), [], [reject])
-
-
-def _bare(rows: int, size: int) -> Iterator[pa.RecordBatch]:
-    for at in range(0, rows, size):
-        yield pa.record_batch([pa.nulls(min(size, rows - at))], names=[""])
 
 
 def _value_type(dtype: pa.DataType) -> pa.DataType:
@@ -210,22 +352,23 @@ def _is_simple(dtype: pa.DataType) -> bool:
 def _columns(schema: pa.Schema, fields: Fields) -> list[str]:
     """Names of the columns to read, in the file's order."""
     names = dict.fromkeys(
-        field.name for field in schema if field.name in (fields.text, fields.vector) or _is_simple(field.type)
+        field.name
+        for field in schema
+        if field.name == fields.text
+        or (field.name == fields.vector and is_vector(field.type))
+        or _is_simple(field.type)
     )
     return list(names)
 
 
-def _batch_rows(group: pq.RowGroupMetaData, names: list[str], batch_bytes: int) -> int:
-    chunks = [group.column(i) for i in range(group.num_columns)]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in names)
+def _batch_rows(group: pq.RowGroupMetaData, columns: list[int], batch_bytes: int) -> int:
+    size = sum(group.column(i).total_uncompressed_size for i in columns)
     return int(min(MAX_BATCH_ROWS, max(1, batch_bytes * group.num_rows // max(size, 1))))
 
 
 def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes: int) -> Batch:
     columns: dict[str, pa.Array] = {}
     for name, column in zip(part.schema.names, part.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
         columns.setdefault(name, column)
     vectors = None
     if fields.vector is not None:
@@ -254,7 +397,7 @@ def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes:
         return Batch(positions[:0], [], pa.array([], pa.large_string()), [], rejects)
     texts, reasons = _check_texts(column, max_document_bytes)
     rejects = [
-        Reject(int(positions[row]), reason, snippet(_begin(column[row]) or encoded[row] or ""))
+        Reject(int(positions[row]), reason, snippet(_begin(column, row) or encoded[row] or ""))
         for row, reason in sorted(reasons.items())
     ]
     if reasons:
@@ -304,12 +447,15 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _begin(value: pa.Scalar) -> bytes | str:
+def _begin(column: pa.Array, row: int) -> bytes | str:
     """What a snippet shows of a rejected text."""
+    value = column[row]
     if not value.is_valid:
         return ""
-    buffer = value.as_buffer() if _is_text(value.type) or _is_binary(value.type) else None
-    return str(value.as_py()) if buffer is None else bytes(memoryview(buffer)[:1_000])
+    if _is_text(column.type) or _is_binary(column.type):
+        return bytes(memoryview(value.as_buffer())[:1_000])
+    # As Python objects, a long list takes many times its bytes.
+    return str(value.as_py()) if column.slice(row, 1).nbytes < 10_000 else f"a value of type {column.type}"
 
 
 def _values(column: pa.Array) -> list[Any]:

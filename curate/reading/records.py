@@ -46,7 +46,10 @@ REASONS: Mapping[str, str] = {
     TEXT_NOT_A_STRING: "the text field is a number, a list or something else that is not a string",
     INVALID_UTF8: "the bytes are not UTF-8",
     LONE_SURROGATE: "the text or the id holds half of a surrogate pair (an escape such as \\ud800)",
-    TOO_LARGE: "the text is longer than max_document_bytes, or the whole line than three times that and 16 MB",
+    TOO_LARGE: (
+        "the text is longer than max_document_bytes, or the whole line than three times that and 16 MB; for Parquet, one of "
+        "the rows that the snippet names takes more memory than twice that and 256 MB"
+    ),
     TRUNCATED: "the file ends too early; records before this position were read",
     NOT_TEXT: "the page of a web archive is neither HTML nor plain text",
     EXTRACTION_FAILED: "the HTML of the page could not be parsed",

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.reading.records import Readable, Span
+from curate.reading.units import MAX_POSITION
 
 _BLOCK = 8 << 20
 """Bytes of one request to the file."""
@@ -40,6 +41,8 @@ def group_spans(file: Any, span_bytes: int) -> tuple[list[Span], list[int]]:
         metadata = pq.ParquetFile(file).metadata
     except (pa.ArrowException, OSError):
         return [], []
+    if impossible_rows(metadata):
+        return [], []
     spans: list[Span] = []
     rows: list[int] = []
     start = held = count = 0
@@ -52,6 +55,14 @@ def group_spans(file: Any, span_bytes: int) -> tuple[list[Span], list[int]]:
             rows.append(count)
             start, held, count = group + 1, 0, 0
     return spans, rows
+
+
+def impossible_rows(metadata: pq.FileMetaData) -> str:
+    """What is wrong with the numbers of rows in a footer; empty when they can be true."""
+    rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    if min(rows, default=0) < 0 or sum(rows) > MAX_POSITION:
+        return f"the footer cannot be read: {sum(rows):,} rows in all, {min(rows):,} in a row group"
+    return ""
 
 
 class LineSpan:

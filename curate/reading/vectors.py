@@ -36,13 +36,17 @@ def _numbers(value: Any) -> list[float] | None:
     return value if all(abs(one) < 3e38 for one in value) else None
 
 
+def is_vector(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of numbers."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return is_list and bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
 def from_column(column: pa.Array) -> pa.Array:
     """list<float32>[N] of a Parquet column; null where it holds no list of finite numbers."""
-    kind = column.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+    if not is_vector(column.type):
         return pa.nulls(len(column), VECTOR)
-    found = column.cast(pa.list_(kind.value_type)).cast(VECTOR)
+    found = column.cast(pa.list_(column.type.value_type)).cast(VECTOR)
     sizes = pc.fill_null(pc.list_value_length(found), 0).to_numpy(zero_copy_only=False)
     finite = np.isfinite(pc.fill_null(found.flatten(), np.nan).to_numpy(zero_copy_only=False))
     wrong = np.zeros(len(found), np.int64)

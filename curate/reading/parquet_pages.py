@@ -1,0 +1,256 @@
+"""What the next rows of a Parquet file will take in memory, seen in its page headers before Arrow decodes them.
+
+200 bytes can hold rows of many gigabytes: a page says how large it becomes, one entry of a dictionary may stand in a
+billion rows, and so may the prefix that a value shares with the one before it. What the footer says of sizes is the
+writer's word. So the headers are read here as their bytes pass by on their way to Arrow (no request more), and reading
+stops where the next rows would take too much.
+
+Format: parquet.thrift of Apache Parquet, in Thrift's compact protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.parquet as pq
+
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+"""``PageType``."""
+_DICTIONARY_CODED, _PREFIX_CODED = (2, 8), 7
+"""``Encoding``: PLAIN_DICTIONARY and RLE_DICTIONARY; DELTA_BYTE_ARRAY."""
+_I32, _BINARY, _LISTS, _MAP, _STRUCT = 5, 8, (9, 10), 11, 12
+_FIXED_BYTES = {1: 0, 2: 0, 3: 1, 7: 8}
+"""Bytes of a value by Thrift's type, where there is no length in it."""
+
+_VALUE_BYTES = 16
+"""Of a value beside its characters: offset, levels, index, or the value itself where it has a fixed width."""
+_MAX_HEADER = 16 << 20
+"""Arrow's own limit."""
+_MAX_DEPTH = 16
+_PADDING = 100
+"""Arrow reads so far behind the end of a chunk that old writers have told too short (PARQUET-816)."""
+
+
+class BadHeader(OSError):
+    """A page header that is not one."""
+
+
+MORE_BYTES = 256 << 20
+"""Rows are decoded together only where that takes at most so much more memory than the first of them alone."""
+
+
+class TooMuch(OSError):
+    """The first row of a batch takes ``least`` bytes, all of them ``need``: raised in a read, so Arrow hands it on."""
+
+    def __init__(self, need: int, least: int) -> None:
+        super().__init__(f"{need:,} bytes for the rows of a batch, {least:,} for one")
+        self.need, self.least = need, least
+
+    @property
+    def share(self) -> float:
+        """Of the rows, those that can be decoded together; at least half as many is too many."""
+        return min(0.5, MORE_BYTES / max(1, self.need - self.least))
+
+
+class Pages:
+    """The pages of one row group as far as their headers have been seen.
+
+    Args:
+        metadata: the file's footer.
+        group: the row group.
+        most: bytes that one row may take: its pages, dictionaries, and what it decodes to.
+    """
+
+    def __init__(self, metadata: pq.FileMetaData, group: int, most: int) -> None:
+        described = metadata.row_group(group)
+        # All columns: of those that are not read no byte passes by.
+        self._chunks = [_Chunk(described.column(i), metadata.schema.column(i)) for i in range(described.num_columns)]
+        self._most = most
+        self._rows = (0, 0)
+
+    def expect(self, start: int, stop: int) -> None:
+        """Rows [start, stop) of the group are decoded next.
+
+        Raises:
+            TooMuch: what is known of them already is too much.
+        """
+        self._rows = (start, stop)
+        for chunk in self._chunks:
+            chunk.forget(start)
+        self._check()
+
+    def seen(self, start: int, data: bytes) -> None:
+        """The file's bytes from ``start`` are about to be handed to Arrow.
+
+        Raises:
+            TooMuch: the rows that are expected would take too much.
+            BadHeader: a page header is damaged.
+        """
+        # All chunks look at all bytes: those of a damaged file may overlap.
+        found = [chunk.feed(start, data, self._rows) for chunk in self._chunks]
+        if any(found):
+            self._check()
+
+    def _check(self) -> None:
+        start, stop = self._rows
+        need, least = (sum(chunk.need(start, end) for chunk in self._chunks) for end in (stop, start + 1))
+        if least > self._most or need > least + MORE_BYTES:
+            raise TooMuch(need, least)
+
+
+class _Chunk:
+    """One column chunk: where its next header begins, and the pages before it that rows still to come lie in."""
+
+    def __init__(self, chunk: pq.ColumnChunkMetaData, column: pq.ColumnSchema) -> None:
+        # As Arrow finds it: the dictionary comes first, where its offset is told.
+        self._at = chunk.data_page_offset
+        if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < self._at:
+            self._at = chunk.dictionary_page_offset
+        self._stop = self._at + chunk.total_compressed_size + _PADDING
+        self._left = chunk.num_values
+        self._is_flat = column.max_repetition_level == 0
+        self._has_characters = chunk.physical_type == "BYTE_ARRAY"
+        self._width = max(column.length, 0) + _VALUE_BYTES
+        self._held = b""
+        self._dictionary = 0
+        self._values = 0
+        self._pages: list[tuple[int, int, int, int, int]] = []
+        """First row, row behind the last, values, bytes of the page, bytes that a value may have."""
+
+    def need(self, start: int, stop: int) -> int:
+        """Bytes that rows [start, stop) may take, as far as their pages are known."""
+        found = self._dictionary
+        for first, behind, values, size, each in self._pages:
+            if first < stop and behind > start:
+                inside = min(behind, stop) - max(first, start) if self._is_flat else values
+                found += 2 * size + inside * each  # as it is read, and what a plain one decodes to
+        return found
+
+    def forget(self, row: int) -> None:
+        """Rows before ``row`` have been decoded."""
+        if self._pages and self._pages[0][1] <= row:
+            self._pages = [page for page in self._pages if page[1] > row]
+
+    def feed(self, start: int, data: bytes, rows: tuple[int, int]) -> bool:
+        """Take the headers out of ``data``, the file's bytes from ``start``; whether there was one."""
+        at = self._at + len(self._held) - start
+        if not 0 <= at < len(data):
+            return False
+        if self._held:
+            data, at = self._held + data[at:], 0
+            self._held = b""
+        found = False
+        while at < len(data) and self._at < self._stop and self._left > 0:
+            try:
+                header, behind = _struct(data, at, 0)
+            except IndexError:
+                self._held = data[at:]
+                if len(self._held) > _MAX_HEADER:
+                    raise BadHeader(f"a page header of more than {_MAX_HEADER:,} bytes") from None
+                break
+            packed, size = header.get(3), header.get(2)
+            if not isinstance(packed, int) or not isinstance(size, int) or min(packed, size) < 0:
+                raise BadHeader("a page header without sizes")
+            self._add(header, size, rows)
+            found = True
+            self._at += behind - at + packed
+            at = behind + packed
+        return found
+
+    def _add(self, header: dict[int, Any], size: int, rows: tuple[int, int]) -> None:
+        kind = header.get(1)
+        if kind == _DICTIONARY:
+            self._dictionary = max(self._dictionary, size)
+        if kind not in (_DATA, _DATA_V2):
+            return
+        told = header.get(5 if kind == _DATA else 8)
+        values, encoding = (
+            (told.get(1), told.get(2 if kind == _DATA else 4)) if isinstance(told, dict) else (None, None)
+        )
+        if not isinstance(values, int) or values < 0:
+            raise BadHeader("a page header without the number of its values")
+        each = self._width
+        if self._has_characters and encoding in _DICTIONARY_CODED:
+            each += self._dictionary
+        elif self._has_characters and encoding == _PREFIX_CODED:
+            each += size
+        first, behind = (self._values, self._values + values) if self._is_flat else rows
+        self._pages.append((first, behind, values, size, each))
+        self._values += values
+        self._left -= values
+
+
+def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
+    """(integers and structs of a Thrift struct by field, place behind it); IndexError where ``data`` ends before."""
+    if depth > _MAX_DEPTH:
+        raise BadHeader("a page header that is nested too deeply")
+    fields: dict[int, Any] = {}
+    last = 0
+    while True:
+        byte = data[at]
+        at += 1
+        if byte == 0:
+            return fields, at
+        if byte >> 4:
+            last += byte >> 4
+        else:
+            number, at = _varint(data, at)
+            last = number >> 1 ^ -(number & 1)
+        fields[last], at = _value(data, at, byte & 15, depth)
+
+
+def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    if kind == _I32:
+        number, at = _varint(data, at)
+        number &= 0xFFFFFFFF
+        return number >> 1 ^ -(number & 1), at
+    if kind in (4, 6):
+        return None, _varint(data, at)[1]
+    if kind == _STRUCT:
+        return _struct(data, at, depth + 1)
+    if kind == _BINARY:
+        length, at = _varint(data, at)
+        return None, _within(data, at + length)
+    if kind in _LISTS:
+        head, at = data[at], at + 1
+        size, inner = head >> 4, head & 15
+        if size == 15:
+            size, at = _varint(data, at)
+        for _ in range(size):
+            at = _element(data, at, inner, depth)
+        return None, at
+    if kind == _MAP:
+        size, at = _varint(data, at)
+        kinds, at = (data[at], at + 1) if size else (0, at)
+        for _ in range(size):
+            at = _element(data, _element(data, at, kinds >> 4, depth), kinds & 15, depth)
+        return None, at
+    if kind in _FIXED_BYTES:
+        return None, _within(data, at + _FIXED_BYTES[kind])
+    raise BadHeader(f"a page header with a field of unknown type {kind}")
+
+
+def _element(data: bytes, at: int, kind: int, depth: int) -> int:
+    """Place behind an element of a list or a map; a boolean takes a byte there."""
+    if depth > _MAX_DEPTH:
+        raise BadHeader("a page header that is nested too deeply")
+    return _within(data, at + 1) if kind in (1, 2) else _value(data, at, kind, depth + 1)[1]
+
+
+def _within(data: bytes, at: int) -> int:
+    if at > len(data):
+        raise IndexError
+    return at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    found = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        found |= (byte & 127) << shift
+        if byte < 128:
+            return found, at
+        shift += 7
+        if shift > 63:
+            raise BadHeader("a page header with a number that does not end")
