@@ -542,7 +542,7 @@ class Validation(Section):
 
 
 class Denoise(Section):
-    """UL2's mixture of denoisers: windows whose text is to be filled in, as a further format."""
+    """UL2's mixture of denoisers: windows whose text is to be filled in, beside the windows themselves."""
 
     length: int = Field(512, ge=2, le=65_536, description="most tokens of an example")
 
@@ -555,7 +555,9 @@ class Shards(Section):
     )
     path: str | None = Field(None, description="where the finished set is mirrored; it is always in the workspace")
     windows_per_shard: int = Field(4_096, ge=1, description="windows of a shard, on average")
-    denoise: Denoise | None = Field(None, description="also write every window denoised, in the folder denoised/")
+    denoise: Denoise | None = Field(
+        None, description="also write every window denoised, in the same formats, in the folder denoised/"
+    )
     validation: Validation | None = Field(None, description="a set of documents that no training window holds")
 
     @field_validator("formats")

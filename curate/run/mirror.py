@@ -12,8 +12,8 @@ from curate.run.storage import Storage, open_storage
 COPY_BYTES = 8 << 20
 _INDEX = re.compile(r"^(generation-\d{4}/)?index\.json$")
 _OURS = re.compile(
-    r"^(generation-\d{4}/)?(set-\d+/)?(index\.json|(parquet|denoised)/shard-\d+\.parquet|mds/(index\.json|shard\.\d+\.mds)"
-    r"|megatron/tokens\.(bin|idx)|numpy/shard-\d+\.np[yz]|webdataset/shard-\d+\.tar)$"
+    r"^(generation-\d{4}/)?(set-\d+/)?(denoised/)?(index\.json|parquet/shard-\d+\.parquet"
+    r"|mds/(index\.json|shard\.\d+\.mds)|megatron/tokens\.(bin|idx)|numpy/shard-\d+\.(np[yz]|mask)|webdataset/shard-\d+\.tar)$"
 )
 
 

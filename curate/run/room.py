@@ -31,7 +31,8 @@ def expansion(url: str) -> float:
 
 def needed_bytes(recipe: Recipe, text_bytes: float) -> int:
     """Bytes that a run over so much text leaves in its workspace or holds there for a time, about."""
-    return int(text_bytes * (TABLES + SHARDS * len(recipe.shards.formats)))
+    times = 2 if recipe.shards.denoise else 1
+    return int(text_bytes * (TABLES + SHARDS * len(recipe.shards.formats) * times))
 
 
 def free_bytes(storage: Storage) -> int | None:

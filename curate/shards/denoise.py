@@ -92,6 +92,11 @@ class Mixture:
                 "sentinels: reserve more, or lower `length`"
             )
 
+    @property
+    def top(self) -> int:
+        """The largest of its token ids."""
+        return max(*self.modes.values(), *self.sentinels)
+
     @classmethod
     def above(cls, vocab_size: int, length: int = 512, denoisers: tuple[Denoiser, ...] = UL2) -> Mixture:
         """A mixture whose ids follow the vocabulary's last: the modes in alphabetical order, then the sentinels."""
@@ -176,14 +181,7 @@ def corrupt(tokens: NDArray[Any], lengths: Int64s, key: int, mixture: Mixture) -
     reserved = np.array([*mixture.modes.values(), *mixture.sentinels], np.int32)
     if len(ids) and ids.max() >= reserved.min() and (found := np.isin(ids, reserved)).any():
         raise ValueError(f"token {ids[found][0]} of a window is a mode token or sentinel of the denoiser")
-    bounds = _examples(np.asarray(lengths, np.int64), mixture.length)
-    sizes = np.diff(bounds)
-    keys = mix64(mix64(np.arange(1, len(bounds), dtype=np.uint64)) ^ np.uint64(key))
-    n = np.uint64(len(mixture.denoisers))
-    choice = ((keys >> np.uint64(32)) * n >> np.uint64(32)).astype(np.int64)
-    drawn = [mixture.denoisers[number] for number in choice]
-    counts = [span_counts(size, denoiser) for size, denoiser in zip(sizes.tolist(), drawn, strict=True)]
-    noise, spans = np.array(counts, np.int64).reshape(-1, 2).T
+    sizes, keys, choice, noise, spans = _drawn(np.asarray(lengths, np.int64), key, mixture)
     text, hidden = _run_lengths(sizes, noise, spans, keys)
     # where everything goes: [mode] (text <k>)… (<k> span)…, the runs of all examples numbered through
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(1 + sizes + 2 * spans)])
@@ -194,7 +192,7 @@ def corrupt(tokens: NDArray[Any], lengths: Int64s, key: int, mixture: Mixture) -
     before = np.cumsum(hidden) - hidden - _first_of(np.cumsum(hidden) - hidden, spans)[example]
     span_at = offsets[example] + 1 + (sizes - noise + spans)[example] + before + run
     out = np.empty(offsets[-1], np.int32)
-    out[offsets[:-1]] = [mixture.modes[denoiser.mode] for denoiser in drawn]
+    out[offsets[:-1]] = [mixture.modes[mixture.denoisers[number].mode] for number in choice]
     named = np.array(mixture.sentinels, np.int32)[run]
     out[text_at + text], out[span_at] = named, named
     runs = np.stack([text, hidden], axis=1).reshape(-1)
@@ -202,6 +200,40 @@ def corrupt(tokens: NDArray[Any], lengths: Int64s, key: int, mixture: Mixture) -
     out[np.repeat(begin - (np.cumsum(runs) - runs), runs) + np.arange(len(ids))] = ids
     is_target = np.arange(len(out)) >= np.repeat(offsets[:-1] + 1 + sizes - noise + spans, np.diff(offsets))
     return Denoised(out, is_target, offsets, choice)
+
+
+class Shape(NamedTuple):
+    """What is known of a window's examples before their tokens are.
+
+    Attributes:
+        starts: int64[E], where each begins in the window before denoising.
+        sizes: int64[E], its tokens before.
+        lengths: int64[E], its tokens after.
+        targets: int64[E], how many of them are to be predicted: they come last.
+    """
+
+    starts: Int64s
+    sizes: Int64s
+    lengths: Int64s
+    targets: Int64s
+
+
+def shape(lengths: Int64s, key: int, mixture: Mixture) -> Shape:
+    """The shape of what :func:`corrupt` makes of a window whose segments have these lengths."""
+    sizes, _, _, noise, spans = _drawn(np.asarray(lengths, np.int64), key, mixture)
+    return Shape(np.cumsum(sizes) - sizes, sizes, 1 + sizes + 2 * spans, noise + spans)
+
+
+def _drawn(lengths: Int64s, key: int, mixture: Mixture) -> tuple[Int64s, NDArray[np.uint64], Int64s, Int64s, Int64s]:
+    """(tokens, key, denoiser, corrupted tokens, spans) of each example of a window."""
+    sizes = np.diff(_examples(lengths, mixture.length))
+    keys = mix64(mix64(np.arange(1, len(sizes) + 1, dtype=np.uint64)) ^ np.uint64(key))
+    n = np.uint64(len(mixture.denoisers))
+    choice = ((keys >> np.uint64(32)) * n >> np.uint64(32)).astype(np.int64)
+    drawn = [mixture.denoisers[number] for number in choice]
+    counts = [span_counts(size, denoiser) for size, denoiser in zip(sizes.tolist(), drawn, strict=True)]
+    noise, spans = np.array(counts, np.int64).reshape(-1, 2).T
+    return sizes, keys, choice, noise, spans
 
 
 def _first_of(values: Int64s, counts: Int64s) -> Int64s:

@@ -1,10 +1,10 @@
-"""The files of shards: each shard in every wanted format, what a format keeps in one place a set, and ``index.json``."""
+"""The files of shards: a task for each shard, then one for what a set has once, ``index.json`` among it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +20,90 @@ from curate.run.portable import essential_recipe
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.stage import Spec, StageRun, Step
 from curate.run.tasks import TaskContext, as_file
-from curate.shards import conservation, denoised, mds, megatron, memmap, parquet, webdataset
+from curate.shards import conservation
 from curate.shards.denoise import Mixture
+from curate.shards.denoised import denoise, denoised_token_type, layout
+from curate.shards.formats_stage import DENOISED, FilePart, join_formats, part_name, write_formats
 from curate.shards.routing_stage import assemble, shard_places, span_keys, span_schema
 from curate.shards.sampled import Measures, measure_sample
-from curate.shards.windows import ShardWindows
+from curate.shards.windows import ShardWindows, token_type, windows_of_plan
 
 Sum = NDArray[np.uint64]
 """uint64[2]: a conservation sum."""
 
-COPY_BYTES = 8 << 20
-"""Files are copied in pieces of this size."""
-
-
-def token_type(vocab_size: int) -> np.dtype[Any]:
-    """The type of token ids in shards."""
-    return np.dtype(np.uint16 if vocab_size <= 65_536 else np.uint32)
-
-
-@dataclass(frozen=True, slots=True)
-class FilePart:
-    """Rows of windows inside a file, ``bytes`` from byte ``start`` on."""
-
-    file: dict[str, Any]
-    start: int
-    bytes: int
-    rows: int
-
-
-def whole_file(file: TableFile) -> FilePart:
-    """All of a file."""
-    return FilePart(asdict(file), 0, file.bytes, file.rows)
+Widths = dict[int, int]
+"""Tokens of the longest denoised window of each set; empty without denoised windows."""
 
 
 def _shared(run: StageRun) -> dict[str, Any]:
     return {
         "folder": run.snapshot_id,
         "vocab_size": int(run.tables["tokens"].details["vocab_size"]),
-        "formats": [*run.recipe.shards.formats, *(["denoised"] if run.recipe.shards.denoise else [])],
+        "formats": list(run.recipe.shards.formats),
+        "example_length": run.recipe.shards.denoise.length if run.recipe.shards.denoise else 0,
     }
 
 
-def shard_specs(run: StageRun, spans: Snapshot, files: Sequence[TableFile]) -> list[Spec]:
+def widths(run: StageRun, files: Sequence[TableFile]) -> Widths:
+    """The widths of the sets as far as the shards planned in ``files`` decide them, from the plans alone."""
+    if run.recipe.shards.denoise is None:
+        return {}
+    named, shared = {file.name: file for file in files}, _shared(run)
+    params = {name: shared[name] for name in ("vocab_size", "example_length")} | {"seed": run.recipe.seed}
+    params["begins"] = "bos_id" in run.tables["windows"].details
+    places = [place for place in shard_places(run.tables["windows"].details["sets"]) if place.name in named]
+    specs = [
+        Spec(
+            place.name,
+            [named[place.name].checksum],
+            {"windows": asdict(named[place.name]), "shard": place.shard, "size": place.size, **params},
+        )
+        for place in places
+    ]
+    found = {record.name: record.values["width"] for record in run.step("tmp/widths", width_task, specs).records}
+    made = {entry["set"]: 1 for entry in run.tables["windows"].details["sets"]}
+    for place in places:
+        made[place.number] = max(made[place.number], found[place.name])
+    return made
+
+
+def width_task(
+    context: TaskContext,
+    windows: Any,
+    shard: int,
+    size: int,
+    vocab_size: int,
+    example_length: int,
+    seed: int,
+    begins: bool,
+) -> None:
+    """Tokens of the longest denoised window of one shard."""
+    plan = context.read(windows)
+    fields = {name: column(plan, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
+    planned = windows_of_plan(size, **fields, tokens=np.zeros(0, np.uint16), begins=begins)
+    context.value("width", layout(planned, shard, Mixture.above(vocab_size, example_length), seed).size)
+
+
+def shard_specs(run: StageRun, spans: Snapshot, files: Sequence[TableFile], width: Widths) -> list[Spec]:
     """A task for each of the shards planned in ``files``."""
-    named, denoise = {file.name: file for file in files}, run.recipe.shards.denoise
+    named = {file.name: file for file in files}
     params = {
         **_shared(run),
         "spans": spans.path,
         "eos_id": run.tables["tokens"].details["eos_id"],
         "bos_id": run.tables["windows"].details.get("bos_id"),
         "seed": run.recipe.seed,
-        "example_length": denoise.length if denoise else 0,
     }
     return [
         Spec(
             place.name,
-            [named[place.name].checksum, spans.content, run.snapshot_id],
-            {"windows": asdict(named[place.name]), **asdict(place), **params},
+            [named[place.name].checksum, spans.content, run.snapshot_id, *([width[place.number]] if width else [])],
+            {
+                "windows": asdict(named[place.name]),
+                **asdict(place),
+                **params,
+                "width": width.get(place.number, 0),
+            },
         )
         for place in shard_places(run.tables["windows"].details["sets"])
         if place.name in named
@@ -100,9 +127,10 @@ def shard_task(
     formats: list[str],
     seed: int,
     example_length: int,
+    width: int,
     former: Any = None,
 ) -> None:
-    """The files of one shard; Megatron's are parts that :func:`join_task` joins.
+    """The files of one shard, and with ``example_length`` those of its windows denoised, as long as ``width`` at most.
 
     ``former`` is its plan before documents were taken down, which the spans are of.
     """
@@ -116,39 +144,16 @@ def shard_task(
         rows = rows.filter(pa.array(is_in(span_keys(rows), np.sort(span_keys(there)))))
     whole = assemble(plan, rows, size, eos_id, bos_id)
     whole.check()
-    n = len(whole)
-    if "parquet" in formats:
-        local = context.scratch_file()
-        parquet.write(whole, str(local))
-        context.add("shards", f"{prefix}parquet/shard-{shard:05d}", ".parquet", local, n, folder=folder)
-    if "denoised" in formats:
-        local = context.scratch_file()
-        denoised.write(whole, str(local), shard, Mixture.above(vocab_size, example_length), seed)
-        context.add("shards", f"{prefix}denoised/shard-{shard:05d}", ".parquet", local, n, folder=folder)
-    if "mds" in formats:
-        local = context.scratch_file()
-        mds.write(whole, str(local))
-        context.add("shards", f"{prefix}mds/shard.{shard:05d}", ".mds", local, n, folder=folder)
-    if "megatron" in formats:
-        local = context.scratch_file()
-        megatron.write_part(whole, str(local), 0 if eos_id is None else eos_id)
-        context.add("tmp/megatron", context.task.name, ".bin", local, n)
-    if "numpy" in formats:
-        local = context.scratch_file()
-        memmap.write_tokens(whole, str(local), 0 if eos_id is None else eos_id)
-        context.add("shards", f"{prefix}numpy/shard-{shard:05d}", ".npy", local, n, folder=folder)
-        local = context.scratch_file()
-        memmap.write_index(whole, str(local))
-        context.add("shards", f"{prefix}numpy/shard-{shard:05d}", ".npz", local, n, folder=folder)
-    if "webdataset" in formats:
-        local = context.scratch_file()
-        webdataset.write(whole, str(local), shard)
-        context.add("shards", f"{prefix}webdataset/shard-{shard:05d}", ".tar", local, n, folder=folder)
+    pad = 0 if eos_id is None else eos_id
+    write_formats(context, whole, formats, shard, prefix, pad, folder)
+    if example_length:
+        after = denoise(whole, shard, Mixture.above(vocab_size, example_length), seed, width)
+        write_formats(context, after, formats, shard, f"{prefix}{DENOISED}", pad, folder)
     if former is None and (sample := measure_sample(whole, shard, seed)) is not None:
         context.value("sample", sample)
     context.value("tokens", len(whole.tokens))
     context.value("sum", _sum(whole))
-    context.count("windows", n)
+    context.count("windows", len(whole))
     context.count("tokens", len(whole.tokens))
 
 
@@ -163,18 +168,20 @@ def finish(
     sums: dict[int, Sum],
     counters: dict[str, int],
     measures: Measures,
+    width: Widths,
 ) -> None:
     """Join what formats keep in one place, write every ``index.json``, and commit.
 
     Args:
         files: files of the shards.
-        parts: where each shard's windows in Megatron's form lie, by name of its plan.
+        parts: where each shard's windows in Megatron's form lie, by :func:`part_name`.
         sums: the conservation sum of each set.
         counters: ``windows`` and ``tokens`` of all shards.
         measures: of a sample of windows, by their tokens.
+        width: tokens of the longest denoised window of each set.
     """
     tokens, windows = run.tables["tokens"], run.tables["windows"]
-    shared, sets, denoise = _shared(run), windows.details["sets"], run.recipe.shards.denoise
+    shared, sets = _shared(run), windows.details["sets"]
     vocab_size, eos_id = shared["vocab_size"], tokens.details["eos_id"]
     begins = {name: windows.details[name] for name in ("bos_id",) if name in windows.details}
     head = {
@@ -187,22 +194,30 @@ def finish(
             **begins,
         },
     }
-    if denoise:
-        mixture = Mixture.above(vocab_size, denoise.length)
+    if width:
+        mixture = Mixture.above(vocab_size, shared["example_length"])
         ids = {"modes": mixture.modes, "first_sentinel": mixture.sentinels[0], "sentinels": len(mixture.sentinels)}
-        head["denoise"] = {"length": denoise.length, **ids}
-    specs = []
-    for entry in sets:
-        about = {**entry, "conservation": conservation.hex_sum(sums[entry["set"]])}
-        prefix = set_prefix(entry, sets, "/")
-        made = [asdict(file) for file in files if file.name.startswith(prefix)]
-        names = [place.name for place in shard_places(sets) if place.number == entry["set"]]
-        mine = [asdict(parts[name]) for name in names if name in parts]
-        inputs = [[file["checksum"] for file in made], mine, about, head, run.snapshot_id]
-        params = {"shards": made, "parts": mine, "prefix": prefix, "head": {**head, **about}, "size": entry["window"]}
-        specs.append(Spec(f"index-{entry['set']}", inputs, {**params, **shared}))
-    joined = run.step("shards", join_task, specs)
-    files = [*files, *joined.files("shards")]
+        head["denoise"] = {"length": mixture.length, **ids}
+    abouts = [{**entry, "conservation": conservation.hex_sum(sums[entry["set"]])} for entry in sets]
+    files = [*files]
+    for denoised in (
+        [True, False] if width else [False]
+    ):  # the index of a set has the files of its denoised windows, too
+        specs = []
+        for about in abouts:
+            prefix = set_prefix(about, sets, "/") + (DENOISED if denoised else "")
+            made = [asdict(file) for file in files if file.name.startswith(prefix)]
+            names = [part_name(place.name, denoised) for place in shard_places(sets) if place.number == about["set"]]
+            mine = [asdict(parts[name]) for name in names if name in parts]
+            own = about
+            if denoised:
+                own = {name: value for name, value in about.items() if name not in ("tokens", "measures")}
+                own |= {"denoised": True, "window": width[about["set"]], "window_before": about["window"]}
+            inputs = [[file["checksum"] for file in made], mine, own, head, run.snapshot_id]
+            params = {"shards": made, "parts": mine, "prefix": prefix, "head": {**head, **own}, "size": own["window"]}
+            name = f"index-{about['set']}{'-denoised' if denoised else ''}"
+            specs.append(Spec(name, inputs, {**params, **shared}))
+        files += run.step("shards", join_task, specs).files("shards")
     total = conservation.hex_sum(_total(list(sums.values())))
     totals: dict[str, Any] = {
         "sets": sets,
@@ -217,7 +232,8 @@ def finish(
             {"files": [asdict(file) for file in files], "head": {**head, **totals}, "folder": run.snapshot_id},
         )
         files += run.step("shards", index_task, [spec]).files("shards")
-    details = {"formats": shared["formats"], "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
+    formats = [*shared["formats"], *(f"{DENOISED}{form}" for form in shared["formats"] if width)]
+    details = {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
     run.commit("shards", files, counters, details | ({"measures": measures} if measures else {}))
 
 
@@ -244,33 +260,13 @@ def join_task(
     size: int,
     vocab_size: int,
     formats: list[str],
+    example_length: int,
     head: dict[str, Any],
 ) -> None:
-    """What a format keeps in one place, and ``index.json``, of one set."""
-    kind = token_type(vocab_size)
-    files = [as_file(file) for file in shards]
-    if "mds" in formats:
-        local = context.scratch_file()
-        entries = [
-            (Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith(f"{prefix}mds/")
-        ]
-        local.write_text(mds.index(entries, kind))
-        files.append(context.add("shards", f"{prefix}mds/index", ".json", local, 0, folder=folder))
-    if "megatron" in formats:
-        local = context.scratch_file()
-        with local.open("wb") as out:
-            for part in parts:
-                with context.open(as_file(part["file"])) as source:
-                    source.seek(part["start"])
-                    left = part["bytes"]
-                    while block := source.read(min(COPY_BYTES, left)):
-                        out.write(block)
-                        left -= len(block)
-        n = sum(part["rows"] for part in parts)
-        files.append(context.add("shards", f"{prefix}megatron/tokens", ".bin", local, n, folder=folder))
-        local = context.scratch_file()
-        megatron.write_index(str(local), n, size, kind)
-        files.append(context.add("shards", f"{prefix}megatron/tokens", ".idx", local, n, folder=folder))
+    """What a format keeps in one place, and ``index.json``, of one set or of its denoised windows."""
+    files, denoised = [as_file(file) for file in shards], bool(head.get("denoised"))
+    kind = denoised_token_type(Mixture.above(vocab_size, example_length)) if denoised else token_type(vocab_size)
+    files += join_formats(context, files, parts, formats, prefix, size, kind, denoised, folder)
     _write_index(context, files, head, prefix, folder)
 
 

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from curate.shards.windows import ShardWindows, concatenate
 
 NAMES = ("copies", "cu_seqlens", "doc_ids", "indices", "input_ids", "length", "starts", "window")
+DENOISED_NAMES = (*NAMES[:-1], "target_starts", "window")
 _SHAPE_TYPES = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"))
 _CHUNK = 256  # windows that a reader gives back at once
 
 
-def column_encodings(token_type: np.dtype[Any]) -> dict[str, str]:
+def column_encodings(token_type: np.dtype[Any], denoised: bool = False) -> dict[str, str]:
     """MDS encoding of each column; token ids of 32 bits are int32, the type that tensors of every torch can have."""
-    return {
+    encodings = {
         "copies": "ndarray:uint16",
         "cu_seqlens": "ndarray:uint32",
         "doc_ids": "ndarray:uint64",
@@ -35,16 +36,18 @@ def column_encodings(token_type: np.dtype[Any]) -> dict[str, str]:
         "input_ids": "ndarray:uint16" if token_type == np.uint16 else "ndarray:int32",
         "length": "uint32",
         "starts": "ndarray:uint32",
+        "target_starts": "ndarray:uint32",
         "window": "uint32",
     }
+    return {name: encodings[name] for name in (DENOISED_NAMES if denoised else NAMES)}
 
 
-def _description(token_type: np.dtype[Any]) -> dict[str, Any]:
-    encodings = column_encodings(token_type)
+def _description(token_type: np.dtype[Any], denoised: bool) -> dict[str, Any]:
+    encodings = column_encodings(token_type, denoised)
     return {
-        "column_encodings": [encodings[name] for name in NAMES],
-        "column_names": list(NAMES),
-        "column_sizes": [4 if encodings[name] == "uint32" else None for name in NAMES],
+        "column_encodings": list(encodings.values()),
+        "column_names": list(encodings),
+        "column_sizes": [4 if encoding == "uint32" else None for encoding in encodings.values()],
         "compression": None,
         "format": "mds",
         "hashes": [],
@@ -74,9 +77,10 @@ def _samples(windows: ShardWindows) -> Iterator[bytes]:
             _encode_array(tokens[windows.token_offsets[w] : windows.token_offsets[w + 1]]),
             _encode_array(windows.starts[segments]),
         ]
+        if windows.target_starts is not None:
+            arrays.append(_encode_array(windows.target_starts[segments]))
         sizes = np.array([len(array) for array in arrays], "<u4").tobytes()
-        *before, starts = arrays
-        yield b"".join([sizes, *before, length[w].tobytes(), starts, windows.window[w].tobytes()])
+        yield b"".join([sizes, *arrays[:5], length[w].tobytes(), *arrays[5:], windows.window[w].tobytes()])
 
 
 def write(windows: ShardWindows, path: str) -> dict[str, Any]:
@@ -86,7 +90,9 @@ def write(windows: ShardWindows, path: str) -> dict[str, Any]:
         ValueError: the shard would reach 4 GiB, which its 32-bit offsets cannot address.
     """
     samples = list(_samples(windows))
-    description = json.dumps(_description(windows.tokens.dtype), sort_keys=True).encode()
+    description = json.dumps(
+        _description(windows.tokens.dtype, windows.target_starts is not None), sort_keys=True
+    ).encode()
     offsets = np.zeros(len(samples) + 1, np.int64)
     np.cumsum([len(sample) for sample in samples], out=offsets[1:])
     offsets += 4 + 4 * len(offsets) + len(description)
@@ -105,9 +111,9 @@ def shard_name(shard: int) -> str:
     return f"shard.{shard:05d}.mds"
 
 
-def index(shards: Sequence[tuple[str, int, int]], token_type: np.dtype[Any]) -> str:
+def index(shards: Sequence[tuple[str, int, int]], token_type: np.dtype[Any], denoised: bool = False) -> str:
     """Text of ``index.json`` for shards given as (file name, bytes, samples), in order."""
-    description = _description(token_type)
+    description = _description(token_type, denoised)
     entries = []
     for name, size, samples in shards:
         raw = {"basename": name, "bytes": size, "hashes": {}}
@@ -124,11 +130,11 @@ def _decode_array(data: bytes, dtype: str) -> NDArray[Any]:
     return values.reshape(shape)
 
 
-def _decode_sample(data: bytes, encodings: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _decode_sample(data: bytes, names: Sequence[str], encodings: Sequence[str]) -> dict[str, NDArray[Any]]:
     variable = [encoding.startswith("ndarray:") for encoding in encodings]
     sizes = iter(np.frombuffer(data, "<u4", sum(variable)).tolist())
     at, sample = 4 * sum(variable), {}
-    for name, encoding, is_variable in zip(NAMES, encodings, variable, strict=True):
+    for name, encoding, is_variable in zip(names, encodings, variable, strict=True):
         size = next(sizes) if is_variable else 4
         part = data[at : at + size]
         dtype = encoding.removeprefix("ndarray:")
@@ -153,11 +159,12 @@ def read(path: str, size: int) -> Iterator[ShardWindows]:
         n = int(np.frombuffer(file.read(4), "<u4")[0])
         offsets = np.frombuffer(file.read(4 * (n + 1)), "<u4").astype(np.int64)
         description = json.loads(file.read(offsets[0] - 4 * (n + 2)))
-        if description["column_names"] != list(NAMES) or description["version"] != 2:
+        names = description["column_names"]
+        if names not in (list(NAMES), list(DENOISED_NAMES)) or description["version"] != 2:
             raise ValueError(f"{path} is not an MDS shard with the columns {', '.join(NAMES)}")
         parts = []
         for w in range(n):
-            sample = _decode_sample(file.read(offsets[w + 1] - offsets[w]), description["column_encodings"])
+            sample = _decode_sample(file.read(offsets[w + 1] - offsets[w]), names, description["column_encodings"])
             parts.append(_window(sample, size))
             if len(parts) == _CHUNK or w == n - 1:
                 yield concatenate(parts)
@@ -176,6 +183,7 @@ def _window(sample: dict[str, NDArray[Any]], size: int) -> ShardWindows:
         sample["copies"],
         sample["starts"],
         np.asarray(np.diff(sample["cu_seqlens"].astype(np.int64)), np.int64),
+        sample.get("target_starts"),
     )
     windows.check()
     bounds = sample["cu_seqlens"]

@@ -6,6 +6,9 @@
 
 ``shard-00000.npz`` is the index (``numpy.load``): where windows end before their padding, and the document, copy and
 offset of each of their segments.
+
+Denoised windows have a third file, ``shard-00000.mask``: one byte a token, 1 where it is to be predicted (OLMo's label
+masks).
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ _ROWS_TOKENS = 1 << 22  # tokens that are written or read at once
 ARRAYS = ("size", "window", "n_tokens", "segment_offsets", "doc_ids", "copies", "starts", "cu_seqlens")
 """Names of the index's arrays, in their order in the file."""
 
+TARGETS = "target_starts"
+"""The array that the index of denoised windows also has."""
+
 
 def write_tokens(windows: ShardWindows, path: str, pad: int) -> None:
     """Write the token ids of one shard to the local file ``path``, each window filled up to L with ``pad``.
@@ -36,6 +42,31 @@ def write_tokens(windows: ShardWindows, path: str, pad: int) -> None:
             rows.astype(rows.dtype.newbyteorder("<"), copy=False).tofile(file)
 
 
+def write_mask(windows: ShardWindows, path: str) -> None:
+    """Write which tokens of one shard are to be predicted to the local file ``path``: bool[W, L], padding is not."""
+    step = max(1, _ROWS_TOKENS // windows.size)
+    with open(path, "wb") as file:
+        for start in range(0, len(windows), step):
+            part = windows.slice(start, start + step)
+            rows = np.zeros((len(part), windows.size), np.bool_)
+            rows[np.arange(windows.size) < part.n_tokens[:, None]] = part.is_target()
+            rows.tofile(file)
+
+
+def check_mask(windows: ShardWindows, path: str, start: int) -> None:
+    """Compare rows ``start`` … of a file of :func:`write_mask` with the windows.
+
+    Raises:
+        ValueError: the file says otherwise, or is cut short.
+    """
+    count = len(windows) * windows.size
+    rows = np.fromfile(path, np.bool_, count, offset=start * windows.size)
+    wanted = np.zeros((len(windows), windows.size), np.bool_)
+    wanted[np.arange(windows.size) < windows.n_tokens[:, None]] = windows.is_target()
+    if len(rows) != count or (rows.reshape(wanted.shape) != wanted).any():
+        raise ValueError(f"{path} masks other tokens than those that the index says are no targets")
+
+
 def write_index(windows: ShardWindows, path: str) -> None:
     """Write the index of one shard to the local file ``path``; equal windows give equal bytes.
 
@@ -43,6 +74,7 @@ def write_index(windows: ShardWindows, path: str) -> None:
     counted. segment_offsets: int64[W+1]; window w holds segments ``segment_offsets[w] … segment_offsets[w + 1] − 1``.
     doc_ids: uint64[S], copies: uint16[S], starts: uint32[S], as in :class:`~curate.shards.windows.ShardWindows`.
     cu_seqlens: uint32[S+W]; those of window w are ``cu_seqlens[segment_offsets[w] + w : segment_offsets[w + 1] + w + 1]``.
+    target_starts: uint32[S], of denoised windows alone.
     """
     arrays: tuple[NDArray[Any], ...] = (
         np.array(windows.size, np.int64),
@@ -54,8 +86,11 @@ def write_index(windows: ShardWindows, path: str) -> None:
         windows.starts,
         windows.cu_seqlens()[0],
     )
+    named = [*zip(ARRAYS, arrays, strict=True)]
+    if windows.target_starts is not None:
+        named.append((TARGETS, windows.target_starts))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, values in zip(ARRAYS, arrays, strict=True):
+        for name, values in named:
             entry = zipfile.ZipInfo(f"{name}.npy")  # of 1980, the first date of the format
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # else those of the platform
             with archive.open(entry, "w", force_zip64=True) as member:
@@ -71,7 +106,7 @@ def read_index(path: str) -> dict[str, NDArray[Any]]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ARRAYS}
+            return {name: archive[name] for name in (*ARRAYS, *({TARGETS} & set(archive.files)))}
     except (KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not an index of windows: {error}") from None
 
@@ -119,6 +154,7 @@ def _windows(index: dict[str, NDArray[Any]], tokens: Ids, start: int, stop: int)
         index["copies"][segments],
         index["starts"][segments],
         np.asarray(np.diff(cumulative)[inner[1:]], np.int64),
+        index[TARGETS][segments] if TARGETS in index else None,
     )
     windows.check()
     return windows

@@ -18,14 +18,16 @@ ROW_GROUP_TOKENS = 4_194_304
 _WINDOW_KEY = b"curate.window"
 
 
-def schema(size: int, token_type: pa.DataType) -> pa.Schema:
+def schema(size: int, token_type: pa.DataType, denoised: bool = False) -> pa.Schema:
     """Columns of a shard whose windows have ``size`` tokens; the window's length is in the schema's metadata.
 
     window: number of the window in its shard. input_ids: its tokens. segment_ids: for each token the segment it belongs
     to, from 1. doc_ids, copies, starts: for each segment its document, which copy of it (from 0) and the offset of the
-    segment's first token in the document. cu_seqlens: 0 and the running sum of the segments' lengths.
+    segment's first token in the document. cu_seqlens: 0 and the running sum of the segments' lengths. Of denoised
+    windows, whose segments are examples, also target_starts: for each where its targets begin in the window.
     """
     segment_type = pa.uint16() if size <= 65_535 else pa.uint32()
+    targets = [pa.field("target_starts", pa.list_(pa.uint32()))] if denoised else []
     return pa.schema(
         [
             pa.field("window", pa.uint32(), nullable=False),
@@ -36,6 +38,7 @@ def schema(size: int, token_type: pa.DataType) -> pa.Schema:
             pa.field("starts", pa.list_(pa.uint32())),
             pa.field("cu_seqlens", pa.list_(pa.uint32())),
             pa.field("n_tokens", pa.uint32(), nullable=False),
+            *targets,
         ],
         metadata={_WINDOW_KEY: str(size).encode()},
     )
@@ -58,7 +61,9 @@ def table(windows: ShardWindows) -> pa.Table:
         _lists(cumulative, cumulative_offsets),
         pa.array(windows.n_tokens),
     ]
-    return pa.table(columns, schema=schema(windows.size, columns[1].type.value_type))
+    if windows.target_starts is not None:
+        columns.append(_lists(windows.target_starts, windows.segment_offsets))
+    return pa.table(columns, schema=schema(windows.size, columns[1].type.value_type, len(columns) > 8))
 
 
 def write(windows: ShardWindows, path: str) -> None:
@@ -70,7 +75,7 @@ def write(windows: ShardWindows, path: str) -> None:
     token_type = pa.from_numpy_dtype(windows.tokens.dtype)
     with pq.ParquetWriter(
         path,
-        schema(windows.size, token_type),
+        schema(windows.size, token_type, windows.target_starts is not None),
         compression="zstd",
         compression_level=3,
         use_dictionary=["segment_ids.list.element", "copies.list.element"],
@@ -115,6 +120,7 @@ def from_table(rows: pa.Table, size: int) -> ShardWindows:
         lists("copies")[0],
         lists("starts")[0],
         np.asarray(np.diff(cumulative.astype(np.int64))[inner[1:]], np.int64),
+        lists("target_starts")[0] if "target_starts" in rows.column_names else None,
     )
     windows.check()
     stated = lists("segment_ids")[0]

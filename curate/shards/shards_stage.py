@@ -7,25 +7,28 @@ from typing import Any
 from curate.recipe import Recipe
 from curate.run.portable import essential_recipe
 from curate.run.stage import Stage, StageRun
-from curate.shards.files_stage import finish, shard_specs, shard_task, sums_of_sets, whole_file
+from curate.shards.files_stage import finish, shard_specs, shard_task, sums_of_sets, widths
+from curate.shards.formats_stage import whole_file
 from curate.shards.routing_stage import route_spans
 from curate.shards.sampled import mean_of_samples
 from curate.shards.without import shards_without
 
 
 def _settings(recipe: Recipe) -> Any:
-    denoise = recipe.shards.denoise and recipe.shards.denoise.model_dump()
+    # "layout": they once were Parquet alone, with other columns
+    denoise = recipe.shards.denoise and {**recipe.shards.denoise.model_dump(), "layout": 2}
     return {"formats": recipe.shards.formats, "denoise": denoise, "recipe": essential_recipe(recipe)}
 
 
 def _shards(run: StageRun) -> None:
     windows = run.tables["windows"]
     spans = route_spans(run, run.tables, windows.files)
-    written = run.step("shards", shard_task, shard_specs(run, spans, windows.files))
+    width = widths(run, windows.files)
+    written = run.step("shards", shard_task, shard_specs(run, spans, windows.files, width))
     parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
     sums = sums_of_sets(windows, written, "sum")
     measures = mean_of_samples([record.values["sample"] for record in written.records if "sample" in record.values])
-    finish(run, written.files("shards"), parts, sums, written.counters, measures)
+    finish(run, written.files("shards"), parts, sums, written.counters, measures, width)
 
 
 SHARDS = Stage(

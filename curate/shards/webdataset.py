@@ -1,7 +1,7 @@
 """WebDataset shards: a tar file with two members a window, its token ids and where they come from.
 
 Window w of shard s has the key ``00s-000w`` (digits padded), which is unique in a set, and the members
-``KEY.input_ids.npy`` (one NumPy array, no padding) and ``KEY.segments.json``. The tar files are plain POSIX ustar with
+``KEY.input_ids.npy`` (one NumPy array, no padding) and ``KEY.segments.json`` (of denoised windows with their targets). The tar files are plain POSIX ustar with
 no time, user or group in them, so that equal windows give equal bytes.
 """
 
@@ -59,6 +59,8 @@ def write(windows: ShardWindows, path: str, shard: int) -> None:
                 "starts": windows.starts[segments].tolist(),
                 "cu_seqlens": cumulative[cumulative_offsets[w] : cumulative_offsets[w + 1]].tolist(),
             }
+            if windows.target_starts is not None:
+                origin["target_starts"] = windows.target_starts[segments].tolist()
             ids = tokens[windows.token_offsets[w] : windows.token_offsets[w + 1]]
             name = key(shard, int(windows.window[w]))
             file.write(_member(f"{name}.{TOKENS}", _npy_head(stored.str, len(ids)) + ids.tobytes()))
@@ -121,6 +123,7 @@ def _window(tokens: NDArray[Any], origin: dict[str, Any], size: int) -> ShardWin
         np.array(origin["copies"], np.uint16),
         np.array(origin["starts"], np.uint32),
         np.asarray(np.diff(np.array(origin["cu_seqlens"], np.int64)), np.int64),
+        np.array(origin["target_starts"], np.uint32) if "target_starts" in origin else None,
     )
     windows.check()
     return windows

@@ -19,6 +19,11 @@ Int64s = NDArray[np.int64]
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
 
+def token_type(vocab_size: int) -> np.dtype[Any]:
+    """The type of token ids in shards."""
+    return np.dtype(np.uint16 if vocab_size <= 65_536 else np.uint32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardWindows:
     """Windows with their tokens and where the tokens come from.
@@ -33,6 +38,8 @@ class ShardWindows:
         copies: uint16[S], which copy of the document, from 0.
         starts: uint32[S], offset of the segment's first token in its document, whose token of beginning counts.
         lengths: int64[S], tokens.
+        target_starts: uint32[S] of denoised windows, whose segments are examples: where in its window the first token
+            that is to be predicted from those before it in its segment is; the rest of the segment is, too.
     """
 
     size: int
@@ -44,6 +51,7 @@ class ShardWindows:
     copies: NDArray[np.uint16]
     starts: NDArray[np.uint32]
     lengths: Int64s
+    target_starts: NDArray[np.uint32] | None = None
 
     def __len__(self) -> int:
         return len(self.window)
@@ -67,7 +75,15 @@ class ShardWindows:
             self.copies[segments],
             self.starts[segments],
             self.lengths[segments],
+            None if self.target_starts is None else self.target_starts[segments],
         )
+
+    def is_target(self) -> NDArray[np.bool_]:
+        """bool[T]: whether the token is to be predicted; all are where the windows are not denoised."""
+        if self.target_starts is None:
+            return np.ones(len(self.tokens), np.bool_)
+        first = np.repeat(self.token_offsets[:-1], np.diff(self.segment_offsets)) + self.target_starts
+        return np.arange(len(self.tokens)) >= np.repeat(first, self.lengths)
 
     def segment_ids(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
         """One number a token, 1 for the first segment of its window; uint16[T] up to L = 65,535, else uint32[T]."""
@@ -101,6 +117,11 @@ class ShardWindows:
             raise ValueError("the segments of a window do not add up to its tokens")
         if len(filled) and (filled.max() > self.size or self.lengths.min(initial=1) < 1):
             raise ValueError(f"a window must hold at most {self.size} tokens, in segments of at least 1")
+        if self.target_starts is None:
+            return
+        ends = np.cumsum(self.lengths) - np.repeat(self.token_offsets[:-1], np.diff(self.segment_offsets))
+        if ((self.target_starts < ends - self.lengths) | (self.target_starts >= ends)).any():
+            raise ValueError("the targets of an example must begin in the example")
 
 
 def padded_rows(windows: ShardWindows, pad: int, tokens: int) -> Iterator[Ids]:
@@ -142,6 +163,7 @@ def concatenate(parts: list[ShardWindows]) -> ShardWindows:
         joined("copies"),
         joined("starts"),
         joined("lengths"),
+        None if first.target_starts is None else joined("target_starts"),
     )
 
 

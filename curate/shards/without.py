@@ -18,17 +18,12 @@ from curate.run.stage import Spec, StageRun
 from curate.run.tasks import TaskContext, as_file
 from curate.run.without import Takedown
 from curate.shards import conservation
-from curate.shards.files_stage import (
-    FilePart,
-    Sum,
-    finish,
-    shard_specs,
-    shard_task,
-    sums_of_sets,
-    token_type,
-    whole_file,
-)
+from curate.shards.denoise import Mixture
+from curate.shards.denoised import denoised_token_type
+from curate.shards.files_stage import Sum, Widths, finish, shard_specs, shard_task, sums_of_sets, widths
+from curate.shards.formats_stage import DENOISED, FilePart, part_name, whole_file
 from curate.shards.routing_stage import route_spans, shard_places
+from curate.shards.windows import token_type
 
 FILES_AT_ONCE = 64
 """Files that one task copies."""
@@ -39,14 +34,18 @@ def shards_without(run: StageRun, takedown: Takedown) -> None:
     windows, former = run.tables["windows"], takedown.tables["shards"]
     before = takedown.tables["windows"].named()
     changed = [file for file in windows.files if file.checksum != before[file.name].checksum]
+    width, wider = _widths(run, former), widths(run, changed)
+    if any(wider[number] > one for number, one in width.items()):
+        # what follows a document that left is denoised otherwise, and so may exceed all that was there
+        width, changed = {number: max(one, wider[number]) for number, one in width.items()}, list(windows.files)
     spans = route_spans(run, takedown.tables, [before[file.name] for file in changed])
-    specs = shard_specs(run, spans, changed)
+    specs = shard_specs(run, spans, changed, width)
     for spec in specs:
         spec.params["former"] = asdict(before[spec.name])
     written = run.step("shards", shard_task, specs)
     parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
     if "megatron" in run.recipe.shards.formats:
-        parts = {**_parts_of_former(run, former), **parts}
+        parts = {**_parts_of_former(run, former, width), **parts}
     copied = run.step("shards", copy_task, _copies(run, former, {file.name for file in written.files("shards")}))
     sums = _sums(run, former)
     lost, made = (sums_of_sets(windows, written, value) for value in ("sum_before", "sum"))
@@ -55,7 +54,7 @@ def shards_without(run: StageRun, takedown: Takedown) -> None:
     counters = dict(former.counters)
     counters["tokens"] += written.counters.get("tokens", 0) - written.counters.get("tokens_before", 0)
     files = [*written.files("shards"), *copied.files("shards")]
-    finish(run, files, parts, sums, counters, former.details.get("measures", {}))
+    finish(run, files, parts, sums, counters, former.details.get("measures", {}), width)
 
 
 def _is_of_set(file: TableFile) -> bool:
@@ -90,19 +89,35 @@ def _sums(run: StageRun, former: Snapshot) -> dict[int, Sum]:
     return found
 
 
-def _parts_of_former(run: StageRun, former: Snapshot) -> dict[str, FilePart]:
+def _widths(run: StageRun, former: Snapshot) -> Widths:
+    """The widths of the denoised sets, as their indexes state them."""
+    if run.recipe.shards.denoise is None:
+        return {}
+    sets, named = run.tables["windows"].details["sets"], former.named()
+    paths = {entry["set"]: named[f"{set_prefix(entry, sets, '/')}{DENOISED}index"].path for entry in sets}
+    return {number: int(json.loads(run.storage.read(path))["window"]) for number, path in paths.items()}
+
+
+def _parts_of_former(run: StageRun, former: Snapshot, width: Widths) -> dict[str, FilePart]:
     """Where the windows of each shard lie in Megatron's files."""
-    windows = run.tables["windows"]
+    windows, denoise = run.tables["windows"], run.recipe.shards.denoise
     bins = {file.name: file for file in former.files if file.path.endswith(".bin")}
     specs = [Spec(file.name, [file.checksum], {"windows": asdict(file)}) for file in windows.files]
     counted = {record.name: record.values["windows"] for record in run.step("tmp/windows", count_task, specs).records}
-    sets, width = windows.details["sets"], token_type(int(run.tables["tokens"].details["vocab_size"])).itemsize
-    found, ends = {}, dict.fromkeys((entry["set"] for entry in sets), 0)
-    for place in shard_places(sets):
-        size = counted[place.name] * place.size * width
-        file = bins[f"{place.prefix}megatron/tokens"]
-        found[place.name] = FilePart(asdict(file), ends[place.number], size, counted[place.name])
-        ends[place.number] += size
+    sets, vocab_size = windows.details["sets"], int(run.tables["tokens"].details["vocab_size"])
+    found: dict[str, FilePart] = {}
+    for denoised in [False, True] if denoise else [False]:
+        kind = token_type(vocab_size)
+        if denoised and denoise:
+            kind = denoised_token_type(Mixture.above(vocab_size, denoise.length))
+        ends = dict.fromkeys((entry["set"] for entry in sets), 0)
+        for place in shard_places(sets):
+            tokens = width[place.number] if denoised else place.size
+            size = counted[place.name] * tokens * kind.itemsize
+            file = bins[f"{place.prefix}{DENOISED if denoised else ''}megatron/tokens"]
+            name = part_name(place.name, denoised)
+            found[name] = FilePart(asdict(file), ends[place.number], size, counted[place.name])
+            ends[place.number] += size
     return found
 
 

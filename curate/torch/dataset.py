@@ -19,11 +19,12 @@ from curate.errors import RequestError
 from curate.run.storage import open_storage
 from curate.shards import epochs
 from curate.shards.denoise import Mixture, window_key
-from curate.shards.samples import ATTENTIONS, Attention, batch, denoised_sample, padded, sample
+from curate.shards.samples import ATTENTIONS, NO_LABEL, Attention, batch, denoised_sample, padded, sample
 
-_SHARD = re.compile(r"^(?:(.*)/)?parquet/shard-\d+\.parquet$")
+_SHARD = re.compile(r"^(?:(set-\d+)/)?parquet/shard-\d+\.parquet$")
 _COLUMNS = ["window", "input_ids", "cu_seqlens"]
 _ORIGIN = ["doc_ids", "copies", "starts"]
+_TARGETS = "target_starts"
 _STATE_VERSION = 1
 
 Slices = list[list[epochs.Range]]
@@ -43,6 +44,7 @@ class _Set(NamedTuple):
     size: int
     pad_id: int
     vocab_size: int
+    denoised: bool
     fingerprint: str
 
 
@@ -53,7 +55,7 @@ def _open_set(urls: Sequence[str]) -> _Set:
         RequestError: a folder has no index, no Parquet shards, or several sets; or the sets do not fit together.
     """
     shards: list[_Shard] = []
-    heads = []
+    heads, longest = [], 0
     fingerprint = hashlib.blake2b(digest_size=16)
     for url in urls:
         try:
@@ -73,10 +75,13 @@ def _open_set(urls: Sequence[str]) -> _Set:
             raise RequestError(f"{url} holds several sets; give the folder of one: {url}/{folders[0]}, …")
         shards += [_Shard(url, entry["name"], entry["windows"]) for entry, _ in found]
         sizes = {int(entry["window"]) for entry in index.get("sets", [index])}
-        heads.append((max(sizes), index["tokenizer"]["eos_id"] or 0, index["tokenizer"]["vocab_size"]))
+        tokenizer, denoised = index["tokenizer"], index.get("denoised", False)
+        # the longest denoised window of each generation is another, and batches are as wide as their longest
+        heads.append((tokenizer["eos_id"] or 0, tokenizer["vocab_size"], denoised, 0 if denoised else max(sizes)))
+        longest = max(longest, *sizes)
     if len(set(heads)) != 1:
         raise RequestError(f"the sets at {', '.join(urls)} differ in window or tokenizer; read them apart")
-    return _Set(shards, *heads[0], fingerprint.hexdigest())
+    return _Set(shards, longest, *heads[0][:3], fingerprint.hexdigest())
 
 
 class _Block(NamedTuple):
@@ -99,11 +104,12 @@ class ShardDataset(IterableDataset):
     Each sample has ``input_ids``, ``labels``, ``position_ids`` (int64[L]), ``segment_ids`` (int32[L], 0 at padding),
     ``cu_seqlens`` (int32[S+1]), and as integers ``ordinal`` (its place in the epoch), ``shard`` (from 0 in the set) and
     ``window`` (in its shard). Windows are filled up to L with the end-of-text token, which is no label there;
-    :mod:`curate.shards.samples` says what labels and positions are. With a denoiser, samples are longer than L and of
-    different lengths: :meth:`collate` fills them up.
+    :mod:`curate.shards.samples` says what labels and positions are. With a denoiser, and of windows that are denoised
+    already, samples are longer than L and of different lengths: :meth:`collate` fills them up.
 
     Args:
-        urls: folder of a finished set, local or ``s3://``, or several whose windows and tokenizer are the same.
+        urls: folder of a finished set, local or ``s3://``, or several whose windows and tokenizer are the same; or the
+            folder ``denoised`` in such a set, whose examples are segments and whose targets alone are labels.
         rank, world_size: this process among those that train; by default those of ``torch.distributed`` if it runs.
         seed: the order of each epoch is drawn by it.
         shuffle: False reads the set in its own order (which is shuffled already).
@@ -142,6 +148,10 @@ class ShardDataset(IterableDataset):
         self._set = _open_set([urls] if isinstance(urls, str) else list(urls))
         self.windows = sum(shard.windows for shard in self._set.shards)
         """Windows of the whole set."""
+        if denoiser is not None and self._set.denoised:
+            raise RequestError(
+                "the windows of this set are denoised already; leave `denoiser` out, or read the set itself"
+            )
         reserved = [] if denoiser is None else [*denoiser.modes.values(), *denoiser.sentinels]
         if self._set.pad_id in reserved:
             raise RequestError(f"the denoiser uses token {self._set.pad_id}, which ends documents in this set")
@@ -153,7 +163,7 @@ class ShardDataset(IterableDataset):
 
     @property
     def size(self) -> int:
-        """Tokens of a window, L."""
+        """Tokens of a window, L; of denoised windows, of the longest."""
         return self._set.size
 
     @property
@@ -270,7 +280,7 @@ class ShardDataset(IterableDataset):
 
     def _blocks(self, ranges: Sequence[epochs.Range]) -> Iterator[_Block]:
         order = epochs.shard_order(self.seed, self.epoch, [shard.windows for shard in self._set.shards], self.shuffle)
-        names = [*_COLUMNS, *(_ORIGIN if self.origin else [])]
+        names = [*_COLUMNS, *([_TARGETS] if self._set.denoised else []), *(_ORIGIN if self.origin else [])]
         for start, stop in ranges:
             first = int(np.searchsorted(order.offsets, start, side="right")) - 1
             last = int(np.searchsorted(order.offsets, stop, side="left"))
@@ -300,7 +310,10 @@ class ShardDataset(IterableDataset):
             arrays = denoised_sample(tokens, lengths, key, self.denoiser, self.attention)
         else:
             arrays = sample(tokens, lengths, self.attention)
-            if not self._by_loader:  # else collation fills up, with one copy less
+            if self._set.denoised:
+                first = block.values(_TARGETS, row).astype(np.int64)
+                arrays["labels"][np.arange(len(tokens)) < np.repeat(first, lengths)] = NO_LABEL
+            elif not self._by_loader:  # else collation fills up, with one copy less
                 arrays = padded(arrays, self.size, self.pad_id)
         found: dict[str, Any] = {name: torch.from_numpy(values) for name, values in arrays.items()}
         for name in _ORIGIN if self.origin else []:
@@ -315,7 +328,7 @@ class ShardDataset(IterableDataset):
         arrays = [
             {name: one[name].numpy() for name in one if name not in numbers and name not in _ORIGIN} for one in samples
         ]
-        made = batch(arrays, self.pad_id, 0 if self.denoiser else self.size)
+        made = batch(arrays, self.pad_id, 0 if self.denoiser or self._set.denoised else self.size)
         found: dict[str, Any] = {
             name: torch.from_numpy(values) for name, values in made.items() if name != "max_seqlen"
         }

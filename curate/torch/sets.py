@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.errors import RequestError
-from curate.run.storage import open_storage
+from curate.run.storage import Storage, open_storage
 from curate.shards import epochs
 from curate.torch.dataset import ShardDataset
 from curate.torch.loader import ShardLoader
@@ -15,8 +15,10 @@ from curate.torch.loader import ShardLoader
 _STATE_VERSION = 1
 
 
-def training_sets(url: str) -> list[dict[str, Any]]:
+def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
     """The training sets below a mirrored folder: {set, window, odds, urls}; ``urls`` has one for each generation.
+
+    With ``denoised``, those of their denoised windows; ``window`` is the tokens of the longest then.
 
     Raises:
         RequestError: the folder has no index.
@@ -35,9 +37,12 @@ def training_sets(url: str) -> list[dict[str, Any]]:
             if entry["kind"] == "validation" or not entry["windows"]:
                 continue
             own = f"set-{entry['set']}" if len(entries) > 1 else ""
-            known = {"set": entry["set"], "window": entry["window"], "odds": entry.get("odds", 0), "urls": []}
+            place = "/".join(part.strip("/") for part in (folder, own, "denoised" if denoised else "") if part)
+            window = _denoised_window(storage, url, place) if denoised else entry["window"]
+            known = {"set": entry["set"], "window": window, "odds": entry.get("odds", 0), "urls": []}
             found = sets.setdefault(entry["set"], known)
-            found["urls"].append("/".join(part.strip("/") for part in (folder, own) if part))
+            found["window"] = max(found["window"], window)
+            found["urls"].append(place)
         generation += 1
     if not sets:
         raise RequestError(f"{url} has no index.json with training windows; give the folder that `shards.path` names")
@@ -46,6 +51,13 @@ def training_sets(url: str) -> list[dict[str, Any]]:
         {**entry, "urls": [f"{base}/{place}".rstrip("/") for place in entry["urls"]]}
         for _, entry in sorted(sets.items())
     ]
+
+
+def _denoised_window(storage: Storage, url: str, place: str) -> int:
+    try:
+        return int(json.loads(storage.read(f"{place}/index.json"))["window"])
+    except FileNotFoundError:
+        raise RequestError(f"{url} has no denoised windows; set `shards.denoise` and run again") from None
 
 
 class SetsLoader:
@@ -61,13 +73,20 @@ class SetsLoader:
         batch_tokens: a batch has ``batch_tokens // window`` windows, at least one.
         num_workers: processes of each set that is being read: buckets are read side by side, so take few.
         drop_last: leave out the last, smaller batches of each set.
+        denoised: read the denoised windows of the sets.
         options: of :class:`ShardDataset`.
     """
 
     def __init__(
-        self, url: str, batch_tokens: int, num_workers: int = 0, drop_last: bool = False, **options: Any
+        self,
+        url: str,
+        batch_tokens: int,
+        num_workers: int = 0,
+        drop_last: bool = False,
+        denoised: bool = False,
+        **options: Any,
     ) -> None:
-        self.sets = training_sets(url)
+        self.sets = training_sets(url, denoised)
         """{set, window, odds, urls} of each set that is read, in the order of the sets."""
         self.loaders = [
             ShardLoader(

@@ -23,7 +23,8 @@ def token_hash(tokens):
 
 def described(sample):
     """Everything in a window but its number: tokens, and where they come from."""
-    lists = [np.asarray(sample[name]).tolist() for name in ("doc_ids", "copies", "starts", "cu_seqlens")]
+    names = ["doc_ids", "copies", "starts", "cu_seqlens", *(["target_starts"] if "target_starts" in sample else [])]
+    lists = [np.asarray(sample[name]).tolist() for name in names]
     return {"tokens": token_hash(sample["input_ids"]), "segments": lists}
 
 
@@ -108,8 +109,15 @@ def read_numpy(folder, scratch, kind):
     paths = sorted(glob.glob(f"{folder}/numpy/*.npy"))
     index = np.load(paths[0].replace(".npy", ".npz"))
     size = int(index["size"])
+    masks = sorted(glob.glob(f"{folder}/numpy/*.mask")) or None  # of denoised windows
     dataset = NumpyFSLDataset(
-        *paths, sequence_length=size, pad_token_id=0, eos_token_id=0, vocab_size=1 << 31, dtype=kind
+        *paths,
+        sequence_length=size,
+        pad_token_id=0,
+        eos_token_id=0,
+        vocab_size=1 << 31,
+        dtype=kind,
+        label_mask_paths=masks,
     )
     dataset.work_dir = scratch
     dataset.prepare()
@@ -131,6 +139,7 @@ def read_numpy(folder, scratch, kind):
     resumed.load_state_dict(state)
     return {
         "windows": [token_hash(dataset[i]["input_ids"]) for i in range(len(dataset))],
+        "targets": masks and [token_hash(dataset[i]["label_mask"]) for i in range(len(dataset))],
         "epoch": whole,
         "interrupted": before + hashes(resumed),
     }

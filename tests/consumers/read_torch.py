@@ -8,6 +8,7 @@ import json
 import sys
 import warnings
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -144,6 +145,45 @@ def denoised(url):
                 rows.append([place, array_hash(ids), window, batch["doc_ids"][i].numpy().view(np.uint64).tolist()])
         found.append(sorted(rows))
     return found
+
+
+def denoised_files(url):
+    """Windows of the set and its denoised ones, restored, each at its place; and the sets by their loader."""
+    index = json.loads(Path(url, "index.json").read_text())
+    mixture = Mixture.above(index["tokenizer"]["vocab_size"], index["denoise"]["length"])
+    plain, after = {}, {}
+    for one in ShardDataset(url, shuffle=False):
+        n = int((one["segment_ids"] > 0).sum())
+        plain[f"{one['shard']}-{one['window']}"] = array_hash(one["input_ids"][:n])
+    targets = 0
+    for workers in (0, 2):
+        for batch in ShardLoader(ShardDataset(f"{url}/denoised", seed=3), BATCH, workers):
+            for i, (shard, window) in enumerate(places(batch)):
+                n = int((batch["segment_ids"][i] > 0).sum())
+                ids, labels = batch["input_ids"][i][:n].numpy(), batch["labels"][i].numpy()
+                is_target = np.zeros(len(labels), bool)
+                first = np.flatnonzero(ids == mixture.sentinels[0])[1::2]
+                ends = np.append(np.flatnonzero(np.isin(ids, list(mixture.modes.values())))[1:], n)
+                for start, end in zip(first, ends, strict=True):
+                    is_target[start:end] = True
+                assert (labels[is_target] == batch["input_ids"][i].numpy()[is_target]).all()
+                assert (labels[~is_target] == -100).all()
+                targets += int(is_target.sum())
+                after.setdefault(f"{shard}-{window}", []).append(array_hash(restore(ids, mixture)))
+    loader = SetsLoader(url, 2048, denoised=True)
+    counts = [len(batch["ordinal"]) for batch in loader]
+
+    def message(call):
+        try:
+            call()
+        except RequestError as error:
+            return str(error)
+        return "nothing"
+
+    twice = message(lambda: ShardDataset(f"{url}/denoised", denoiser=mixture))
+    without = message(lambda: SetsLoader(f"{url}-plain", 2048, denoised=True))
+    found = {"plain": plain, "after": after, "targets": targets, "by sets": sum(counts), "twice": twice}
+    return {**found, "window": loader.sets[0]["window"], "without": without}
 
 
 def refused(url):

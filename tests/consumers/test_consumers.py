@@ -14,7 +14,9 @@ import pytest
 
 from curate.recipe import FORMATS
 from curate.shards import mds, megatron, memmap, parquet, webdataset
-from curate.shards.windows import ShardWindows
+from curate.shards.denoise import Mixture
+from curate.shards.denoised import denoise, layout
+from curate.shards.windows import ShardWindows, concatenate
 from tests.consumers.environment import needs_consumers, run_consumer, token_hash
 from tests.shards.support import packed_windows, random_corpus
 
@@ -23,35 +25,58 @@ SIZE, PAD = 64, 3
 pytestmark = needs_consumers
 
 
+def in_shards(windows: ShardWindows) -> list[ShardWindows]:
+    """Three shards of uneven size."""
+    cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
+    return [windows.slice(start, stop) for start, stop in pairwise(cuts)]
+
+
 def write_set(windows: ShardWindows, folder: Path) -> None:
-    """Three shards of uneven size in every format, as the shards stage lays them out."""
+    """The shards in every format, as the shards stage lays them out."""
     for name in FORMATS:
         (folder / name).mkdir(parents=True)
-    cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
     entries, parts = [], b""
-    for shard, (start, stop) in enumerate(pairwise(cuts)):
-        part = windows.slice(start, stop)
+    denoised = windows.target_starts is not None
+    for shard, part in enumerate(in_shards(windows)):
         parquet.write(part, str(folder / "parquet" / f"shard-{shard:05d}.parquet"))
         name = mds.shard_name(shard)
         stated = mds.write(part, str(folder / "mds" / name))
         entries.append((name, stated["bytes"], stated["samples"]))
         memmap.write_tokens(part, str(folder / "numpy" / f"shard-{shard:05d}.npy"), PAD)
         memmap.write_index(part, str(folder / "numpy" / f"shard-{shard:05d}.npz"))
+        if denoised:
+            memmap.write_mask(part, str(folder / "numpy" / f"shard-{shard:05d}.mask"))
         webdataset.write(part, str(folder / "webdataset" / f"shard-{shard:05d}.tar"), shard)
         megatron.write_part(part, str(folder / "part"), PAD)
         parts += (folder / "part").read_bytes()
-    (folder / "mds" / "index.json").write_text(mds.index(entries, windows.tokens.dtype))
+    (folder / "mds" / "index.json").write_text(mds.index(entries, windows.tokens.dtype, denoised))
     (folder / "megatron" / "tokens.bin").write_bytes(parts)
-    megatron.write_index(str(folder / "megatron" / "tokens.idx"), len(windows), SIZE, windows.tokens.dtype)
+    megatron.write_index(str(folder / "megatron" / "tokens.idx"), len(windows), windows.size, windows.tokens.dtype)
 
 
-@pytest.fixture(scope="module", params=[np.uint16, np.uint32], ids=["uint16", "uint32"])
+def denoised_windows(windows: ShardWindows) -> ShardWindows:
+    """Each shard denoised by itself, all as wide as the longest of the set."""
+    mixture = Mixture.above(70_000, 20)
+    parts = in_shards(windows)
+    size = max(layout(part, shard, mixture, 1).size for shard, part in enumerate(parts))
+    return concatenate([denoise(part, shard, mixture, 1, size) for shard, part in enumerate(parts)])
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(np.uint16, False), (np.uint32, False), (np.uint16, True)],
+    ids=["uint16", "uint32", "denoised"],
+)
 def seen(request, tmp_path_factory):
     """(windows written, what each consumer read)."""
     folder = tmp_path_factory.mktemp("consumers")
-    windows = packed_windows(*random_corpus(5, 120, 100, request.param), SIZE, "related", PAD)
+    kind, denoised = request.param
+    windows = packed_windows(*random_corpus(5, 120, 100, kind), SIZE, "related", PAD)
+    if denoised:
+        windows = denoised_windows(windows)
+        assert windows.size > SIZE
     write_set(windows, folder / "shards")
-    arguments = [str(folder / "shards"), str(folder / "scratch"), np.dtype(request.param).name]
+    arguments = [str(folder / "shards"), str(folder / "scratch"), windows.tokens.dtype.name]
     return windows, run_consumer("read_shards.py", *arguments)
 
 
@@ -63,13 +88,15 @@ def written(windows: ShardWindows) -> list[dict]:
         tokens = windows.tokens[windows.token_offsets[w] : windows.token_offsets[w + 1]]
         s = slice(windows.segment_offsets[w], windows.segment_offsets[w + 1])
         origin = [windows.doc_ids[s], windows.copies[s], windows.starts[s], cumulative[offsets[w] : offsets[w + 1]]]
+        if windows.target_starts is not None:
+            origin.append(windows.target_starts[s])
         found.append({"tokens": token_hash(tokens), "segments": [values.tolist() for values in origin]})
     return found
 
 
 def padded(windows: ShardWindows) -> list[str]:
-    rows = np.full((len(windows), SIZE), PAD, np.int64)
-    rows[np.arange(SIZE) < windows.n_tokens[:, None]] = windows.tokens
+    rows = np.full((len(windows), windows.size), PAD, np.int64)
+    rows[np.arange(windows.size) < windows.n_tokens[:, None]] = windows.tokens
     return [token_hash(row) for row in rows]
 
 
@@ -121,6 +148,17 @@ def test_olmo_core_reads_every_window_padded(seen):
     assert Counter(found["numpy"]["epoch"]) == Counter(padded(windows))
 
 
+def test_olmo_core_leaves_out_of_the_loss_what_is_no_target(seen):
+    windows, found = seen
+    if windows.target_starts is None:
+        assert found["numpy"]["targets"] is None
+        return
+    rows = np.zeros((len(windows), windows.size), np.bool_)
+    rows[np.arange(windows.size) < windows.n_tokens[:, None]] = windows.is_target()
+    assert found["numpy"]["targets"] == [token_hash(row) for row in rows]
+    assert 0 < rows.sum() < windows.n_tokens.sum()
+
+
 def test_olmo_core_resumes_in_mid_epoch(seen):
     _, found = seen
     assert found["numpy"]["interrupted"] == found["numpy"]["epoch"]
@@ -129,8 +167,7 @@ def test_olmo_core_resumes_in_mid_epoch(seen):
 
 def test_webdataset_reads_every_window(seen):
     windows, found = seen
-    cuts = [0, len(windows) // 5, len(windows) // 2, len(windows)]
-    shards = [shard for shard, (start, stop) in enumerate(pairwise(cuts)) for _ in range(start, stop)]
+    shards = [shard for shard, part in enumerate(in_shards(windows)) for _ in range(len(part))]
     keys = [f"{shard:05d}-{number:07d}" for shard, number in zip(shards, windows.window, strict=True)]
     expected = [{"key": key, **one} for key, one in zip(keys, written(windows), strict=True)]
     assert found["webdataset"]["windows"] == expected

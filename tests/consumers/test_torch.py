@@ -159,6 +159,21 @@ def test_the_denoiser_can_be_undone_and_does_not_depend_on_workers(shards):
         assert doc_ids == own.doc_ids.tolist()
 
 
+def test_denoised_files_are_read_with_their_targets_as_labels(tmp_path):
+    folder = write_corpus(tmp_path / "text", count=60)
+    shards = {"windows_per_shard": 20, "path": str(tmp_path / "shards"), "denoise": {"length": 64}}
+    curate.run(recipe_of(folder, tmp_path / "run", shards=shards))
+    plain = {"windows_per_shard": 20, "path": str(tmp_path / "shards-plain")}
+    curate.run(recipe_of(folder, tmp_path / "plain", shards=plain))
+    found = read("denoised_files", tmp_path / "shards")
+    assert found["after"] == {place: [one, one] for place, one in found["plain"].items()}
+    assert found["targets"] > 0
+    assert found["by sets"] == len(found["plain"])
+    assert found["window"] == json.loads((tmp_path / "shards" / "denoised" / "index.json").read_text())["window"]
+    assert found["twice"].startswith("the windows of this set are denoised already; leave `denoiser` out")
+    assert found["without"].endswith("shards-plain has no denoised windows; set `shards.denoise` and run again")
+
+
 def test_wrong_requests_say_what_to_do(shards):
     folder, _ = shards
     found = read("refused", folder)

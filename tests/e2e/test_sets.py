@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.look.verify import verify
+from curate.look.verify import Report, verify
+from curate.look.verify_shards import check_shards
+from curate.recipe import FORMATS
 from curate.recipe_file import from_dict
 from curate.run.execute import run_recipe
 from tests.corpus import recipe_of, write_corpus
@@ -113,20 +115,79 @@ def test_a_dry_run_prints_the_mixture_and_writes_no_window(corpus, tmp_path):
 
 
 def test_denoised_windows_are_restored_and_proved(corpus, tmp_path):
-    shards = {"denoise": {"length": 64}, "windows_per_shard": 30, "validation": {"share": 0.1}}
+    shards = {
+        "formats": list(FORMATS),
+        "denoise": {"length": 64},
+        "windows_per_shard": 30,
+        "validation": {"share": 0.1},
+    }
     found = run(tmp_path, corpus, shards={**shards, "path": str(tmp_path / "mirror")})
     names = [file["name"] for file in index(found)["files"]]
-    assert any(name.startswith("set-1/denoised/shard-") for name in names)
     assert all((tmp_path / "mirror" / name).is_file() for name in names)
+    for number in range(2):
+        here = {name.removeprefix(f"set-{number}/") for name in names if name.startswith(f"set-{number}/")}
+        after = {name.removeprefix("denoised/") for name in here if name.startswith("denoised/")}
+        plain = {name for name in here if not name.startswith("denoised/")}
+        assert {name for name in after if not name.endswith(".mask")} == plain
+        own = json.loads((tmp_path / "mirror" / f"set-{number}" / "denoised" / "index.json").read_text())
+        assert own["window"] > own["window_before"] == index(found)["sets"][number]["window"]
+        assert own["denoised"]
+        assert {file["name"] for file in own["files"]} == after - {"index.json"}
     stated = index(found)["denoise"]
     assert min(stated["modes"].values()) == index(found)["tokenizer"]["vocab_size"]
     assert stated["length"] == 64
-    place = found.snapshots["shards"].details["folder"]
-    path = tmp_path / "run" / place / next(name for name in names if "/denoised/" in name)
-    rows = pq.read_table(path)
-    ids = rows["input_ids"].to_pylist()
-    ids[0][1], ids[0][2] = ids[0][2], ids[0][1]
-    changed = rows.set_column(1, rows.schema.field(1), pa.array(ids, rows.schema.field(1).type))
-    pq.write_table(changed, path)
-    faults = [fault for fault in verify(str(tmp_path / "run")).faults if fault.check == "files"]
-    assert faults, "a changed file is named"
+    again = run(tmp_path / "b", corpus, ingest={"partition_bytes": 20_000}, shards=shards)
+    assert checksums(again) == checksums(found), "whatever the partitions"
+
+
+def checksums(found):
+    """Of all files but the indexes, which hold the recipe."""
+    return {file["name"]: file["blake2b"] for file in index(found)["files"] if not file["name"].endswith("index.json")}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("denoised/parquet/shard-00000.parquet", "denoised/parquet"),
+        ("denoised/mds/shard.00000.mds", "denoised/mds"),
+        ("denoised/megatron/tokens.bin", "denoised/megatron"),
+        ("denoised/numpy/shard-00000.npy", "denoised/numpy"),
+        ("denoised/numpy/shard-00000.mask", "denoised/numpy"),
+        ("denoised/webdataset/shard-00000.tar", "denoised/webdataset"),
+    ],
+)
+def test_a_denoised_window_that_is_another_is_a_fault(denoised_run, name, said):
+    found, folder = denoised_run
+    path = folder / "run" / found.snapshots["shards"].details["folder"] / name
+    before = path.read_bytes()
+    try:
+        path.write_bytes(other_window(path, before))
+        report = Report(str(folder / "run"))
+        check_shards(found, report)
+    finally:
+        path.write_bytes(before)
+    assert any(fault.where.startswith(said) for fault in report.faults), report.faults
+
+
+@pytest.fixture(scope="module")
+def denoised_run(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("denoised")
+    shards = {"formats": list(FORMATS), "denoise": {"length": 64}, "windows_per_shard": 30}
+    return run(folder, corpus, shards=shards), folder
+
+
+def other_window(path, data):
+    """The file with two unlike, neighbouring ids changed over, where a format has plain ids; or with another row."""
+    if path.suffix == ".parquet":
+        rows = pq.read_table(path)
+        ids = rows["input_ids"].to_pylist()
+        ids[0][1], ids[0][2] = ids[0][2], ids[0][1] + (ids[0][1] == ids[0][2])
+        changed = rows.set_column(1, rows.schema.field(1), pa.array(ids, rows.schema.field(1).type))
+        sink = pa.BufferOutputStream()
+        pq.write_table(changed, sink)
+        return sink.getvalue().to_pybytes()
+    if path.suffix == ".mask":
+        return bytes([data[0] ^ 1]) + data[1:]
+    middle = len(data) // 2 & ~3
+    found = next(at for at in range(middle, middle + 4000, 4) if data[at : at + 2] != data[at + 2 : at + 4])
+    return data[:found] + data[found + 2 : found + 4] + data[found : found + 2] + data[found + 4 :]

@@ -10,8 +10,7 @@ import numpy as np
 from curate.packing.control import Control, plan_rows
 from curate.packing.plan import pack
 from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END
-from curate.shards import denoised, mds, megatron, memmap, parquet, webdataset
-from curate.shards.denoise import Mixture
+from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
 
@@ -77,8 +76,21 @@ def packed_windows(
 
 def assert_same_windows(a: ShardWindows, b: ShardWindows) -> None:
     assert a.size == b.size
-    for name in ("window", "tokens", "token_offsets", "segment_offsets", "doc_ids", "copies", "starts", "lengths"):
+    for name in (
+        "window",
+        "tokens",
+        "token_offsets",
+        "segment_offsets",
+        "doc_ids",
+        "copies",
+        "starts",
+        "lengths",
+        "target_starts",
+    ):
         x, y = getattr(a, name), getattr(b, name)
+        if name == "target_starts" and y is None:
+            assert x is None
+            continue
         assert x.dtype == y.dtype, name
         np.testing.assert_array_equal(x, y, err_msg=name)
 
@@ -92,16 +104,15 @@ def written_and_read(form: str, windows: ShardWindows, folder: Path, pad: int) -
     if form == "mds":
         mds.write(windows, path)
         return concatenate(list(mds.read(path, size)))
-    if form == "denoised":
-        mixture = Mixture.above(65_536 if dtype == np.uint16 else 200_000, 32)
-        denoised.write(windows, path, 7, mixture, 3)
-        return concatenate(list(denoised.read(path, mixture, dtype)))
     if form == "webdataset":
         webdataset.write(windows, path, 7)
         return concatenate(list(webdataset.read(path, size)))
     if form == "numpy":
         memmap.write_tokens(windows, path, pad)
         memmap.write_index(windows, f"{path}.npz")
+        if windows.target_starts is not None:
+            memmap.write_mask(windows, f"{path}.mask")
+            memmap.check_mask(windows, f"{path}.mask", 0)
         return concatenate(list(memmap.read(path, f"{path}.npz", dtype, pad)))
     assert form == "megatron"
     megatron.write_part(windows, path, pad)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from curate.recipe import FORMATS
 from curate.shards.conservation import add_sums, token_sum, window_sums
+from curate.shards.denoise import Mixture
+from curate.shards.denoised import denoise, layout, restored
 from curate.shards.windows import concatenate
 from tests.shards.support import assert_same_windows, corpus_of_lengths, packed_windows, written_and_read
 
@@ -91,16 +93,23 @@ def windows_of(windows, taken, size):
     return concatenate(parts)
 
 
+@pytest.mark.parametrize("form", FORMATS)
 @settings(max_examples=15, deadline=None)
-@given(corpora().filter(lambda drawn: drawn[1] > 3), st.sampled_from(["related", "best_fit", "concat"]))
-def test_denoised_windows_give_every_token_back(drawn, method):
+@given(corpora(), st.sampled_from(["related", "best_fit", "concat"]), st.integers(2, 40), st.integers(0, 3))
+def test_denoised_windows_of_every_format_give_every_token_back(form, drawn, method, longest, more):
     corpus, size, control = drawn
     windows = packed_windows(*corpus, size, method, **control)
-    if len(windows):
-        with TemporaryDirectory() as folder:
-            found = written_and_read("denoised", windows, Path(folder), PAD)
-        assert_same_windows(found, windows)
-        np.testing.assert_array_equal(add_sums(window_sums(found)), token_sum(*corpus, **control))
+    if not len(windows):
+        return
+    mixture = Mixture.above(65_536 if windows.tokens.dtype == np.uint16 else 200_000, longest)
+    made = denoise(windows, 7, mixture, 3, layout(windows, 7, mixture, 3).size + more)
+    with TemporaryDirectory() as folder:
+        found = written_and_read(form, made, Path(folder), PAD)
+    assert_same_windows(found, made)
+    back = restored(found, mixture, size, windows.tokens.dtype)
+    np.testing.assert_array_equal(back.tokens, windows.tokens)
+    np.testing.assert_array_equal(back.token_offsets, windows.token_offsets)
+    np.testing.assert_array_equal(add_sums(window_sums(back)), token_sum(*corpus, **control))
 
 
 @pytest.mark.parametrize("form", FORMATS)
