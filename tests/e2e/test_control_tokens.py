@@ -58,10 +58,9 @@ def recipe(home, **pack):
 
 
 def rows_of(run):
-    """Rows of the Parquet shards."""
-    files = [
-        file for file in run.snapshots["shards"].files if "/parquet/" in file.path and file.path.endswith(".parquet")
-    ]
+    """Rows of the Parquet shards, the denoised ones left out."""
+    named = {f"{file.name}.parquet": file for file in run.snapshots["shards"].files if file.path.endswith(".parquet")}
+    files = [file for name, file in named.items() if "denoised/" not in name]
     for file in files:
         with run.open(file) as source:
             yield from pq.read_table(source).to_pylist()
