@@ -493,6 +493,11 @@ class Pack(Section):
             "name, or the token's name"
         ),
     ] = False
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        description="what stands between documents that share a window: a text, or the name of a special token",
+    )
     refine: bool = Field(
         True, description="documents of `related` windows move and change places until windows get no better"
     )
@@ -515,10 +520,17 @@ class Pack(Section):
         description="least diversity of a `related` window, as its Vendi score over its documents: 1, nothing is alike; 0: any",
     )
 
+    @field_validator("bos")
+    @classmethod
+    def _named(cls, bos: bool | str) -> bool | str:
+        if bos == "":
+            raise ValueError("`bos` is true, false or the name of a token, not an empty text")
+        return bos
+
     def settings(self, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Every field, but what came later and is off: runs made before keep their keys."""
         data: dict[str, Any] = self.model_dump(mode=mode)
-        return {name: value for name, value in data.items() if value or name not in ("bos",)}
+        return {name: value for name, value in data.items() if value or name not in ("bos", "separator")}
 
     @model_validator(mode="after")
     def _vendi(self) -> Pack:
@@ -530,6 +542,8 @@ class Pack(Section):
     def _buckets(self) -> Pack:
         if self.method == "buckets" and self.schedule:
             raise ValueError("`method: buckets` is a curriculum of its own; leave `schedule` out")
+        if self.method == "buckets" and self.separator is not None:
+            raise ValueError("with `method: buckets` no window holds two documents; leave `separator` out")
         if self.method == "buckets" and self.window & (self.window - 1):
             raise ValueError(f"`method: buckets` needs a window that is a power of two, not {self.window}")
         return self

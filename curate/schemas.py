@@ -153,9 +153,13 @@ AUDIT = pa.schema(
 VALIDATION = "validation"
 """``copies.reason`` of the documents that are kept out of training."""
 
-KIND_DOCUMENT, KIND_SYNTHETIC, KIND_END, KIND_REMOVED, KIND_BEGIN = 0, 1, 2, 3, 4
+KIND_DOCUMENT, KIND_SYNTHETIC, KIND_END, KIND_REMOVED, KIND_BEGIN, KIND_SEPARATOR = 0, 1, 2, 3, 4, 5
 """Values of ``windows.kind``: text of a document or of an example, the end-of-text token behind it, what was taken down,
-the beginning-of-text token before it. A removed piece no longer names its document, and its tokens are padding."""
+the beginning-of-text token before it, what stands between two documents. A removed piece no longer names its document,
+and its tokens are padding; a separator is of no document."""
+
+NO_DOCUMENT = np.uint64((1 << 64) - 1)
+"""In shards, the document of a separator's segment."""
 
 
 def holds_text(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -164,8 +168,13 @@ def holds_text(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def is_control(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """bool[n]: which pieces of windows are tokens that no text has: where documents begin and end."""
-    return (kinds == KIND_END) | (kinds == KIND_BEGIN)
+    """bool[n]: which pieces of windows are tokens that no text has: where documents begin and end, and between them."""
+    return (kinds == KIND_END) | (kinds == KIND_BEGIN) | (kinds == KIND_SEPARATOR)
+
+
+def names_document(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool[n]: which pieces of windows are of a document or example, its control tokens included."""
+    return (kinds != KIND_REMOVED) & (kinds != KIND_SEPARATOR)
 
 
 def signatures_schema(num_perm: int) -> pa.Schema:

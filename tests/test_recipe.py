@@ -107,6 +107,28 @@ def test_wrong_changes_are_refused(change):
         apply_changes({"name": "a", "inputs": [{"source": "a", "path": "p"}]}, [change])
 
 
+@pytest.mark.parametrize(
+    ("pack", "message"),
+    [
+        ("{method: buckets, separator: x}", "no window holds two documents; leave `separator` out"),
+        ("{separator: ''}", "at least 1 character"),
+        ("{bos: ''}", "name of a token, not an empty text"),
+    ],
+)
+def test_control_tokens_that_cannot_be(tmp_path, pack, message):
+    with pytest.raises(RecipeError, match=message):
+        load(write(tmp_path, INPUTS + f"pack: {pack}\n"))
+
+
+@pytest.mark.parametrize("bos", ["true", "<s>"])
+def test_control_tokens_that_are_off_leave_no_trace_in_keys(tmp_path, bos):
+    plain = load(write(tmp_path, INPUTS)).pack.settings()
+    assert "bos" not in plain
+    assert "separator" not in plain
+    asked = load(write(tmp_path, INPUTS + f"pack: {{bos: {bos}, separator: x}}\n")).pack.settings()
+    assert asked == {**plain, "bos": True if bos == "true" else bos, "separator": "x"}
+
+
 @pytest.mark.parametrize("method", ["best_fit", "concat", "buckets"])
 def test_diversity_is_refused_where_nothing_heeds_it(tmp_path, method):
     with pytest.raises(RecipeError, match="`min_vendi` is heeded by `method: related` alone"):

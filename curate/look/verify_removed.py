@@ -12,7 +12,7 @@ from curate.reading.inputs import Inputs
 from curate.run.partition import is_in
 from curate.run.removed import OF_WORKSPACE, Removed
 from curate.run.workspace import history
-from curate.schemas import KIND_REMOVED, source_id
+from curate.schemas import names_document, source_id
 
 if TYPE_CHECKING:
     from curate.look.run import Run
@@ -54,7 +54,7 @@ def _there(table: str, file: pq.ParquetFile, gone: NDArray[np.uint64]) -> NDArra
     ids = source_id(rows["doc_id"].to_numpy())
     mine = is_in(ids, gone)
     if table == "windows":
-        mine &= rows["kind"].to_numpy() != KIND_REMOVED
+        mine &= names_document(rows["kind"].to_numpy())
     elif table == "ledger":  # says that it was taken down
         mine &= np.array([one != "rejected" for one in rows["status"].to_pylist()], np.bool_)
     elif table == "rejects":

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from curate.look.verify_formats import NAMED, before_denoising, expected_windows, size_of, windows_of
 from curate.look.verify_tables import read
+from curate.look.verify_windows import read_windows
 from curate.run.exchange import partition_targets
 from curate.run.generations import parts_of
 from curate.run.partition import flat_tokens
 from curate.run.snapshot import TableFile
-from curate.shards.conservation import add_sums, from_hex, hex_sum, token_sum, window_sums
+from curate.schemas import KIND_SEPARATOR, NO_DOCUMENT
+from curate.shards.conservation import add_sums, from_hex, hex_sum, separator_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows
 
 if TYPE_CHECKING:
@@ -38,11 +40,12 @@ def check_shards(run: Run, report: Report) -> None:
     wanted, tokens = expected_sums(run)
     report.count("shards", "tokens of documents, copies counted", tokens)
     made = [from_hex(part["conservation"]) for part in parts_of(run.snapshots["shards"])]
-    stated = hex_sum(add_sums(np.array(made)))
-    if stated != hex_sum(add_sums(wanted)):
-        report.fault("shards", "index.json", f"states the sum {stated}, the documents have {hex_sum(add_sums(wanted))}")
+    stated, separators = hex_sum(add_sums(np.array(made))), _separators(run)
+    total = hex_sum(add_sums(np.concatenate([wanted, separators[None]])))
+    if stated != total:
+        report.fault("shards", "index.json", f"states the sum {stated}, the documents have {total}")
     for form in run.snapshots["shards"].details["formats"]:
-        found = np.zeros_like(wanted)
+        found, between = np.zeros_like(wanted), np.zeros((1, 2), np.uint64)
         counts = {"windows": 0, "tokens": 0, "padding": 0}
         try:
             for plan, found_there in windows_of(run, report, form):
@@ -51,13 +54,18 @@ def check_shards(run: Run, report: Report) -> None:
                 counts["windows"] += len(windows)
                 counts["tokens"] += len(windows.tokens)
                 counts["padding"] += len(windows) * size_of(run, plan) - len(windows.tokens)
-                _add(found, segment_sums(windows), partition_targets(windows.doc_ids, run.snapshots["documents"]))
+                sums, of_document = segment_sums(windows), windows.doc_ids != NO_DOCUMENT
+                targets = partition_targets(windows.doc_ids[of_document], run.snapshots["documents"])
+                _add(found, sums[of_document], targets)
+                _add(between, sums[~of_document], np.zeros(int((~of_document).sum()), np.int64))
         except (ValueError, OSError, KeyError, IndexError, pa.ArrowException) as error:
             report.fault("shards", form, f"cannot be read back: {error}")
             continue
         for name, number in counts.items():
             report.count("shards", f"{name} in {form}", number)
         _check_counts(run, report, form, counts)
+        if (between[0] != separators).any():
+            report.fault("shards", form, "does not hold the separators of the plan")
         bad = np.flatnonzero((found != wanted).any(axis=1))
         for partition in bad[:NAMED]:
             _trace(run, report, form, int(partition))
@@ -133,6 +141,15 @@ def _control(run: Run) -> dict[str, int]:
     return found
 
 
+def _separators(run: Run) -> Sums:
+    """uint64[2]: the sum of the separators that the plan has."""
+    windows = run.snapshots["windows"]
+    separator, count = windows.details.get("separator_ids", []), 0
+    for file in windows.files if separator else ():
+        count += int((read_windows(run, file)["kind"] == KIND_SEPARATOR).sum())
+    return separator_sum(separator, count)
+
+
 # --- the shards' side
 
 
@@ -200,6 +217,7 @@ def _trace(run: Run, report: Report, form: str, partition: int) -> None:
     for plan, found_there in windows_of(run, type(report)(report.workspace), form):
         windows = before_denoising(run, plan, found_there)
         mine = partition_targets(windows.doc_ids, run.snapshots["documents"]) == partition
+        mine &= windows.doc_ids != NO_DOCUMENT
         at = np.minimum(np.searchsorted(known, windows.doc_ids), max(len(known) - 1, 0))
         is_known = mine & (known[at] == windows.doc_ids) if len(known) else np.zeros(len(mine), np.bool_)
         for row in np.flatnonzero(mine & ~is_known)[: NAMED - named]:

@@ -15,12 +15,14 @@ from curate.run.snapshot import TableFile
 from curate.schemas import (
     KIND_DOCUMENT,
     KIND_REMOVED,
+    KIND_SEPARATOR,
     KIND_SYNTHETIC,
     VALIDATION,
     WINDOWS,
     holds_text,
     is_control,
     is_synthetic,
+    names_document,
     source_id,
 )
 
@@ -47,6 +49,7 @@ def check_windows(run: Run, report: Report) -> None:
         columns = read_windows(run, file)
         if len(held_out) and len(columns["set"]):
             _check_validation(report, file.path, columns, held_out, kinds)
+        check_separators(report, file.path, columns, len(snapshot.details.get("separator_ids", [])))
         for name, number in _check_shard(report, file.path, columns, sizes).items():
             found[name] += number
     for name, number in found.items():
@@ -73,7 +76,7 @@ def _check_validation(
     report: Report, where: str, columns: dict[str, NDArray[Any]], held_out: NDArray[np.uint64], kinds: dict[int, str]
 ) -> None:
     """Documents of the validation set are in its windows, and neither they nor examples made of them in others."""
-    ids = columns["doc_id"][columns["kind"] != KIND_REMOVED]
+    ids = columns["doc_id"][names_document(columns["kind"])]
     inside = is_in(source_id(ids), held_out)
     is_validation = kinds.get(int(columns["set"][0])) == "validation"
     wrong = ids[inside != is_validation]
@@ -122,6 +125,25 @@ def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], s
         "special_tokens": int(length[is_control(columns["kind"])].sum()),
         "padding": len(filled) * size - int(filled.sum()),
     }
+
+
+def check_separators(report: Report, where: str, columns: dict[str, NDArray[Any]], length: int) -> None:
+    """One separator of ``length`` tokens between two documents of a window, and none elsewhere."""
+    there = columns["kind"] != KIND_REMOVED
+    window, kind, doc_id, copy = (columns[name][there] for name in ("window", "kind", "doc_id", "copy"))
+    separates = kind == KIND_SEPARATOR
+    wrong = separates & (columns["length"][there] != length)
+    inside = window[1:] == window[:-1]
+    same = (doc_id[1:] == doc_id[:-1]) & (copy[1:] == copy[:-1])
+    wrong[:1] |= separates[:1]
+    wrong[-1:] |= separates[-1:]
+    wrong[:-1] |= separates[:-1] & ~(inside & ~separates[1:])
+    wrong[1:] |= separates[1:] & ~inside
+    if length:
+        wrong[1:] |= inside & ~separates[1:] & ~separates[:-1] & ~same
+    for row in np.flatnonzero(wrong)[:5]:
+        what = "has no separator where two documents meet, or one elsewhere"
+        report.fault("windows", f"{where}, window {window[row]}", what)
 
 
 def _check_copies(

@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     """A span of a window: ``length`` tokens of copy ``copy`` of a document from its token ``start`` on.
 
     ``kind`` is 0 for a document's text, 1 for synthetic text, 2 for its end-of-text token, 3 for what was taken down, 4
-    for its beginning-of-text token.
+    for its beginning-of-text token, 5 for a separator, which is of no document.
     """
 
     kind: int

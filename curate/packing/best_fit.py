@@ -150,13 +150,22 @@ def _best_fit(
     return window_of, opened
 
 
-def best_fit(lengths: Int64s, window: int, conflicts: Conflicts, near: Similarity) -> Pieces:
+def best_fit(lengths: Int64s, window: int, conflicts: Conflicts, near: Similarity, between: int = 0) -> Pieces:
     """Pieces in about the fewest windows; ties go to the earlier item and to the older window.
 
     A window that an item may not join is passed over for the next best one, at most ``TRIES`` times a piece.
+    ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
     """
     item, start, length = split(lengths, window)
     window_of, opened = _best_fit(
-        length, item, window, TRIES, conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit
+        length + between,
+        item,
+        window + between,
+        TRIES,
+        conflicts.pointers,
+        conflicts.targets,
+        near.vectors,
+        near.inverse,
+        near.limit,
     )
     return canonical(window_of, opened, item, start, length)

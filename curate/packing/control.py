@@ -1,7 +1,8 @@
-"""Control tokens of windows: where documents begin and end, planned with them and rows of their own in the plan.
+"""Control tokens of windows: where documents begin and end, and what stands between them; rows of their own in the plan.
 
 An item is planned with its control tokens: its first token is that of its beginning, its last that of its end. A cut
-may part them from its text; they are trained on once a copy all the same.
+may part them from its text; they are trained on once a copy all the same. Separators stand between two pieces of one
+window, never at its ends; they are of no document.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.packing.pieces import Pieces
-from curate.schemas import KIND_BEGIN, KIND_END
+from curate.schemas import KIND_BEGIN, KIND_END, KIND_SEPARATOR
 
 Int64s = NDArray[np.int64]
 
 
 class Control(NamedTuple):
-    """Numbers of control tokens: before a document, behind it."""
+    """Numbers of control tokens: before a document, behind it, between two that share a window."""
 
     begin: int = 0
     end: int = 0
+    between: int = 0
 
     def planned(self, n_tokens: Int64s) -> Int64s:
         """int64[n]: what items of ``n_tokens`` take in windows; an empty one takes nothing."""
@@ -29,7 +31,7 @@ class Control(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of the plan, by (window, place inside): ``piece`` int64[R] indexes the pieces that they are of.
+    """Rows of the plan, by (window, place inside): ``piece`` int64[R] indexes the pieces that they are of or follow.
 
     ``kind`` uint8[R]; ``start`` and ``length`` int64[R] are about the tokens of the text alone.
     """
@@ -51,12 +53,15 @@ def plan_rows(pieces: Pieces, n_tokens: Int64s, text_kind: NDArray[np.uint8], co
     of, stop = n_tokens[pieces.item], pieces.start + pieces.length
     start = np.maximum(pieces.start - control.begin, 0)
     text = np.minimum(stop - control.begin, of) - start
-    begins, ends = pieces.start < control.begin, stop > of + control.begin
-    piece = np.concatenate([np.flatnonzero(some) for some in (begins, text > 0, ends)])
-    part = np.repeat(np.arange(3), [int(some.sum()) for some in (begins, text > 0, ends)])
+    between = np.zeros(len(of), np.bool_)
+    between[:-1] = (pieces.window[1:] == pieces.window[:-1]) & (control.between > 0)
+    parts = (pieces.start < control.begin, text > 0, stop > of + control.begin, between)
+    piece = np.concatenate([np.flatnonzero(some) for some in parts])
+    part = np.repeat(np.arange(4), [int(some.sum()) for some in parts])
     order = np.lexsort((part, piece))
     piece, part = piece[order], part[order]
-    is_text = part == 1
-    kind = np.where(is_text, text_kind[pieces.item[piece]], np.array([KIND_BEGIN, 0, KIND_END], np.uint8)[part])
-    starts = np.where(is_text, start[piece], np.where(part == 0, 0, of[piece]))
-    return Rows(piece, kind.astype(np.uint8), starts, np.where(is_text, text[piece], 1))
+    kind = np.array([KIND_BEGIN, 0, KIND_END, KIND_SEPARATOR], np.uint8)[part]
+    length = np.array([1, 0, 1, control.between])[part]
+    kind[part == 1], length[part == 1] = text_kind[pieces.item[piece]][part == 1], text[piece][part == 1]
+    starts = np.select([part == 1, part == 2], [start[piece], of[piece]], 0)
+    return Rows(piece, kind, starts, length)

@@ -27,7 +27,9 @@ LEAST_SHARE = 128
 _REFUSALS = 16
 
 
-def dissolve(layout: Layout, *, padding: float = 1.0, cuts: float = 1.0, crowding: float = 1.0) -> tuple[Int64s, ...]:
+def dissolve(
+    layout: Layout, *, padding: float = 1.0, cuts: float = 1.0, crowding: float = 1.0, between: int = 0
+) -> tuple[Int64s, ...]:
     """(unit, window, length) int64[p]: the parts of the units of dissolved windows; a unit's parts are in text order.
 
     The layout is not changed; units that are not named stay where they are.
@@ -36,6 +38,8 @@ def dissolve(layout: Layout, *, padding: float = 1.0, cuts: float = 1.0, crowdin
         layout: units in windows.
         padding: price of a window of padding, in similarity of average windows.
         cuts: price of a cut, in similarity of average documents.
+        between: tokens that separate two units of a window, which the lengths of the layout and its window have in them;
+            those that are returned do not.
         crowding: as in :func:`curate.packing.refine.refine`.
     """
     price, rate = prices(layout, padding, crowding)
@@ -45,9 +49,11 @@ def dissolve(layout: Layout, *, padding: float = 1.0, cuts: float = 1.0, crowdin
     least = max(1, layout.window // LEAST_SHARE)
     unit, window, length = (np.empty(len(layout.item) + len(layout.load), np.int64) for _ in range(3))
     filled = int(
-        _dissolve(layout, order[layout.members[order] > 0], price, cut_price, rate, least, unit, window, length)
+        _dissolve(
+            layout, order[layout.members[order] > 0], price, cut_price, rate, least, between, unit, window, length
+        )
     )
-    return unit[:filled], window[:filled], length[:filled]
+    return unit[:filled], window[:filled], length[:filled] - between
 
 
 @njit(nogil=True, cache=True)
@@ -65,7 +71,7 @@ def _home(x, u, room, gone, rate):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _dissolve(x, order, price, cut_price, rate, least, unit, window, length):  # type: ignore[no-untyped-def]
+def _dissolve(x, order, price, cut_price, rate, least, between, unit, window, length):  # type: ignore[no-untyped-def]
     room = x.window - x.load
     gone, holds = np.zeros(room.shape[0], np.bool_), np.full(room.shape[0], -1, np.int64)
     guest, guests = np.full(unit.shape[0], -1, np.int64), np.full(room.shape[0], -1, np.int64)
@@ -85,11 +91,11 @@ def _dissolve(x, order, price, cut_price, rate, least, unit, window, length):  #
                 filled = _place(u, there, x.length[u], filled, unit, window, length, room, guest, guests)
                 cost -= 2.0 * similarity
             else:
-                rest = x.length[u]
+                rest = x.length[u] - between
                 while rest > 0:
                     widest = np.int64(-1)
                     for v in range(room.shape[0]):
-                        if gone[v] or holds[v] == u or room[v] < min(rest, least):
+                        if gone[v] or holds[v] == u or room[v] < min(rest, least) + between:
                             continue
                         if (widest < 0 or room[v] > room[widest]) and not (
                             barred(x, x.item[u], np.int64(-1), v) or _meets(x, u, v, guest, guests, unit)
@@ -98,14 +104,14 @@ def _dissolve(x, order, price, cut_price, rate, least, unit, window, length):  #
                     if widest < 0 or filled == unit.shape[0]:
                         possible = False
                         break
-                    part = min(rest, room[widest])
+                    part = min(rest, room[widest] - between)
                     if 0 < rest - part < least:
                         part = rest - least
                     holds[widest] = u
-                    share = np.float64(part) / np.float64(x.length[u])
+                    share = np.float64(part) / np.float64(x.length[u] - between)
                     mine = x.directions[x.item[u]]
                     cost -= 2.0 * share * np.float64(dot(mine, x.centre[widest]) - rate * x.members[widest])
-                    filled = _place(u, widest, part, filled, unit, window, length, room, guest, guests)
+                    filled = _place(u, widest, part + between, filled, unit, window, length, room, guest, guests)
                     rest -= part
                     if rest > 0:
                         cost += cut_price

@@ -29,6 +29,7 @@ def pack(
     max_similarity: float = 1.0,
     refinement: Refinement | None = None,
     min_vendi: float = 0.0,
+    between: int = 0,
 ) -> Pieces:
     """The pieces of all windows: every token of every item in exactly one piece, at most ``window`` tokens a window.
 
@@ -46,12 +47,14 @@ def pack(
         vectors: int8[n, D], embeddings of the items; a zero vector is like nothing. None: nothing is compared.
         max_similarity: items whose cosine is at or above it may not share a window.
         min_vendi: least diversity of a window (:mod:`curate.packing.similar`), of ``related`` alone; 0 asks for none.
+        between: tokens that stand between two pieces of one window, and that it must have room for, too.
         refinement: how windows are improved after ``related`` has filled them; needs ``vectors``.
 
     ``concat`` cannot heed refusals: ``count_shared`` (conflicts) and ``count_alike`` (similar) say how often it fails to.
 
     Raises:
-        ValueError: on an unknown method, a window or lookahead below 1, a negative length.
+        ValueError: on an unknown method, a window or lookahead below 1, a negative length; ``buckets`` with tokens between
+            pieces.
     """
     lengths = np.ascontiguousarray(lengths, dtype=np.int64)
     if window < 1 or lookahead < 1:
@@ -65,13 +68,15 @@ def pack(
         raise ValueError(f"there are {len(vectors)} vectors, but {len(lengths)} items")
     near = no_similarity(len(lengths)) if vectors is None else similarity(vectors, max_similarity, min_vendi)
     if method == "related":
-        pieces = related(lengths, window, lookahead, refused, near)
-        return pieces if refinement is None else refined(pieces, window, near, refused, refinement)
+        pieces = related(lengths, window, lookahead, refused, near, between)
+        return pieces if refinement is None else refined(pieces, window, near, refused, refinement, between)
     if method == "best_fit":
-        return best_fit(lengths, window, refused, near)
+        return best_fit(lengths, window, refused, near, between)
     if method == "concat":
-        return concat(lengths, window)
+        return concat(lengths, window, between)
     if method == "buckets":
+        if between:
+            raise ValueError("windows of buckets hold one piece; nothing can stand between two")
         return buckets(lengths, window)
     raise ValueError(f"unknown packing method {method!r}; methods: {', '.join(METHODS)}")
 

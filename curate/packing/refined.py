@@ -48,7 +48,9 @@ def in_fixed_windows(pieces: Pieces, fixed: NDArray[np.bool_] | None) -> NDArray
     return np.asarray(np.bincount(pieces.window, weights=fixed[pieces.item])[pieces.window] > 0)
 
 
-def refined(pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts, how: Refinement) -> Pieces:
+def refined(
+    pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts, how: Refinement, between: int = 0
+) -> Pieces:
     """The pieces in better windows; those that fill a window alone stay as they are.
 
     Args:
@@ -57,6 +59,7 @@ def refined(pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts,
         near: vectors of the items, and the similarity from which on two may not meet.
         conflicts: other items that may not meet.
         how: neighbours and prices.
+        between: tokens that separate two pieces of a window.
     """
     order = np.lexsort((pieces.start, pieces.item))
     window_of, item, start, length = (column[order] for column in pieces)
@@ -64,10 +67,10 @@ def refined(pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts,
     if len(loose) == 0 or near.vectors.shape[1] == 0:
         return pieces
     names, named = np.unique(window_of[loose], return_inverse=True)
-    layout = lay_out(named, len(names), item[loose], length[loose], window, near, conflicts)
+    layout = lay_out(named, len(names), item[loose], length[loose] + between, window + between, near, conflicts)
     refine(layout, how.neighbors, padding=how.padding, crowding=how.crowding, passes=how.passes)
     cut_price = float("inf") if how.cuts is None else how.cuts
-    unit, there, part = dissolve(layout, padding=how.padding, cuts=cut_price, crowding=how.crowding)
+    unit, there, part = dissolve(layout, padding=how.padding, cuts=cut_price, crowding=how.crowding, between=between)
     window_of[loose] = names[layout.window_of]
     left = np.ones(len(item), np.bool_)
     left[loose[unit]] = False

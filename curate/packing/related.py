@@ -104,13 +104,18 @@ def _fill(
     return window_of, w
 
 
-def related(lengths: Int64s, window: int, lookahead: int, conflicts: Conflicts, near: Similarity) -> Pieces:
-    """Pieces along the path; items that do not fit or may not join wait for a later window."""
+def related(
+    lengths: Int64s, window: int, lookahead: int, conflicts: Conflicts, near: Similarity, between: int = 0
+) -> Pieces:
+    """Pieces along the path; items that do not fit or may not join wait for a later window.
+
+    ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
+    """
     item, start, length = split(lengths, window)
     window_of, n_windows = _fill(
-        length,
+        length + between,
         item,
-        window,
+        window + between,
         lookahead,
         WAITING * lookahead,
         conflicts.pointers,

@@ -35,7 +35,7 @@ from curate.run.partition import column, rows_of
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext, as_file
 from curate.run.vectors import int32_matrix, vector_matrix
-from curate.shards.tokens import load, require_bos
+from curate.shards.tokens import load, require_bos, require_separator
 
 _PIECE = pa.schema(
     [
@@ -85,7 +85,7 @@ def _pack(run: StageRun) -> None:
     tables, section = run.tables, run.recipe.pack
     documents = tables["documents"]
     sets = shard_sets(run.recipe)
-    bos_id = _bos_id(run)
+    bos_id, separator = _control_ids(run)
     regions, dim = int(tables["clusters"].details["regions"]), int(tables["embeddings"].details["dim"])
     sidecars = {name: tables[name] for name in ("tokens", "clusters", "embeddings", "order", "copies")}
     sidecars |= synthetic_sidecar(run)
@@ -99,7 +99,7 @@ def _pack(run: StageRun) -> None:
         "sets": sets,
         "method": section.method,
         "lookahead": section.lookahead,
-        "control": Control(int(bos_id is not None), int(section.eos)),
+        "control": Control(int(bos_id is not None), int(section.eos), len(separator)),
         "seed": run.recipe.seed,
         "max_similarity": max_similarity(run.recipe),
         "weights": section.weights.model_dump() if section.refine else None,
@@ -111,7 +111,11 @@ def _pack(run: StageRun) -> None:
         "tmp/plans",
         plan_task,
         [
-            Spec(name, [maps.content, r, near[name].checksum], {**params, "region": r, "near": asdict(near[name])})
+            Spec(
+                name,
+                [maps.content, r, near[name].checksum, *separator],
+                {**params, "region": r, "near": asdict(near[name])},
+            )
             for r, name in enumerate(f"region-{r:07d}" for r in range(regions))
         ],
     )
@@ -158,6 +162,7 @@ def _pack(run: StageRun) -> None:
         "method": section.method,
         "eos": section.eos,
         **({} if bos_id is None else {"bos_id": bos_id}),
+        **({"separator_ids": separator} if separator else {}),
         "sets": sets,
         "measures": _over_sets(sets, counters) | summarise(similarities),
     }
@@ -166,12 +171,14 @@ def _pack(run: StageRun) -> None:
     )
 
 
-def _bos_id(run: StageRun) -> int | None:
-    """The token that documents begin with, by the run's tokenizer; None where there is none."""
-    if run.recipe.pack.bos is False:
-        return None
+def _control_ids(run: StageRun) -> tuple[int | None, list[int]]:
+    """(token that documents begin with, tokens that stand between them) by the run's tokenizer; nothing unless asked."""
+    section = run.recipe.pack
+    if section.bos is False and section.separator is None:
+        return None, []
     file = as_file(run.tables["tokens"].details["tokenizer"])
-    return require_bos(load(str(artefact_path(run.storage, file))), run.recipe.pack.bos, file.path)
+    encoder = load(str(artefact_path(run.storage, file)))
+    return require_bos(encoder, section.bos, file.path), require_separator(encoder, section.separator, file.path)
 
 
 def _over_sets(sets: Sequence[dict[str, Any]], counters: Counter[str]) -> dict[str, float]:
@@ -283,6 +290,7 @@ def plan_task(
                     refinement=None
                     if weights is None
                     else _refinement(renumbered(neighbors, drawn), weights, fixed[drawn]),
+                    between=around.between,
                 )
                 if planner == "related":
                     near_, stay = similarity(vectors[drawn], max_similarity), in_fixed_windows(pieces, fixed[drawn])
@@ -295,8 +303,9 @@ def plan_task(
                     counts = count_windows(some, extended, sets[part]["window"])
                     if planner == "buckets":  # every cut is meant
                         counts |= dict.fromkeys(_OF_ITEMS, 0)
-                    counts["special_tokens"] = int(schemas.is_control(rows.kind).sum())
-                    counts["tokens"] -= counts["special_tokens"]
+                    counts["special_tokens"] = int(rows.length[schemas.is_control(rows.kind)].sum())
+                    counts["tokens"] = int(rows.length.sum()) - counts["special_tokens"]
+                    counts["padding"] -= int(rows.length[rows.kind == schemas.KIND_SEPARATOR].sum())
                     counts["synthetic_tokens"] = int(rows.length[rows.kind == schemas.KIND_SYNTHETIC].sum())
                     counts["leaked_pairs"] = count_alike(some, similarity(vectors[drawn], max_similarity))
                     by_set.setdefault(part, Counter()).update(counts)
@@ -345,6 +354,7 @@ def _piece_rows(
 ) -> pa.Table:
     """Rows of the plan as they are routed to the shards."""
     item, window = pieces.item[rows.piece], pieces.window[rows.piece]
+    named = schemas.names_document(rows.kind)
     first = np.searchsorted(window, window)
     n = len(item)
     return pa.table(
@@ -353,11 +363,11 @@ def _piece_rows(
             "key": pa.array(window_keys(seed, number, region, turn, window)),
             "region": pa.array(np.full(n, region, np.int32)),
             "turn": pa.array(np.full(n, turn, np.uint16)),
-            "copy": pa.array(copy[item]),
+            "copy": pa.array(np.where(named, copy[item], 0).astype(np.uint16)),
             "index": pa.array(window.astype(np.uint32)),
             "piece": pa.array((np.arange(n) - first).astype(np.uint32)),
             "kind": pa.array(rows.kind),
-            "doc_id": pa.array(ids[item]),
+            "doc_id": pa.array(np.where(named, ids[item], 0).astype(np.uint64)),
             "start": pa.array(rows.start.astype(np.uint32)),
             "length": pa.array(rows.length.astype(np.uint32)),
         },

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import schemas
 from curate.run.partition import column, is_in
@@ -41,9 +42,10 @@ def windows_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, 
     """The plan of one shard; nothing is written where none of its pieces leaves."""
     table = context.read(file)
     kind, doc_id = column(table, "kind"), column(table, "doc_id")
-    leaves = is_in(schemas.source_id(doc_id), ids_that_leave(context, leaving)) & (kind != schemas.KIND_REMOVED)
+    leaves = is_in(schemas.source_id(doc_id), ids_that_leave(context, leaving)) & schemas.names_document(kind)
     if not leaves.any():
         return
+    leaves |= separators_that_leave(column(table, "window"), kind, leaves)
     length = column(table, "length")
     for name, of in (
         ("tokens", schemas.holds_text(kind)),
@@ -58,3 +60,21 @@ def windows_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, 
         columns[name] = pc.if_else(mask, pa.scalar(0, table.schema.field(name).type), table[name])
     columns["kind"] = pc.if_else(mask, pa.scalar(schemas.KIND_REMOVED, pa.uint8()), table["kind"])
     context.write("windows", pa.table(columns).cast(schemas.WINDOWS))
+
+
+def separators_that_leave(
+    window: NDArray[np.uint32], kind: NDArray[np.uint8], leaves: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """bool[n]: the separators that stand between no two documents any more, when pieces of documents leave.
+
+    What stays is the one right before each document but the first that stays.
+
+    Args:
+        window, kind: rows of the ``windows`` table of one shard.
+        leaves: bool[n], pieces of documents that leave.
+    """
+    stays = schemas.names_document(kind) & ~leaves
+    before: NDArray[np.int64] = np.cumsum(stays) - stays
+    in_window: NDArray[np.int64] = before - before[np.searchsorted(window, window)]
+    follows = np.append(stays[1:], False)  # a separator is never a window's last piece
+    return np.asarray((kind == schemas.KIND_SEPARATOR) & ~(follows & (in_window > 0)))

@@ -7,12 +7,14 @@ places, but for a chance of 2**-128: no token lost, doubled, moved or changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.schemas import NO_DOCUMENT
 from curate.shards.windows import Ids, ShardWindows
 
 Int64s = NDArray[np.int64]
@@ -129,6 +131,13 @@ def token_sum(
     first, last = (np.array([] if one is None else [one], tokens.dtype) for one in (begin, end))
     _token_sum(doc_ids, copies, tokens, offsets, first, last, out)
     return out
+
+
+def separator_sum(separator: Sequence[int], count: int) -> Sums:
+    """uint64[2]: the sum of ``count`` separators of these token ids, as segments of no document."""
+    low, high = _run(NO_DOCUMENT, np.uint16(0), 0, np.array(separator, np.uint32), 0, len(separator))
+    with np.errstate(over="ignore"):
+        return np.array([low, high], np.uint64) * np.uint64(count)
 
 
 def add_sums(sums: Sums) -> Sums:

@@ -31,6 +31,9 @@ from curate.shards.windows import ShardWindows, token_type, windows_of_plan
 Sum = NDArray[np.uint64]
 """uint64[2]: a conservation sum."""
 
+CONTROL = ("bos_id", "separator_ids")
+"""Details of the plan: the token that begins documents, the tokens between them; a plan without has neither."""
+
 Widths = dict[int, int]
 """Tokens of the longest denoised window of each set; empty without denoised windows."""
 
@@ -87,17 +90,25 @@ def width_task(
 def shard_specs(run: StageRun, spans: Snapshot, files: Sequence[TableFile], width: Widths) -> list[Spec]:
     """A task for each of the shards planned in ``files``."""
     named = {file.name: file for file in files}
+    control = [run.tables["windows"].details[name] for name in CONTROL if name in run.tables["windows"].details]
     params = {
         **_shared(run),
         "spans": spans.path,
         "eos_id": run.tables["tokens"].details["eos_id"],
         "bos_id": run.tables["windows"].details.get("bos_id"),
+        "separator": run.tables["windows"].details.get("separator_ids", []),
         "seed": run.recipe.seed,
     }
     return [
         Spec(
             place.name,
-            [named[place.name].checksum, spans.content, run.snapshot_id, *([width[place.number]] if width else [])],
+            [
+                named[place.name].checksum,
+                spans.content,
+                run.snapshot_id,
+                *([width[place.number]] if width else []),
+                *control,
+            ],
             {
                 "windows": asdict(named[place.name]),
                 **asdict(place),
@@ -124,6 +135,7 @@ def shard_task(
     vocab_size: int,
     eos_id: int | None,
     bos_id: int | None,
+    separator: list[int],
     formats: list[str],
     seed: int,
     example_length: int,
@@ -137,12 +149,12 @@ def shard_task(
     rows = read_slices(context, context.snapshot(spans), target, span_schema(vocab_size))
     plan = context.read(windows)
     if former is not None:
-        before = assemble(context.read(former), rows, size, eos_id, bos_id)
+        before = assemble(context.read(former), rows, size, eos_id, bos_id, separator)
         context.value("sum_before", _sum(before))
         context.count("tokens_before", len(before.tokens))
         there = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
         rows = rows.filter(pa.array(is_in(span_keys(rows), np.sort(span_keys(there)))))
-    whole = assemble(plan, rows, size, eos_id, bos_id)
+    whole = assemble(plan, rows, size, eos_id, bos_id, separator)
     whole.check()
     pad = 0 if eos_id is None else eos_id
     write_formats(context, whole, formats, shard, prefix, pad, folder)
@@ -183,7 +195,7 @@ def finish(
     tokens, windows = run.tables["tokens"], run.tables["windows"]
     shared, sets = _shared(run), windows.details["sets"]
     vocab_size, eos_id = shared["vocab_size"], tokens.details["eos_id"]
-    begins = {name: windows.details[name] for name in ("bos_id",) if name in windows.details}
+    control: dict[str, Any] = {name: windows.details[name] for name in CONTROL if name in windows.details}
     head = {
         "format_version": 2,
         "recipe": essential_recipe(run.recipe),
@@ -191,7 +203,7 @@ def finish(
             "blake2b": tokens.details["tokenizer_hash"],
             "vocab_size": vocab_size,
             "eos_id": eos_id,
-            **begins,
+            **control,
         },
     }
     if width:

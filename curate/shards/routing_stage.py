@@ -153,11 +153,16 @@ def span_keys(spans: pa.Table) -> NDArray[np.uint64]:
 
 
 def assemble(
-    pieces: pa.Table, spans: pa.Table, size: int, eos_id: int | None, bos_id: int | None = None
+    pieces: pa.Table,
+    spans: pa.Table,
+    size: int,
+    eos_id: int | None,
+    bos_id: int | None = None,
+    separator: Sequence[int] = (),
 ) -> ShardWindows:
     """The windows of one shard from its plan and the token spans of its pieces that hold text.
 
-    ``eos_id`` and ``bos_id`` are the tokens that end and begin documents, where they do.
+    ``eos_id`` and ``bos_id`` are the tokens that end and begin documents, where they do; ``separator`` stands between them.
     """
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
@@ -171,5 +176,7 @@ def assemble(
     copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
     if bos_id is not None:
         tokens[ends[:-1][kind == schemas.KIND_BEGIN]] = bos_id
+    for place, token in enumerate(separator):
+        tokens[ends[:-1][kind == schemas.KIND_SEPARATOR] + place] = token
     columns = {name: column(pieces, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
     return windows_of_plan(size, **columns, tokens=tokens, begins=bos_id is not None)

@@ -11,6 +11,7 @@ import numpy as np
 
 from curate.hashing import document_hash
 from curate.packing.tokens_inside import MEASURES, arranged_by_hash, mean_over_windows
+from curate.schemas import NO_DOCUMENT
 from curate.shards.windows import ShardWindows
 
 MAX_WINDOWS = 64
@@ -36,6 +37,8 @@ def measure_sample(whole: ShardWindows, shard: int, seed: int) -> Measures | Non
     ends = np.concatenate([[0], np.cumsum(whole.lengths)])
     segments = np.concatenate([np.arange(first[w], last[w] + 1) for w in chosen])
     window = np.repeat(np.arange(len(chosen)), (last - first + 1)[chosen])
+    of_documents = whole.doc_ids[segments] != NO_DOCUMENT
+    segments, window = segments[of_documents], window[of_documents]
     pieces = [whole.tokens[ends[s] : ends[s + 1]].astype(np.uint32) for s in segments]
     keys = whole.doc_ids[segments] ^ whole.starts[segments].astype(np.uint64) << np.uint64(1)
     other = arranged_by_hash(window, keys ^ whole.copies[segments].astype(np.uint64) << np.uint64(40), seed)

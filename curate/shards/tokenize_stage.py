@@ -22,7 +22,7 @@ from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
 from curate.run.tasks import TaskContext
-from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_bos, train
+from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_bos, require_separator, train
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -51,6 +51,7 @@ def check_tokenizer(recipe: Recipe) -> None:
     path = _given(recipe)
     encoder = load(str(path))
     require_bos(encoder, recipe.pack.bos, str(path))
+    require_separator(encoder, recipe.pack.separator, str(path))
     if encoder.eos_id is not None:
         return
     if recipe.pack.eos:

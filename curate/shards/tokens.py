@@ -93,6 +93,11 @@ class Encoder:
         found: int | None = self._tokenizer.token_to_id(name)
         return found
 
+    def special_id(self, name: str) -> int | None:
+        """The id of a token that the file adds to its vocabulary under this name; None where there is none."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return next((number for number, token in added.items() if token.content == name), None)
+
     def vocabulary(self) -> tuple[list[str], list[str]]:
         """(name of each id in the file, text that it decodes to alone); both are empty where an id is not used."""
         ids = range(self.vocab_size)
@@ -246,6 +251,21 @@ def require_bos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:
     raise RequestError(
         f"pack.bos: tokenizer {path} has no token {wanted!r}; name one of its tokens, or write `bos: true`"
     )
+
+
+def require_separator(encoder: Encoder, text: str | None, path: str) -> list[int]:
+    """Token ids of ``pack.separator``: the special token of that name, else the tokens of the text; none for None.
+
+    Raises:
+        RequestError: the tokenizer has no token for it.
+    """
+    if text is None:
+        return []
+    special = encoder.special_id(text)
+    ids = [special] if special is not None else encoder.encode(pa.array([text], pa.large_string()))[0].tolist()
+    if not ids:
+        raise RequestError(f"pack.separator: tokenizer {path} makes no token of {text!r}; write another text")
+    return ids
 
 
 def train(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> str:

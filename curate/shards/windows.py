@@ -1,7 +1,7 @@
 """The windows of one shard in memory: what every format writes and every reader gives back.
 
 Legend: W windows of at most L tokens, T tokens, S segments. A segment is a run of tokens of one copy of one document
-inside a window; its tokens of beginning and end belong to it.
+inside a window; its tokens of beginning and end belong to it. Separators are segments of their own, of no document.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.schemas import KIND_BEGIN, KIND_END, KIND_REMOVED
+from curate.schemas import KIND_BEGIN, KIND_END, KIND_REMOVED, KIND_SEPARATOR, NO_DOCUMENT
 
 Int64s = NDArray[np.int64]
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
@@ -34,7 +34,7 @@ class ShardWindows:
         tokens: uint16 or uint32[T], token ids of all windows, one after the other.
         token_offsets: int64[W+1]; window w holds ``tokens[token_offsets[w]:token_offsets[w + 1]]``.
         segment_offsets: int64[W+1]; window w holds segments ``segment_offsets[w] … segment_offsets[w + 1] − 1``.
-        doc_ids: uint64[S].
+        doc_ids: uint64[S]; :data:`curate.schemas.NO_DOCUMENT` for a separator, whose copy and start are 0.
         copies: uint16[S], which copy of the document, from 0.
         starts: uint32[S], offset of the segment's first token in its document, whose token of beginning counts.
         lengths: int64[S], tokens.
@@ -194,7 +194,10 @@ def windows_of_plan(
     there = kind != KIND_REMOVED
     of = (np.cumsum(first) - 1)[there]
     kind, doc_id, copy, start, length = kind[there], doc_id[there], copy[there], start[there], length[there]
-    lengths, starts = length.astype(np.int64), start.astype(np.int64) + (begins & (kind != KIND_BEGIN))
+    separates = kind == KIND_SEPARATOR
+    doc_id = np.where(separates, NO_DOCUMENT, doc_id)
+    lengths = length.astype(np.int64)
+    starts = start.astype(np.int64) + (begins & (kind != KIND_BEGIN) & ~separates)
     same = (doc_id[1:] == doc_id[:-1]) & (copy[1:] == copy[:-1]) & (starts[1:] == starts[:-1] + lengths[:-1])
     opens = np.ones(len(of), np.bool_)
     opens[1:] = (of[1:] != of[:-1]) | ~(((kind[1:] == KIND_END) | (kind[:-1] == KIND_BEGIN)) & same)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import curate
+from curate.look.verify import verify
 from curate.shards import parquet
 from curate.shards.samples import batch, padded, sample
 from curate.shards.windows import ShardWindows
@@ -37,7 +38,7 @@ def read(scenario: str, url: Path | str, *arguments: str):
 def shards(tmp_path_factory) -> tuple[Path, list[ShardWindows]]:
     """A set of five uneven shards in several row groups, with the index that the reader needs."""
     folder = tmp_path_factory.mktemp("set")
-    windows = packed_windows(*random_corpus(5, 150, 100), SIZE, "related", PAD)
+    windows = packed_windows(*random_corpus(5, 150, 100), SIZE, "related", PAD, begin=7, separator=(8, 9))
     cuts = [0, 1, len(windows) // 5, len(windows) // 2, len(windows) - 9, len(windows)]
     (folder / "parquet").mkdir()
     parts, files = [], []
@@ -241,7 +242,11 @@ def test_the_stages_of_a_curriculum_follow_each_other_over_generations(tmp_path)
     recipe = recipe_of(
         folder,
         tmp_path / "run",
-        pack={"schedule": [{"window": 128, "tokens": 10_000}, {"window": 512, "tokens": 10_000}]},
+        pack={
+            "schedule": [{"window": 128, "tokens": 10_000}, {"window": 512, "tokens": 10_000}],
+            "bos": True,
+            "separator": "\n\n###\n\n",
+        },
         shards={"windows_per_shard": 20, "path": str(tmp_path / "shards"), "validation": {"share": 0.1}},
     )
     curate.run(recipe)
@@ -249,6 +254,7 @@ def test_the_stages_of_a_curriculum_follow_each_other_over_generations(tmp_path)
     run = curate.run(recipe)
     assert len(run.snapshots["windows"].details["generations"]) == 2
     found = read("sets", tmp_path / "shards")
+    assert verify(str(tmp_path / "run")).faults == []
     assert [len(entry["urls"]) for entry in found["sets"]] == [2, 2]
     check_sets(found, training_windows(run))
     order = [number for number, _, _ in found["whole"]]

@@ -1,4 +1,4 @@
-"""Documents that begin with a token of their own, from a tokenizer that has one, through every format and a takedown."""
+"""Tokens that begin and separate documents, from a tokenizer that has them, through every format and a takedown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from curate.errors import RequestError
 from curate.look.verify import verify
 from curate.recipe_file import from_dict
 from curate.run.execute import run_recipe
-from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SYNTHETIC
+from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC, NO_DOCUMENT
 from curate.shards.samples import NO_LABEL, sample
 from curate.shards.tokens import train
 from tests.corpus import documents, recipe_of
 
-BEGIN, END = 601, 600
+BEGIN, END, SEPARATOR = 601, 600, "\n\n###\n\n"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def recipe(home, **pack):
         inputs=[{"source": "web", "path": str(home / "text.jsonl")}],
         tokenizer={"path": str(home / "tokenizer.json")},
         synthetic={"share": 0.1, "min_tokens": 256},
-        pack={"schedule": schedule, "bos": True, **pack},
+        pack={"schedule": schedule, "bos": True, "separator": SEPARATOR, **pack},
         shards={
             "formats": ["parquet", "mds", "megatron", "numpy", "webdataset"],
             "denoise": {"length": 64},
@@ -83,24 +83,33 @@ def test_every_copy_begins_and_ends_once_in_the_shards(home):
         for name in ("tokens", "synthetic")
         for row in run.table(name).select("doc_id", "token_ids").collect().to_dicts()
     }
-    whole = 0
+    between = Tokenizer.from_file(str(home / "tokenizer.json")).encode(SEPARATOR).ids
+    assert len(between) > 1
+    whole = separators = 0
     for row in rows_of(run):
         for doc_id, start, begin, end in zip(
             row["doc_ids"], row["starts"], row["cu_seqlens"][:-1], row["cu_seqlens"][1:], strict=True
         ):
-            written = [BEGIN, *texts[doc_id], END]
+            written = between if doc_id == NO_DOCUMENT else [BEGIN, *texts[doc_id], END]
+            separators += doc_id == NO_DOCUMENT
             assert row["input_ids"][begin:end] == written[start : start + end - begin]
             whole += end - begin == len(written)
-    assert whole > 50
+        is_separator = [doc_id == NO_DOCUMENT for doc_id in row["doc_ids"]]
+        assert is_separator == [place % 2 == 1 for place in range(len(is_separator))]
+        assert not is_separator[-1]
+    assert separators > 20
+    assert whole > separators + 50
     stats = run.stats()
-    assert stats["packing"]["counters"]["special_tokens"] == 2 * copies.height
+    assert stats["packing"]["counters"]["special_tokens"] == 2 * copies.height + len(between) * separators
     assert run.snapshots["shards"].details["tokenizer"]["bos_id"] == BEGIN
+    assert run.snapshots["shards"].details["tokenizer"]["separator_ids"] == between
 
 
 def test_a_model_is_fed_the_beginning_of_each_document_without_a_label(home):
     for row in rows_of(curate.open(home / "run")):
         fed = sample(np.array(row["input_ids"], np.uint16), np.diff(row["cu_seqlens"]), "document")
         begins = fed["input_ids"] == BEGIN
+        assert begins.sum() <= fed["segment_ids"].max()
         assert (fed["labels"][begins] == NO_LABEL).all()
         assert (fed["position_ids"][begins] == 0).all()
 
@@ -108,14 +117,33 @@ def test_a_model_is_fed_the_beginning_of_each_document_without_a_label(home):
 def test_what_is_taken_down_takes_its_control_tokens_along(home):
     run = curate.open(home / "run")
     kept = run.table("ledger").filter(pl.col("status") == "kept").sort("n_tokens", descending=True).collect()
-    gone = kept.filter(pl.col("copies") > 0).row(0, named=True)
-    before = run.snapshots["windows"].counters
-    curate.remove(str(home / "run"), ids=[gone["id"]], by="me", reason="law", apply=True)
+    gone = kept.filter(pl.col("copies") > 0).gather_every(7)
+    before = run.table("windows").collect()
+    curate.remove(str(home / "run"), ids=gone["id"].to_list(), by="me", reason="law", apply=True)
     assert verify(str(home / "run")).faults == []
     now = curate.open(home / "run")
-    after = now.snapshots["windows"].counters
-    assert before["special_tokens"] - after["special_tokens"] >= 2 * gone["copies"]
-    assert all(gone["doc_id"] not in row["doc_ids"] for row in rows_of(now))
+    after = now.table("windows").collect()
+    for kind in (KIND_BEGIN, KIND_END):
+        left = (before["kind"] == kind).sum() - (after["kind"] == kind).sum()
+        assert left >= gone["copies"].sum()
+    assert (after["kind"] == KIND_SEPARATOR).sum() < (before["kind"] == KIND_SEPARATOR).sum()
+    assert not set(gone["doc_id"]) & {doc_id for row in rows_of(now) for doc_id in row["doc_ids"]}
+
+
+@pytest.mark.parametrize("method", ["concat", "best_fit"])
+def test_every_method_leaves_room_for_separators(home, tmp_path, method):
+    changes = {"workspace": str(tmp_path / "run"), "synthetic": {}, "shards": {}, "upsample": {}}
+    pack = {"method": method, "window": 512, "separator": "</s>", "eos": False}
+    run_recipe(from_dict({**recipe(home), **changes, "pack": pack}, tmp_path))
+    assert verify(str(tmp_path / "run")).faults == []
+    run = curate.open(tmp_path / "run")
+    plan = run.table("windows").collect()
+    assert (plan["kind"] == KIND_SEPARATOR).sum() > 20
+    assert run.snapshots["windows"].details["separator_ids"] == [END]
+    if method == "concat":
+        filled = plan.group_by("shard", "window").agg(pl.col("length").sum())["length"]
+        last = run.snapshots["clusters"].details["regions"]
+        assert (filled < 511).sum() <= last, "only the last window of a region has room for a separator and a token"
 
 
 def test_a_token_that_is_not_there_is_said_before_any_work(home, tmp_path):

@@ -12,8 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from curate.look.verify import Report, sections, verify
+from curate.look.verify_windows import check_separators
 from curate.recipe import FORMATS
-from curate.schemas import KIND_DOCUMENT, KIND_END
+from curate.schemas import KIND_DOCUMENT, KIND_END, KIND_SEPARATOR
 from tests.look import hand
 from tests.look.hand import LONG, A, E, Y
 
@@ -167,6 +168,24 @@ def test_two_copies_in_one_window(builder: hand.Builder) -> None:
     found = [fault for fault in verify(plan_with(builder, 1, change)).faults if fault.check == "windows"]
     assert [fault.what for fault in found] == [f"holds copies 0 and 1 of document {LONG}"]
     assert found[0].where.endswith("shard-00001.parquet, window 1")
+
+
+def test_separators_are_between_documents_and_nowhere_else(builder: hand.Builder) -> None:
+    wrong = "has no separator where two documents meet, or one elsewhere"
+    pieces = [(KIND_DOCUMENT, E, 0, 0, 2), (KIND_SEPARATOR, 0, 0, 0, 1), (KIND_DOCUMENT, Y, 0, 0, 2)]
+    orders = {"between": [0, 1, 2], "none": [0, 2], "first": [1, 0], "last": [0, 1], "two": [0, 1, 1, 2]}
+    for name, order in orders.items():
+        plan = hand.window_rows(0, [[pieces[0]], [pieces[i] for i in order], [pieces[2]]])
+        columns = {column: plan[column].to_numpy() for column in plan.column_names}
+        for length in (1, 2):
+            report = Report("")
+            check_separators(report, "plan", columns, length)
+            right = name == "between" and length == 1
+            assert [fault.what for fault in report.faults] == ([] if right else [wrong] * len(report.faults)), name
+            assert right or report.faults[0].where == "plan, window 1", name
+    plan = builder.snapshots["windows"]
+    builder.commit("windows", "pack", list(plan.files), plan.counters, **plan.details, separator_ids=[9])
+    assert {text.partition(": ")[2] for text in faults(verify(builder.finish()), "windows")} == {wrong}
 
 
 def test_window_that_is_too_long_and_lost_tokens(builder: hand.Builder) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,14 +11,14 @@ from hypothesis import strategies as st
 
 from curate.packing.control import Control, plan_rows
 from curate.packing.plan import pack
-from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SYNTHETIC
+from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC
 
 
 def rows_of(method, lengths, window, control, kinds=None):
     """(window, item, kind, start, length) of every row of a plan."""
     lengths = np.array(lengths, np.int64)
     kinds = np.full(len(lengths), KIND_DOCUMENT, np.uint8) if kinds is None else np.array(kinds, np.uint8)
-    pieces = pack(method, control.planned(lengths), window)
+    pieces = pack(method, control.planned(lengths), window, between=control.between)
     rows = plan_rows(pieces, lengths, kinds, control)
     columns = (pieces.window[rows.piece], pieces.item[rows.piece], rows.kind, rows.start, rows.length)
     return list(zip(*(column.tolist() for column in columns), strict=True))
@@ -33,6 +35,15 @@ def test_a_plan_by_hand():
         (1, 2, e, 1, 1),
     ]
     assert rows_of("concat", [2], 1, Control(1, 0)) == [(0, 0, b, 0, 1), (1, 0, d, 0, 1), (2, 0, d, 1, 1)]
+    assert rows_of("concat", [2, 3, 1, 3], 6, Control(between=2)) == [
+        (0, 0, d, 0, 2),
+        (0, 0, KIND_SEPARATOR, 0, 2),
+        (0, 1, d, 0, 2),
+        (1, 1, d, 2, 1),
+        (1, 1, KIND_SEPARATOR, 0, 2),
+        (1, 2, d, 0, 1),  # no room for a separator and a token: two places of padding
+        (2, 3, d, 0, 3),
+    ]
     assert rows_of("best_fit", [2, 2], 4, Control()) == [(0, 0, d, 0, 2), (0, 1, d, 0, 2)]
 
 
@@ -41,7 +52,7 @@ def test_a_plan_by_hand():
     st.lists(st.integers(0, 40), max_size=30),
     st.integers(1, 40),
     st.sampled_from(["related", "best_fit", "concat"]),
-    st.sampled_from([Control(b, e) for b in (0, 1) for e in (0, 1)]),
+    st.sampled_from([Control(b, e) for b in (0, 1) for e in (0, 1)] + [Control(1, 1, 3), Control(0, 0, 1)]),
 )
 def test_every_document_with_tokens_begins_and_ends_once(lengths, window, method, control):
     rows = rows_of(method, lengths, window, control)
@@ -50,8 +61,16 @@ def test_every_document_with_tokens_begins_and_ends_once(lengths, window, method
         filled[at] += length
         assert length > 0
     assert (filled <= window).all()
+    for at in range(len(filled)):
+        mine = [row for row in rows if row[0] == at]
+        separates = [row[2] == KIND_SEPARATOR for row in mine]
+        changes = sum(one[1] != other[1] for one, other in pairwise(row for row in mine if row[2] != KIND_SEPARATOR))
+        assert sum(separates) == (changes if control.between else 0)
+        assert not mine or not (separates[0] or separates[-1])
     for item, n in enumerate(lengths):
-        mine = [row[2:] for row in rows if row[1] == item]  # a document's pieces are in windows in its order
+        mine = [
+            row[2:] for row in rows if row[1] == item and row[2] != KIND_SEPARATOR
+        ]  # a document's pieces are in windows in its order
         mine.sort(key=lambda row: (row[1], {KIND_BEGIN: 0, KIND_DOCUMENT: 1, KIND_END: 2}[row[0]]))
         assert [row for row in mine if row[0] == KIND_BEGIN] == [(KIND_BEGIN, 0, 1)] * (control.begin if n else 0)
         assert [row for row in mine if row[0] == KIND_END] == [(KIND_END, n, 1)] * (control.end if n else 0)
@@ -69,5 +88,5 @@ def test_buckets_count_control_tokens(control):
     sizes = {}
     for window, *_, length in rows:
         sizes[window] = sizes.get(window, 0) + length
-    assert sum(sizes.values()) == 21 + 2 * sum(control)
+    assert sum(sizes.values()) == 21 + 2 * (control.begin + control.end)
     assert all(size & (size - 1) == 0 for size in sizes.values())

@@ -71,6 +71,28 @@ def test_every_token_is_in_exactly_one_piece(case, method, lookahead):
         np.testing.assert_array_equal(a, b)
 
 
+@settings(max_examples=150, deadline=None)
+@given(corpora_with_conflicts(), st.sampled_from(METHODS), st.sampled_from([1, 2, 16]), st.sampled_from([1, 3, 70]))
+def test_a_window_has_room_for_what_stands_between_its_pieces(case, method, lookahead, between):
+    lengths, window, conflicts = case
+    pieces = pack(method, lengths, window, lookahead, conflicts, between=between)
+    assert_valid(pieces, lengths, window)
+    held = np.bincount(pieces.window)
+    assert (np.bincount(pieces.window, weights=pieces.length) + (held - 1) * between <= window).all()
+    if method == "concat":  # a window ends early only where not one more token had room behind a separator
+        filled = np.bincount(pieces.window, weights=pieces.length) + (held - 1) * between
+        assert (window - filled[:-1] <= between).all()
+    else:
+        np.testing.assert_array_equal(np.bincount(pieces.item, minlength=len(lengths)), -(-lengths // window))
+        assert count_shared(pieces, conflicts) == 0
+
+
+def test_best_fit_with_separators_is_best_fit_of_longer_items_in_longer_windows():
+    lengths = np.random.default_rng(2).integers(1, 61, 500)
+    with_separators = partition(pack("best_fit", lengths, 60, between=4))
+    assert with_separators == partition(pack("best_fit", lengths + 4, 64))
+
+
 def reference_best_fit(lengths: np.ndarray, window: int) -> set[frozenset[int]]:
     """Windows, as sets of item numbers, of best-fit-decreasing over items that all fit; ties to the oldest window."""
     rooms: list[tuple[int, int]] = []

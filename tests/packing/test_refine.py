@@ -77,8 +77,9 @@ def assert_conserved(pieces: Pieces, lengths: np.ndarray, window: int) -> None:
     st.sampled_from([0.5, 0.9]),
     st.sampled_from([64, 300]),
     st.sampled_from([0.0, 0.5, 0.8]),
+    st.sampled_from([0, 1, 20]),
 )
-def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, cuts, limit, window, diversity):
+def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, cuts, limit, window, diversity, between):
     rng = np.random.default_rng(seed)
     n = 90
     vectors = topics(n, seed, dim=6)
@@ -87,9 +88,12 @@ def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, c
     lengths = rng.integers(0, 90, n)
     forbidden = conflict_graph(n, rng.integers(0, n, 40), rng.integers(0, n, 40))
     how = Refinement(neighbors(vectors, 8, limit).ids, padding, cuts)
-    pieces = pack("related", lengths, window, 8, forbidden, vectors, limit, how, diversity)
+    pieces = pack("related", lengths, window, 8, forbidden, vectors, limit, how, diversity, between)
     assert least_vendi(pieces, vectors) >= diversity
     assert_conserved(pieces, lengths, window)
+    held = np.bincount(pieces.window)
+    assert (np.bincount(pieces.window, weights=pieces.length) + (held - 1) * between).max() <= window
+    assert len(np.unique(pieces.window * n + pieces.item)) == len(pieces.item), "one piece of an item in a window"
     assert count_alike(pieces, similarity(vectors, limit)) == 0
     assert count_shared(pieces, forbidden) == 0
     if cuts is None:

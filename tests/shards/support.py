@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.packing.control import Control, plan_rows
 from curate.packing.plan import pack
-from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END
+from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, names_document
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 
@@ -36,10 +36,19 @@ def corpus_of_lengths(seed: int, lengths, copies, dtype=np.uint16):
 
 
 def packed_windows(
-    ids, copies, flat, offsets, size: int, method: str, end: int | None, before=None, begin: int | None = None
+    ids,
+    copies,
+    flat,
+    offsets,
+    size: int,
+    method: str,
+    end: int | None,
+    before=None,
+    begin: int | None = None,
+    separator=(),
 ) -> ShardWindows:
     """The corpus packed pass by pass; with ``end``, every document with tokens is followed by that token, with ``begin``
-    that one goes before it.
+    that one goes before it; ``separator`` stands between two documents of a window.
 
     ``before`` are the copies of each document that other sets hold: those here are numbered on from them.
     """
@@ -47,19 +56,20 @@ def packed_windows(
     types = (np.uint32, np.uint8, np.uint64, np.uint16, np.uint32, np.uint32)
     parts, spans = {name: [np.zeros(0, np.int64)] for name in names}, [np.zeros(0, flat.dtype)]
     lengths = np.diff(offsets)
-    control = Control(int(begin is not None), int(end is not None))
+    control = Control(int(begin is not None), int(end is not None), len(separator))
     first = 0
     for copy in range(int(copies.max(initial=0))):
         drawn = np.flatnonzero(copies > copy)
-        pieces = pack(method, control.planned(lengths[drawn]), size)
+        pieces = pack(method, control.planned(lengths[drawn]), size, between=control.between)
         rows = plan_rows(pieces, lengths[drawn], np.full(len(drawn), KIND_DOCUMENT, np.uint8), control)
         document = drawn[pieces.item[rows.piece]]
         number = copy + (0 if before is None else before[document].astype(np.int64))
+        named = names_document(rows.kind)
         columns = (
             first + pieces.window[rows.piece],
             rows.kind,
-            ids[document],
-            np.broadcast_to(number, len(document)),
+            np.where(named, ids[document], 0),
+            np.where(named, number, 0),
             rows.start,
             rows.length,
         )
@@ -67,7 +77,8 @@ def packed_windows(
             parts[name].append(np.asarray(values).astype(kind))
         for what, of, start, length in zip(rows.kind, document, rows.start, rows.length, strict=True):
             text = flat[offsets[of] + start : offsets[of] + start + length]
-            spans.append({KIND_BEGIN: np.array([begin or 0]), KIND_END: np.array([end or 0])}.get(int(what), text))
+            special = {KIND_BEGIN: [begin or 0], KIND_END: [end or 0], KIND_SEPARATOR: list(separator)}
+            spans.append(np.array(special[int(what)]) if int(what) in special else text)
         first += pieces.n_windows
     plan = [np.concatenate([one.astype(kind) for one in parts[name]]) for name, kind in zip(names, types, strict=True)]
     tokens = np.concatenate([span.astype(flat.dtype) for span in spans])

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 import curate.shards.tokens as tokens
 from curate.errors import RequestError
 from curate.shards.fast_bpe import PATTERNS
-from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_eos, train
+from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_bos, require_eos, require_separator, train
 
 WORDS = "the of a window holds related documents and their tokens are packed so that none is cut".split()
 TEXTS = [
@@ -177,6 +177,39 @@ def test_files_that_are_no_tokenizer_are_named(tmp_path):
         path.write_text(content)
         with pytest.raises(RequestError, match=r"bad\.json is not a Hugging Face tokenizer.json .* `tokenizer.path`"):
             load(str(path))
+
+
+def test_control_tokens_are_found_by_name(trained, tmp_path):
+    encoder = load(trained)
+    assert require_bos(encoder, False, "t") is None
+    assert require_bos(encoder, True, "t") == encoder.eos_id  # as in GPT-2
+    assert require_bos(encoder, "a", "t") == encoder.token_id("a")
+    assert require_separator(encoder, None, "t") == []
+    assert require_separator(encoder, END_OF_TEXT, "t") == [encoder.eos_id]
+    text = f"\n\n{END_OF_TEXT}"  # no name of a token: a text, in which nothing is special
+    ids = require_separator(encoder, text, "t")
+    assert encoder.eos_id not in ids
+    assert decode(trained, np.array(ids)) == text
+    content = json.loads(Path(trained).read_text(encoding="utf-8"))
+    added = content["added_tokens"][0]
+    content["added_tokens"] += [{**added, "id": 320, "content": "<s>"}, {**added, "id": 321, "content": "<sep>"}]
+    (tmp_path / "t.json").write_text(json.dumps(content), encoding="utf-8")
+    both = load(str(tmp_path / "t.json"))
+    assert (require_bos(both, True, "t"), both.eos_id) == (320, 0)
+    assert require_bos(both, "<sep>", "t") == 321
+    assert require_separator(both, "<sep>", "t") == [321]
+
+
+def test_a_tokenizer_without_control_tokens_says_which_field_asked(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}))
+    encoder = load(str(path))
+    for wanted, message in ((True, "no beginning-of-text token"), ("<s>", "no token '<s>'")):
+        with pytest.raises(RequestError, match=rf"pack\.bos: tokenizer .*t\.json has {message}"):
+            require_bos(encoder, wanted, str(path))
+    assert require_separator(encoder, "aa", str(path)) == [0, 0]
+    with pytest.raises(RequestError, match=r"pack\.separator: tokenizer .*t\.json makes no token of 'b'"):
+        require_separator(encoder, "b", str(path))
 
 
 def test_a_tokenizer_without_end_of_text_says_what_to_do(tmp_path):
