@@ -1,10 +1,10 @@
-"""A rehearsal at scale on one machine: synthetic documents through every stage, with time, memory and bytes of each.
+"""A rehearsal at scale on one machine: synthetic documents through every stage, and what each has cost.
 
-    python benchmarks/scale.py 100000 [--bytes 1000] [--until STAGE] [--work DIR]
+    python benchmarks/scale.py 100000 [--bytes 1000] [--engine ray] [--like WORKSPACE] [--work DIR]
 
 Texts are made on the fly by hashes of their number: topics, one in 50 an exact copy and one in 20 a near copy of an earlier
-document. Processor seconds are those of this process (`engine: inline`), so other work on the machine hardly matters.
-Peak memory is the process's own, from the beginning of a stage to its end.
+document. Processor time, bytes, requests and peak memory are those that the tasks note themselves. With ``--like``, the
+capacity plan for this size, made from a smaller run, is printed beside what was measured.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 
@@ -23,7 +26,12 @@ import numpy as np
 import zstandard
 
 from curate import api
-from curate.run.progress import NoProgress
+from curate.api import as_recipe
+from curate.look.capacity import capacity
+from curate.look.costs import Costs, costs_of
+from curate.run.progress import PlainProgress
+from curate.run.usage import Usage
+from curate.warm import warm
 
 FILE_DOCUMENTS = 50_000
 WORDS = 60_000
@@ -55,7 +63,9 @@ def write_file(path: Path, first: int, count: int, size: int, words: np.ndarray)
                 topic = int(draw.integers(TOPICS))
                 common = np.minimum(draw.zipf(1.3, n) - 1, len(COMMON) - 1)
                 own = (topic * 29 + draw.zipf(1.2, n)) % (WORDS - len(COMMON)) + len(COMMON)
-                chosen = words[np.where(draw.random(n) < 0.4, common, own)]
+                kind = draw.random(n)
+                anything = draw.integers(len(COMMON), WORDS, n)
+                chosen = words[np.where(kind < 0.4, common, np.where(kind < 0.7, own, anything))]
                 chosen[11::12] = np.char.add(chosen[11::12], ".")
                 text = " ".join(chosen)
             if len(texts) < 2_000:
@@ -65,34 +75,87 @@ def write_file(path: Path, first: int, count: int, size: int, words: np.ndarray)
     return total
 
 
-class Meter(NoProgress):
-    """Processor seconds and peak memory of each stage."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as Markdown."""
+    print("\n| " + " | ".join(head) + " |\n|---" + "|---:" * (len(head) - 1) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, float, float, float]] = []
-        self._reset()
 
-    def _reset(self) -> None:
-        Path("/proc/self/clear_refs").write_text("5")
-        self._cpu, self._wall = time.process_time(), time.monotonic()
+def totals(costs: Costs) -> dict[str, Usage]:
+    """What every stage has used."""
+    return {stage: sum(steps.values(), Usage()) for stage, steps in costs.stages.items()}
 
-    def stage_done(self, name: str, title: str, seconds: float, skipped: bool, note: str) -> None:
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-        peak = int(status["VmHWM"].split()[0]) * 1024
-        self.rows.append((title, time.process_time() - self._cpu, time.monotonic() - self._wall, peak / 1e9))
-        print(
-            f"{title:50} {self.rows[-1][1]:8.1f} s cpu {self.rows[-1][2]:8.1f} s wall {peak / 1e9:6.2f} GB", flush=True
+
+def print_costs(costs: Costs, seconds: dict[str, float]) -> None:
+    """What every stage has cost, a line each."""
+    head = ("stage", "tasks", "processor s", "wall s", "read MB", "written MB", "requests", "peak MB")
+    rows = []
+    for stage, used in totals(costs).items():
+        rows.append(
+            (
+                stage,
+                f"{used.tasks:,}",
+                f"{used.seconds:,.1f}",
+                f"{seconds[stage]:,.1f}",
+                f"{used.read / 1e6:,.1f}",
+                f"{used.written / 1e6:,.1f}",
+                f"{used.gets + used.puts:,}",
+                f"{used.peak / 1e6:,.0f}",
+            )
         )
-        self._reset()
+    table(head, rows)
+    whole = sum(totals(costs).values(), Usage())
+    print(
+        f"\nall: {whole.seconds:,.1f} processor seconds, {sum(seconds.values()):,.1f} s, {whole.read / 1e6:,.0f} MB read, "
+        f"{whole.written / 1e6:,.0f} MB written, {whole.gets + whole.puts:,} requests, a task at most {whole.peak / 1e6:,.0f} MB"
+    )
+
+
+def print_plan(plan: dict[str, Any], costs: Costs, seconds: dict[str, float]) -> None:
+    """Planned over measured: sizes, then by stage what it uses."""
+    names = ("documents", "text_bytes", "kept", "tokens", "windows", "partitions", "regions", "shards")
+    table(
+        ("size", "planned", "measured", "ratio"),
+        [
+            (n, f"{plan['sizes'][n]:,.0f}", f"{costs.sizes[n]:,.0f}", ratio(plan["sizes"][n], costs.sizes[n]))
+            for n in names
+        ],
+    )
+    rows, sums = [], [[0.0, 0.0] for _ in range(5)]
+    measured = totals(costs)
+    for row in plan["stages"]:
+        used = measured[row["stage"]]
+        pairs = [
+            (row["processor_seconds"], used.seconds),
+            (row["seconds"], seconds[row["stage"]]),
+            (row["read"], used.read),
+            (row["written"], used.written),
+            (row["gets"] + row["puts"], used.gets + used.puts),
+        ]
+        for both, pair in zip(sums, pairs, strict=True):
+            both[0] += pair[0]
+            both[1] += pair[1]
+        rows.append((row["stage"], *(ratio(*pair) for pair in pairs), ratio(row["memory_of_a_task"], used.peak)))
+    rows.append(("all", *(ratio(*both) for both in sums), ""))
+    table(("planned / measured", "processor s", "wall s", "read", "written", "requests", "memory"), rows)
+
+
+def ratio(planned: float, measured: float) -> str:
+    """Planned over measured; '' where there is nothing to measure."""
+    return f"{planned / measured:.2f}" if measured else ""
 
 
 def main() -> None:
     """Generate, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", type=int)
     parser.add_argument("--bytes", type=int, default=1_000, help="text of a document, about")
-    parser.add_argument("--until", help="last stage")
+    parser.add_argument("--engine", choices=["inline", "ray"], default="inline")
+    parser.add_argument("--partition-bytes", type=int, default=32_000_000)
+    parser.add_argument("--like", help="workspace of a smaller run, to plan this one with")
     parser.add_argument("--work", type=Path, help="folder to work in, kept (default: a temporary one)")
+    parser.add_argument("--costs", type=Path, help="write what the run has cost, as the release carries it")
     options = parser.parse_args()
     work = options.work or Path(tempfile.mkdtemp(prefix="scale-"))
     (work / "text").mkdir(parents=True, exist_ok=True)
@@ -104,28 +167,34 @@ def main() -> None:
         f"{options.documents:,} documents, {text / 1e6:,.1f} MB of text, made in {time.monotonic() - began:.0f} s",
         flush=True,
     )
-    recipe = {
-        "name": "scale",
-        "workspace": str(work / "run"),
-        "engine": "inline",
-        "inputs": [{"source": "made", "path": f"{work}/text/*.jsonl.zst"}],
-        "ingest": {"partition_bytes": 32_000_000},
-        "shards": {"formats": ["parquet"]},
-    }
-    meter = Meter()
-    outcome = api.execute(recipe, until=options.until, progress=meter)
-    seconds: dict[str, float] = {}
-    for title, cpu, _, _ in meter.rows:
-        seconds[title.split(" ")[0]] = seconds.get(title.split(" ")[0], 0.0) + cpu
-    print(
-        "\nMB of text a processor second: "
-        + ", ".join(f"{name} {text / 1e6 / max(s, 1e-3):.1f}" for name, s in seconds.items())
+    recipe = as_recipe(
+        {
+            "name": "scale",
+            "workspace": str(work / "run"),
+            "engine": options.engine,
+            "inputs": [{"source": "made", "path": f"{work}/text/*.jsonl.zst"}],
+            "ingest": {"partition_bytes": options.partition_bytes},
+            "shards": {"formats": ["parquet"]},
+        }
     )
+    warm()
+    cpus = os.cpu_count() if options.engine == "ray" else None
+    outcome = api.execute(recipe, cpus=cpus, progress=PlainProgress(sys.stdout))
+    costs = costs_of(recipe.workspace)
+    seconds: dict[str, float] = {}
+    for entry in outcome.stages:
+        seconds[entry["stage"]] = seconds.get(entry["stage"], 0.0) + entry["seconds"]
+    print_costs(costs, seconds)
     print(
         "\nbytes a document: "
-        + ", ".join(f"{name} {table.bytes / options.documents:.1f}" for name, table in outcome.tables.items())
+        + ", ".join(f"{name} {one.bytes / options.documents:.1f}" for name, one in outcome.tables.items())
     )
-    print(f"all: {sum(seconds.values()):.1f} processor seconds, peak {max(row[3] for row in meter.rows):.2f} GB")
+    if options.like:
+        node = f"{cpus or 1}x{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30}"
+        plan = capacity(recipe, options.documents, text / options.documents, 1, node, costs_of(options.like))
+        print_plan(plan, costs, seconds)
+    if options.costs:
+        options.costs.write_text(json.dumps(costs.to_dict(), indent=1) + "\n")
     if options.work is None:
         shutil.rmtree(work)
 

@@ -58,9 +58,19 @@ def add(command: AddCommand) -> None:
         metavar="N",
         help="plan on paper for a corpus of N documents (1e10), whatever the inputs hold; the recipe may be left out",
     )
-    made.add_argument("--document-bytes", type=float, default=4_000, metavar="B", help="text of a document (4000)")
+    made.add_argument(
+        "--document-bytes",
+        type=float,
+        metavar="B",
+        help="text of a document (4000; with --like, that of its documents)",
+    )
     made.add_argument("--nodes", type=positive, default=1, metavar="N", help="nodes of the cluster (1)")
-    made.add_argument("--node", default="m7i.8xlarge", metavar="TYPE", help="their type (m7i.8xlarge)")
+    made.add_argument("--node", default="m7i.8xlarge", metavar="TYPE", help="their type, or CORESxGIB (m7i.8xlarge)")
+    made.add_argument(
+        "--like",
+        metavar="WORKSPACE",
+        help="plan with what the run there has cost, as of a sample of the corpus, instead of what a release was measured with",
+    )
     made.add_argument("--json", action="store_true", help="print the plan as JSON")
 
     made = command(
@@ -138,16 +148,22 @@ def init(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """``curate check``."""
     from curate.api import as_recipe
+    from curate.look.check import DOCUMENT_BYTES, sections
     from curate.look.check import check as look
-    from curate.look.check import sections
     from curate.run.s3_options import in_force
 
     recipe, changes = _recipe_and_changes(options)
     if options.documents is not None:
-        from curate.look import capacity
+        from curate.look import capacity, costs
+        from curate.look.repeat import recipe_of
 
-        made = as_recipe(recipe or {"inputs": [{"source": "any", "path": "s3://bucket/*.jsonl"}]}, changes)
-        on_paper = capacity.capacity(made, options.documents, options.document_bytes, options.nodes, options.node)
+        if recipe is None and options.like:
+            made = recipe_of(options.like, changes)
+        else:
+            made = as_recipe(recipe or {"inputs": [{"source": "any", "path": "s3://bucket/*.jsonl"}]}, changes)
+        of = costs.costs_of(options.like) if options.like else costs.shipped()
+        size = options.document_bytes or (None if options.like else DOCUMENT_BYTES)
+        on_paper = capacity.capacity(made, options.documents, size, options.nodes, options.node, of)
         output(on_paper, capacity.sections, options.json)
         return 0
     if recipe is None:

@@ -1,29 +1,21 @@
 """A plan on paper: how long a corpus of a given size takes on a given cluster, what it costs, and what holds it up.
 
-Nothing is looked at or run. Processor rates are those of :data:`curate.look.check.RATES`; requests are counted from the
-tasks and exchanges that a run of that size has. Storage and network of the nodes are taken from a small table.
+Nothing is looked at or run. What a step uses is scaled from a run that was measured (``curate.look.costs``): one that comes
+with the release, or one of the user's own. Prices and networks of the nodes are taken from a small table.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.errors import RequestError
-from curate.look.check import (
-    BYTES_PER_TOKEN,
-    FIT_RATES,
-    KEPT,
-    MAX_SLICES,
-    MEMORY_FACTORS,
-    RATES,
-    WORKER_BYTES,
-    duration,
-    exchanges_of,
-    sample_bytes,
-    sizes_of,
-)
+from curate.look.check import MAX_SLICES, duration, exchanges_of, sizes_of
+from curate.look.costs import Costs, Planned, amounts_of, scaled
 from curate.recipe import Recipe
+from curate.run.engine import FEW_TASKS
+from curate.run.usage import DRIVER
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,81 +40,52 @@ NODES = {
 }
 """List prices of us-east-1 without discount; a plan for another machine or price is a matter of proportion."""
 
+OWN_NETWORK = 10.0
+"""Gbit/s of a node that is given as ``CORESxGIB``; it has no price."""
+
 GET_PRICE, PUT_PRICE = 0.4e-6, 5e-6
 """US dollars a request to S3 standard."""
 
-READ = {
-    "ingest": 0.3,
-    "quality": 0.4,
-    "dedup": 0.55,
-    "tokenize": 0.3,
-    "embed": 0.3,
-    "cluster": 0.04,
-    "select": 0.02,
-    "order": 0.04,
-    "upsample": 0.01,
-    "synthetic": 0.01,
-    "pack": 0.02,
-    "shards": 0.5,
-    "ledger": 0.02,
-}
-WRITTEN = {
-    "ingest": 0.4,
-    "quality": 0.01,
-    "dedup": 0.1,
-    "tokenize": 0.25,
-    "embed": 0.05,
-    "cluster": 0.005,
-    "select": 0.001,
-    "order": 0.03,
-    "upsample": 0.002,
-    "synthetic": 0.0,
-    "pack": 0.01,
-    "shards": 0.5,
-    "ledger": 0.01,
-}
-"""Bytes read and written for a byte of text (its kept part from tokenize on), intermediates included."""
+REQUEST_S = 0.02
+"""Time of one small request to S3, about (first byte)."""
 
-STEPS = {
-    "ingest": 1,
-    "quality": 2,
-    "dedup": 9,
-    "tokenize": 1,
-    "embed": 1,
-    "cluster": 2,
-    "select": 2,
-    "order": 3,
-    "upsample": 2,
-    "synthetic": 0,
-    "pack": 4,
-    "shards": 3,
-    "ledger": 2,
-}
-"""Steps with a task for each partition; a task reads and puts a record, reads about two files and writes one."""
-
-GETS, PUTS = 5, 2
-SLICE_S = 0.02
-"""Time of one small range request to S3, about (first byte)."""
-
-TASK_S = 0.01
-"""Time that the driver has with one task (measured: 10 ms a row of a Ray dataset)."""
+CALL_S, ROW_S = 0.002, 0.01
+"""Time that the driver has with one task: as a remote call where a step has few, as a row of a Ray dataset where it has many
+(measured)."""
 
 
-def capacity(recipe: Recipe, documents: float, document_bytes: float, nodes: int, node: str) -> dict[str, Any]:
+def node_of(name: str) -> Node:
+    """The machine of this name, or of so many cores and GiB: ``64x256``.
+
+    Raises:
+        RequestError: it is not known.
+    """
+    if found := re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,4})", name):
+        return Node(int(found[1]), int(found[2]), OWN_NETWORK, 0.0)
+    if name not in NODES:
+        raise RequestError(f"--node {name} is not known; known are {', '.join(NODES)}, and CORESxGIB, as 64x256")
+    return NODES[name]
+
+
+def capacity(
+    recipe: Recipe, documents: float, document_bytes: float | None, nodes: int, node: str, costs: Costs
+) -> dict[str, Any]:
     """The plan as a JSON-able dict: sizes, and for each stage bytes, requests, seconds, memory and what bounds it.
+
+    ``document_bytes`` is the text of a document; None: as in the run that was measured.
 
     Raises:
         RequestError: the node type is not known, or a number makes no sense.
     """
-    if node not in NODES:
-        raise RequestError(f"--node {node} is not known; known are {', '.join(NODES)}")
+    machine = node_of(node)
+    before = costs.sizes
+    document_bytes = document_bytes or before["text_bytes"] / max(before["documents"], 1)
     if documents < 1 or document_bytes < 1:
         raise RequestError("--documents and --document-bytes must be at least 1")
-    machine = NODES[node]
-    size = _sizes(recipe, documents, document_bytes)
-    exchanges = exchanges_of(recipe, size, set(RATES))
-    partition = min(recipe.ingest.partition_bytes, size["text_bytes"])
-    rows = [_stage(recipe, name, size, exchanges, nodes, machine, partition) for name in RATES]
+    size = _sizes(recipe, documents, document_bytes, before)
+    exchanges = exchanges_of(recipe, size, set(costs.stages))
+    steps = scaled(costs, before, amounts_of(recipe, size), costs.stages)
+    rows = [_stage(name, steps[name], nodes, machine) for name in costs.stages]
     seconds = sum(row["seconds"] for row in rows)
     slowest = max(rows, key=lambda row: row["seconds"])
     compute, requests = seconds / 3600 * nodes * machine.price, sum(row["dollars"] for row in rows)
@@ -135,57 +98,66 @@ def capacity(recipe: Recipe, documents: float, document_bytes: float, nodes: int
         "stages": rows,
         "exchanges": [x for x in exchanges if x["too_many"]],
         "seconds": round(seconds),
-        "bytes_stored": sum(row["written"] for row in rows),
+        "bytes_written": sum(row["written"] for row in rows),
         "requests": sum(row["gets"] + row["puts"] for row in rows),
         "dollars": {"compute": round(compute, 2), "requests": round(requests, 2)},
         "bottleneck": f"{slowest['stage']}: {slowest['bound']}",
     }
 
 
-def _sizes(recipe: Recipe, documents: float, document_bytes: float) -> dict[str, Any]:
-    text = int(documents * document_bytes)
-    kept, tokens = int(documents * KEPT), int(text * KEPT / BYTES_PER_TOKEN)
-    partitions = max(1, math.ceil(text / recipe.ingest.partition_bytes))
-    return sizes_of(recipe, text, int(documents), partitions, kept, tokens, math.ceil(tokens / recipe.pack.window))
+def _sizes(recipe: Recipe, documents: float, document_bytes: float, before: dict[str, float]) -> dict[str, Any]:
+    """Sizes of the corpus, with the shares that are kept and the tokens of a byte as they were measured."""
+    text = documents * document_bytes
+    growth = text / max(before["text_bytes"], 1)
+    kept = documents * before["kept"] / max(before["documents"], 1)
+    partition = before["text_bytes"] / before["partitions"] * recipe.ingest.partition_bytes / before["partition_bytes"]
+    tokens = before["tokens"] * growth
+    window_share = before["windows"] * before["window"] / max(before["tokens"], 1)  # padding
+    windows = math.ceil(tokens * window_share / recipe.pack.window)
+    sizes = sizes_of(
+        recipe, int(text), int(documents), max(1, round(text / partition)), int(kept), int(tokens), windows
+    )
+    return sizes | {"kept_bytes": int(before["kept_bytes"] * growth)}
 
 
-def _stage(
-    recipe: Recipe,
-    name: str,
-    size: dict[str, Any],
-    exchanges: list[dict[str, Any]],
-    nodes: int,
-    machine: Node,
-    partition: int,
-) -> dict[str, Any]:
-    text = size["text_bytes"] * (1.0 if name in ("ingest", "quality", "dedup", "ledger") else KEPT)
+def _stage(name: str, steps: list[Planned], nodes: int, machine: Node) -> dict[str, Any]:
     cores = nodes * machine.cores
-    tasks = STEPS[name] * size["partitions"]
-    slices = sum(x["slices"] for x in exchanges if x["stage"] == name)
-    gets, puts = GETS * tasks + slices, PUTS * tasks
-    read, written = int(READ[name] * text), int(WRITTEN[name] * text)
-    fit = min(text, sample_bytes(recipe, name)) / 1e6 / FIT_RATES[name] if name in FIT_RATES else 0.0
+    work = [step for step in steps if step.function != DRIVER]
+    tasks = sum(step.usage.tasks for step in work)
+    gets, puts = sum(step.usage.gets for step in steps), sum(step.usage.puts for step in steps)
+    read, written = sum(step.usage.read for step in steps), sum(step.usage.written for step in steps)
+    alone = [step.usage.seconds / min(cores, step.processors) for step in work if step.usage.tasks == 1]
+    many = [step for step in work if step.usage.tasks > 1]
     bounds = {
-        "processors": text / 1e6 / RATES[name] / min(cores, size["partitions"]),
-        "small reads of the exchanges": slices * SLICE_S / cores,
+        "processors": sum(step.usage.seconds / min(cores, step.processors) for step in many),
+        "requests to the object store": sum(
+            (step.usage.gets + step.usage.puts) * REQUEST_S / min(cores, step.usage.tasks) for step in many
+        ),
         "network of the nodes": (read + written) * 8 / (machine.network * 1e9 * nodes),
-        "one process fits the model": fit,
-        "one driver hands out the tasks": TASK_S * tasks,
+        "one driver hands out the tasks": sum(
+            (CALL_S if step.usage.tasks <= FEW_TASKS else ROW_S) * step.usage.tasks for step in work
+        ),
     }
-    bound = max(bounds, key=lambda key: bounds[key])
-    memory = WORKER_BYTES + MEMORY_FACTORS.get(name, 2) * partition
+    largest = max(bounds.values())
+    # Handing out tasks overlaps with working on them; single tasks stand alone.
+    seconds = sum(alone) + largest
+    bound = (
+        max(bounds, key=lambda key: bounds[key]) if largest >= sum(alone) else "single tasks (models are fitted in one)"
+    )
+    memory = max((step.usage.peak for step in work), default=0)
     return {
         "stage": name,
+        "tasks": tasks,
         "read": read,
         "written": written,
         "gets": gets,
         "puts": puts,
         "dollars": gets * GET_PRICE + puts * PUT_PRICE,
-        # Handing out tasks overlaps with working on them; a fit comes before.
-        "seconds": round(fit + max(value for key, value in bounds.items() if value is not fit), 1),
+        "processor_seconds": round(sum(step.usage.seconds for step in work), 1),
+        "seconds": round(seconds, 1),
         "bound": bound,
-        "memory_of_a_task": int(memory),
-        "tasks_by_memory": int(machine.memory * 2**30 * 0.8 // memory),
+        "memory_of_a_task": memory,
+        "tasks_by_memory": int(machine.memory * 2**30 * 0.8 // memory) if memory else cores,
     }
 
 
@@ -216,14 +188,14 @@ def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
     found.append(render.table(title, header, rows, plain=plain))
     lines = [
         f"about {duration(plan['seconds'])}, {plan['dollars']['compute']:,.0f} US dollars for nodes at list price and "
-        f"{plan['dollars']['requests']:,.0f} for requests; {amounts.size(plan['bytes_stored'])} stored",
+        f"{plan['dollars']['requests']:,.0f} for requests; {amounts.size(plan['bytes_written'])} written",
         f"bottleneck: {plan['bottleneck']}",
     ]
     lines += [
         f"warning: {x['exchange']} ({x['stage']}) needs {x['slices']:,} slices, above {MAX_SLICES:,}; use larger partitions"
         for x in plan["exchanges"]
     ]
-    crowded = [row["stage"] for row in plan["stages"] if row["tasks_by_memory"] < NODES[plan["node"]].cores]
+    crowded = [row["stage"] for row in plan["stages"] if row["tasks_by_memory"] < node_of(plan["node"]).cores]
     if crowded:
         lines.append(
             f"warning: {', '.join(crowded)}: memory of a node holds fewer tasks than it has cores; use smaller partitions"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from curate.hashing import digest
+from curate.look.costs import amounts_of, scaled, shipped
 from curate.reading import formats
 from curate.reading.inputs import MARKS, Inputs, discover, mark_of
 from curate.recipe import Recipe
@@ -33,33 +34,6 @@ BYTES_PER_TOKEN = 4.0
 
 KEPT = 0.7
 """Share of the text that is left after rules and deduplication, before anything is known."""
-
-RATES = {
-    "ingest": 60.0,
-    "quality": 3.0,
-    "dedup": 100.0,
-    "tokenize": 1.5,
-    "embed": 20.0,
-    "cluster": 45.0,
-    "select": 45.0,
-    "order": 13.0,
-    "upsample": 400.0,
-    "synthetic": 60.0,
-    "pack": 100.0,
-    "shards": 22.0,
-    "ledger": 600.0,
-}
-"""MB of text a second and core, per stage. Measured as processor time of the inline engine with compiled kernels on 46 MB
-of reviews, news and documentation (7,313 documents, 12 MB kept), on a shared machine under load: rather low."""
-
-FIT_RATES = {"tokenize": 1.9, "embed": 2.0}
-"""MB of the sample a second, in one process, for what is fitted once a workspace (measured in the same run)."""
-
-MEMORY_FACTORS = {"ingest": 4, "quality": 6, "dedup": 6, "tokenize": 10, "embed": 5}
-"""Memory of a task, in sizes of a partition's text; the stages ask Ray for the same."""
-
-WORKER_BYTES = 350_000_000
-"""A worker process with its libraries, before it does anything."""
 
 MAX_SLICES = 1_000_000
 """Beyond this many slices an exchange is slow (many small reads)."""
@@ -93,7 +67,7 @@ def check(recipe: Recipe, stop_after: str | None = None, cpus: int | None = None
         "stages": planned,
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
-        "estimate": _estimate(recipe, size, todo, cores, found),
+        "estimate": _estimate(recipe, size, todo, cores),
         "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
     }
 
@@ -176,7 +150,8 @@ def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[s
     if "windows" in tables:
         windows = tables["windows"].counters.get("windows", windows)
         estimated = [name for name in estimated if name != "windows"]
-    return {**sizes_of(recipe, text, documents, partitions, kept, tokens, windows), "estimated": estimated}
+    found_sizes = sizes_of(recipe, text, documents, partitions, kept, tokens, windows)
+    return {**found_sizes, "kept_bytes": int(text * kept / max(documents, 1)), "estimated": estimated}
 
 
 def sizes_of(
@@ -245,35 +220,23 @@ def _bands(recipe: Recipe) -> dict[str, Any] | None:
     return {"bands": bands, "rows": rows, "threshold": near.threshold, "found": curve}
 
 
-def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores: int, found: Inputs) -> dict[str, Any]:
-    """Seconds and peak memory, from RATES and MEMORY_FACTORS; within a factor of about two on other machines."""
-    seconds = 0.0
+def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores: int) -> dict[str, Any]:
+    """Seconds and peak memory, scaled from the measured run; within a factor of about two on other machines."""
+    costs = shipped()
     names = list(dict.fromkeys(stage.name for stage in todo))
-    for name in names:
-        text = size["text_bytes"] * (
-            1.0 if name in ("ingest", "quality", "dedup", "ledger") else size["kept"] / max(size["documents"], 1)
-        )
-        seconds += text / 1e6 / RATES[name] / min(cores, max(size["partitions"], 1))
-        if name in FIT_RATES:
-            seconds += min(text, sample_bytes(recipe, name)) / 1e6 / FIT_RATES[name]
+    steps = scaled(costs, costs.sizes, amounts_of(recipe, size), names)
+    work = [step for name in names for step in steps[name]]
+    seconds = sum(step.usage.seconds / min(cores, step.processors) for step in work)
     if cores > 1 and names:
         seconds += 10  # Ray starts, and its workers load the libraries
-    partition = min(recipe.ingest.partition_bytes, size["text_bytes"])
-    factor = max((MEMORY_FACTORS.get(name, 2) for name in names), default=0)
-    memory = cores * (WORKER_BYTES + factor * partition) if names else 0
+    at_once = max((min(cores, step.usage.tasks) * step.usage.peak for step in work), default=0)
+    spent = {name: sum(step.usage.seconds for step in steps[name]) for name in names}
     return {
         "cores": cores,
         "seconds": round(seconds),
-        "memory_bytes": int(memory),
-        "rates_mb_per_s_and_core": {name: RATES[name] for name in names},
+        "memory_bytes": at_once,
+        "processor_seconds": {name: round(value, 1) for name, value in spent.items()},
     }
-
-
-def sample_bytes(recipe: Recipe, stage: str) -> int:
-    """Text that the model of a stage is fitted on, at most; 0 when none is fitted."""
-    if stage == "embed":
-        return recipe.embed.sample_bytes if recipe.embed.model == "lexical" else 0
-    return 0 if recipe.tokenizer.path else recipe.tokenizer.train.sample_bytes
 
 
 def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from curate.look import spent
 from curate.look.amounts import number, share, size
 from curate.look.measures import TITLES, rows_of
 
@@ -116,9 +117,7 @@ def sections(stats: dict[str, Any], *, plain: bool) -> list[RenderableType]:
         )
     )
     found.append(table("Tables", ("table", "rows", "files", "stored"), rows, plain=plain))
-    rows = [(f"{one['stage']} → {', '.join(one['writes'])}", f"{one['seconds']:.1f}") for one in stats["seconds"]]
-    rows.append(("all", f"{sum(one['seconds'] for one in stats['seconds']):.1f}"))
-    found.append(table("Time", ("stage", "seconds"), rows, plain=plain))
+    found.append(table("Costs", spent.COLUMNS, spent.rows(stats["seconds"]), plain=plain))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from curate.look import amounts, plots
+from curate.look import amounts, plots, spent
 from curate.look.clusters import clusters_of
 from curate.look.diff import as_markup
 from curate.look.map import corpus_map
@@ -249,12 +249,10 @@ def _lengths(run: Run, stats: dict[str, Any]) -> Markup:
 
 
 def _time(stats: dict[str, Any]) -> Markup:
-    seconds = [(f"{one['stage']} → {', '.join(one['writes'])}", f"{one['seconds']:.1f}") for one in stats["seconds"]]
-    seconds.append(("all", f"{sum(one['seconds'] for one in stats['seconds']):.1f}"))
     tables = [(name, one["rows"], one["files"], amounts.size(one["bytes"])) for name, one in stats["tables"].items()]
     return join(
         [
-            table("Seconds of every stage when it last ran", ("stage", "seconds"), seconds),
+            table("What every stage cost when it last ran", spent.COLUMNS, spent.rows(stats["seconds"])),
             table("Tables", ("table", "rows", "files", "stored"), tables),
         ]
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import RequestError, RunError
+from curate.look.spent import spent_on
 from curate.run.generations import parts_of
 from curate.run.snapshot import Snapshot
 
@@ -80,7 +81,7 @@ def collect(run: Run, label: str | None = None) -> dict[str, Any]:
         name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)}
         for name, snapshot in run.snapshots.items()
     }
-    found["seconds"] = seconds_of(run)
+    found["seconds"] = spent_on(run)
     return found
 
 
@@ -270,13 +271,6 @@ def duplicates_of(run: Run) -> dict[str, Any]:
     if near["min"] is not None:
         found["near_similarity"] = {name: round(value, 4) for name, value in near.items()}
     return {**found, **summary, "counters": counters}
-
-
-def seconds_of(run: Run) -> list[dict[str, Any]]:
-    """Seconds of every stage when it last ran, by the tables it writes."""
-    return [
-        {"stage": entry["stage"], "writes": entry["writes"], "seconds": entry["seconds"]} for entry in run.state.stages
-    ]
 
 
 def _details(snapshot: Snapshot) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from curate.recipe import Input, Recipe
 from curate.run.removed import Removed
 from curate.run.snapshot import Snapshot
 from curate.run.storage import Storage, file_checksum, open_storage
+from curate.run.usage import counted
 from curate.schemas import REMOVED
 
 LOOK_RECORDS = 1_000
@@ -160,7 +161,7 @@ def open_url(url: str, seekable: bool = False) -> pa.NativeFile:
         if seekable or formats.format_of(key).kind == "parquet":
             return opened
         return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
-    return pa.OSFile(url, "rb")
+    return counted(pa.OSFile(url, "rb"))
 
 
 def find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:

@@ -23,6 +23,8 @@ from curate.schemas import source_id
 _MAGIC = b"CURATEX1"
 _CODEC = "lz4"  # fastest to unpack; slices live for minutes
 _SLICE_ROWS = 1 << 22
+END_BYTES = 1 << 13
+"""Bytes at the end of a file that are read at once: the tail, and the index of up to 340 targets."""
 
 
 class ExchangeWriter:
@@ -95,16 +97,21 @@ def iter_slices(context: TaskContext, maps: Snapshot, target: int) -> Iterator[p
         if file.rows == 0:
             continue
         with context.open(file) as source:
-            size = source.size()
-            tail = source.read_at(16, size - 16)
-            if tail[8:] != _MAGIC:
-                raise ValueError(f"{file.path} is no exchange file; remove it and run again")
-            targets = int.from_bytes(tail[:8], "little")
-            entry = source.read_at(24, size - 16 - 24 * (targets - target))
-            offset, stored, raw = (int(value) for value in np.frombuffer(entry, np.int64))
+            offset, stored, raw = _slice_of(source, file, target)
             if stored:
                 buffer = codec.decompress(source.read_at(stored, offset), decompressed_size=raw)
                 yield pa.ipc.open_stream(buffer).read_all()
+
+
+def _slice_of(source: pa.NativeFile, file: TableFile, target: int) -> list[int]:
+    """(offset, stored bytes, raw bytes) of a target; one read for both the tail and the index, unless that is long."""
+    end = source.read_at(min(file.bytes, END_BYTES), max(file.bytes - END_BYTES, 0))
+    if end[-8:] != _MAGIC:
+        raise ValueError(f"{file.path} is no exchange file; remove it and run again")
+    targets = int.from_bytes(end[-16:-8], "little")
+    at = len(end) - 16 - 24 * (targets - target)
+    entry = end[at : at + 24] if at >= 0 else source.read_at(24, file.bytes - 16 - 24 * (targets - target))
+    return np.frombuffer(entry, np.int64).tolist()
 
 
 def hash_targets(keys: NDArray[np.uint64], targets: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, write_snapshot
 from curate.run.stage import Stage, StageRun
 from curate.run.storage import Storage
+from curate.run.usage import DRIVER, Usage, tally
 from curate.run.workspace import RunState
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = No
     ``work`` makes the tables in the stage's place; nothing is fitted then.
     """
     stage, skipped, kept_seconds = runs[0].stage, True, 0.0
+    usage: dict[str, Usage] = {}
+    before = tally()
     for run in runs:
         run.identify(may_fit=work is None)
         there = run.committed()
@@ -115,8 +118,14 @@ def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = No
         else:
             run.tables.update(there)
             kept_seconds = max(kept_seconds, *(made.seconds for made in there.values()))
+            last = max(there.values(), key=lambda made: sum(used["tasks"] for used in made.usage.values()))
+            run.usage = {name: Usage(**used) for name, used in last.usage.items()}
+        for name, used in run.usage.items():
+            usage[name] = usage.get(name, Usage()) + used
         if there is None or run.tasks_run:  # a model that was fitted again may be what it was
             run.storage.delete_tree(f"tmp/{run.stage_key}")
+    if not skipped:
+        usage[DRIVER] = tally() - before - sum((run.inline_usage for run in runs), Usage())
     seconds = time.perf_counter() - runs[0].began
     note = _note(stage.writes, [run.tables for run in runs])
     runs[0].progress.stage_done(stage.name, stage.title, seconds, skipped, note)
@@ -126,6 +135,7 @@ def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = No
         "seconds": kept_seconds if skipped else round(seconds, 2),
         "tasks": sum(run.tasks_run for run in runs),
         "skipped": skipped,
+        "usage": {name: used.to_dict() for name, used in sorted(usage.items())},
     }
 
 

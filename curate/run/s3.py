@@ -1,6 +1,6 @@
 """Storage in S3 and everything that speaks its protocol: ``s3://bucket/prefix``.
 
-Data are read by pyarrow's C++ client (range requests, no Python between the bytes and Parquet); what pyarrow does not
+Data are read by pyarrow's C++ client (range requests, which are counted and not copied); what pyarrow does not
 offer goes through boto3: conditional puts, uploads that are aborted when they fail, listing, deleting in batches.
 Whatever S3 leaves half-done (an answer that breaks off, a put whose answer was lost) is done again or recognised here.
 """
@@ -28,6 +28,7 @@ from curate.run.s3_errors import S3Error, error_code, explain_error
 from curate.run.s3_options import is_requester_paying, reading, writing
 from curate.run.s3_ranges import RangeFile
 from curate.run.storage import FileInfo
+from curate.run.usage import count_get, count_put, counted
 
 PART_BYTES = 16 << 20
 """Larger files are uploaded in parts of this size, several at once (S3 wants at least 5 MiB, at most 10,000 parts)."""
@@ -89,7 +90,7 @@ class S3Storage:
             if is_requester_paying():  # pyarrow cannot say so
                 return pa.PythonFile(RangeFile(partial(self.read_range, path), self.size(path)), "r")
             try:
-                return self.filesystem.open_input_file(f"{self.bucket}/{key}")
+                return counted(self.filesystem.open_input_file(f"{self.bucket}/{key}"))
             except FileNotFoundError:
                 raise FileNotFoundError(f"{self.url}/{path}") from None
 
@@ -146,14 +147,19 @@ class S3Storage:
             with create_transfer_manager(client, config) as manager:
                 manager.upload(str(local), self.bucket, key, extra_args=writing()).result()
 
+        size = local.stat().st_size
         with self._explained(path):
             until_whole(upload)
+        # Above the threshold: parts, their beginning and their end.
+        count_put(size, 1 if size < PART_BYTES else 2 + -(-size // PART_BYTES))
         local.unlink()
 
     def copy(self, path: str, to: str) -> None:
         client, source = self._client(), {"Bucket": self.bucket, "Key": self._key(path)}
         with self._explained(path):
             until_whole(lambda: client.copy(source, self.bucket, self._key(to), ExtraArgs=writing()))
+        count_put()
+        count_get()  # its size is asked for
 
     def delete(self, path: str) -> None:
         with self._explained(path):
@@ -242,6 +248,10 @@ class S3Storage:
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         ask = getattr(self._client(), operation)
+        if operation.startswith(("get", "head")):
+            count_get()
+        elif not operation.startswith(("delete", "abort")):  # those cost nothing
+            count_put(len(arguments.get("Body", b"")))
         return until_whole(lambda: ask(Bucket=self.bucket, **arguments))
 
     def _get(self, path: str) -> tuple[bytes, str]:
@@ -249,8 +259,11 @@ class S3Storage:
         client, key = self._client(), self._key(path)
 
         def get() -> tuple[bytes, str]:
+            count_get()
             answer = client.get_object(Bucket=self.bucket, Key=key, **reading())
-            return answer["Body"].read(), answer["ETag"]
+            data = answer["Body"].read()
+            count_get(len(data), requests=0)
+            return data, answer["ETag"]
 
         with self._explained(path):
             return until_whole(get, BODY_FAULTS)
@@ -261,7 +274,9 @@ class S3Storage:
 
         def get() -> bytes:
             wanted = f"bytes={start}-{start + length - 1}"
+            count_get()
             found: bytes = client.get_object(Bucket=self.bucket, Key=key, Range=wanted, **reading())["Body"].read()
+            count_get(len(found), requests=0)
             return found
 
         with self._explained(path):

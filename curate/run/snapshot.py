@@ -46,6 +46,8 @@ class Snapshot:
     seconds: float = 0.0
     rows_key: str = ""
     """What the rows were made by, besides the texts, where a later run may take them over (``curate.run.reuse``)."""
+    usage: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the stage's tasks had used when the table was committed, by function (``curate.run.usage``)."""
 
     @property
     def rows(self) -> int:

@@ -22,6 +22,7 @@ from curate.run.progress import Progress
 from curate.run.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.run.storage import LocalStorage, Storage
 from curate.run.tasks import Record, Task, function_name, task_key
+from curate.run.usage import Usage
 from curate.run.workspace import RunState
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ class StageRun:
     """The stage's model, once the run is identified."""
     snapshot_id: str = ""
     tasks_run: int = 0
+    usage: dict[str, Usage] = field(default_factory=dict)
+    """What the tasks of each function have used, those of an interrupted run too."""
+    inline_usage: Usage = field(default_factory=Usage)
+    """What of it was used in this very process."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -223,6 +228,8 @@ class StageRun:
                 self.tasks_run += 1
                 if not record.error:
                     records[record.name] = record
+                    if self.engine.name == "inline":
+                        self.inline_usage += record.usage
                     self.progress.task(self.stage.name, step_name, record)
                 elif record.transient and attempt < RETRIES:
                     again.append(_with_more_memory(by_name[record.name]))
@@ -234,6 +241,8 @@ class StageRun:
             time.sleep(0.5 * 2**attempt)
         if failed:
             raise StageFailed(_failure(self.stage.name, step_name, failed, len(tasks)))
+        used = sum((record.usage for record in records.values()), self.usage.get(function.__name__, Usage()))
+        self.usage[function.__name__] = used
         return Step([records[task.name] for task in sorted(tasks, key=lambda task: task.name)])
 
     def _records(self, tasks: Sequence[Task]) -> list[Record | None]:
@@ -281,6 +290,7 @@ class StageRun:
             details or {},
             round(time.perf_counter() - self.began, 2),
             rows_key,
+            {name: used.to_dict() for name, used in sorted(self.usage.items())},
         )
         write_snapshot(self.storage, snapshot)
         self.tables[table] = snapshot

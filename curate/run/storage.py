@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from curate.errors import RunError, WorkspaceError
+from curate.run.usage import count_get, count_put, counted
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
@@ -133,6 +134,7 @@ class LocalStorage:
             ) from None
 
     def exists(self, path: str) -> bool:
+        count_get()
         return self._at(path).is_file()
 
     def size(self, path: str) -> int:
@@ -144,14 +146,17 @@ class LocalStorage:
 
     def read(self, path: str) -> bytes:
         with self._explained(path):
-            return self._at(path).read_bytes()
+            count_get()
+            data = self._at(path).read_bytes()
+            count_get(len(data), requests=0)
+            return data
 
     def open(self, path: str) -> pa.NativeFile:
         place = self._at(path)
         if not place.is_file():
             raise FileNotFoundError(place)
         with self._explained(path):
-            return pa.OSFile(str(place), "rb")
+            return counted(pa.OSFile(str(place), "rb"))
 
     def put(self, path: str, data: bytes) -> None:
         place = self._at(path)
@@ -165,6 +170,7 @@ class LocalStorage:
                     if _outlives_power(path):
                         os.fsync(file.fileno())
                 os.replace(partial, place)
+                count_put(len(data))
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
@@ -194,6 +200,7 @@ class LocalStorage:
         place = self._at(path)
         with self._explained(path):
             place.parent.mkdir(parents=True, exist_ok=True)
+            count_put(local.stat().st_size)
             if _outlives_power(path):
                 with local.open("rb") as file:
                     os.fsync(file.fileno())
@@ -220,6 +227,7 @@ class LocalStorage:
             except OSError:  # a file system without links
                 shutil.copyfile(self._at(path), partial)
             os.replace(partial, place)
+            count_put()
             partial.unlink(missing_ok=True)  # replacing a link by another one to the same file does nothing
 
     def delete(self, path: str) -> None:

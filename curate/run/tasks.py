@@ -32,6 +32,7 @@ from curate.hashing import digest
 from curate.run.row_groups import doc_id_bounds, read_groups
 from curate.run.snapshot import Snapshot, TableFile, read_snapshot, table_home
 from curate.run.storage import Storage, file_checksum, open_storage
+from curate.run.usage import Meter, Usage
 
 ROW_GROUP_BYTES = 32_000_000
 """Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
@@ -73,6 +74,7 @@ class Record:
     counters: dict[str, int] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
     error: str = ""
     transient: bool = False
 
@@ -85,6 +87,7 @@ class Record:
         """The inverse of :meth:`to_json`."""
         data = json.loads(text)
         data["files"] = {table: [TableFile(**file) for file in files] for table, files in data["files"].items()}
+        data["usage"] = Usage(**data.get("usage", {}))  # earlier releases did not measure
         return Record(**data)
 
 
@@ -97,6 +100,7 @@ class TaskContext:
         self.storage: Storage = open_storage(task.workspace)
         self.record = Record(task.name, task.key)
         self._counters: Counter[str] = Counter()
+        self._meter = Meter()
         self._scratch: list[Path] = []
 
     # --- reading
@@ -211,6 +215,8 @@ class TaskContext:
         """Put the record: from here on the task is done."""
         self.record.counters = dict(sorted(self._counters.items()))
         self.record.seconds = round(seconds, 3)
+        used = self._meter.read()
+        self.record.usage = replace(used, puts=used.puts + 1)  # the record itself
         self.storage.put(self.task.record_path, self.record.to_json().encode())
         return self.record
 

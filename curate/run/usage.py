@@ -1,0 +1,169 @@
+"""What work costs: processor time, peak memory, bytes and requests, counted where they happen.
+
+Every storage of this process adds its requests to one tally; a :class:`Meter` takes the difference over a piece of work.
+A request is what an object store would bill: opening a file (its size is asked for), each ranged read, each put. On a
+local disk the same operations count, so a run on a laptop says what a run in S3 will ask for.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What tasks have used.
+
+    Attributes:
+        tasks: their number.
+        seconds: processor time, all threads.
+        read: bytes read from storage, inputs too.
+        written: bytes written to storage.
+        gets: requests that read (HEAD, GET, ranged GET).
+        puts: requests that write or list (PUT, parts of uploads, COPY, LIST).
+        peak: bytes of memory of the process at its highest, what it holds besides included; 0 when the system does not tell.
+    """
+
+    tasks: int = 0
+    seconds: float = 0.0
+    read: int = 0
+    written: int = 0
+    gets: int = 0
+    puts: int = 0
+    peak: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        return Usage(**sums | {"seconds": round(sums["seconds"], 3), "peak": max(self.peak, other.peak)})
+
+    def __sub__(self, other: Usage) -> Usage:
+        """Bytes and requests of a whole without those of its part ``other``."""
+        names = ("read", "written", "gets", "puts")
+        return Usage(**{name: getattr(self, name) - getattr(other, name) for name in names})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-like values."""
+        return asdict(self)
+
+
+DRIVER = "driver"
+"""What the process that hands out the tasks asks of the storage by itself: looks for records, puts manifests."""
+
+
+class _Tally:
+    """Bytes and requests of this process since it began."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sums = Usage()
+
+    def add(self, **amounts: int) -> None:
+        with self._lock:
+            now = self._sums
+            self._sums = replace(now, **{name: getattr(now, name) + amount for name, amount in amounts.items()})
+
+    def now(self) -> Usage:
+        with self._lock:
+            return self._sums
+
+
+_TALLY = _Tally()
+
+
+def tally() -> Usage:
+    """Bytes and requests of this process so far."""
+    return _TALLY.now()
+
+
+def count_get(size: int = 0, requests: int = 1) -> None:
+    """Note requests that read, and the bytes that came."""
+    _TALLY.add(gets=requests, read=size)
+
+
+def count_put(size: int = 0, requests: int = 1) -> None:
+    """Note requests that write, and the bytes that went."""
+    _TALLY.add(puts=requests, written=size)
+
+
+class Meter:
+    """Measures what this process uses from its making to :meth:`read`. One at a time knows the peak of its own work."""
+
+    def __init__(self) -> None:
+        _reset_peak()
+        self._before = _TALLY.now()
+        self._began = time.process_time()
+
+    def read(self, tasks: int = 1) -> Usage:
+        """What was used since, noted as that of ``tasks`` tasks."""
+        used = _TALLY.now() - self._before
+        return replace(used, tasks=tasks, seconds=round(time.process_time() - self._began, 3), peak=_peak())
+
+
+class _CountedFile(io.RawIOBase):
+    """A file whose reads are noted; each is one request in an object store."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(None if size < 0 else size)
+        count_get(len(data))
+        return data
+
+    def read_buffer(self, size: int | None = None) -> pa.Buffer:
+        """As :meth:`read`, without a copy."""
+        data = self._file.read_buffer(size)
+        count_get(data.size)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def counted(file: pa.NativeFile) -> pa.NativeFile:
+    """``file``, just opened, with its requests noted; the opening is one."""
+    count_get()
+    return pa.PythonFile(_CountedFile(file), "r")
+
+
+def _reset_peak() -> None:
+    """Let the kernel measure the peak of resident memory anew (Linux; proc(5), clear_refs)."""
+    try:
+        with open("/proc/self/clear_refs", "wb") as file:
+            file.write(b"5")
+    except OSError:
+        pass
+
+
+def _peak() -> int:
+    try:
+        with open(f"/proc/{os.getpid()}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
