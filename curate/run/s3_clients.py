@@ -84,7 +84,7 @@ def contact(bucket: str, prefix: str, pid: int) -> str:
                 raise S3Error(explain_error(error, url)) from None
             # Reading or writing may be allowed where listing is not.
             answer = error.response
-        except (*FAULTS, ValueError) as error:
+        except (*FAULTS, ValueError, RecursionError) as error:
             raise S3Error(explain_error(error, url)) from None
         return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", region))
 

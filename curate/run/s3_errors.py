@@ -131,6 +131,8 @@ _CLASSES: list[tuple[tuple[type[Exception], ...], _Meaning]] = [
         _Meaning("the region is missing or not valid", "set AWS_REGION"),
     ),
     ((ResponseParserError,), _NOT_S3),
+    # botocore asks the bucket for its region when it is redirected without one, is redirected, asks, …
+    ((RecursionError,), _REGION),
     (
         (ValueError,),
         _Meaning("the S3 endpoint is not a valid URL", "write AWS_ENDPOINT_URL as http://host:port or https://host"),

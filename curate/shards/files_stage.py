@@ -24,6 +24,7 @@ from curate.shards import conservation
 from curate.shards.denoise import Mixture
 from curate.shards.denoised import denoise, denoised_token_type, layout
 from curate.shards.formats_stage import DENOISED, FilePart, join_formats, part_name, write_formats
+from curate.shards.index import FORMAT_VERSION
 from curate.shards.routing_stage import assemble, shard_places, span_keys, span_schema
 from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows, token_type, windows_of_plan
@@ -197,7 +198,7 @@ def finish(
     vocab_size, eos_id = shared["vocab_size"], tokens.details["eos_id"]
     control: dict[str, Any] = {name: windows.details[name] for name in CONTROL if name in windows.details}
     head = {
-        "format_version": 2,
+        "format_version": FORMAT_VERSION,
         "recipe": essential_recipe(run.recipe),
         "tokenizer": {
             "blake2b": tokens.details["tokenizer_hash"],

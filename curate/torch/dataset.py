@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +18,13 @@ from curate.errors import RequestError
 from curate.run.storage import open_storage
 from curate.shards import epochs
 from curate.shards.denoise import Mixture, window_key
+from curate.shards.index import STATE_VERSION, check_state, parse_index
 from curate.shards.samples import ATTENTIONS, NO_LABEL, Attention, batch, denoised_sample, padded, sample
 
 _SHARD = re.compile(r"^(?:(set-\d+)/)?parquet/shard-\d+\.parquet$")
 _COLUMNS = ["window", "input_ids", "cu_seqlens"]
 _ORIGIN = ["doc_ids", "copies", "starts"]
 _TARGETS = "target_starts"
-_STATE_VERSION = 1
 
 Slices = list[list[epochs.Range]]
 _Item = TypeVar("_Item")
@@ -65,7 +64,7 @@ def _open_set(urls: Sequence[str]) -> _Set:
                 f"{url} has no index.json; give the folder of a finished shard set (`shards.path` of the recipe)"
             ) from None
         fingerprint.update(content)
-        index = json.loads(content)
+        index = parse_index(content, url)
         matches = [(entry, _SHARD.match(entry["name"])) for entry in index["files"]]
         found = [(entry, match[1] or "") for entry, match in matches if match]
         folders = sorted({folder for _, folder in found})
@@ -225,7 +224,7 @@ class ShardDataset(IterableDataset):
         """What has not been taken yet, and of what: JSON values. The state of one rank, of all its workers."""
         info = get_worker_info()
         return {
-            "version": _STATE_VERSION,
+            "version": STATE_VERSION,
             "set": self._set.fingerprint,
             "seed": self.seed,
             "shuffle": self.shuffle,
@@ -245,7 +244,8 @@ class ShardDataset(IterableDataset):
         Raises:
             RequestError: the state is of another set, seed, order or rank.
         """
-        mine = {"version": _STATE_VERSION, "set": self._set.fingerprint, "seed": self.seed, "shuffle": self.shuffle}
+        check_state(state)
+        mine = {"set": self._set.fingerprint, "seed": self.seed, "shuffle": self.shuffle}
         for name, value in mine.items():
             if state.get(name) != value:
                 raise RequestError(f"the state is of another {name} ({state.get(name)}, here {value})")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from curate.errors import RequestError
 from curate.run.storage import Storage, open_storage
 from curate.shards import epochs
+from curate.shards.index import STATE_VERSION, check_state, parse_index
 from curate.torch.dataset import ShardDataset
 from curate.torch.loader import ShardLoader
-
-_STATE_VERSION = 1
 
 
 def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
@@ -29,7 +27,7 @@ def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
     while True:
         folder = f"generation-{generation:04d}/" if generation else ""
         try:
-            index = json.loads(storage.read(f"{folder}index.json"))
+            index = parse_index(storage.read(f"{folder}index.json"), f"{url}/{folder}".rstrip("/"))
         except FileNotFoundError:
             break
         entries = index.get("sets", [index])
@@ -55,7 +53,7 @@ def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
 
 def _denoised_window(storage: Storage, url: str, place: str) -> int:
     try:
-        return int(json.loads(storage.read(f"{place}/index.json"))["window"])
+        return int(parse_index(storage.read(f"{place}/index.json"), f"{url}/{place}")["window"])
     except FileNotFoundError:
         raise RequestError(f"{url} has no denoised windows; set `shards.denoise` and run again") from None
 
@@ -131,7 +129,7 @@ class SetsLoader:
     def state_dict(self) -> dict[str, Any]:
         """What has not been handed out yet, of every set: JSON values. Of one rank."""
         return {
-            "version": _STATE_VERSION,
+            "version": STATE_VERSION,
             "epoch": self.epoch,
             "step": self._step,
             "done": sorted(self._done),
@@ -144,7 +142,8 @@ class SetsLoader:
         Raises:
             RequestError: the state is of other sets, another seed, order or rank.
         """
-        if state.get("version") != _STATE_VERSION or len(state["sets"]) != len(self.loaders):
+        check_state(state)
+        if len(state["sets"]) != len(self.loaders):
             raise RequestError(f"the state is not of these {len(self.loaders)} sets")
         for loader, own in zip(self.loaders, state["sets"], strict=True):
             loader.load_state_dict(own)

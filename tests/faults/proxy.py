@@ -38,7 +38,15 @@ lost_answer       the endpoint does it; nothing of the answer arrives
 late              the answer comes after a while
 """
 
-_XML = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{}</Code><Message>injected</Message></Error>'
+ELSEWHERE = "eu-west-1"
+REFUSALS = {
+    "moved": (301, "PermanentRedirect", "", [("x-amz-bucket-region", ELSEWHERE)]),
+    "moved_unsaid": (301, "PermanentRedirect", "", []),
+    "other_region": (400, "AuthorizationHeaderMalformed", f"<Region>{ELSEWHERE}</Region>", []),
+}
+"""How S3 answers for a bucket in another region, as faults to ask for by name: (status, code, more of the body, headers)."""
+
+_XML = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{}</Code><Message>injected</Message>{}</Error>'
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
@@ -126,7 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(size)
         if fault in ("slow_down", "internal_error"):
             status, code = (503, "SlowDown") if fault == "slow_down" else (500, "InternalError")
-            return self._answer(status, [("Content-Type", "application/xml")], _XML.format(code).encode())
+            return self._answer(status, [("Content-Type", "application/xml")], _XML.format(code, "").encode())
+        if fault in REFUSALS:
+            status, code, more, headers = REFUSALS[fault]
+            body = _XML.format(code, more).encode()
+            return self._answer(status, [("Content-Type", "application/xml"), *headers], body, len(body))
         if fault == "late":
             time.sleep(proxy.delay_s)
         far = http.client.HTTPConnection(proxy.upstream.hostname, proxy.upstream.port, timeout=60)

@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from pydantic import ValidationError
 
+from curate.cli import main
 from curate.errors import LeaseHeld, WorkspaceError
 from curate.recipe import ObjectStorage
 from curate.run import s3 as s3_module
@@ -28,6 +29,7 @@ from curate.run.s3_clients import forget_clients
 from curate.run.s3_errors import S3Error, explain_error
 from curate.run.s3_options import in_force
 from curate.run.storage import FileInfo, LocalStorage, Storage, open_storage
+from tests.faults.proxy import ELSEWHERE, REFUSALS, FaultyProxy
 from tests.s3_server import S3Server, fresh_clients, s3_environment  # noqa: F401
 
 
@@ -339,6 +341,30 @@ def test_wrong_settings_are_named_quickly(s3, remote, monkeypatch, wrong):
         for secret in (s3.secret_key, s3.access_key, "wrong-wrong", "WRONGWRONG"):
             assert secret not in text
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.usefixtures("fresh_clients")
+@pytest.mark.parametrize("where", ["inputs", "workspace"])
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_bucket_in_another_region_ends_a_run_quickly(s3, monkeypatch, tmp_path, capsys, where, answer):
+    bucket = s3.new_bucket()
+    s3.client().put_object(Bucket=bucket, Key="in/a.jsonl", Body=b'{"text": "one"}\n')
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    inputs = f"s3://{bucket}/in/*.jsonl" if where == "inputs" else f"{tmp_path}/*.jsonl"
+    workspace = f"s3://{bucket}/run" if where == "workspace" else f"{tmp_path}/run"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps({"name": "x", "inputs": [{"source": "a", "path": inputs}], "workspace": workspace}))
+    with FaultyProxy(s3.endpoint, share=1, faults=(answer,), most_in_a_row=10**9) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        began = time.monotonic()
+        assert main(["run", str(recipe)]) == 2
+        assert time.monotonic() - began < 10  # what is promised, not how fast it is
+    said = capsys.readouterr().err
+    assert f"bucket {bucket} lies in another region" in said
+    assert "set AWS_REGION" in said
+    assert (ELSEWHERE in said) == (answer != "moved_unsaid")
+    assert s3.secret_key not in said
+    assert s3.access_key not in said
 
 
 def test_a_bucket_that_does_not_exist_is_named(s3):
