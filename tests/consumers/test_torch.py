@@ -17,6 +17,7 @@ import pytest
 import curate
 from curate.look.verify import verify
 from curate.shards import parquet
+from curate.shards.index import FORMAT_VERSION
 from curate.shards.samples import batch, padded, sample
 from curate.shards.windows import ShardWindows
 from tests.consumers.environment import HERE, PYTHON, ROOT, needs_consumers, run_consumer, token_hash, variables
@@ -52,7 +53,14 @@ def shards(tmp_path_factory) -> tuple[Path, list[ShardWindows]]:
             files.append({"name": name, "windows": len(part)})
             parts.append(part)
     tokenizer = {"blake2b": "0", "vocab_size": 65_536, "eos_id": PAD}
-    index = {"files": files, "set": 0, "window": SIZE, "shards": 5, "tokenizer": tokenizer}
+    index = {
+        "format_version": FORMAT_VERSION,
+        "files": files,
+        "set": 0,
+        "window": SIZE,
+        "shards": 5,
+        "tokenizer": tokenizer,
+    }
     (folder / "index.json").write_text(json.dumps(index))
     (folder / "two").mkdir()
     files = [{"name": f"set-{number}/parquet/shard-00000.parquet", "windows": 1} for number in range(2)]

@@ -77,7 +77,13 @@ def _workers_of(raylet: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{raylet}/task").glob("*/children"):
         found += [int(pid) for pid in task.read_text().split()]
-    return [pid for pid in found if b"ray::" in _command_of(pid) or b"default_worker.py" in _command_of(pid)]
+    commands = {pid: _command_of(pid) for pid in found}
+    # A node ends with its agents (ray::DashboardAgent, …): they are no workers.
+    return [
+        pid
+        for pid, command in commands.items()
+        if (b"ray::" in command or b"default_worker.py" in command) and b"Agent" not in command
+    ]
 
 
 def _command_of(pid: int) -> bytes:
