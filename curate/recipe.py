@@ -414,6 +414,12 @@ class Upsample(Section):
         lt=1,
         description="a measured text whose compression_ratio is lower (it repeats itself) counts as short",
     )
+    min_rare_recurrence: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="a measured text whose rare_recurrence is lower (its parts share no terms) counts as short",
+    )
     max_copies: int = Field(4, ge=1, le=1_000, description="no document is seen more often")
     budget: int | None = Field(None, ge=1, description="tokens wanted; without it nothing falls below one copy")
     weights: dict[str, float] | None = Field(None, description="wanted share of each source, for `weights`")
@@ -638,7 +644,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _long_range_is_measured(self) -> Recipe:
-        asked = [name for name in ("min_long_range_gain", "min_compression_ratio") if getattr(self.upsample, name)]
+        limits = ("min_long_range_gain", "min_compression_ratio", "min_rare_recurrence")
+        asked = [name for name in limits if getattr(self.upsample, name)]
         if asked and all(self.source_quality(source) is None for source in self.sources):
             raise ValueError(
                 f"`upsample.{asked[0]}` is about signals of quality, which is off; leave one of the two out"

@@ -50,8 +50,11 @@ def curriculum(recipe: Recipe) -> list[dict[str, Any]]:
 
 def _settings(recipe: Recipe) -> Any:
     share = recipe.shards.validation.share if recipe.shards.validation else 0.0
+    limit = (
+        {"min_rare_recurrence"} if not recipe.upsample.min_rare_recurrence else set()
+    )  # a later field, off by default
     return {
-        **recipe.upsample.model_dump(),
+        **recipe.upsample.model_dump(exclude=limit),
         "seed": recipe.seed,
         "curriculum": curriculum(recipe),
         "validation": share,
@@ -65,7 +68,11 @@ def _upsample(run: StageRun) -> None:
     # A document is of length class i when it has more tokens than i of the thresholds.
     edges = sorted({stage["long_tokens"] for stage in stages})
     share = run.recipe.shards.validation.share if run.recipe.shards.validation else 0.0
-    limits = {"long_range_gain": section.min_long_range_gain, "compression_ratio": section.min_compression_ratio}
+    limits = {
+        "long_range_gain": section.min_long_range_gain,
+        "compression_ratio": section.min_compression_ratio,
+        "rare_recurrence": section.min_rare_recurrence,
+    }
     limits = {name: limit for name, limit in limits.items() if limit}
     shared = {"edges": edges, "seed": seed, "validation": share, "limits": limits}
     components = duplicate_components(run, documents) if share else None

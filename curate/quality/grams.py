@@ -176,8 +176,11 @@ def measure_grams(
     keys: Keys,
     values: Names,
     out: NDArray[np.int64],
-) -> tuple[Keys, Names]:
-    """The table; writes characters in the top 2- to 4-grams and duplicated 5- to 10-grams, ``out`` int64[9]."""
+) -> tuple[Keys, Names, int]:
+    """The table, and how many places are left in ``live``: where a 10-gram is that repeats, its first place in ``spare``.
+
+    Writes characters in the top 2- to 4-grams and duplicated 5- to 10-grams, ``out`` int64[9]. ``names`` are lost.
+    """
     counts[:words] = 0
     seen[:words] = 0
     for i in range(words):
@@ -187,6 +190,7 @@ def measure_grams(
     filtered = True
     for n in range(2, 11):
         if words < n:
+            n_live = 0
             break
         before = n_live
         keys, values, n_live = _next_level(live, n_live, names, spare, counts, filtered, bits, keys, values)
@@ -199,4 +203,4 @@ def measure_grams(
             break
         else:
             out[n - 2] = _duplicated(live, n_live, names, places, n, seen)
-    return keys, values
+    return keys, values, n_live

@@ -23,6 +23,8 @@ from curate.text import cut_spans
 
 LineRules = Mapping[str, float | None]
 
+RECURRENCE = "rare_recurrence"
+
 EDITED = "edited_"
 """Prefix of FineWeb's columns on the text that C4's line rules leave; without those rules, the same as without it."""
 
@@ -78,8 +80,9 @@ def _assemble(
     texts = batch["text"].combine_chunks()
     measured, edits = _by_line_rules(batch, texts, rules)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
-    columns |= {name: measured[name] for name in measured.column_names}
+    columns |= {name: measured[name] for name in measured.column_names if name != RECURRENCE}
     columns |= {name: pa.array(values) for name, values in long_range(texts).items()}
+    columns[RECURRENCE] = measured[RECURRENCE]
     found = find(texts)
     columns |= {name: pa.array(counts) for name, counts in found.counts(len(texts)).items()}
     if any(masked.values()):

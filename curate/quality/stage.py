@@ -236,7 +236,7 @@ def verdicts_task(
             context.count(f"removed.{entry['values']}", entry["counts"])
 
 
-SIGNALS = Stage("quality", 3, ("documents",), ("edits", "signals"), _measured, _signals)
+SIGNALS = Stage("quality", 4, ("documents",), ("edits", "signals"), _measured, _signals)
 VERDICTS = Stage(
     "quality",
     2,

@@ -55,6 +55,7 @@ from curate.quality.naming import (
     LineCounts,
     name_words,
 )
+from curate.quality.recurrence import LONG_BYTES, LOOKED, MET, RECURRENCE_COUNTS, copied_words, measure_recurrence
 from curate.quality.scan import Flags
 from curate.quality.word_rules import Pairs, Rules
 from curate.quality.words import word_hash, word_tables
@@ -66,7 +67,9 @@ STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
 MEASURED = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 """Rule sets whose statistics :func:`measure` takes; of C4's, the sentences, which count on the text its lines leave."""
 
-_COUNTS = LINE_COUNTS + WORD_COUNTS + len(TOP_GRAMS) + len(DUPLICATED_GRAMS)
+_GRAMS = LINE_COUNTS + WORD_COUNTS
+_RECURRENCE = _GRAMS + len(TOP_GRAMS) + len(DUPLICATED_GRAMS)
+_COUNTS = _RECURRENCE + RECURRENCE_COUNTS
 
 
 @kernel
@@ -82,7 +85,7 @@ def _measure(
 ) -> LineCounts:
     """Words and sentences by line; fills int64[N, _COUNTS].
 
-    ``depth`` 0: only lines cut at newlines; 1: words, too; 2: paragraphs, bullets and n-grams, too.
+    ``depth`` 0: only lines cut at newlines; 1: words, too; 2: paragraphs, bullets, n-grams and recurrence, too.
     """
     n = offsets.shape[0] - 1
     longest = 0
@@ -136,10 +139,14 @@ def _measure(
             found,
         )
         if depth == 2:
-            grams = row[LINE_COUNTS + WORD_COUNTS :]
-            keys, values = measure_grams(
-                found[N_WORDS], names, places, spare, counts, live, seen, bits, keys, values, grams
+            is_long = end - start >= LONG_BYTES
+            kept = names[: found[N_WORDS] if is_long else 0].copy()
+            keys, values, n_live = measure_grams(
+                found[N_WORDS], names, places, spare, counts, live, seen, bits, keys, values, row[_GRAMS:_RECURRENCE]
             )
+            if is_long:
+                copied = copied_words(kept.shape[0], live, n_live, spare)
+                measure_recurrence(kept, copied, end - start, row[_RECURRENCE:])
     return line_counts[:lines]
 
 
@@ -162,7 +169,8 @@ def measure(texts: pa.Array | pa.ChunkedArray, rule_sets: Sequence[str] = MEASUR
 
     Args:
         texts: string column without nulls.
-        rule_sets: of :data:`MEASURED`; n-grams are counted for the Gopher sets only.
+        rule_sets: of :data:`MEASURED`; n-grams are counted for the Gopher sets only, and with them ``rare_recurrence``
+            (:mod:`curate.quality.recurrence`), NaN for short texts.
         prefix: put before the columns of the rule sets, and then the three lengths are left out.
 
     Returns:
@@ -187,17 +195,21 @@ def measure_with_lines(
         raise ValueError(f"no statistics for {unknown}; there are {list(MEASURED)}")
     data, offsets = read_only(*text_buffers(texts))
     counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
-    depth = 2 if "gopher_repetition" in rule_sets or "gopher_quality" in rule_sets else 1 if known is None else 0
+    depth = 2 if _needs_grams(rule_sets) else 1 if known is None else 0
     lines = _measure(data, offsets, *word_tables(), _stop_words(), depth, counts)
     if known is not None:
         counts[:, LINE_COUNTS + N_WORDS], counts[:, LINE_COUNTS + SENTENCES] = known
     return _columns(counts, np.diff(offsets), rule_sets, prefix), lines
 
 
+def _needs_grams(rule_sets: Sequence[str]) -> bool:
+    return "gopher_repetition" in rule_sets or "gopher_quality" in rule_sets
+
+
 def _columns(counts: NDArray[np.int64], n_bytes: NDArray[np.int64], rule_sets: Sequence[str], prefix: str) -> pa.Table:
     line = counts[:, :LINE_COUNTS].T
     word = counts[:, LINE_COUNTS : LINE_COUNTS + WORD_COUNTS].T
-    grams = counts[:, LINE_COUNTS + WORD_COUNTS :].T
+    grams, terms = counts[:, _GRAMS:_RECURRENCE].T, counts[:, _RECURRENCE:].T
     n_chars, n_words = line[N_CHARS], word[N_WORDS]
     columns: dict[str, NDArray[np.int64] | NDArray[np.float64]] = {}
     if not prefix:
@@ -234,4 +246,6 @@ def _columns(counts: NDArray[np.int64], n_bytes: NDArray[np.int64], rule_sets: S
         columns[name + "short_line_ratio"] = _ratio(line[SHORT_LINES], line[SOLID_LINES])
         columns[name + "char_dup_ratio"] = _ratio(line[REPEATED_SOLID_CHARS], n_chars - line[NEWLINES])
         columns[name + "list_ratio"] = _ratio(line[NEWLINES], n_words)
+    if not prefix and _needs_grams(rule_sets):
+        columns["rare_recurrence"] = np.round(_ratio(terms[MET], terms[LOOKED]), 4)
     return pa.table(columns)

@@ -38,7 +38,7 @@ def names_of(classifier: str | None) -> list[str]:
     """Columns that a condition may name besides ``meta``."""
     names = ["id", "source", "language", "language_score", "n_bytes", "n_chars", "n_words"]
     names += [f"pii_{kind}" for kind in KINDS] + ([f"classifier_{classifier}"] if classifier else [])
-    names += ["c4_lines", "c4_kept_lines", "compression_ratio", "long_range_gain"]
+    names += ["c4_lines", "c4_kept_lines", "compression_ratio", "long_range_gain", "rare_recurrence"]
     for rule_set in RULE_SETS.values():
         for rule in rule_set.rules:
             columns = [rule.column] + [rule.column + CORRECTED] * rule.corrected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 
 import polars as pl
@@ -67,6 +68,20 @@ def test_a_text_that_repeats_itself_is_not_upsampled(folder):
     assert copies["story"][1] == "web.long"
 
 
+def test_a_text_whose_terms_stay_in_their_part_is_not_upsampled(folder):
+    found = curate.run(recipe(folder), until="upsample")
+    named = found.table("documents").select("doc_id", "id").collect()
+    signals = found.table("signals").select("doc_id", "rare_recurrence").collect().join(named, on="doc_id")
+    values = {row["id"]: row["rare_recurrence"] for row in signals.to_dicts()}
+    measured = {name: value for name, value in values.items() if not math.isnan(value)}
+    assert 1 <= len(measured) <= 2, "of two long texts"
+    limit = max(measured.values()) + 0.01
+    limited = curate.run(recipe(folder, min_rare_recurrence=limit), until="upsample")
+    refused = {name for name, (_, reason) in drawn(limited).items() if reason == "web.not_long_range"}
+    assert refused == measured.keys(), "a text without a value is not refused"
+    assert limited.snapshots["copies"].counters["not_long_range"] == len(measured)
+
+
 def test_a_ratio_is_a_share(folder):
     shares = recipe(folder, long_share=0.75)
     ratio = recipe(folder, method="long_short", long_short=3.0)
@@ -79,6 +94,7 @@ def test_a_ratio_is_a_share(folder):
         {"upsample": {"method": "long_short"}},
         {"upsample": {"long_short": 2.0}},
         {"upsample": {"min_long_range_gain": 0.1}, "quality": "off"},
+        {"upsample": {"min_rare_recurrence": 0.1}, "quality": "off"},
     ],
 )
 def test_what_cannot_be_had_is_refused(folder, wrong):

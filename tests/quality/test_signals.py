@@ -37,7 +37,7 @@ def test_line_rules_are_per_source() -> None:
     assert edits["doc_id"].to_pylist() == sorted(edits["doc_id"].to_pylist())
     assert set(edits["doc_id"].to_pylist()) == {3, 7}
     whole = measure(table["text"])
-    for name in set(whole.column_names) - {"c4_sentences"}:
+    for name in set(whole.column_names) - {"c4_sentences", "rare_recurrence"}:  # the latter is of long texts
         assert signals[name].to_pylist() == whole[name].to_pylist()
     rows = [{3: 0, 7: 2}[i] for i in edits["doc_id"].to_pylist()]
     cut = cut_spans(table["text"], pa.array(rows).to_numpy(), edits["start"].to_numpy(), edits["end"].to_numpy())
