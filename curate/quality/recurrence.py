@@ -66,13 +66,10 @@ def copied_words(n: int, live: Names, n_live: int, first: Names) -> NDArray[np.b
     ``live`` are the places where a run is that repeats, ascending, and ``first`` the first place of each.
     """
     copied = np.zeros(n, np.bool_)
-    marked = 0
     for k in range(n_live):
         i = np.int64(live[k])
         if first[i] != i:
-            for j in range(max(marked, i), i + COPIED_WORDS):
-                copied[j] = True
-            marked = i + COPIED_WORDS
+            copied[i : i + COPIED_WORDS] = True
     return copied
 
 
