@@ -15,6 +15,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from curate.dedup.labels_stage import EDGE_BOUND
 from curate.errors import RequestError
 from curate.look.repeat import recipe_of
 from curate.recipe import Recipe
@@ -44,6 +45,7 @@ class Step(NamedTuple):
         opens: of what each task opens a file for each, so that all its requests grow with them.
         threads: whether a task uses more than one thread when there are fewer tasks than processors.
         fixed_output: whether what it writes has one size, as a model with a bounded vocabulary.
+        bounded: bytes that a task never holds more of, however large the corpus (or what it was measured to hold).
     """
 
     tasks: str
@@ -52,6 +54,7 @@ class Step(NamedTuple):
     opens: str = ""
     threads: bool = False
     fixed_output: bool = False
+    bounded: int = 0
 
 
 _BY_PARTITION = {
@@ -71,7 +74,7 @@ STEPS = _BY_PARTITION | {
     "evaluation_task": Step("one", "fixed"),
     "exact_reduce_task": Step("targets", "documents", slices="partitions"),
     "buckets_task": Step("targets", "documents", slices="targets"),
-    "labels_task": Step("one", "documents", opens="targets"),
+    "labels_task": Step("one", "documents", opens="targets", bounded=64 * EDGE_BOUND),
     "edges_map_task": Step("targets", "documents"),
     "large_star_task": Step("targets", "documents", slices="targets"),
     "small_star_task": Step("targets", "documents", slices="targets"),
@@ -91,13 +94,13 @@ STEPS = _BY_PARTITION | {
     "fit_cells_task": Step("one", "cells_sample", opens="partitions", threads=True),
     # order and windows
     "select.examples_task": Step("one", "fixed"),
-    "regions_task": Step("one", "kept", opens="partitions"),
+    "regions_task": Step("one", "kept", opens="partitions", bounded=1),
     "cutoff_task": Step("one", "kept", opens="partitions"),
     "path_task": Step("regions", "kept", slices="partitions", threads=True),
     "positions_task": Step("regions", "kept"),
     "order_task": Step("partitions", "kept", slices="regions"),
-    "curves_task": Step("one", "fixed", opens="partitions"),
-    "threshold_task": Step("one", "fixed", opens="partitions"),
+    "curves_task": Step("one", "fixed", opens="partitions", bounded=1),
+    "threshold_task": Step("one", "fixed", opens="partitions", bounded=1),
     "components_task": Step("partitions", "documents"),
     "plan_task": Step("regions", "kept", slices="partitions", threads=True),
     "pieces_map_task": Step("regions", "kept"),
@@ -106,8 +109,8 @@ STEPS = _BY_PARTITION | {
     "places_task": Step("shards", "tokens"),
     "spans_task": Step("partitions", "tokens", slices="shards"),
     "shard_task": Step("shards", "tokens", slices="partitions"),
-    "join_task": Step("one", "shards", opens="shards"),
-    "index_task": Step("one", "shards"),
+    "join_task": Step("one", "shards", opens="shards", bounded=1),
+    "index_task": Step("one", "shards", bounded=1),
     "ledger_task": Step("partitions", "documents", slices="shards"),
 }
 """Every step of every stage, by the name of its function."""
@@ -237,7 +240,9 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
         if used.read > ends:
             read = (used.read - ends) * growth + END_BYTES * tasks * now[step.slices]
     each = (now[step.amount] / tasks) / (before[step.amount] / used.tasks)
-    peak = WORKER_BYTES + max(used.peak - WORKER_BYTES, 0) * max(each, 1.0)
+    held = max(used.peak - WORKER_BYTES, 0)
+    grown = held * max(each, 1.0)
+    peak = WORKER_BYTES + (max(held, min(grown, step.bounded)) if step.bounded else grown)
     usage = replace(
         more,
         tasks=tasks,
