@@ -38,11 +38,30 @@ def _sum(ids, mapping, weights, table, out):  # type: ignore[no-untyped-def]
             out[q] += weight * np.float64(row[q])
 
 
+def _arrays(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """(vectors [V', D], their row of every token [V], weight of every token [V]), as compiled code may trust them.
+
+    Raises:
+        RequestError: they do not fit each other.
+    """
+    names = safetensors.header(path)
+    table = safetensors.read(path, next(name for name in ARRAYS if name in names))
+    if table.ndim != 2 or table.size == 0:
+        raise RequestError(f"{path}: the token vectors are an array of shape {table.shape}; they must be a table")
+    mapping = safetensors.read(path, "mapping") if "mapping" in names else np.arange(len(table))
+    weights = safetensors.read(path, "weights") if "weights" in names else np.ones(len(mapping))
+    if mapping.ndim != 1 or weights.shape != mapping.shape or mapping.dtype.kind not in "iu":
+        raise RequestError(f"{path}: `mapping` and `weights` must have a number for every token; copy the model again")
+    if ((mapping < 0) | (mapping >= len(table))).any():
+        raise RequestError(f"{path}: `mapping` names vectors that are not there; copy the model again")
+    return np.ascontiguousarray(table, np.float32), mapping.astype(np.int64), weights.astype(np.float64)
+
+
 class StaticEncoder:
     """Token vectors of a model's folder.
 
     Raises:
-        RequestError: the folder lacks the tokenizer or the vectors.
+        RequestError: the folder lacks the tokenizer or the vectors, or these do not fit each other.
     """
 
     def __init__(self, folder: Path, policy: Policy = "spread") -> None:
@@ -50,15 +69,8 @@ class StaticEncoder:
         tokenizer = next((path for path in sorted(folder.rglob("tokenizer.json"))), None)
         if path is None or tokenizer is None:
             raise RequestError(f"{folder.name}: a static model needs model.safetensors and tokenizer.json")
-        names = safetensors.header(path)
-        self._table = np.ascontiguousarray(
-            safetensors.read(path, next(name for name in ARRAYS if name in names)), np.float32
-        )
+        self._table, self._mapping, self._weights = _arrays(path)
         self.dim = self._table.shape[1]
-        mapping = safetensors.read(path, "mapping") if "mapping" in names else np.arange(len(self._table))
-        self._mapping = mapping.astype(np.int64)
-        weights = safetensors.read(path, "weights") if "weights" in names else np.ones(len(mapping))
-        self._weights = weights.astype(np.float64)
         model = json.loads(tokenizer.read_text(encoding="utf-8")).get("model", {})
         opened = Tokenizer.from_file(str(tokenizer))
         unknown = model.get("unk_token")
