@@ -108,23 +108,17 @@ def _load_encoder(data: bytes, path: Path) -> Encoder:
 
 
 def _tokenize(run: StageRun) -> None:
-    file = run.model
-    encoder = load(str(artefact_path(run.storage, file)))
-    if encoder.why:
-        run.progress.say(f"tokenizing with the tokenizers library, not the faster engine: {encoder.why}")
-    tables = run.tables
+    file, tables = run.model, run.tables
     sidecars = {name: tables[name] for name in SURVIVORS}
     params = {"tokenizer": asdict(file), "cut": cuts_paragraphs(run.recipe)}
     specs = partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
     step = run.step("tokens", tokens_task, with_former(run, specs, SPANS))
-    details = {
-        "tokenizer": asdict(file),
-        "vocab_size": encoder.vocab_size,
-        "eos_id": encoder.eos_id,
-        "tokenizer_hash": encoder.hash,
-        "engine": encoder.engine,
-    }
-    run.commit("tokens", step.files("tokens"), step.counters, details, rows_key(run))
+    # Loading takes a second, and the tasks have done it; those of an earlier release have not told.
+    told = (record.values["encoder"] for record in step.records if "encoder" in record.values)
+    facts = next(told, None) or load(str(artefact_path(run.storage, file))).facts()
+    if why := facts.pop("why"):
+        run.progress.say(f"tokenized with the tokenizers library, not the faster engine: {why}")
+    run.commit("tokens", step.files("tokens"), step.counters, {"tokenizer": asdict(file), **facts}, rows_key(run))
 
 
 def tokens_task(context: TaskContext, tokenizer: Any, **partition: Any) -> None:
@@ -146,6 +140,7 @@ def tokens_task(context: TaskContext, tokenizer: Any, **partition: Any) -> None:
             writer.write(rows)
             context.count("documents", rows.num_rows)
             context.count("tokens", pc.sum(rows["n_tokens"]).as_py() or 0)
+    context.value("encoder", encoder.facts())
 
 
 TOKENIZE = Stage("tokenize", 2, ("documents", *SURVIVORS), ("tokens",), _settings, _tokenize, fits=_fit)

@@ -88,6 +88,16 @@ class Encoder:
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
 
+    def facts(self) -> dict[str, Any]:
+        """What readers of the tokens need to know of it, as JSON-like values."""
+        return {
+            "vocab_size": self.vocab_size,
+            "eos_id": self.eos_id,
+            "tokenizer_hash": self.hash,
+            "engine": self.engine,
+            "why": self.why,
+        }
+
     def token_id(self, name: str) -> int | None:
         """The id of a token by its name in the vocabulary; None where there is none."""
         found: int | None = self._tokenizer.token_to_id(name)
