@@ -1,14 +1,15 @@
 """Training fastText classifiers, and what they are worth on texts that were held out.
 
 fastText 0.9.2 initialises a tenth of its matrix a thread and leaves the rest as the memory was; more threads than one
-race. So training runs in a fresh process with one thread: memory that a process never used is zero, the most frequent
-words are in the tenth that is initialised, and the same lines give the same model, byte for byte (tested).
+race. So training runs in a fresh process with one thread and an allocator that hands out zeros: the most frequent words
+are in the tenth that is initialised, and the same lines give the same model, byte for byte (tested).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,10 @@ from curate.quality.fasttext_model import LABEL_PREFIX, lines_of, load_model
 
 BINS = 10
 """Bins of the calibration table."""
+
+_ZERO_MEMORY = {"MALLOC_PERTURB_": "255"}
+"""glibc fills what it hands out with the complement of this byte. Without it a small matrix lies in memory that was used
+before, and training now and then ends in NaN."""
 
 KEEP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
 
@@ -107,7 +112,7 @@ def train(texts: Mapping[str, Sequence[str]], model: Path, options: TrainingOpti
         with open(lines, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(training_lines(texts))
         command = [sys.executable, "-c", _PROGRAM, str(lines), str(made), json.dumps(asdict(options))]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | _ZERO_MEMORY)
         if done.returncode:
             raise RequestError(f"fastText could not train: {done.stderr.strip().splitlines()[-1:]}")
         try:

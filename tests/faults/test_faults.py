@@ -90,7 +90,7 @@ def test_an_upload_in_parts_survives_faults_and_leaves_no_parts(s3: S3Server, mo
         storage.move_in(tmp_path / "large", "large")
         assert storage.read("large") == data
         assert proxy.injected.total() > 0
-    assert list(storage.unfinished()) == []
+        assert list(storage.unfinished()) == []
 
 
 @pytest.mark.slow

@@ -49,6 +49,14 @@ def test_the_same_texts_give_the_same_model(parts, model: Path, tmp_path: Path) 
     assert (tmp_path / "again.bin").read_bytes() == model.read_bytes()
 
 
+def test_memory_that_was_used_before_changes_nothing(
+    parts, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_PERTURB_", "128")  # everything allocated is 0x7f7f…: huge numbers, NaN in training
+    train(parts.train, tmp_path / "again.bin", OPTIONS)
+    assert (tmp_path / "again.bin").read_bytes() == model.read_bytes()
+
+
 def test_what_a_model_is_worth(parts, model: Path) -> None:
     report = evaluate(model, parts.held_out, "hq", keep=0.25)
     assert report.accuracy > 0.95
