@@ -28,7 +28,8 @@ def test_bytes_and_stored_grow_with_the_corpus():
 
 def test_more_nodes_help_until_there_are_more_cores_than_partitions():
     by_nodes = [plan(1e7, nodes) for nodes in (1, 10, 1000)]
-    assert by_nodes[0]["seconds"] > by_nodes[1]["seconds"] == by_nodes[2]["seconds"]
+    assert by_nodes[0]["seconds"] > 2 * by_nodes[1]["seconds"]
+    assert by_nodes[1]["seconds"] == pytest.approx(by_nodes[2]["seconds"], rel=0.05)  # the network, a little
     assert by_nodes[0]["stages"][1]["bound"] == "processors"
 
 
