@@ -31,8 +31,8 @@ SLICE_REQUESTS = 3
 WORKER_BYTES = 350_000_000
 """A worker process with its libraries, before it does anything."""
 
-HEADROOM = 1.2
-"""Memory is planned with this much more than was measured: allocators keep what they were given, differently each time."""
+HEADROOM = 1.4
+"""Memory is planned with this much more than was measured: a worker keeps some of what earlier tasks were given."""
 
 
 class Step(NamedTuple):
@@ -44,7 +44,7 @@ class Step(NamedTuple):
         slices: of what each task reads a slice of an exchange, for each.
         opens: of what each task opens a file for each, so that all its requests grow with them.
         threads: whether a task uses more than one thread when there are fewer tasks than processors.
-        fixed_output: whether what it writes has one size, as a model with a bounded vocabulary.
+        writes: what the bytes that it writes grow with, where that is something else: a sample, or nothing (``fixed``).
         bounded: bytes that a task never holds more of, however large the corpus (or what it was measured to hold).
     """
 
@@ -53,7 +53,7 @@ class Step(NamedTuple):
     slices: str = ""
     opens: str = ""
     threads: bool = False
-    fixed_output: bool = False
+    writes: str = ""
     bounded: int = 0
 
 
@@ -86,9 +86,12 @@ STEPS = _BY_PARTITION | {
     "repeated_task": Step("targets", "documents", slices="partitions"),
     "paragraphs_task": Step("partitions", "documents", slices="targets"),
     # models: each fitted in one task on a sample
-    "train_tokenizer_task": Step("one", "tokenizer_sample", opens="partitions", threads=True, fixed_output=True),
+    "tokenize.sample_task": Step("partitions", "kept_bytes", writes="tokenizer_sample"),
+    "embed.sample_task": Step("partitions", "kept_bytes", writes="embed_sample"),
+    "sample_vectors_task": Step("partitions", "kept", writes="cells_sample"),
+    "train_tokenizer_task": Step("one", "tokenizer_sample", opens="partitions", threads=True, writes="fixed"),
     "copy_tokenizer_task": Step("one", "fixed"),
-    "fit_lexical_task": Step("one", "embed_sample", opens="partitions", threads=True, fixed_output=True),
+    "fit_lexical_task": Step("one", "embed_sample", opens="partitions", threads=True, writes="fixed"),
     "fit_mean_task": Step("one", "fixed", opens="partitions"),
     "pack_model_task": Step("one", "fixed"),
     "fit_cells_task": Step("one", "cells_sample", opens="partitions", threads=True),
@@ -230,6 +233,7 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
         return None
     tasks = used.tasks if step.tasks == "one" else max(1, round(used.tasks * now[step.tasks] / before[step.tasks]))
     more = _times(used, growth)
+    written = step.writes or step.amount
     gets, read = used.gets / used.tasks, float(more.read)
     if step.opens:
         gets *= now[step.opens] / before[step.opens]
@@ -247,7 +251,7 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
         more,
         tasks=tasks,
         read=int(read),
-        written=used.written if step.fixed_output else more.written,
+        written=int(used.written * now[written] / max(before[written], 1)),
         gets=round(gets * tasks),
         puts=math.ceil(used.puts / used.tasks * tasks),
         peak=int(HEADROOM * peak),

@@ -131,4 +131,4 @@ def test_peaks_grow_with_what_a_task_holds() -> None:
     for kept, regions in ((2e6, 20.0), (1e6, 5.0)):
         now = {"regions": regions, "partitions": 10.0, "kept": kept}
         [[step]] = scaled(costs, before, now, ["order"]).values()
-        assert step.usage.peak == pytest.approx(1.2 * (350e6 + 1e9 * max(kept / regions / 1e5, 1)), rel=1e-6)
+        assert step.usage.peak == pytest.approx(1.4 * (350e6 + 1e9 * max(kept / regions / 1e5, 1)), rel=1e-6)
