@@ -11,7 +11,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -147,9 +147,11 @@ class S3Storage:
             with create_transfer_manager(client, config) as manager:
                 manager.upload(str(local), self.bucket, key, extra_args=writing()).result()
 
-        size = local.stat().st_size
+        size, begun = local.stat().st_size, s3_clients.uploads_begun()
         with self._explained(path):
             until_whole(upload)
+        if s3_clients.uploads_begun() > begun + 1:  # a first answer was lost, and its upload would be paid for
+            self._abandon_if_allowed(path)
         # Above the threshold: parts, their beginning and their end.
         count_put(size, 1 if size < PART_BYTES else 2 + -(-size // PART_BYTES))
         local.unlink()
@@ -206,8 +208,17 @@ class S3Storage:
         wanted = self._key(path)
         with self._explained(path):
             for key, upload in s3_listing.uploads(self._ask, wanted):
-                if key == wanted:
+                if key != wanted:
+                    continue
+                try:
                     self._ask("abort_multipart_upload", Key=key, UploadId=upload)
+                except ClientError as error:
+                    if error_code(error) not in ("NoSuchUpload", "404"):  # gone: the answer of a first try was lost
+                        raise
+
+    def _abandon_if_allowed(self, path: str) -> None:
+        with suppress(S3Error):  # without the right to list uploads, which `clean` needs, too
+            self.abandon(path)
 
     def check_writable(self) -> None:
         """Raise S3Error (a WorkspaceError), naming the bucket and the remedy, in at most 10 s."""

@@ -61,7 +61,30 @@ def client_of(pid: int, quick: bool = False) -> Any:
         max_pool_connections=32,
         tcp_keepalive=True,
     )
-    return session(pid).client("s3", config=config)
+    client = session(pid).client("s3", config=config)
+    client.meta.events.register("before-send.s3.CreateMultipartUpload", _note_beginning)
+    return client
+
+
+class _Beginnings:
+    """How often this process has asked to begin an upload in parts, every try counted."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.lock = threading.Lock()
+
+
+_BEGINNINGS = _Beginnings()
+
+
+def _note_beginning(**_: Any) -> None:
+    with _BEGINNINGS.lock:
+        _BEGINNINGS.number += 1
+
+
+def uploads_begun() -> int:
+    """Requests so far to begin an upload in parts. One whose answer was lost has begun an upload that nobody knows of."""
+    return _BEGINNINGS.number
 
 
 @lru_cache(maxsize=64)

@@ -79,11 +79,12 @@ def test_every_operation_survives_two_faults_in_a_row(s3: S3Server, monkeypatch,
         assert proxy.injected[fault] > 10
 
 
+@pytest.mark.parametrize(("faults", "share"), [(FAULTS, 0.5), (("lost_answer",), 1.0)], ids=["all", "lost answers"])
 @pytest.mark.usefixtures("fresh_clients")
-def test_an_upload_in_parts_survives_faults_and_leaves_no_parts(s3: S3Server, monkeypatch, tmp_path):
+def test_an_upload_in_parts_survives_faults_and_leaves_no_parts(s3: S3Server, monkeypatch, tmp_path, faults, share):
     monkeypatch.setattr(s3_module, "PART_BYTES", 5 << 20)
     data = os.urandom(1 << 20) * 11
-    with FaultyProxy(s3.endpoint, seed=2, share=0.5, most_in_a_row=2, delay_s=0.01) as proxy:
+    with FaultyProxy(s3.endpoint, seed=2, share=share, faults=faults, most_in_a_row=2, delay_s=0.01) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         storage = S3Storage(f"s3://{s3.new_bucket()}/a")
         (tmp_path / "large").write_bytes(data)
