@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.jsonl import encode_meta
+from curate.reading.parquet_file import Watched, check_ends
 from curate.reading.parquet_pages import Pages, TooMuch
 from curate.reading.records import (
     BATCH_BYTES,
@@ -31,7 +32,6 @@ from curate.reading.records import (
     NULL_TEXT,
     TEXT_NOT_A_STRING,
     TOO_LARGE,
-    TRUNCATED,
     Batch,
     Fields,
     Reject,
@@ -49,7 +49,6 @@ MAX_HELD_BESIDE = 256 << 20
 """See :func:`most_held`: beside the longest document, twice (in its page or dictionary, and decoded)."""
 
 _READ_BYTES = 8 << 20
-_MAGIC = b"PAR1"
 
 
 def read(
@@ -74,11 +73,11 @@ def read(
         max_document_bytes: longest text in UTF-8 bytes.
         groups: row groups to read; all when None.
     """
-    watched = _Watched(file)
+    watched = Watched(file)
     if limit == 0:
         return
     try:
-        damage = _check_ends(watched)
+        damage = check_ends(watched)
         if damage:
             yield _only(Reject(0, *damage))
             return
@@ -114,7 +113,7 @@ class _Groups:
     """Reads row groups, as many rows at once as memory allows."""
 
     def __init__(
-        self, source: pq.ParquetFile, watched: _Watched, fields: Fields, batch_bytes: int, max_document_bytes: int
+        self, source: pq.ParquetFile, watched: Watched, fields: Fields, batch_bytes: int, max_document_bytes: int
     ) -> None:
         self._source, self._watched, self._fields = source, watched, fields
         self._batch_bytes, self._max_document_bytes = batch_bytes, max_document_bytes
@@ -252,71 +251,6 @@ def _plain(part: pa.RecordBatch) -> pa.RecordBatch:
 
 def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-
-
-class _Watched:
-    """The caller's file, remembering its own errors: to Arrow a damaged page and a failed request are both OSError."""
-
-    closed = False
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._error: BaseException | None = None
-        self._at = 0
-        self.size = 0
-        self.pages: Pages | None = None
-
-    def _call(self, method: str, *args: int) -> Any:
-        try:
-            return getattr(self._file, method)(*args)
-        except BaseException as error:
-            self._error = error
-            raise
-
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._call("read", size) if size >= 0 else self._call("read")
-        while 0 < len(data) < size and (more := self._call("read", size - len(data))):
-            data += more
-        start, self._at = self._at, self._at + len(data)
-        if self.pages is not None:
-            self.pages.seen(start, data)
-        return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = int(self._call("seek", offset, whence))
-        return self._at
-
-    def tell(self) -> int:
-        return int(self._call("tell"))
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Does nothing: the file is the caller's."""
-
-    def raise_own(self) -> None:
-        """Raise the error of the file itself, if there was one."""
-        if self._error is not None:
-            raise self._error
-
-
-def _check_ends(file: _Watched) -> tuple[str, str] | None:
-    """(reason, snippet) for a file that is no Parquet file, or of which only the beginning is there."""
-    file.seek(0, 2)
-    file.size = size = file.tell()
-    file.seek(0)
-    begins = file.read(4) == _MAGIC
-    file.seek(max(size - 4, 0))
-    ends = file.read(4) == _MAGIC
-    if begins and ends and size >= 12:
-        return None
-    if begins or not size:
-        return TRUNCATED, f"the file ends after {size} bytes without a Parquet footer"
-    return CORRUPT, "the file does not begin as Parquet files do (PAR1)"
 
 
 def _only(reject: Reject) -> Batch:
