@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,36 +49,26 @@ def write_formats(
     n = len(windows)
     denoised = windows.target_starts is not None
 
-    def add(place: str, suffix: str, local: Path) -> None:
+    def add(place: str, suffix: str, write: Callable[[ShardWindows, str], Any]) -> None:
+        local = context.scratch_file()
+        write(windows, str(local))
         context.add("shards", f"{prefix}{place}", suffix, local, n, folder=folder)
 
     if "parquet" in formats:
-        local = context.scratch_file()
-        parquet.write(windows, str(local))
-        add(f"parquet/shard-{shard:05d}", ".parquet", local)
+        add(f"parquet/shard-{shard:05d}", ".parquet", parquet.write)
     if "mds" in formats:
-        local = context.scratch_file()
-        mds.write(windows, str(local))
-        add(f"mds/shard.{shard:05d}", ".mds", local)
+        add(f"mds/shard.{shard:05d}", ".mds", mds.write)
     if "megatron" in formats:
         local = context.scratch_file()
         megatron.write_part(windows, str(local), pad)
         context.add("tmp/megatron", part_name(context.task.name, denoised), ".bin", local, n)
     if "numpy" in formats:
-        local = context.scratch_file()
-        memmap.write_tokens(windows, str(local), pad)
-        add(f"numpy/shard-{shard:05d}", ".npy", local)
-        local = context.scratch_file()
-        memmap.write_index(windows, str(local))
-        add(f"numpy/shard-{shard:05d}", ".npz", local)
+        add(f"numpy/shard-{shard:05d}", ".npy", partial(memmap.write_tokens, pad=pad))
+        add(f"numpy/shard-{shard:05d}", ".npz", memmap.write_index)
         if denoised:
-            local = context.scratch_file()
-            memmap.write_mask(windows, str(local))
-            add(f"numpy/shard-{shard:05d}", ".mask", local)
+            add(f"numpy/shard-{shard:05d}", ".mask", memmap.write_mask)
     if "webdataset" in formats:
-        local = context.scratch_file()
-        webdataset.write(windows, str(local), shard)
-        add(f"webdataset/shard-{shard:05d}", ".tar", local)
+        add(f"webdataset/shard-{shard:05d}", ".tar", partial(webdataset.write, shard=shard))
 
 
 def join_formats(
