@@ -150,27 +150,28 @@ def check(options: argparse.Namespace) -> int:
     from curate.api import as_recipe
     from curate.look.check import DOCUMENT_BYTES, sections
     from curate.look.check import check as look
+    from curate.look.costs import costs_of, shipped
     from curate.run.s3_options import in_force
 
     recipe, changes = _recipe_and_changes(options)
+    like = costs_of(options.like) if options.like else None
     if options.documents is not None:
-        from curate.look import capacity, costs
+        from curate.look import capacity
         from curate.look.repeat import recipe_of
 
         if recipe is None and options.like:
             made = recipe_of(options.like, changes)
         else:
             made = as_recipe(recipe or {"inputs": [{"source": "any", "path": "s3://bucket/*.jsonl"}]}, changes)
-        of = costs.costs_of(options.like) if options.like else costs.shipped()
-        size = options.document_bytes or (None if options.like else DOCUMENT_BYTES)
-        on_paper = capacity.capacity(made, options.documents, size, options.nodes, options.node, of)
+        size = options.document_bytes or (None if like else DOCUMENT_BYTES)
+        on_paper = capacity.capacity(made, options.documents, size, options.nodes, options.node, like or shipped())
         output(on_paper, capacity.sections, options.json)
         return 0
     if recipe is None:
         raise RequestError("name a recipe: `curate check RECIPE`")
     made = as_recipe(recipe, changes)
     with in_force(made.storage):
-        plan = look(made, options.until)
+        plan = look(made, options.until, costs=like)
     output(plan, sections, options.json)
     return 0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from curate.hashing import digest
-from curate.look.costs import amounts_of, scaled, shipped
+from curate.look.costs import Costs, amounts_of, scaled, shipped
 from curate.reading import formats
 from curate.reading.inputs import MARKS, Inputs, discover, mark_of
 from curate.recipe import Recipe
@@ -39,8 +39,12 @@ MAX_SLICES = 1_000_000
 """Beyond this many slices an exchange is slow (many small reads)."""
 
 
-def check(recipe: Recipe, stop_after: str | None = None, cpus: int | None = None) -> dict[str, Any]:
+def check(
+    recipe: Recipe, stop_after: str | None = None, cpus: int | None = None, costs: Costs | None = None
+) -> dict[str, Any]:
     """The plan of a run as a JSON-able dict: engine, inputs, stages, exchanges, bands, estimates. Nothing is written.
+
+    Time and memory are scaled from ``costs``, by default those that come with the release.
 
     Raises:
         RequestError: the run would be refused, for the same reason.
@@ -67,7 +71,7 @@ def check(recipe: Recipe, stop_after: str | None = None, cpus: int | None = None
         "stages": planned,
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
-        "estimate": _estimate(recipe, size, todo, cores),
+        "estimate": _estimate(recipe, size, todo, cores, costs or shipped()),
         "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
     }
 
@@ -220,9 +224,8 @@ def _bands(recipe: Recipe) -> dict[str, Any] | None:
     return {"bands": bands, "rows": rows, "threshold": near.threshold, "found": curve}
 
 
-def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores: int) -> dict[str, Any]:
+def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores: int, costs: Costs) -> dict[str, Any]:
     """Seconds and peak memory, scaled from the measured run; within a factor of about two on other machines."""
-    costs = shipped()
     names = list(dict.fromkeys(stage.name for stage in todo))
     steps = scaled(costs, costs.sizes, amounts_of(recipe, size), names)
     work = [step for name in names for step in steps[name]]

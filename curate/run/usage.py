@@ -102,10 +102,10 @@ class Meter:
         self._before = _TALLY.now()
         self._began = time.process_time()
 
-    def read(self, tasks: int = 1) -> Usage:
-        """What was used since, noted as that of ``tasks`` tasks."""
+    def read(self) -> Usage:
+        """What was used since, as that of one task."""
         used = _TALLY.now() - self._before
-        return replace(used, tasks=tasks, seconds=round(time.process_time() - self._began, 3), peak=_peak())
+        return replace(used, tasks=1, seconds=round(time.process_time() - self._began, 3), peak=_peak())
 
 
 class _CountedFile(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import curate
 from curate.cli import main
 from curate.errors import RequestError
 from curate.look.capacity import capacity
+from curate.look.check import check
 from curate.look.costs import Costs, amounts_of, costs_of, scaled, shipped
 from curate.look.repeat import recipe_of as stored_recipe
 from curate.run.usage import DRIVER, Usage
@@ -108,6 +110,19 @@ def test_plan_like_a_run(runs: tuple[str, str], capsys: pytest.CaptureFixture[st
         1e6 * costs.sizes["text_bytes"] / costs.sizes["documents"], rel=1e-3
     )
     assert plan["dollars"]["compute"] == 0
+
+
+def test_the_estimate_of_a_recipe_is_like_a_run_too(runs: tuple[str, str], tmp_path: Path) -> None:
+    recipe = stored_recipe(runs[0], [f"workspace={tmp_path / 'new'}"])
+    costs = costs_of(runs[0])
+    dear = Costs(
+        costs.sizes,
+        {
+            stage: {name: replace(used, seconds=1_000.0) for name, used in steps.items()}
+            for stage, steps in costs.stages.items()
+        },
+    )
+    assert check(recipe, costs=dear)["estimate"]["seconds"] > 10_000 > check(recipe)["estimate"]["seconds"]
 
 
 def test_a_run_that_did_not_measure_is_refused(runs: tuple[str, str], tmp_path: Path) -> None:
