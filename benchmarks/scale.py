@@ -10,6 +10,7 @@ capacity plan for this size, made from a smaller run, is printed beside what was
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ TOPICS = 2_000
 COMMON = "the and of to that with be have in is it for on was as by at from this are".split()
 
 
+@functools.cache
 def vocabulary() -> np.ndarray:
     """Made-up words of two to four syllables; the first ones are common English words, which the quality rules count."""
     syllables = np.array([c + v for c in "bdfgklmnprstvz" for v in "aeiou"])
@@ -48,8 +51,9 @@ def vocabulary() -> np.ndarray:
     return np.array(COMMON + ["".join(row[:n]) for row, n in zip(parts, lengths, strict=True)][len(COMMON) :])
 
 
-def write_file(path: Path, first: int, count: int, size: int, words: np.ndarray) -> int:
+def write_file(path: Path, first: int, count: int, size: int) -> int:
     """Documents ``first`` to ``first + count`` as JSON lines; their bytes of text."""
+    words = vocabulary()
     total, texts = 0, []
     draw = np.random.default_rng(first)
     with zstandard.open(path, "wt", encoding="utf-8") as file:
@@ -159,10 +163,12 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work or Path(tempfile.mkdtemp(prefix="scale-"))
     (work / "text").mkdir(parents=True, exist_ok=True)
-    words, text, began = vocabulary(), 0, time.monotonic()
-    for first in range(0, options.documents, FILE_DOCUMENTS):
-        count = min(FILE_DOCUMENTS, options.documents - first)
-        text += write_file(work / "text" / f"{first:010}.jsonl.zst", first, count, options.bytes, words)
+    began = time.monotonic()
+    firsts = range(0, options.documents, FILE_DOCUMENTS)
+    paths = [work / "text" / f"{first:010}.jsonl.zst" for first in firsts]
+    counts = [min(FILE_DOCUMENTS, options.documents - first) for first in firsts]
+    with ProcessPoolExecutor() as pool:
+        text = sum(pool.map(write_file, paths, firsts, counts, [options.bytes] * len(paths)))
     print(
         f"{options.documents:,} documents, {text / 1e6:,.1f} MB of text, made in {time.monotonic() - began:.0f} s",
         flush=True,
