@@ -103,7 +103,7 @@ def warm_relate() -> None:
 
 
 def warm_shards() -> None:
-    """Planners, windows and conservation sums."""
+    """Pieces of text, planners, windows and conservation sums."""
     import numpy as np
     import pyarrow as pa
 
@@ -112,8 +112,16 @@ def warm_shards() -> None:
     from curate.packing.similar import count_alike, similarity
     from curate.schemas import WINDOWS
     from curate.shards import conservation
+    from curate.shards.pieces import Pieces
     from curate.shards.routing_stage import assemble
+    from curate.text import text_buffers
 
+    data, offsets = text_buffers(_texts())
+    for dtype in (np.uint16, np.uint32):
+        one = Pieces(
+            lambda text: np.frombuffer(text.encode(), np.uint8).astype(np.uint32), np.ones(256, np.int64), dtype
+        )
+        one.encode(data, offsets[:-1], offsets[1:])
     lengths, vectors = np.array([3, 9, 4], np.int64), np.eye(3, 8, dtype=np.int8)
     for method in METHODS:
         pieces = pack(method, lengths, 8, vectors=vectors, max_similarity=0.9)

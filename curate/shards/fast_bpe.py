@@ -58,6 +58,9 @@ class FastBpe:
             raise NotEquivalent("the two engines know different versions of Unicode")
         ranked, ids = _ranked_tokens(content)
         self._ids = ids
+        self.lengths = np.zeros(int(ids.max()) + 1, np.int64)
+        """int64[V]: bytes of each token that it makes."""
+        self.lengths[ids] = [len(token) for token in ranked]
         self._encoding = tiktoken.Encoding(
             "curate",
             pat_str=_FASTER.get(pattern, pattern),

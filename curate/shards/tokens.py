@@ -1,7 +1,7 @@
 """Token ids of texts by a Hugging Face ``tokenizer.json``, given or trained.
 
 The ids are those of the ``tokenizers`` library; they come from tiktoken's engine where it provably gives the same
-(:mod:`curate.shards.fast_bpe`).
+(:mod:`curate.shards.fast_bpe`), which is asked for each piece of text once (:mod:`curate.shards.pieces`).
 
 No special token is added, and one that occurs in a text is encoded as ordinary text: a document that quotes
 ``<|endoftext|>`` never ends itself.
@@ -24,7 +24,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from curate.errors import RequestError
 from curate.shards.fast_bpe import FastBpe, NotEquivalent, reference, word_pattern
-from curate.text import text_buffers
+from curate.shards.pieces import Pieces
+from curate.text import Bytes, Offsets, text_buffers
 
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
@@ -74,6 +75,7 @@ class Encoder:
         # Words end between a letter and a space before a letter, so a text may be cut there.
         self._cuttable = word_pattern(described) is not None
         self._fast: FastBpe | None = None
+        self._pieces: Pieces | None = None
         self.engine, self.why = "tokenizers", ""
         try:
             self._fast = FastBpe(described)
@@ -87,6 +89,8 @@ class Encoder:
         )
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
+        if self._fast is not None:
+            self._pieces = Pieces(self._encode_text, self._fast.lengths, self.dtype)
 
     def facts(self) -> dict[str, Any]:
         """What readers of the tokens need to know of it, as JSON-like values."""
@@ -120,9 +124,13 @@ class Encoder:
         A long text is encoded in parts where that is exact; with other tokenizers it is encoded whole, which takes
         about 330 bytes of memory a token.
         """
-        if self._fast is None or not self.agrees(texts):
-            return self._encode_with(self._encode_batch, texts)
-        return self._encode_with(self._encode_fast, texts)
+        data, offsets = text_buffers(texts)
+        if self._pieces is not None and self.agrees(texts):
+            try:
+                return self._encode_with(self._encode_pieces, data, offsets)
+            except ValueError:  # its words are not where they were shown to be: the reference tells
+                pass
+        return self._encode_with(self._encode_batch, data, offsets)
 
     def agrees(self, texts: pa.Array | pa.ChunkedArray) -> bool:
         """Whether both engines give the same ids on the beginning of the first texts; the proof's own check."""
@@ -132,40 +140,51 @@ class Encoder:
             size += len(sample[-1])
             if size >= SAMPLE_CHARACTERS:
                 break
-        wanted = self._tokenizer.encode_batch_fast(sample, add_special_tokens=False)
-        return all(self._ids_of(text).tolist() == one.ids for text, one in zip(sample, wanted, strict=True))
+        buffers = text_buffers(pa.array(sample, pa.large_string()))
+        wanted = self._encode_with(self._encode_batch, *buffers)
+        try:
+            found = self._encode_with(self._encode_pieces, *buffers)
+        except ValueError:
+            return False
+        return all(map(np.array_equal, wanted, found))
 
     def _encode_with(
-        self, encode: Callable[..., None], texts: pa.Array | pa.ChunkedArray
+        self, encode: Callable[..., tuple[Ids, NDArray[np.int64]]], data: Bytes, offsets: Offsets
     ) -> tuple[Ids, NDArray[np.int64]]:
-        data, offsets = text_buffers(texts)
+        """The ids of all texts, by ``encode`` of some parts of them at a time: (data, starts, stops) → (ids, counts)."""
         ids: list[NDArray[Any]] = [np.zeros(0, self.dtype)]
         counts = np.zeros(len(offsets), np.int64)
-        rows: list[int] = []
-        parts: list[str] = []
+        parts: list[tuple[int, int, int]] = []
         size = 0
-        for row, part in self._parts(data, offsets):
-            rows.append(row)
-            parts.append(str(part, "utf-8"))
-            size += len(part)
+
+        def flush() -> None:
+            rows, starts, stops = np.array(parts, np.int64).reshape(-1, 3).T
+            found, of_each = encode(data, starts, stops)
+            ids.append(found)
+            np.add.at(counts, rows + 1, of_each)
+
+        for row, start, stop in self._parts(data, offsets):
+            parts.append((row, start, stop))
+            size += stop - start
             if size >= BATCH_BYTES:
-                encode(rows, parts, ids, counts)
-                rows, parts, size = [], [], 0
-        encode(rows, parts, ids, counts)
+                flush()
+                parts, size = [], 0
+        flush()
         return np.concatenate(ids), np.cumsum(counts)
 
-    def _parts(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Iterator[tuple[int, memoryview]]:
+    def _parts(self, data: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, int]]:
+        """(text, start, stop) of the texts, long ones in parts."""
         view = data.data
         for row, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
             while self._cuttable and stop - start > BATCH_BYTES:
                 found = _SPACED.search(view, start + BATCH_BYTES - 1, stop)
                 if found is None:
                     break
-                yield row, view[start : found.start() + 1]
+                yield row, start, found.start() + 1
                 start = found.start() + 1
-            yield row, view[start:stop]
+            yield row, start, stop
 
-    def _ids_of(self, text: str) -> NDArray[np.uint32]:
+    def _encode_text(self, text: str) -> NDArray[np.uint32]:
         assert self._fast is not None
         try:
             return self._fast.encode(text)
@@ -173,22 +192,15 @@ class Encoder:
             found = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
             return np.array(found, np.uint32)
 
-    def _encode_fast(
-        self, rows: list[int], parts: list[str], ids: list[NDArray[Any]], counts: NDArray[np.int64]
-    ) -> None:
-        for row, part in zip(rows, parts, strict=True):
-            found = self._ids_of(part).astype(self.dtype)
-            ids.append(found)
-            counts[row + 1] += len(found)
+    def _encode_pieces(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
+        assert self._pieces is not None
+        return self._pieces.encode(data, starts, stops)
 
-    def _encode_batch(
-        self, rows: list[int], parts: list[str], ids: list[NDArray[Any]], counts: NDArray[np.int64]
-    ) -> None:
-        encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
-        for row, one in zip(rows, encoded, strict=True):
-            found = np.array(one.ids, self.dtype)
-            ids.append(found)
-            counts[row + 1] += len(found)
+    def _encode_batch(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
+        texts = [str(data[a:b].data, "utf-8") for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        found = [np.array(one.ids, self.dtype) for one in encoded]
+        return np.concatenate([np.zeros(0, self.dtype), *found]), np.array([len(one) for one in found], np.int64)
 
 
 def load(path: str) -> Encoder:
