@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ import pytest
 import curate
 from curate.cli import main
 from curate.errors import WorkspaceError
-from curate.run.snapshot import read_snapshot
+from curate.look import repeat
+from curate.run.artefact import artefact_path
+from curate.run.snapshot import TableFile, read_snapshot
 from curate.run.storage import LocalStorage
-from curate.run.workspace import open_workspace, read_run
+from curate.run.tasks import Record
+from curate.run.workspace import history, open_workspace, read_run, states
 from curate.schemas import SCHEMA_VERSION
+from tests.corpus import recipe_of, write_corpus
 
 PACKAGE = Path(curate.__file__).parent
 MAY_PICKLE = {"run/engine.py"}
@@ -82,6 +87,13 @@ def test_paths_in_a_workspace_do_not_lead_out_of_it(tmp_path, path):
         storage.open(tables["documents"].files[0].path)
 
 
+def test_a_model_is_not_read_from_elsewhere(tmp_path):
+    (tmp_path / "secret.json").write_bytes(b"{}")
+    file = TableFile("model", "artefacts/../../secret.json", 0, 2, "0" * 32)
+    with pytest.raises(WorkspaceError, match="leads out of"):
+        artefact_path(LocalStorage(tmp_path / "run"), file)
+
+
 def test_another_schema_version_is_refused_and_both_are_named(tmp_path):
     storage = workspace_with(tmp_path / "run", "m.json", version=SCHEMA_VERSION + 7)
     both = f"version {SCHEMA_VERSION + 7}, this release reads {SCHEMA_VERSION}"
@@ -90,3 +102,82 @@ def test_another_schema_version_is_refused_and_both_are_named(tmp_path):
     storage.put("m.json", snapshot_with("x", SCHEMA_VERSION + 7))
     with pytest.raises(WorkspaceError, match=both):
         read_snapshot(storage, "m.json")
+
+
+OTHERS = pytest.mark.parametrize("version", [SCHEMA_VERSION + 7, SCHEMA_VERSION - 1])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with former states: the recipe was run again with other settings."""
+    folder = tmp_path_factory.mktemp("versions")
+    corpus = write_corpus(folder / "text", 30)
+    for window in (256, 512):
+        curate.run(recipe_of(corpus, folder / "run", pack={"window": window}))
+    return folder / "run"
+
+
+def with_version(path: Path, version: int | None) -> None:
+    """Write a JSON file anew as a release of that schema version would have."""
+    content = json.loads(path.read_text())
+    content.pop("schema_version")
+    path.write_text(json.dumps(content if version is None else {"schema_version": version} | content))
+
+
+def a_copy(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished.parent, tmp_path / "copy")) / finished.name
+
+
+@OTHERS
+def test_a_former_state_of_another_schema_version_is_refused_and_both_are_named(finished, tmp_path, version, capsys):
+    workspace = a_copy(finished, tmp_path)
+    with_version(workspace / "history/run-00001.json", version)
+    both = f"history/run-00001.json was written with schema version {version}, this release reads {SCHEMA_VERSION}"
+    storage = LocalStorage(workspace)
+    with pytest.raises(WorkspaceError, match=both):
+        history(storage)
+    with pytest.raises(WorkspaceError, match=both):
+        states(storage, read_run(storage))
+    assert main(["clean", str(workspace)]) == 2
+    assert both in capsys.readouterr().err
+
+
+def test_a_damaged_former_state_is_named(finished, tmp_path):
+    workspace = a_copy(finished, tmp_path)
+    for content in (b"", b"[]", b'{"schema_version": 1}', b"{}", b'{"schema_version": 1, "name": 1, "new": 2}'):
+        (workspace / "history/run-00001.json").write_bytes(content)
+        with pytest.raises(WorkspaceError, match=r"history/run-00001\.json is damaged"):
+            history(LocalStorage(workspace))
+
+
+@OTHERS
+@pytest.mark.parametrize("kept", ["windows/*/*/*.record.json", "artefacts/*/lexical.json"])
+def test_records_and_models_of_another_schema_version_are_refused(finished, tmp_path, version, kept):
+    """A run of another release was stopped before it committed anything."""
+    workspace = a_copy(finished, tmp_path)
+    recipe = repeat.recipe_of(str(workspace))
+    for committed in ("run.json", "history"):
+        path = workspace / committed
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    for manifest in workspace.rglob("_manifest.json"):
+        manifest.unlink()
+    for file in workspace.glob(kept):
+        with_version(file, version)
+    with pytest.raises(WorkspaceError, match=f"schema version {version}, this release reads {SCHEMA_VERSION}"):
+        curate.run(recipe)
+
+
+def test_records_and_models_that_name_no_version_are_read(finished, tmp_path):
+    workspace = a_copy(finished, tmp_path)
+    files = [*workspace.rglob("*.record.json"), *workspace.glob("artefacts/*/*.json")]
+    for file in files:
+        before = file.read_bytes()
+        with_version(file, None)
+        if file.name.endswith(".record.json"):
+            assert Record.from_json(file.read_bytes()) == Record.from_json(before)
+    for manifest in workspace.glob("windows/*/*/_manifest.json"):
+        manifest.unlink()
+    (workspace / "run.json").unlink()
+    outcome = curate.api.execute(repeat.recipe_of(str(finished)).model_copy(update={"workspace": str(workspace)}))
+    made = {stage["stage"]: stage["tasks"] for stage in outcome.stages}
+    assert made["pack"] > 0 == made["tokenize"] == made["embed"] == made["cluster"]

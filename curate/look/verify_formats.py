@@ -18,6 +18,7 @@ from curate.look.verify_windows import read_windows
 from curate.packing.sets import set_prefix
 from curate.run.generations import parts_of
 from curate.run.snapshot import TableFile
+from curate.run.storage import LocalStorage
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.denoise import Mixture
 from curate.shards.denoised import denoised_token_type, layout, restored
@@ -77,9 +78,8 @@ def size_of(run: Run, plan: TableFile) -> int:
 @contextmanager
 def _local(run: Run, file: TableFile) -> Iterator[str]:
     """A local path with the content of a file."""
-    root = getattr(run.storage, "root", None)
-    if root is not None:
-        yield str(Path(root) / file.path)
+    if isinstance(run.storage, LocalStorage):
+        yield str(run.storage.local(file.path))
         return
     with tempfile.NamedTemporaryFile(prefix="curate-verify-", suffix=Path(file.path).suffix) as copy:
         with run.open(file) as source:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curate.run.snapshot import TableFile
-from curate.run.storage import Storage
+from curate.run.storage import LocalStorage, Storage, open_storage
 from curate.run.tasks import TaskContext, as_file
 
 Loaded = TypeVar("Loaded")
@@ -24,8 +24,6 @@ def artefact_path(storage: Storage, file: TableFile) -> Path:
 
 @lru_cache(maxsize=32)
 def _fetched(url: str, path: str, checksum: str) -> Path:
-    from curate.run.storage import open_storage
-
     folder = Path(tempfile.mkdtemp(prefix="curate-artefact-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     local = folder / Path(path).name
@@ -34,8 +32,7 @@ def _fetched(url: str, path: str, checksum: str) -> Path:
 
 
 def _local(storage: Storage, path: str, checksum: str) -> Path:
-    root = getattr(storage, "root", None)
-    return Path(root) / path if root is not None else _fetched(storage.url, path, checksum)
+    return storage.local(path) if isinstance(storage, LocalStorage) else _fetched(storage.url, path, checksum)
 
 
 _LOADED: dict[tuple[str, str], Any] = {}

@@ -7,13 +7,14 @@ they were, until a run is told to refit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.errors import WorkspaceError
 from curate.hashing import digest
 from curate.run.snapshot import TableFile
+from curate.run.stored import UNSAID, decode, encode
 
 if TYPE_CHECKING:
     from curate.run.stage import Spec, StageRun
@@ -52,8 +53,8 @@ def fitted(run: StageRun, fit: Fit, *, may_fit: bool) -> TableFile | None:
     except FileNotFoundError:
         stored = None
     if stored is not None:
-        known = json.loads(stored)
-        file = TableFile(**known["file"])
+        known = _decode(run, place, stored)
+        file: TableFile = known["file"]
         of_nothing = known["size"] == 0 < fit.size  # nothing was kept when it was fitted
         kept = not run.refit or bool(run.earlier) or known["origin"] == origin
         if run.present([file]) and kept and not of_nothing:
@@ -68,7 +69,18 @@ def fitted(run: StageRun, fit: Fit, *, may_fit: bool) -> TableFile | None:
     file = run.step("artefacts", fit.function, [fit.spec()], key).files("artefacts")[0]
     run.check()
     entry = {"file": asdict(file), "origin": origin, "size": fit.size}
-    if not run.storage.put_if(place, json.dumps(entry, sort_keys=True).encode(), stored):
+    if not run.storage.put_if(place, encode(entry, sort_keys=True), stored):
         # Someone else has put one since: the first is everybody's.
-        return TableFile(**json.loads(run.storage.read(place))["file"])
+        found: TableFile = _decode(run, place, run.storage.read(place))["file"]
+        return found
     return file
+
+
+def _decode(run: StageRun, path: str, raw: bytes) -> dict[str, Any]:
+    """The entry of a model: its ``file``, the ``origin`` and the ``size`` of what it was fitted on."""
+    place = f"{run.storage.url}/{path}"
+    try:
+        known = decode(raw, place, unsaid=UNSAID)
+        return {"file": TableFile(**known["file"]), "origin": str(known["origin"]), "size": int(known["size"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{place} is damaged ({error}); delete it, and the model is fitted again") from None

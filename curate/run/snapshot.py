@@ -5,14 +5,13 @@ A file that no snapshot names is not there: readers never list.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from curate.errors import WorkspaceError
 from curate.hashing import digest
 from curate.run.storage import Storage
-from curate.schemas import SCHEMA_VERSION
+from curate.run.stored import decode, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,8 @@ def table_home(table: str, stage_key: str) -> str:
 
 def write_snapshot(storage: Storage, snapshot: Snapshot) -> None:
     """Commit a snapshot; its files must be there already."""
-    data = {"schema_version": SCHEMA_VERSION, **asdict(snapshot), "rows": snapshot.rows, "bytes": snapshot.bytes}
-    storage.put(snapshot.path, json.dumps(data, indent=1, sort_keys=True).encode())
+    data = {**asdict(snapshot), "rows": snapshot.rows, "bytes": snapshot.bytes}
+    storage.put(snapshot.path, encode(data, indent=1, sort_keys=True))
 
 
 def read_snapshot(storage: Storage, path: str) -> Snapshot:
@@ -102,13 +101,7 @@ def read_snapshot(storage: Storage, path: str) -> Snapshot:
     """
     raw = storage.read(path)
     try:
-        data = json.loads(raw)
-        version = data.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise WorkspaceError(
-                f"{path} in {storage.url} has schema version {version}, this release reads {SCHEMA_VERSION}; "
-                "run the recipe again in a new workspace"
-            )
+        data = decode(raw, f"{storage.url}/{path}")
         data.pop("rows")
         data.pop("bytes")
         data["files"] = tuple(TableFile(**file) for file in data["files"])

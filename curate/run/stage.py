@@ -250,7 +250,8 @@ class StageRun:
 
         def read(task: Task) -> Record | None:
             try:
-                record = Record.from_json(self.storage.read(task.record_path))
+                place = f"{self.storage.url}/{task.record_path}"
+                record = Record.from_json(self.storage.read(task.record_path), place)
             except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
                 return None
             return record if self.present([file for files in record.files.values() for file in files]) else None

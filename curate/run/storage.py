@@ -121,6 +121,14 @@ class LocalStorage:
             raise WorkspaceError(f"{path!r} leads out of {self.url}; the workspace is damaged or was tampered with")
         return place
 
+    def local(self, path: str) -> Path:
+        """Where the file lies, for what reads it by its name.
+
+        Raises:
+            WorkspaceError: that is not below the folder.
+        """
+        return self._at(path)
+
     @contextmanager
     def _explained(self, path: str) -> Iterator[None]:
         try:

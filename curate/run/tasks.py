@@ -8,7 +8,6 @@ a task that died anywhere before that leaves only garbage, and runs again.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import time
 import traceback
@@ -32,6 +31,7 @@ from curate.hashing import digest
 from curate.run.row_groups import doc_id_bounds, read_groups
 from curate.run.snapshot import Snapshot, TableFile, read_snapshot, table_home
 from curate.run.storage import Storage, file_checksum, open_storage
+from curate.run.stored import UNSAID, decode, encode
 from curate.run.usage import Meter, Usage
 
 ROW_GROUP_BYTES = 32_000_000
@@ -80,15 +80,23 @@ class Record:
 
     def to_json(self) -> str:
         """The record as text; equal records give equal text."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return encode(asdict(self), sort_keys=True).decode()
 
     @staticmethod
-    def from_json(text: str | bytes) -> Record:
-        """The inverse of :meth:`to_json`."""
-        data = json.loads(text)
-        data["files"] = {table: [TableFile(**file) for file in files] for table, files in data["files"].items()}
-        data["usage"] = Usage(**data.get("usage", {}))  # earlier releases did not measure
-        return Record(**data)
+    def from_json(text: str | bytes, place: str = "a record") -> Record:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: it is damaged.
+            WorkspaceError: its schema version is another.
+        """
+        data = decode(text, place, unsaid=UNSAID)
+        try:
+            data["files"] = {table: [TableFile(**file) for file in files] for table, files in data["files"].items()}
+            data["usage"] = Usage(**data.get("usage", {}))  # earlier releases did not measure
+            return Record(**data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{place} is damaged ({error})") from None
 
 
 class TaskContext:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.errors import WorkspaceError
 from curate.run.snapshot import Snapshot, read_snapshot
 from curate.run.storage import Storage, open_storage
-from curate.schemas import SCHEMA_VERSION
+from curate.run.stored import decode, encode
 
 RUN = "run.json"
 
@@ -40,18 +39,7 @@ def read_run(storage: Storage) -> RunState:
         raise WorkspaceError(
             f"{storage.url} holds no finished run (no {RUN}); name the workspace of a recipe, or finish the run with `curate run`"
         ) from None
-    try:
-        data = json.loads(raw)
-        version = data.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise WorkspaceError(
-                f"{storage.url} was written with schema version {version}, this release reads {SCHEMA_VERSION}; run the recipe in a new workspace"
-            )
-        return RunState(**data)
-    except (ValueError, KeyError, TypeError) as error:
-        raise WorkspaceError(
-            f"{storage.url}/{RUN} is damaged ({error}); run the recipe again to write it anew"
-        ) from None
+    return _decode(storage, RUN, raw, "run the recipe again to write it anew")
 
 
 def find_run(storage: Storage) -> RunState | None:
@@ -73,17 +61,25 @@ def write_run(storage: Storage, state: RunState) -> None:
 
 
 def history(storage: Storage) -> list[RunState]:
-    """Former states, newest first."""
-    found = [_decode(storage.read(info.path)) for info in storage.list("history")]
+    """Former states, newest first.
+
+    Raises:
+        WorkspaceError: one is damaged, or its schema version is another.
+    """
+    found = [_former(storage, info.path) for info in storage.list("history")]
     return sorted(found, key=lambda state: -state.number)
 
 
 def states(storage: Storage, state: RunState | None, limit: int = 8) -> list[RunState]:
-    """``state`` and those before it, newest first, as far as they are kept; at most ``limit``. Nothing is listed."""
+    """``state`` and those before it, newest first, as far as they are kept; at most ``limit``. Nothing is listed.
+
+    Raises:
+        WorkspaceError: one is damaged, or its schema version is another.
+    """
     found = [] if state is None else [state]
     while found and len(found) < limit:
         try:
-            found.append(_decode(storage.read(_former_path(found[-1].number - 1))))
+            found.append(_former(storage, _former_path(found[-1].number - 1)))
         except FileNotFoundError:
             break
     return found
@@ -93,15 +89,22 @@ def _former_path(number: int) -> str:
     return f"history/run-{number:05d}.json"
 
 
-def _decode(raw: bytes) -> RunState:
-    data = json.loads(raw)
-    data.pop("schema_version")
-    return RunState(**data)
+def _former(storage: Storage, path: str) -> RunState:
+    return _decode(
+        storage, path, storage.read(path), "delete it: only what a former run had made is no longer known then"
+    )
+
+
+def _decode(storage: Storage, path: str, raw: bytes, remedy: str) -> RunState:
+    place = f"{storage.url}/{path}"
+    try:
+        return RunState(**decode(raw, place))
+    except (ValueError, TypeError) as error:
+        raise WorkspaceError(f"{place} is damaged ({error}); {remedy}") from None
 
 
 def _encode(state: RunState) -> bytes:
-    data = {"schema_version": SCHEMA_VERSION} | {name: getattr(state, name) for name in RunState.__slots__}
-    return json.dumps(data, indent=1, ensure_ascii=False).encode()
+    return encode({name: getattr(state, name) for name in RunState.__slots__}, indent=1, ensure_ascii=False)
 
 
 def snapshots(storage: Storage, state: RunState) -> dict[str, Snapshot]:
