@@ -63,6 +63,27 @@ def _cut(
         out_offsets[d + 1] = filled
 
 
+def _check_spans(data: Bytes, offsets: Offsets, rows: Offsets, starts: Offsets, ends: Offsets) -> None:
+    """Raise ValueError for a span that does not lie in its document, or divides a character; kernels check neither."""
+    if not len(rows) == len(starts) == len(ends):
+        raise ValueError(f"{len(rows)} rows, {len(starts)} starts and {len(ends)} ends of spans")
+    if len(rows) == 0:
+        return
+    if starts.dtype.kind != "i" or ends.dtype.kind != "i":
+        raise ValueError(f"spans from {starts.dtype} to {ends.dtype}; they are whole numbers of bytes, without nulls")
+    if (rows[1:] < rows[:-1]).any() or rows[0] < 0 or rows[-1] >= len(offsets) - 1:
+        raise ValueError(f"spans of rows {rows.min()} to {rows.max()}, which must ascend and lie in {len(offsets) - 1}")
+    first, size = offsets[rows], offsets[rows + 1] - offsets[rows]
+    wrong = np.flatnonzero((starts < 0) | (ends < starts) | (ends > size))
+    if len(wrong):
+        e = wrong[0]
+        raise ValueError(f"the span from byte {starts[e]} to {ends[e]} does not lie in a text of {size[e]} bytes")
+    for place in (starts, ends):
+        inside = place < size
+        if ((data[first[inside] + place[inside]] & 0xC0) == 0x80).any():
+            raise ValueError("a span divides a character")
+
+
 def cut_spans(
     texts: pa.Array | pa.ChunkedArray, rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> pa.LargeStringArray:
@@ -70,8 +91,12 @@ def cut_spans(
 
     The spans are sorted by (row, start). Offsets are bytes from the start of the document and must fall on character
     boundaries, as the rows of the ``edits`` table do.
+
+    Raises:
+        ValueError: they are not so.
     """
     data, offsets = text_buffers(texts)
+    _check_spans(data, offsets, rows, starts, ends)
     removed = int((ends - starts).sum()) if len(rows) else 0
     if removed == 0:
         return text_column(data[offsets[0] : offsets[-1]], offsets - offsets[0])

@@ -143,6 +143,20 @@ def _matches(
     return found
 
 
+def check_index(index: NgramIndex, n_items: int) -> None:
+    """Raise ValueError for a table of n-grams that :func:`ngram_index` cannot have made of ``n_items`` items.
+
+    Looking for an n-gram ends at a free place, and only where a mask of its bits is a place in the table.
+    """
+    keys, items = index
+    if keys.dtype != np.uint64 or items.dtype != np.int64 or keys.ndim != 1 or keys.shape != items.shape:
+        raise ValueError(f"n-grams {keys.dtype}{list(keys.shape)} of items {items.dtype}{list(items.shape)}")
+    if len(keys) < 1 or len(keys) & (len(keys) - 1) or keys.all():
+        raise ValueError(f"a table of {len(keys)} n-grams has no place that is free, or is no power of two")
+    if items.min() < 0 or items.max() >= max(n_items, 1):
+        raise ValueError(f"n-grams of items {items.min()} to {items.max()}, of which there are {n_items}")
+
+
 def ngram_index(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[NgramIndex, int]:
     """(the n-grams of evaluation items, how many items have fewer than ``ngram`` words and so none).
 

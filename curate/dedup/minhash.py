@@ -35,6 +35,10 @@ _F1, _F2 = np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
 _S13, _S16 = np.uint32(13), np.uint32(16)
 
 
+MOST = 1 << 16
+"""Words of an n-gram, bands, rows of a band, at most: far more than anyone has use for, and no sum of them overflows."""
+
+
 @dataclass(frozen=True)
 class MinHashParams:
     """What a signature depends on; signatures made with others cannot be compared.
@@ -50,8 +54,8 @@ class MinHashParams:
     def __post_init__(self) -> None:
         for name in ("ngram", "bands", "rows"):
             value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
+            if not isinstance(value, int) or not 1 <= value <= MOST:
+                raise ValueError(f"{name} is {value}; it must lie between 1 and {MOST:,}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; it must lie between 0 and 2^32 - 1")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import schemas
-from curate.dedup.contamination import Matches, NgramIndex, find_matches, ngram_index
+from curate.dedup.contamination import Matches, NgramIndex, check_index, find_matches, ngram_index
 from curate.dedup.minhash import MinHashParams, sign
 from curate.errors import RequestError, WorkspaceError
 from curate.reading.formats import format_of
@@ -25,6 +25,7 @@ from curate.run.fit import Fit
 from curate.run.partition import IDs, edited_texts, kept_by_verdict
 from curate.run.reuse import Rows, held, rows_key, rows_of_partition, with_former
 from curate.run.snapshot import Snapshot
+from curate.run.sound import blamed_on, damaged
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
 from curate.run.tasks import TaskContext
@@ -53,8 +54,15 @@ def minhash_params(recipe: Recipe) -> MinHashParams:
 
 
 def stored_params(signatures: Snapshot) -> MinHashParams:
-    """The parameters that a table of signatures was made with."""
-    return MinHashParams(**signatures.details["minhash"])
+    """The parameters that a table of signatures was made with.
+
+    Raises:
+        WorkspaceError: there can be none such.
+    """
+    try:
+        return MinHashParams(**signatures.details["minhash"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(signatures.path, error) from None
 
 
 def check_signatures(signatures: Snapshot, params: MinHashParams) -> None:
@@ -95,7 +103,8 @@ def _signatures(run: StageRun) -> None:
     counters = {name: count for name, count in step.counters.items() if not name.startswith("contaminated")}
     found = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
     if section is not None:
-        loaded = load_evaluation(b"", artefact_path(run.storage, index))
+        with blamed_on(f"{run.storage.url}/{index.path}"):
+            loaded = load_evaluation(b"", artefact_path(run.storage, index))
         found |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
     key = rows_key(run)
     run.commit("contamination", step.files("contamination"), found, rows_key=key)
@@ -160,10 +169,18 @@ class Evaluation(NamedTuple):
 
 
 def load_evaluation(data: bytes, path: Path) -> Evaluation:
-    """What :func:`evaluation_task` has stored."""
+    """What :func:`evaluation_task` has stored.
+
+    Raises:
+        ValueError: the arrays do not fit each other.
+    """
     with path.open("rb") as file:
         keys, items, sets, numbers, short = (np.load(file, allow_pickle=False) for _ in range(5))
-    return Evaluation(NgramIndex(keys, items), sets, numbers, int(short[0]))
+    index = NgramIndex(keys, items)
+    check_index(index, len(sets))
+    if numbers.dtype != np.int64 or numbers.shape != sets.shape or short.shape != (1,):
+        raise ValueError(f"{sets.shape} names of sets, {numbers.shape} numbers of items")
+    return Evaluation(index, sets, numbers, int(short[0]))
 
 
 def signatures_task(

@@ -23,6 +23,7 @@ from curate.dedup.verify import containment, jaccard
 from curate.edits import apply_edits
 from curate.errors import RequestError
 from curate.run.partition import is_in
+from curate.run.sound import blamed_on
 from curate.run.vectors import bytes_matrix, signature_matrix
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def _edited(run: Run, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> pa.Arr
         return whole
     edits = edits.sort_by([("doc_id", "ascending"), ("start", "ascending")])
     rows, start, end = (edits[name].to_numpy() for name in ("doc_id", "start", "end"))
-    return apply_edits(whole, np.searchsorted(ids, rows), start, end, edits["replacement"])
+    with blamed_on(f"the table edits of {run.url}"):
+        return apply_edits(whole, np.searchsorted(ids, rows), start, end, edits["replacement"])
 
 
 def lsh_index(run: Run) -> MinHashLSH:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from curate.errors import RequestError
 from curate.look.explain import cosines_to, find, named
 from curate.look.markup import element
+from curate.relate.neighbors import check_neighbors
+from curate.run.sound import blamed_on
 from curate.run.vectors import int32_matrix, vector_matrix
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ def neighbors(run: Run, document: str | int, n: int = 10) -> Nearest:
         at = int(np.searchsorted(ids, np.uint64(doc_id)))
         if at < len(ids) and ids[at] == doc_id:
             mine = int32_matrix(run.rows("neighbors", [doc_id], ["neighbors"])["neighbors"])[0]
+            with blamed_on(run.place(file)):
+                check_neighbors(mine, len(ids))
             near = ids[mine[mine >= 0]].tolist()
             cosines = cosines_to(run, doc_id, near)
             return _described(run, sorted(cosines.items(), key=lambda item: (-item[1], item[0]))[:n])

@@ -13,6 +13,7 @@ from curate.errors import RequestError
 from curate.look.arrays import to_numpy
 from curate.look.tables import Tables
 from curate.recipe import cuts_paragraphs
+from curate.run.sound import blamed_on
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -53,7 +54,8 @@ class Run(Tables):
         edits = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
         if edits.num_rows:
             starts, ends = to_numpy(edits["start"]), to_numpy(edits["end"])
-            edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
+            with blamed_on(f"the table edits of {self.url}"):
+                edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
         return Text(original, self._without_cuts(doc_id, edited))
 
     def _without_cuts(self, doc_id: int, edited: str) -> str:
@@ -67,7 +69,8 @@ class Run(Tables):
                 (one["start"], one["end"]) for one in self.rows("paragraphs", [doc_id], ["start", "end"]).to_pylist()
             ]
         bounds = np.array(sorted(spans), np.int64).reshape(-1, 2)
-        return replaced(edited.encode(), bounds[:, 0], bounds[:, 1], [None] * len(bounds))
+        with blamed_on(f"the table contamination or paragraphs of {self.url}"):
+            return replaced(edited.encode(), bounds[:, 0], bounds[:, 1], [None] * len(bounds))
 
     def stats(self, label: str | None = None) -> dict[str, Any]:
         """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.look.stats`).

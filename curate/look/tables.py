@@ -20,6 +20,7 @@ from curate.hashing import document_hash
 from curate.look.arrays import to_arrow, to_numpy
 from curate.run.row_groups import read_groups
 from curate.run.snapshot import Snapshot, TableFile
+from curate.run.sound import sound
 from curate.run.tasks import as_file
 from curate.run.workspace import open_workspace
 
@@ -161,7 +162,7 @@ class Tables:
                     or np.any((wanted >= np.uint64(bounds.min)) & (wanted <= np.uint64(bounds.max)))
                 ):
                     groups.append(number)
-            found = parquet.read_row_groups(groups, columns=columns)
+            found = sound(parquet.read_row_groups(groups, columns=columns), self.place(file))
         return found.filter(to_arrow(np.isin(to_numpy(found["doc_id"]), wanted)))
 
     def open(self, file: TableFile) -> pa.NativeFile:
@@ -177,10 +178,14 @@ class Tables:
                 f"{file.path} is missing from {self.url}, although a snapshot names it; `curate verify` lists what is wrong"
             ) from None
 
+    def place(self, file: TableFile | dict[str, Any]) -> str:
+        """Where a file lies, as errors say it."""
+        return f"{self.url}/{as_file(file).path}"
+
     def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
         """All rows of one Parquet file of a table."""
         with self.open(as_file(file)) as source:
-            return pq.ParquetFile(source).read(columns=columns)
+            return sound(pq.ParquetFile(source).read(columns=columns), self.place(file))
 
     def batches(
         self,
@@ -190,7 +195,8 @@ class Tables:
     ) -> Iterator[pa.Table]:
         """One Parquet file of a table, a row group at a time; those without any of the sorted ``wanted`` are left out."""
         with self.open(as_file(file)) as source:
-            yield from read_groups(pq.ParquetFile(source), columns, wanted)
+            for table in read_groups(pq.ParquetFile(source), columns, wanted):
+                yield sound(table, self.place(file))
 
     def parquet_files(self, table: str) -> list[TableFile]:
         """The Parquet files of a table."""

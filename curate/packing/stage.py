@@ -28,10 +28,11 @@ from curate.packing.sets import copies_of_items, set_prefix, sets_of_copies, sha
 from curate.packing.similar import count_alike, similarity
 from curate.packing.without import windows_without
 from curate.recipe import Recipe
-from curate.relate.neighbors import renumbered
+from curate.relate.neighbors import check_neighbors, renumbered
 from curate.run.artefact import artefact_path
 from curate.run.exchange import ExchangeWriter, hash_targets, read_slices
 from curate.run.partition import column, rows_of
+from curate.run.sound import blamed_on
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.tasks import TaskContext, as_file
 from curate.run.vectors import int32_matrix, vector_matrix
@@ -259,8 +260,9 @@ def plan_task(
     text_kind = np.where(schemas.is_synthetic(ids), schemas.KIND_SYNTHETIC, schemas.KIND_DOCUMENT).astype(np.uint8)
     linked = context.read(near)
     by_id = np.sort(ids)
-    of = rows_of(schemas.source_id(by_id), column(linked, "doc_id"))
-    neighbors = along_path(int32_matrix(linked["neighbors"])[of], ids)
+    with blamed_on(context.place(near)):
+        of = rows_of(schemas.source_id(by_id), column(linked, "doc_id"))
+        neighbors = along_path(int32_matrix(linked["neighbors"])[of], ids)
     fixed = np.empty(len(ids), np.bool_)
     fixed[np.argsort(ids)] = column(linked, "grouped")[of] & ~schemas.is_synthetic(by_id)
     set_of, item = copies_of_items(items["sets"])
@@ -329,7 +331,11 @@ def along_path(neighbors: NDArray[np.int32], ids: NDArray[np.uint64]) -> NDArray
     Args:
         neighbors: int32[N, K] of the documents in order of doc_id, as places in that order.
         ids: uint64[N], doc_ids in the order of the path.
+
+    Raises:
+        ValueError: a neighbour is no place.
     """
+    check_neighbors(neighbors, len(ids))
     by_id = np.argsort(ids)
     place = np.append(by_id, -1)  # the place on the path of the document of each rank; -1 stays -1
     found = np.empty(neighbors.shape, np.int64)

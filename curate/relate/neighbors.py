@@ -205,11 +205,21 @@ def _nearest_cells(vectors: Vectors, centroids: Vectors, n_cells: int) -> NDArra
     return near
 
 
+def check_neighbors(neighbors: NDArray[Any], n: int) -> None:
+    """Raise ValueError unless all are row numbers of ``n`` documents, or -1 for none."""
+    if neighbors.size and not -1 <= int(neighbors.min()) <= int(neighbors.max()) < n:
+        raise ValueError(f"neighbours are rows {neighbors.min()} to {neighbors.max()}, but there are {n} documents")
+
+
 def renumbered(neighbors: NDArray[Any], kept: NDArray[np.int64]) -> NDArray[np.int64]:
     """int64[M, K]: the neighbours of the documents in rows ``kept`` int64[M] among themselves, in its numbering.
 
     ``neighbors`` int[N, K] are row numbers, -1 for none; those that are not kept go to the end as -1.
+
+    Raises:
+        ValueError: they are not.
     """
+    check_neighbors(neighbors, len(neighbors))
     place = np.full(len(neighbors) + 1, -1, np.int64)
     place[kept] = np.arange(len(kept))
     found = place[neighbors[kept]]

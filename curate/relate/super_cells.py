@@ -66,12 +66,23 @@ class Cells(NamedTuple):
 
     @staticmethod
     def load(path: str | Path) -> Cells:
-        """The cells saved at ``path``."""
+        """The cells saved at ``path``.
+
+        Raises:
+            ValueError: the arrays do not fit each other.
+        """
         with Path(path).open("rb") as file:
-            centroids = np.load(file, allow_pickle=False)
+            centroids = check(np.load(file, allow_pickle=False))
             if not file.peek(1):
                 return one_level(centroids)
-            return Cells(centroids, np.load(file, allow_pickle=False), np.load(file, allow_pickle=False))
+            supers, first = check(np.load(file, allow_pickle=False)), np.load(file, allow_pickle=False)
+        if supers.shape[1] != centroids.shape[1] or first.dtype != np.int64 or first.shape != (len(supers) + 1,):
+            raise ValueError(
+                f"centroids {centroids.shape}, super-cells {supers.shape}, their first cells {first.shape}"
+            )
+        if first[0] != 0 or first[-1] != len(centroids) or (np.diff(first) < 0).any():
+            raise ValueError(f"super-cells begin at {first[:4]}…, but there are {len(centroids)} cells")
+        return Cells(centroids, supers, first)
 
 
 def one_level(centroids: Vectors) -> Cells:

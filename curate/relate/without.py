@@ -14,6 +14,7 @@ from curate.relate.neighbors import renumbered
 from curate.run.generations import parts_of
 from curate.run.partition import column, is_in
 from curate.run.snapshot import Snapshot
+from curate.run.sound import blamed_on
 from curate.run.stage import StageRun
 from curate.run.tasks import TaskContext
 from curate.run.vectors import binary_column, int32_matrix
@@ -65,7 +66,8 @@ def without_neighbors_task(context: TaskContext, file: dict[str, Any], leaving: 
     """The neighbours of one region's documents without those that leave; rows are numbered anew, gaps close."""
     table = context.read(file)
     leaves = is_in(column(table, "doc_id"), ids_that_leave(context, leaving))
-    near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
+    with blamed_on(context.place(file)):
+        near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
     table = table.filter(pa.array(~leaves))
     at = table.schema.get_field_index("neighbors")
     context.write("neighbors", table.set_column(at, table.schema.field(at), binary_column(near.astype("<i4"))))

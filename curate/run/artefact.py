@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curate.run.snapshot import TableFile
+from curate.run.sound import blamed_on
 from curate.run.storage import LocalStorage, Storage, open_storage
 from curate.run.tasks import TaskContext, as_file
 
@@ -41,10 +42,15 @@ _LOADED: dict[tuple[str, str], Any] = {}
 def read_artefact(
     context: TaskContext, file: TableFile | dict[str, Any], load: Callable[[bytes, Path], Loaded]
 ) -> Loaded:
-    """The artefact as ``load(content, local path)`` makes it, once per process and checksum."""
+    """The artefact as ``load(content, local path)`` makes it, once per process and checksum.
+
+    Raises:
+        WorkspaceError: ``load`` cannot (ValueError).
+    """
     file = as_file(file)
     key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
     if key not in _LOADED:
         path = artefact_path(context.storage, file)
-        _LOADED[key] = load(path.read_bytes(), path)
+        with blamed_on(context.place(file)):
+            _LOADED[key] = load(path.read_bytes(), path)
     return _LOADED[key]

@@ -17,12 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.run.snapshot import Snapshot, TableFile
+from curate.run.sound import MADE_AGAIN, blamed_on, sound
 from curate.run.tasks import TaskContext
 from curate.schemas import source_id
 
 _MAGIC = b"CURATEX1"
 _CODEC = "lz4"  # fastest to unpack; slices live for minutes
 _SLICE_ROWS = 1 << 22
+_MOST_PACKED = 256
+"""LZ4 packs at most 255 bytes into one; more is claimed only to make a reader ask for memory."""
 END_BYTES = 1 << 13
 """Bytes at the end of a file that are read at once: the tail, and the index of up to 340 targets."""
 
@@ -86,32 +89,58 @@ def write_slices(
 
 def read_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Schema) -> pa.Table:
     """All rows for ``target``, map files in the order of their names; the reader sorts them by its own keys."""
-    parts = list(iter_slices(context, maps, target))
+    parts = list(iter_slices(context, maps, target, schema))
     return pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
 
 
-def iter_slices(context: TaskContext, maps: Snapshot, target: int) -> Iterator[pa.Table]:
-    """The rows for ``target`` of one map file after the other."""
-    codec = pa.Codec(_CODEC)
+def iter_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows for ``target`` of one map file after the other.
+
+    Raises:
+        WorkspaceError: a file is none of an exchange, or holds rows of another schema.
+    """
     for file in maps.files:
         if file.rows == 0:
             continue
         with context.open(file) as source:
-            offset, stored, raw = _slice_of(source, file, target)
-            if stored:
-                buffer = codec.decompress(source.read_at(stored, offset), decompressed_size=raw)
-                yield pa.ipc.open_stream(buffer).read_all()
+            with blamed_on(context.place(file), MADE_AGAIN):
+                offset, stored, raw = _slice_of(source, file, target)
+                if not stored:
+                    continue
+                rows = _unpacked(source.read_at(stored, offset), raw)
+                if [(field.name, field.type) for field in rows.schema] != [
+                    (field.name, field.type) for field in schema
+                ]:
+                    raise ValueError(f"it holds rows of {rows.schema}, not of {schema}")
+            yield sound(rows, context.place(file), MADE_AGAIN)
 
 
-def _slice_of(source: pa.NativeFile, file: TableFile, target: int) -> list[int]:
-    """(offset, stored bytes, raw bytes) of a target; one read for both the tail and the index, unless that is long."""
+def _unpacked(packed: bytes, size: int) -> pa.Table:
+    """The rows of a slice; ValueError when it holds none."""
+    try:
+        return pa.ipc.open_stream(pa.Codec(_CODEC).decompress(packed, decompressed_size=size)).read_all()
+    except OSError as error:  # Arrow's word for bytes that it cannot read
+        raise ValueError(str(error)) from None
+
+
+def _slice_of(source: pa.NativeFile, file: TableFile, target: int) -> tuple[int, int, int]:
+    """(offset, stored bytes, raw bytes) of a target; one read for both the tail and the index, unless that is long.
+
+    Raises:
+        ValueError: the file is no exchange file, or the slice does not lie in it.
+    """
     end = source.read_at(min(file.bytes, END_BYTES), max(file.bytes - END_BYTES, 0))
     if end[-8:] != _MAGIC:
-        raise ValueError(f"{file.path} is no exchange file; remove it and run again")
+        raise ValueError("it is no exchange file")
     targets = int.from_bytes(end[-16:-8], "little")
     at = len(end) - 16 - 24 * (targets - target)
     entry = end[at : at + 24] if at >= 0 else source.read_at(24, file.bytes - 16 - 24 * (targets - target))
-    return np.frombuffer(entry, np.int64).tolist()
+    offset, stored, raw = np.frombuffer(entry, np.int64).tolist()
+    if not (
+        0 <= target < targets and 0 <= offset <= offset + stored <= file.bytes and 0 <= raw <= _MOST_PACKED * stored
+    ):
+        raise ValueError(f"slice {target} of {targets} lies outside of it")
+    return offset, stored, raw
 
 
 def hash_targets(keys: NDArray[np.uint64], targets: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from curate.edits import apply_edits
 from curate.run.snapshot import TableFile
+from curate.run.sound import blamed_on
 from curate.text import cut_spans
 
 IDs = NDArray[np.uint64]
@@ -37,6 +38,10 @@ class Reader(Protocol):
         self, file: TableFile | dict[str, Any], columns: list[str] | None = None, wanted: IDs | None = None
     ) -> Iterator[pa.Table]:
         """A file, one row group at a time; those without any of the sorted ``wanted`` are left out."""
+        ...
+
+    def place(self, file: TableFile | dict[str, Any]) -> str:
+        """Where a file lies, as errors say it."""
         ...
 
 
@@ -89,7 +94,13 @@ def preferences(context: Reader, signals: dict[str, Any], ids: IDs, names: list[
 
 
 def flat_lists(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(values of all rows, offsets int64[N+1]) of a list column."""
+    """(values of all rows, offsets int64[N+1]) of a list column.
+
+    Raises:
+        ValueError: its lists do not follow each other.
+    """
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        raise ValueError(f"a column of {column.type} where one of lists is expected")
     lists = column.combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.chunk(0) if lists.num_chunks else pa.array([], column.type)
@@ -154,10 +165,12 @@ def edited_texts(
             continue
         mine = _of_documents(edited, ids)
         rows, replacement = np.searchsorted(ids, edited[mine]), found["replacement"].take(pa.array(mine))
-        texts = apply_edits(batch["text"], rows, start[mine], end[mine], replacement)
+        with blamed_on(context.place(edits)):
+            texts = apply_edits(batch["text"], rows, start[mine], end[mine], replacement)
         if cuts is not None:
             mine = _of_documents(cuts[0], ids)
-            texts = cut_spans(texts, np.searchsorted(ids, cuts[0][mine]), cuts[1][mine], cuts[2][mine])
+            with blamed_on(f"a table of cuts for {context.place(documents)}"):
+                texts = cut_spans(texts, np.searchsorted(ids, cuts[0][mine]), cuts[1][mine], cuts[2][mine])
         yield ids, texts
 
 

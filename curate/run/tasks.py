@@ -30,6 +30,7 @@ from curate.errors import CurateError, WorkspaceError
 from curate.hashing import digest
 from curate.run.row_groups import doc_id_bounds, read_groups
 from curate.run.snapshot import Snapshot, TableFile, read_snapshot, table_home
+from curate.run.sound import sound
 from curate.run.storage import Storage, file_checksum, open_storage
 from curate.run.stored import UNSAID, decode, encode
 from curate.run.usage import Meter, Usage
@@ -117,7 +118,7 @@ class TaskContext:
         """All rows of a committed Parquet file."""
         file = as_file(file)
         with self.open(file) as source:
-            return pq.ParquetFile(source).read(columns=columns, use_threads=False)
+            return sound(pq.ParquetFile(source).read(columns=columns, use_threads=False), self.place(file))
 
     def batches(
         self,
@@ -130,7 +131,8 @@ class TaskContext:
         With ``wanted``, sorted doc_ids, row groups that have none of them are not read.
         """
         with self.open(as_file(file)) as source:
-            yield from read_groups(pq.ParquetFile(source), columns, wanted)
+            for table in read_groups(pq.ParquetFile(source), columns, wanted):
+                yield sound(table, self.place(file))
 
     def bounds(self, file: TableFile | dict[str, Any]) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""
@@ -149,6 +151,10 @@ class TaskContext:
             ) from None
         with source:
             yield source
+
+    def place(self, file: TableFile | dict[str, Any]) -> str:
+        """Where a file lies, as errors say it."""
+        return f"{self.storage.url}/{as_file(file).path}"
 
     def snapshot(self, path: str) -> Snapshot:
         """A committed snapshot, read once per process."""

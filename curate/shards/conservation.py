@@ -95,7 +95,22 @@ def _token_sum(doc_ids: Any, copies: Any, tokens: Any, offsets: Int64s, begin: A
 
 
 def window_sums(windows: ShardWindows) -> Sums:
-    """uint64[W, 2]: the sum of each window; add rows (uint64, wrapping) for the sum of a shard or a corpus."""
+    """uint64[W, 2]: the sum of each window; add rows (uint64, wrapping) for the sum of a shard or a corpus.
+
+    Raises:
+        ValueError: the windows' segments are not those of their tokens.
+    """
+    bounds, lengths = windows.segment_offsets, windows.lengths
+    if len(bounds) != len(windows) + 1 or bounds[0] != 0 or bounds[-1] != len(lengths) or (np.diff(bounds) < 0).any():
+        raise ValueError(f"the segments of {len(windows)} windows are not all {len(lengths)}, one after the other")
+    if not len(windows.doc_ids) == len(windows.copies) == len(windows.starts) == len(lengths):
+        raise ValueError("the segments of the windows are not described alike")
+    if (
+        lengths.min(initial=0) < 0
+        or lengths.max(initial=0) > len(windows.tokens)
+        or lengths.sum() > len(windows.tokens)
+    ):
+        raise ValueError(f"segments of {lengths.sum():,} tokens, but the windows have {len(windows.tokens):,}")
     out = np.zeros((len(windows), 2), np.uint64)
     _window_sums(
         windows.segment_offsets,
@@ -126,7 +141,16 @@ def token_sum(
         offsets: int64[n+1]; document i has ``tokens[offsets[i]:offsets[i + 1]]``.
         end: id of the end-of-text token that follows every copy of a document with tokens, or None.
         begin: id of the token that goes before every copy of a document with tokens, or None.
+
+    Raises:
+        ValueError: the documents do not have so many copies, or not these tokens.
     """
+    if not len(doc_ids) == len(copies) == len(offsets) - 1:
+        raise ValueError(
+            f"{len(doc_ids)} documents, {len(copies)} numbers of copies, {len(offsets) - 1} lists of tokens"
+        )
+    if offsets[0] < 0 or offsets[-1] > len(tokens) or (np.diff(offsets) < 0).any():
+        raise ValueError(f"tokens {offsets[0]:,} to {offsets[-1]:,} of documents, of which there are {len(tokens):,}")
     out = np.zeros(2, np.uint64)
     first, last = (np.array([] if one is None else [one], tokens.dtype) for one in (begin, end))
     _token_sum(doc_ids, copies, tokens, offsets, first, last, out)

@@ -18,6 +18,7 @@ from curate.run.exchange import read_slices
 from curate.run.partition import column, is_in
 from curate.run.portable import essential_recipe
 from curate.run.snapshot import Snapshot, TableFile
+from curate.run.sound import blamed_on
 from curate.run.stage import Spec, StageRun, Step
 from curate.run.tasks import TaskContext, as_file
 from curate.shards import conservation
@@ -150,13 +151,15 @@ def shard_task(
     rows = read_slices(context, context.snapshot(spans), target, span_schema(vocab_size))
     plan = context.read(windows)
     if former is not None:
-        before = assemble(context.read(former), rows, size, eos_id, bos_id, separator)
+        with blamed_on(context.place(former)):
+            before = assemble(context.read(former), rows, size, eos_id, bos_id, separator)
         context.value("sum_before", _sum(before))
         context.count("tokens_before", len(before.tokens))
         there = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
         rows = rows.filter(pa.array(is_in(span_keys(rows), np.sort(span_keys(there)))))
-    whole = assemble(plan, rows, size, eos_id, bos_id, separator)
-    whole.check()
+    with blamed_on(context.place(windows)):
+        whole = assemble(plan, rows, size, eos_id, bos_id, separator)
+        whole.check()
     pad = 0 if eos_id is None else eos_id
     write_formats(context, whole, formats, shard, prefix, pad, folder)
     if example_length:

@@ -16,6 +16,7 @@ from curate.packing.sets import set_prefix
 from curate.run.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
 from curate.run.partition import column, flat_tokens, rows_of
 from curate.run.snapshot import Snapshot, TableFile
+from curate.run.sound import blamed_on
 from curate.run.stage import Spec, StageRun, partition_specs
 from curate.run.tasks import TaskContext
 from curate.shards.windows import ShardWindows, windows_of_plan
@@ -110,12 +111,13 @@ def spans_task(
     shards = [entry["shards"] for entry in sets]
     base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
     files = [tokens] if synthetic is None else [tokens, synthetic]  # synthetic ids are the larger ones
-    slices = spans_by_target(
-        lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
-        wanted,
-        base[column(wanted, "set")] + column(wanted, "shard"),
-    )
-    write_slices(context, span_schema(vocab_size), sum(shards), "spans", slices)
+    with blamed_on(f"{context.place(tokens)}, or the plan of windows that asks for its tokens,"):
+        slices = spans_by_target(
+            lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
+            wanted,
+            base[column(wanted, "set")] + column(wanted, "shard"),
+        )
+        write_slices(context, span_schema(vocab_size), sum(shards), "spans", slices)
 
 
 def spans_by_target(
@@ -129,19 +131,29 @@ def spans_by_target(
         read: gives doc_id and token_ids of the documents, sorted; called when there is a span.
         wanted: window, piece, doc_id, start and length of the spans.
         targets: int64[n], where each span goes.
+
+    Raises:
+        ValueError: a span is of no document, or of more tokens than it has.
     """
     if not wanted.num_rows:
         return
     table = read()
     flat, offsets = flat_tokens(table)
-    lengths = column(wanted, "length").astype(np.int64)
-    sources = offsets[rows_of(column(wanted, "doc_id"), column(table, "doc_id"))] + column(wanted, "start")
+    starts, lengths = (column(wanted, name).astype(np.int64) for name in ("start", "length"))
+    rows = rows_of(column(wanted, "doc_id"), column(table, "doc_id"))
+    sources = offsets[rows] + starts
+    beyond = np.flatnonzero((starts < 0) | (lengths < 0) | (sources + lengths > offsets[rows + 1]))
+    if len(beyond):
+        first, size = starts[beyond[0]], np.diff(offsets)[rows[beyond[0]]]
+        raise ValueError(
+            f"a window asks for tokens {first:,} to {first + lengths[beyond[0]]:,} of a document of {size:,}"
+        )
     order = np.argsort(targets, kind="stable")
     bounds = np.flatnonzero(np.diff(targets[order], prepend=-1))
     for mine in np.split(order, bounds[1:]):
         ends = np.concatenate([[0], np.cumsum(lengths[mine])])
         out = np.empty(int(ends[-1]), flat.dtype)
-        copy_spans(flat, sources[mine].astype(np.int64), lengths[mine], ends[:-1], out)
+        copy_spans(flat, sources[mine], lengths[mine], ends[:-1], out)
         lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(out))
         spans = wanted.select(["window", "piece"]).take(pa.array(mine))
         yield int(targets[mine[0]]), spans.append_column("token_ids", lists)
@@ -163,6 +175,9 @@ def assemble(
     """The windows of one shard from its plan and the token spans of its pieces that hold text.
 
     ``eos_id`` and ``bos_id`` are the tokens that end and begin documents, where they do; ``separator`` stands between them.
+
+    Raises:
+        ValueError: the spans are not those of the plan, or it has more tokens than its windows hold.
     """
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
@@ -172,6 +187,8 @@ def assemble(
     if not np.array_equal(np.diff(offsets), lengths[is_text]):
         raise ValueError("the token spans of a shard do not match its windows")
     ends = np.concatenate([[0], np.cumsum(lengths)])
+    if ends[-1] > size * len(lengths):
+        raise ValueError(f"pieces of {ends[-1]:,} tokens, more than {len(lengths):,} windows of {size:,} hold")
     tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
     copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
     if bos_id is not None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.errors import WorkspaceError
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.tasks import Task, TaskContext
@@ -50,7 +51,7 @@ def test_a_damaged_exchange_file_is_named(tmp_path):
     writer.write(rows([1, 2]), np.array([0, 1]))
     file = writer.finish()
     (tmp_path / file.path).write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match=r"map\.exchange is no exchange file"):
+    with pytest.raises(WorkspaceError, match=r"map\.exchange is damaged .* no exchange file; delete it"):
         read_slices(task, Snapshot("tmp/x", "s", "k", "i", (file,)), 0, SCHEMA)
 
 

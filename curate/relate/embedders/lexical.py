@@ -172,6 +172,10 @@ class LexicalModel:
             raise WorkspaceError(
                 f"{name}: fitted with Unicode {version.rstrip(bytes(1)).decode()}, this Python has {UNICODE_VERSION}; {remedy}"
             )
+        if not (0 <= v <= len(body) and 0 <= dim <= MAX_DIM and len(body) == start + 16 * v + 4 * v * dim + 8 * dim):
+            raise WorkspaceError(
+                f"{name}: the lexical model is damaged (its arrays are not of the sizes that it names); {remedy}"
+            )
         arrays, at = [], start
         for shape, kind in (((v,), "<u8"), ((v,), "<f8"), ((v, dim), "<f4"), ((dim,), "<f8")):
             count = math.prod(shape)

@@ -57,7 +57,12 @@ def quantise_directions(
     """(vectors int8[N, D], scale float32[N]) of float32[N, D], ``mean`` float64[D] removed from their directions.
 
     A row that is zero, or not finite, or the mean itself gets the zero vector and scale 0.
+
+    Raises:
+        ValueError: the mean is of other dimensions.
     """
+    if rows.ndim != 2 or mean.shape != rows.shape[1:]:
+        raise ValueError(f"a mean of dimensions {mean.shape} cannot be removed from vectors {rows.shape}")
     rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, np.float32(0))
     return _quantise_rows(np.ascontiguousarray(rows, np.float32), mean, np.zeros(rows.shape[1]))
 
