@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.jsonl import encode_meta
-from curate.reading.parquet_file import Watched, check_ends
+from curate.reading.parquet_file import Watched, check_ends, check_sizes
 from curate.reading.parquet_pages import Pages, TooMuch
 from curate.reading.records import (
     BATCH_BYTES,
@@ -84,12 +84,13 @@ def read(
         source = pq.ParquetFile(
             pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
         )
-        claimed = impossible_rows(source.metadata)
+        claimed = impossible_rows(source.metadata) or check_sizes(watched, source.metadata)
         if claimed:
-            yield _only(Reject(0, CORRUPT, claimed))
+            yield _only(Reject(0, CORRUPT, f"the footer cannot be read: {claimed}"))
             return
         reader = _Groups(source, watched, fields, batch_bytes, max_document_bytes)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names of columns
+    except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
+        # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
         watched.raise_own()
         yield _only(Reject(0, CORRUPT, snippet(f"the footer cannot be read: {error}")))
         return
@@ -395,7 +396,7 @@ def _begin(column: pa.Array, row: int) -> bytes | str:
 def _values(column: pa.Array) -> list[Any]:
     """The column as JSON-like Python values."""
     dtype = column.type
-    if pa.types.is_timestamp(dtype) and dtype.tz is not None:
+    if pa.types.is_timestamp(dtype) and _has_zone(dtype):
         # To the same instant without a zone first: with one, Arrow needs a time zone database, which a worker may lack.
         return [None if text is None else f"{text}Z" for text in _iso(column.cast(pa.timestamp(dtype.unit)))]
     if pa.types.is_timestamp(dtype):
@@ -409,6 +410,13 @@ def _values(column: pa.Array) -> list[Any]:
             None if data is None else data.decode("utf-8", "replace")
             for data in column.cast(pa.large_binary()).to_pylist()
         ]
+
+
+def _has_zone(dtype: pa.TimestampType) -> bool:
+    try:
+        return dtype.tz is not None
+    except UnicodeDecodeError:  # the name of a zone that is no text
+        return True
 
 
 def _iso(column: pa.Array) -> list[str | None]:

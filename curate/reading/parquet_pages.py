@@ -5,7 +5,7 @@ billion rows, and so may the prefix that a value shares with the one before it. 
 writer's word. So the headers are read here as their bytes pass by on their way to Arrow (no request more), and reading
 stops where the next rows would take too much.
 
-Format: parquet.thrift of Apache Parquet, in Thrift's compact protocol.
+Format: parquet.thrift of Apache Parquet.
 """
 
 from __future__ import annotations
@@ -14,25 +14,21 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from curate.reading.thrift import INT, Malformed, Wanted, read_struct
+
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 """``PageType``."""
 _DICTIONARY_CODED, _PREFIX_CODED = (2, 8), 7
 """``Encoding``: PLAIN_DICTIONARY and RLE_DICTIONARY; DELTA_BYTE_ARRAY."""
-_I32, _BINARY, _LISTS, _MAP, _STRUCT = 5, 8, (9, 10), 11, 12
-_FIXED_BYTES = {1: 0, 2: 0, 3: 1, 7: 8}
-"""Bytes of a value by Thrift's type, where there is no length in it."""
+_HEADER: Wanted = {1: INT, 2: INT, 3: INT, 5: {1: INT, 2: INT}, 8: {1: INT, 4: INT}}
+"""``PageHeader``: type, sizes unpacked and packed; values and encoding of a data page of either version."""
 
 _VALUE_BYTES = 16
 """Of a value beside its characters: offset, levels, index, or the value itself where it has a fixed width."""
 _MAX_HEADER = 16 << 20
 """Arrow's own limit."""
-_MAX_DEPTH = 16
 _PADDING = 100
 """Arrow reads so far behind the end of a chunk that old writers have told too short (PARQUET-816)."""
-
-
-class BadHeader(OSError):
-    """A page header that is not one."""
 
 
 MORE_BYTES = 256 << 20
@@ -84,7 +80,7 @@ class Pages:
 
         Raises:
             TooMuch: the rows that are expected would take too much.
-            BadHeader: a page header is damaged.
+            Malformed: a page header is damaged.
         """
         # All chunks look at all bytes: those of a damaged file may overlap.
         found = [chunk.feed(start, data, self._rows) for chunk in self._chunks]
@@ -142,15 +138,15 @@ class _Chunk:
         found = False
         while at < len(data) and self._at < self._stop and self._left > 0:
             try:
-                header, behind = _struct(data, at, 0)
+                header, behind = read_struct(data, at, _HEADER)
             except IndexError:
                 self._held = data[at:]
                 if len(self._held) > _MAX_HEADER:
-                    raise BadHeader(f"a page header of more than {_MAX_HEADER:,} bytes") from None
+                    raise Malformed(f"a page header of more than {_MAX_HEADER:,} bytes") from None
                 break
             packed, size = header.get(3), header.get(2)
-            if not isinstance(packed, int) or not isinstance(size, int) or min(packed, size) < 0:
-                raise BadHeader("a page header without sizes")
+            if packed is None or size is None or min(packed, size) < 0:
+                raise Malformed("a page header without sizes")
             self._add(header, size, rows)
             found = True
             self._at += behind - at + packed
@@ -163,12 +159,10 @@ class _Chunk:
             self._dictionary = max(self._dictionary, size)
         if kind not in (_DATA, _DATA_V2):
             return
-        told = header.get(5 if kind == _DATA else 8)
-        values, encoding = (
-            (told.get(1), told.get(2 if kind == _DATA else 4)) if isinstance(told, dict) else (None, None)
-        )
-        if not isinstance(values, int) or values < 0:
-            raise BadHeader("a page header without the number of its values")
+        told = header.get(5 if kind == _DATA else 8, {})
+        values, encoding = told.get(1), told.get(2 if kind == _DATA else 4)
+        if values is None or values < 0:
+            raise Malformed("a page header without the number of its values")
         each = self._width
         if self._has_characters and encoding in _DICTIONARY_CODED:
             each += self._dictionary
@@ -178,79 +172,3 @@ class _Chunk:
         self._pages.append((first, behind, values, size, each))
         self._values += values
         self._left -= values
-
-
-def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """(integers and structs of a Thrift struct by field, place behind it); IndexError where ``data`` ends before."""
-    if depth > _MAX_DEPTH:
-        raise BadHeader("a page header that is nested too deeply")
-    fields: dict[int, Any] = {}
-    last = 0
-    while True:
-        byte = data[at]
-        at += 1
-        if byte == 0:
-            return fields, at
-        if byte >> 4:
-            last += byte >> 4
-        else:
-            number, at = _varint(data, at)
-            last = number >> 1 ^ -(number & 1)
-        fields[last], at = _value(data, at, byte & 15, depth)
-
-
-def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind == _I32:
-        number, at = _varint(data, at)
-        number &= 0xFFFFFFFF
-        return number >> 1 ^ -(number & 1), at
-    if kind in (4, 6):
-        return None, _varint(data, at)[1]
-    if kind == _STRUCT:
-        return _struct(data, at, depth + 1)
-    if kind == _BINARY:
-        length, at = _varint(data, at)
-        return None, _within(data, at + length)
-    if kind in _LISTS:
-        head, at = data[at], at + 1
-        size, inner = head >> 4, head & 15
-        if size == 15:
-            size, at = _varint(data, at)
-        for _ in range(size):
-            at = _element(data, at, inner, depth)
-        return None, at
-    if kind == _MAP:
-        size, at = _varint(data, at)
-        kinds, at = (data[at], at + 1) if size else (0, at)
-        for _ in range(size):
-            at = _element(data, _element(data, at, kinds >> 4, depth), kinds & 15, depth)
-        return None, at
-    if kind in _FIXED_BYTES:
-        return None, _within(data, at + _FIXED_BYTES[kind])
-    raise BadHeader(f"a page header with a field of unknown type {kind}")
-
-
-def _element(data: bytes, at: int, kind: int, depth: int) -> int:
-    """Place behind an element of a list or a map; a boolean takes a byte there."""
-    if depth > _MAX_DEPTH:
-        raise BadHeader("a page header that is nested too deeply")
-    return _within(data, at + 1) if kind in (1, 2) else _value(data, at, kind, depth + 1)[1]
-
-
-def _within(data: bytes, at: int) -> int:
-    if at > len(data):
-        raise IndexError
-    return at
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    found = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        found |= (byte & 127) << shift
-        if byte < 128:
-            return found, at
-        shift += 7
-        if shift > 63:
-            raise BadHeader("a page header with a number that does not end")

@@ -61,7 +61,7 @@ def impossible_rows(metadata: pq.FileMetaData) -> str:
     """What is wrong with the numbers of rows in a footer; empty when they can be true."""
     rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     if min(rows, default=0) < 0 or sum(rows) > MAX_POSITION:
-        return f"the footer cannot be read: {sum(rows):,} rows in all, {min(rows):,} in a row group"
+        return f"{sum(rows):,} rows in all, {min(rows):,} in a row group"
     return ""
 
 

@@ -321,9 +321,9 @@ class Pieces:
         dtype: type[np.uint16] | type[np.uint32],
     ) -> None:
         self._encode, self._lengths, self._dtype = encode, lengths, dtype
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         # Pages that are not written to take no memory.
         self._known = 0
         self._slots = np.zeros(1 << (2 * MAX_PIECES - 1).bit_length(), np.uint64)
@@ -360,7 +360,7 @@ class Pieces:
         try:
             self._learn(known)
         except BaseException:
-            self._forget()
+            self.forget()
             raise
         loose_ids, loose_begin = self._each(data[a:b] for a, b in loose[: 2 * n_loose].reshape(-1, 2).tolist())
         counts = np.empty(len(starts), np.int64)
@@ -368,7 +368,7 @@ class Pieces:
         ids = np.empty(int(counts.sum()), self._dtype)
         _emit(refs[:n_refs], self._ids_begin, self._ids, loose_begin, loose_ids, ids)
         if known > 0.9 * MAX_PIECES or self._begins[known] > 0.9 * ARENA_BYTES:
-            self._forget()
+            self.forget()
         return ids, counts
 
     def _learn(self, known: int) -> None:

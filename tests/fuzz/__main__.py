@@ -19,6 +19,10 @@ INSTRUMENTED = [
     "curate.reading.spans",
     "curate.reading.html",
     "curate.reading.records",
+    "curate.reading.parquet",
+    "curate.reading.parquet_file",
+    "curate.reading.parquet_pages",
+    "curate.reading.thrift",
 ]
 
 
@@ -50,7 +54,7 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix=f"curate-fuzz-{target}-"))
         for i, seed in enumerate(SEEDS[target]):
             (folder / f"seed-{i}").write_bytes(seed)
-        limits = [f"-max_total_time={int(options.minutes * 60)}", "-max_len=2000", "-rss_limit_mb=4096"]
+        limits = [f"-max_total_time={int(options.minutes * 60)}", "-max_len=4000", "-rss_limit_mb=4096"]
         places = [f"-artifact_prefix={folder}/failed-", str(folder)]
         command = [sys.executable, "-m", "tests.fuzz", target, "--alone", *limits, *places]
         done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.edits import apply_edits
 from curate.quality.c4 import line_parameters
@@ -100,12 +101,28 @@ def json_lines(data: bytes) -> None:
     assert found == rows(jsonl.read(io.BytesIO(data)))
 
 
+def parquet(data: bytes) -> None:
+    """Any bytes are records and rejects, and do not end the process."""
+    for batch in formats.read(io.BytesIO(data), "x.parquet"):
+        batch.texts.validate(full=True)
+
+
+def _parquet_seed(**options: object) -> bytes:
+    sink = io.BytesIO()
+    rows = {"text": ["the sea", None, "a ship"], "id": ["a", "b", "c"], "flag": [True, False, None]}
+    times = pa.array([0, 1, None], pa.timestamp("us", "UTC"))
+    table = pa.table(rows).append_column("time", times).append_column("vector", pa.array([[1.0], [2.0], None]))
+    pq.write_table(table.select(["text", "flag"]) if options else table, sink, **options)
+    return sink.getvalue()
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "statistics": statistics,
     "lines": lines,
     "personal_data": personal_data,
     "page": page,
     "json_lines": json_lines,
+    "parquet": parquet,
 }
 
 SEEDS: dict[str, list[bytes]] = {
@@ -124,6 +141,11 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "json_lines": [
         b'\x09\xef\xbb\xbf{"text": "a", "id": 7}\n\n{"text": "\\ud800b", "x": NaN}\r\n{"text": 1}\n[]\n{"text": "c"}'
+    ],
+    "parquet": [
+        _parquet_seed(),
+        _parquet_seed(store_schema=False, compression="zstd", data_page_version="2.0"),
+        _parquet_seed(store_schema=False, compression="none", use_dictionary=False, write_page_checksum=True),
     ],
 }
 """Where each target begins."""

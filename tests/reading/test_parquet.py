@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import decimal
 import io
@@ -229,3 +230,37 @@ def test_the_file_is_left_open() -> None:
     file = io.BytesIO(big())
     list(parquet.read(file))
     assert not file.closed
+
+
+SIZES = b"\x3c\x29\x06\x19\x26\x00\x08\x00"
+"""Size statistics of 4 booleans: field 16, in which field 2 is an empty list, field 3 a list of 0 and 4."""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"),
+    [
+        (b"\x3c\x29\x06\x19\x16\x08\x00", "another number of levels"),
+        (b"\x3c\x29\x06\x19\x36\x00\x08\x08\x00", "another number of levels"),
+        (b"\x3c\x16\x08\x19\x06\x19\x26\x00\x08\x00", "those of strings"),
+    ],
+)
+def test_size_statistics_that_would_end_the_process_are_one_reject(sizes: bytes, why: str) -> None:
+    data = write(pa.table({"text": ["the sea", "a ship"] * 4, "flag": [True, False] * 4}), row_group_size=4)
+    size = pq.read_metadata(io.BytesIO(data)).serialized_size
+    before, found, after = data[-8 - size : -8].rpartition(SIZES)
+    assert found
+    footer = before + sizes + after
+    damaged = data[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    [reject] = read(damaged)[1]
+    assert (reject.position, reject.reason) == (0, records.CORRUPT)
+    assert why in reject.snippet
+    assert "flag" in reject.snippet
+
+
+def test_a_time_zone_that_is_no_text_is_one_all_the_same() -> None:
+    times = pa.array([datetime.datetime(2024, 5, 6, 7)], pa.timestamp("us", "Europe/Paris"))
+    data = write(pa.table({"text": ["the sea"], "time": times}))
+    schema = pq.read_metadata(io.BytesIO(data)).metadata[b"ARROW:schema"]
+    damaged = base64.b64encode(base64.b64decode(schema).replace(b"Europe/Paris", b"Europe/Pari\xff"))
+    rows, rejects = read(data.replace(schema, damaged))
+    assert (rows, rejects) == read(data)

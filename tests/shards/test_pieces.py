@@ -130,7 +130,7 @@ def test_such_an_engine_leaves_the_text_to_the_reference():
     encoder = Encoder(json.dumps(json.loads(engines(GPT2)[1].to_str())).encode())
     texts = pa.array(TEXTS, pa.large_string())
     before = encoder.encode(texts)
-    encoder._pieces._forget()
+    encoder._pieces.forget()
     encoder._pieces._lengths = encoder._pieces._lengths * 2
     assert not encoder.agrees(texts)
     for one, other in zip(before, encoder.encode(texts), strict=True):
