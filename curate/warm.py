@@ -121,7 +121,7 @@ def warm_shards() -> None:
         one = Pieces(
             lambda text: np.frombuffer(text.encode(), np.uint8).astype(np.uint32), np.ones(256, np.int64), dtype
         )
-        one.encode(data, offsets[:-1], offsets[1:])
+        one.encode(data, offsets[:-1].copy(), offsets[1:].copy())
     lengths, vectors = np.array([3, 9, 4], np.int64), np.eye(3, 8, dtype=np.int8)
     for method in METHODS:
         pieces = pack(method, lengths, 8, vectors=vectors, max_similarity=0.9)

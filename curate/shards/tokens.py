@@ -158,7 +158,7 @@ class Encoder:
         size = 0
 
         def flush() -> None:
-            rows, starts, stops = np.array(parts, np.int64).reshape(-1, 3).T
+            rows, starts, stops = np.ascontiguousarray(np.array(parts, np.int64).reshape(-1, 3).T)
             found, of_each = encode(data, starts, stops)
             ids.append(found)
             np.add.at(counts, rows + 1, of_each)
