@@ -101,17 +101,16 @@ def as_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence
     Raises:
         RecipeError: a wrong key or value.
     """
-    from curate import recipe_file
     from curate.errors import RecipeError
-    from curate.recipe import Recipe
+    from curate.recipe import Recipe, file
 
     if isinstance(recipe, Recipe):
         if changes:
             raise RecipeError("changes are applied to a file or a mapping; use recipe.model_copy(update=…) on a Recipe")
         return recipe
     if isinstance(recipe, Mapping):
-        return recipe_file.from_dict(recipe_file.apply_changes(recipe, changes), base=Path.cwd())
-    return recipe_file.load(recipe, changes)
+        return file.from_dict(file.apply_changes(recipe, changes), base=Path.cwd())
+    return file.load(recipe, changes)
 
 
 def open_run(workspace: str | Path) -> Run:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.hashing import mix64
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.relate.embedders.lexical import LexicalModel
 from curate.relate.embedders.words import word_rows
 from curate.run.execute import run_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate import schemas
-from curate.recipe_file import field_rows
+from curate.recipe.file import field_rows
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -51,7 +51,7 @@ def recipe_page() -> str:
         "# Recipe reference",
         "",
         "Every field, its type, its default and its meaning, as `curate schema` prints them. Only `inputs` is required. "
-        "Made from the models in `curate/recipe.py` by `python -m tests.reference_docs`.",
+        "Made from the models in `curate/recipe/` by `python -m tests.reference_docs`.",
     ]
     top: list[tuple[str, str, str, str]] = []
     sections: dict[str, tuple[str, list[tuple[str, str, str, str]]]] = {}

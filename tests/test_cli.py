@@ -133,7 +133,7 @@ def test_clean(workspace: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_schema_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
-    from curate.recipe_file import field_rows
+    from curate.recipe.file import field_rows
 
     assert main(["schema"]) == 0
     lines = capsys.readouterr().out.splitlines()

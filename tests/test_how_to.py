@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 
 HOW_TO = Path(__file__).parents[1] / "docs/how-to"
 PAGES = sorted(path for path in HOW_TO.glob("*.md") if path.name != "README.md")

@@ -17,7 +17,7 @@ from curate.look.summary import shard_places
 from curate.look.train import train_classifier
 from curate.look.verify import verify
 from curate.quality.training import TrainingOptions
-from curate.recipe_file import load
+from curate.recipe.file import load
 from curate.schemas import KIND_DOCUMENT
 from tests.cli_examples import letter, write_texts
 

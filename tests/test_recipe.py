@@ -9,7 +9,7 @@ from datasketch import MinHashLSH
 
 from curate.errors import RecipeError
 from curate.recipe import Quality
-from curate.recipe_file import apply_changes, field_rows, from_dict, load
+from curate.recipe.file import apply_changes, field_rows, from_dict, load
 
 INPUTS = "inputs:\n  - {source: web, path: web.jsonl}\n"
 

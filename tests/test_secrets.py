@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.cli import main
-from curate.recipe_file import load
+from curate.recipe.file import load
 from curate.run import jobs
 from tests.faults.corpus import small_recipe, write_small_corpus
 

@@ -221,7 +221,7 @@ def submit(options: argparse.Namespace) -> int:
 def schema(options: argparse.Namespace) -> int:
     """``curate schema``."""
     from curate.look.render import console, show, table
-    from curate.recipe_file import rows_of
+    from curate.recipe.file import rows_of
 
     rows = rows_of(options.field)
     show([table("", ("field", "type", "default", "meaning"), rows, plain=not console().is_terminal, left=4)])

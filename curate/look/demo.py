@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curate.errors import RequestError
-from curate.recipe_file import yaml_text
+from curate.recipe.file import yaml_text
 
 VOCAB_SIZE = 8_192
 WINDOW = 4_096

@@ -13,7 +13,7 @@ from curate.reading import formats
 from curate.reading.inputs import field_names
 from curate.reading.units import InputFile, pattern_prefix
 from curate.recipe import Input
-from curate.recipe_file import yaml_text
+from curate.recipe.file import yaml_text
 
 TEXT_FIELDS = (
     "text",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.recipe import Recipe
-from curate.recipe_file import apply_changes, from_dict
+from curate.recipe.file import apply_changes, from_dict
 from curate.run.storage import open_storage
 from curate.run.workspace import read_run
 

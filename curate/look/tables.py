@@ -53,7 +53,7 @@ class Tables:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of the last run, its paths resolved against the workspace."""
-        from curate.recipe_file import from_dict
+        from curate.recipe.file import from_dict
 
         base = Path.cwd() if "://" in self.url else Path(self.url)
         return from_dict({**self.state.recipe, "workspace": self.url}, base, origin=f"{self.url}/run.json")

@@ -115,7 +115,7 @@ def run_recipe(
     """Run what is missing of ``recipe`` and commit it.
 
     Args:
-        recipe: with resolved paths (``curate.recipe_file``).
+        recipe: with resolved paths (``curate.recipe.file``).
         stop_after: last stage to run.
         cpus: processors of a local Ray.
         address: a running Ray cluster.

@@ -23,7 +23,7 @@ from curate.hashing import digest
 from curate.quality.verdicts import FIELDS
 from curate.reading.inputs import Inputs, reading_of
 from curate.recipe import Recipe
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run import s3_options
 from curate.run.execute import choose_engine, leased
 from curate.run.generations import parts_of

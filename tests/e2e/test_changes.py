@@ -10,7 +10,7 @@ import pytest
 from curate.errors import RequestError
 from curate.look.clean import clean
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.run.storage import LocalStorage
 from curate.run.workspace import open_workspace

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 import curate
 from curate.errors import RequestError
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC, NO_DOCUMENT
 from curate.shards.samples import NO_LABEL, sample

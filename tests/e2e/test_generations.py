@@ -11,7 +11,7 @@ import pytest
 import curate
 from curate.look.clean import clean
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.run.workspace import open_workspace
 from curate.schemas import POSITION_BITS

@@ -8,7 +8,7 @@ from curate.look.check import check
 from curate.look.clean import clean
 from curate.look.verify import verify
 from curate.look.verify_files import artefacts_of
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.run.progress import NoProgress
 from tests.corpus import recipe_of, write_corpus

@@ -10,7 +10,7 @@ import pytest
 
 import curate.run.tasks as tasks
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.run.workspace import open_workspace
 from tests.corpus import recipe_of, text, write_corpus

@@ -14,7 +14,7 @@ import curate
 from curate.look.verify import Report, verify
 from curate.look.verify_shards import check_shards
 from curate.recipe import FORMATS
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import curate as command

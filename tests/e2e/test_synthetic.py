@@ -9,7 +9,7 @@ import curate
 from curate.errors import RecipeError
 from curate.look.explain import explain
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.run.progress import NoProgress
 from curate.schemas import KIND_SYNTHETIC, SYNTHETIC_BIT

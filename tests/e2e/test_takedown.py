@@ -16,7 +16,7 @@ import pytest
 import curate
 from curate.errors import RequestError
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from curate.schemas import KIND_REMOVED
 from curate.shards import without

@@ -16,7 +16,7 @@ import ray.autoscaler
 import yaml
 
 from curate.cli import main
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 
 INFRA = Path(__file__).resolve().parent.parent.parent / "infra"
 KUBERAY = "KUBERAY_CRDS"

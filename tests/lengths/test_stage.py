@@ -11,7 +11,7 @@ import pytest
 
 import curate
 from curate.errors import RecipeError
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from tests.corpus import recipe_of, text
 
 

@@ -11,7 +11,7 @@ from curate.cli import main
 from curate.errors import RequestError
 from curate.look.capacity import NODES, capacity
 from curate.look.costs import shipped
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 
 
 def plan(documents: float, nodes: int = 10, node: str = "m7i.8xlarge", **sections) -> dict:

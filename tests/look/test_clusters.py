@@ -11,7 +11,7 @@ from curate.errors import RequestError
 from curate.look.clusters import clusters_of
 from curate.look.run import Run
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from tests.corpus import TOPICS, recipe_of, write_corpus
 

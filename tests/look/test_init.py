@@ -12,7 +12,7 @@ import pytest
 from curate.errors import InputError, RequestError
 from curate.look.init import write_recipe
 from curate.reading.inputs import discover
-from curate.recipe_file import load
+from curate.recipe.file import load
 
 
 @pytest.fixture

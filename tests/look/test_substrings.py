@@ -9,7 +9,7 @@ import pytest
 import curate
 from curate.errors import RequestError
 from curate.look.substrings import substrings
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from tests.corpus import documents, recipe_of
 from tests.e2e.pipeline import curate as command

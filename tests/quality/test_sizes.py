@@ -8,7 +8,7 @@ import pytest
 
 import curate
 from curate.quality.stage import sizes_suffice
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from tests.corpus import documents
 
 

@@ -14,7 +14,7 @@ import pytest
 from curate.look.run import Run
 from curate.quality.verdicts import verdicts
 from curate.recipe import Quality
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run.execute import run_recipe
 from tests.corpus import documents
 

@@ -11,7 +11,7 @@ from curate.quality.rules import RULE_SETS
 from curate.quality.signals import empty_signals
 from curate.quality.verdicts import Verdicts, names_of, verdicts
 from curate.recipe import Quality
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 
 COLUMNS = empty_signals(["quality"]).column_names
 

@@ -16,7 +16,7 @@ import pytest
 import curate
 from curate.errors import RequestError, RunError
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.relate.embedders.folder import ModelEmbedder, unpack
 from curate.run.execute import Outcome, run_recipe
 from curate.run.plan import stage_keys, stages

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import curate
 from curate.errors import RequestError, RunError
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.relate.selection import LEAST, cutoff, is_selected, scores
 from curate.relate.similarity import cosine, scaled
 from curate.run.execute import Outcome, run_recipe

@@ -10,7 +10,7 @@ import pytest
 
 import curate
 from curate.look.verify import verify
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.relate import super_cells
 from curate.run.execute import Outcome, run_recipe
 from curate.run.workspace import open_workspace

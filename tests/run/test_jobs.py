@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from curate.errors import RequestError, RunError
-from curate.recipe_file import from_dict
+from curate.recipe.file import from_dict
 from curate.run import jobs
 
 SECRET = "AKIA-SECRET"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -247,7 +248,7 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(arguments)
     if annotation is Any:
         return "any"
-    name = str(annotation) if arguments else annotation.__name__
+    name = re.sub(r"curate\.recipe\.\w+\.", "", str(annotation)) if arguments else annotation.__name__
     for old, new in (("typing.", ""), ("Literal", ""), ("NoneType", "null"), ("None", "null"), ("Annotated", "")):
         name = name.replace(old, new)
     return name

@@ -1,0 +1,142 @@
+"""``quality``: which documents are worth training on."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from curate.recipe.section import Section, switch
+
+RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
+"""The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
+
+
+BLOCK_LISTS = ("domains", "urls", "words", "soft_words", "subwords")
+"""Fields of ``quality.block`` that name a file."""
+
+
+class Classifier(Section):
+    """A fastText classifier whose score decides."""
+
+    model: str = Field(description="path of a fastText .bin or .ftz file")
+    label: str = Field("__label__hq", description="the label whose probability is the score")
+    min_score: float = Field(0.5, ge=0, le=1, description="documents that score lower are removed")
+    name: str = Field("quality", pattern=r"^[a-z0-9_]+$", description="name of the column classifier_<name>")
+
+
+class Block(Section):
+    """Block lists for documents that carry a URL: files with one entry a line."""
+
+    field: str = Field("url", description="field of the record that holds the URL")
+    domains: str | None = Field(None, description="path of a list of domains; a domain blocks its subdomains")
+    urls: str | None = Field(None, description="path of a list of URLs")
+    words: str | None = Field(None, description="path of a list of words, of which none may be in the URL")
+    soft_words: str | None = Field(
+        None, description="path of a list of words, of which soft_most may not be in the URL"
+    )
+    soft_most: int = Field(2, ge=1, description="as many different soft_words in a URL block it")
+    subwords: str | None = Field(None, description="path of a list of parts of words that may not be in the URL")
+
+
+PiiKind = Literal["email", "ip", "phone", "iban", "card"]
+
+
+class Pii(Section):
+    """Personal data in the text; it is always counted (columns pii_<kind>)."""
+
+    mask: tuple[PiiKind, ...] = Field((), description="kinds that are replaced in the text")
+    replace: dict[PiiKind, tuple[str, ...]] = Field(
+        default_factory=dict, description="what they are replaced by; of several, a hash of the match chooses"
+    )
+
+    @field_validator("replace")
+    @classmethod
+    def _some(cls, replace: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for kind, texts in replace.items():
+            if not texts:
+                raise ValueError(f"{kind}: give at least one replacement, which may be ''")
+        return replace
+
+    @property
+    def replacements(self) -> dict[str, list[str]]:
+        """What stands for the kinds that are masked."""
+        if not self.mask:
+            return {}
+        from curate.quality.pii import REPLACEMENTS
+
+        return {kind: list(self.replace.get(kind, REPLACEMENTS[kind])) for kind in self.mask}
+
+
+class Quality(Section):
+    """Which documents are worth training on."""
+
+    preset: Literal["default", "fineweb"] = Field(
+        "default", description="fineweb: all four rule sets with the published limits, for web text"
+    )
+    mode: Literal["reference", "corrected"] = Field(
+        "reference",
+        description="reference: verdicts as datatrove's filters; corrected: its known slips mended (docs/quality.md)",
+    )
+    languages: tuple[str, ...] = Field((), description="ISO 639 codes that are kept; empty: any language")
+    language_score: float = Field(0.65, ge=0, le=1, description="lowest score of the language that is kept")
+    language_model: Annotated[str, BeforeValidator(switch)] = Field(
+        "auto", description="fastText language model: a path, auto (the one of an installed package), or off"
+    )
+    rules: tuple[Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"], ...] = Field(
+        ("gopher_repetition", "gopher_quality"), description="rule sets that remove documents"
+    )
+    thresholds: dict[str, dict[str, float | None]] = Field(
+        default_factory=dict,
+        description="limits that differ: {rule set: {parameter: value, or null to switch the rule off}}",
+    )
+    classifier: Classifier | None = Field(None, description="a fastText quality classifier")
+    where: tuple[str, ...] = Field(
+        (), description="conditions that a document must meet, over its own fields and signals: meta.score >= 3"
+    )
+    drop_clusters: tuple[int, ...] = Field(
+        (), description="clusters whose documents are left out, after a look at them (curate clusters)"
+    )
+    block: Block | None = Field(None, description="block lists for documents that carry a URL")
+    pii: Pii = Field(default_factory=Pii, description="personal data in the text")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("preset") == "fineweb":
+            data = {"rules": list(RULE_ORDER), **data}
+        return data
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _one(cls, where: Any) -> Any:
+        return (where,) if isinstance(where, str) else where
+
+    @model_validator(mode="after")
+    def _conditions(self) -> Quality:
+        if self.where:
+            from curate.quality.verdicts import conditions
+
+            conditions(self.where, self.classifier.name if self.classifier else None)
+        return self
+
+    @field_validator("rules")
+    @classmethod
+    def _in_order(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(rule for rule in RULE_ORDER if rule in rules)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known(cls, thresholds: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+        from curate.quality.rules import check_thresholds
+
+        check_thresholds(thresholds)
+        for name, limits in thresholds.items():
+            for parameter, limit in limits.items():
+                if limit is not None and not math.isfinite(limit):
+                    raise ValueError(f"{name}.{parameter} must be a finite number, or null to switch the rule off")
+        return thresholds
+
+
+QualityOrOff = Annotated[Quality | Literal["off"], BeforeValidator(switch)]

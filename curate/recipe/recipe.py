@@ -1,0 +1,119 @@
+"""The recipe: a whole run, and what its sections must agree on."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from curate.recipe.dedup import Dedup, DedupOrOff
+from curate.recipe.inputs import Ingest, Input, ObjectStorage
+from curate.recipe.lengths import Synthetic, Upsample
+from curate.recipe.pack import Pack
+from curate.recipe.quality import Quality, QualityOrOff
+from curate.recipe.relate import Cluster, Embed, Order, Select
+from curate.recipe.section import Section
+from curate.recipe.shards import Shards
+from curate.recipe.tokenizer import Tokenizer
+
+
+class Recipe(Section):
+    """A whole run."""
+
+    name: str = Field("corpus", description="name of the run")
+    workspace: str = Field("./runs/{name}", description="where every table is kept: a folder or s3://bucket/prefix")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
+    engine: Literal["auto", "ray", "inline"] = Field(
+        "auto", description="ray, inline (in this process), or auto: inline below 64 MB of input"
+    )
+    sample: float | None = Field(None, gt=0, le=1, description="share of the documents to take, by hash of doc_id")
+    storage: ObjectStorage = Field(
+        default_factory=ObjectStorage, description="how S3 is used: who pays for reading, how objects are encrypted"
+    )
+    inputs: tuple[Input, ...] = Field(min_length=1, description="the sources of raw text")
+    ingest: Ingest = Field(default_factory=Ingest, description="how raw files are cut into partitions")
+    quality: QualityOrOff = Field(default_factory=Quality, description="which documents are worth training on")
+    dedup: DedupOrOff = Field(default_factory=Dedup, description="exact and near duplicates")
+    tokenizer: Tokenizer = Field(default_factory=Tokenizer, description="where the vocabulary comes from")
+    embed: Embed = Field(default_factory=Embed, description="vectors in which related documents are near each other")
+    select: Select | None = Field(None, description="keep only the documents nearest to given examples")
+    cluster: Cluster = Field(default_factory=Cluster, description="cells of near documents, and regions")
+    order: Order = Field(default_factory=Order, description="the path through the documents of a region")
+    upsample: Upsample = Field(default_factory=Upsample, description="how often a document is seen")
+    synthetic: Synthetic = Field(default_factory=Synthetic, description="examples of long-range tasks")
+    pack: Pack = Field(default_factory=Pack, description="which token spans share a context window")
+    shards: Shards = Field(default_factory=Shards, description="the files that a trainer reads")
+
+    def source_quality(self, source: str) -> Quality | None:
+        """The quality section in force for ``source``; None when it is off."""
+        entry = next(item for item in self.inputs if item.source == source)
+        if entry.quality == "off" or (self.quality == "off" and entry.quality is None):
+            return None
+        base = {} if self.quality == "off" else self.quality.model_dump(exclude_unset=True)
+        return Quality.model_validate({**base, **(entry.quality or {})})
+
+    @property
+    def sources(self) -> list[str]:
+        """Distinct source names in the order of the recipe."""
+        return list(dict.fromkeys(item.source for item in self.inputs))
+
+    @model_validator(mode="after")
+    def _long_range_is_measured(self) -> Recipe:
+        limits = ("min_long_range_gain", "min_compression_ratio", "min_rare_recurrence")
+        asked = [name for name in limits if getattr(self.upsample, name)]
+        if asked and all(self.source_quality(source) is None for source in self.sources):
+            raise ValueError(
+                f"`upsample.{asked[0]}` is about signals of quality, which is off; leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sources_agree(self) -> Recipe:
+        seen: dict[str, Any] = {}
+        for i, item in enumerate(self.inputs):
+            own = (item.quality, item.licence)
+            if seen.setdefault(item.source, own) != own:
+                raise ValueError(
+                    f"inputs.{i}: source {item.source!r} is listed twice with a different quality section or licence"
+                )
+            try:
+                self.source_quality(item.source)
+            except ValidationError as error:
+                item_ = error.errors()[0]
+                key = ".".join(str(part) for part in item_["loc"])
+                near = difflib.get_close_matches(key, list(Quality.model_fields), n=1, cutoff=0.5)
+                hint = f"; did you mean `{near[0]}`?" if near and item_["type"] == "extra_forbidden" else ""
+                raise ValueError(f"inputs.{i}.quality.{key}: {item_['msg']}{hint}") from None
+        if self.pack.schedule and self.upsample.budget is not None:
+            raise ValueError("with `pack.schedule` each stage has its own `tokens`; leave `upsample.budget` out")
+        if self.synthetic.share and self.pack.method == "buckets":
+            raise ValueError("`pack.method: buckets` would cut every synthetic example; write `synthetic: {share: 0}`")
+        window = self.pack.schedule[-1].window if self.pack.schedule else self.pack.window
+        if self.synthetic.share and window < 256:
+            raise ValueError(f"synthetic examples need a window of at least 256 tokens, not {window}")
+        if self.upsample.weights:
+            unknown = sorted(set(self.upsample.weights) - set(self.sources))
+            if unknown:
+                raise ValueError(
+                    f"upsample.weights names {unknown[0]!r}, which is no source; sources: {', '.join(self.sources)}"
+                )
+        return self
+
+
+def preferred_signals(recipe: Recipe) -> list[str]:
+    """Columns of ``signals`` by which one of several duplicates is kept: ``dedup.prefer``, the first classifier for
+    ``quality_score``, which is left out where there is none.
+    """
+    if recipe.dedup == "off":
+        return []
+    qualities = [recipe.source_quality(source) for source in recipe.sources]
+    scores = [f"classifier_{one.classifier.name}" for one in qualities if one and one.classifier]
+    score = scores[0] if scores else None
+    names = [score if name == "quality_score" else name for name in recipe.dedup.prefer]
+    return [name for name in names if name]
+
+
+def cuts_paragraphs(recipe: Recipe) -> bool:
+    """Whether duplicate paragraphs are cut from the texts."""
+    return recipe.dedup != "off" and recipe.dedup.paragraphs != "off" and recipe.dedup.paragraphs.cut
