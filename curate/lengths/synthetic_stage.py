@@ -45,7 +45,7 @@ def _settings(recipe: Recipe) -> Any:
         return None
     entry = synthetic_set(shard_sets(recipe))
     begins = {"bos": True} if recipe.pack.bos else {}
-    return {**recipe.synthetic.model_dump(), **entry, "eos": recipe.pack.eos, **begins, "seed": recipe.seed}
+    return {**recipe.synthetic.model_dump(), **entry, "eos": bool(recipe.pack.eos), **begins, "seed": recipe.seed}
 
 
 def _synthetic(run: StageRun) -> None:
@@ -59,7 +59,7 @@ def _synthetic(run: StageRun) -> None:
         "tokenizer": tokens.details["tokenizer"],
         "tasks": list(section.tasks),
         "least": section.min_tokens,
-        "room": entry["window"] - int(run.recipe.pack.eos) - bool(run.recipe.pack.bos),
+        "room": entry["window"] - bool(run.recipe.pack.eos) - bool(run.recipe.pack.bos),
         "seed": run.recipe.seed,
     }
     sidecars = {name: run.tables[name] for name in ("tokens", "copies")}

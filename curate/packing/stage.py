@@ -100,7 +100,7 @@ def _pack(run: StageRun) -> None:
         "sets": sets,
         "method": section.method,
         "lookahead": section.lookahead,
-        "control": Control(int(bos_id is not None), int(section.eos), len(separator)),
+        "control": Control(int(bos_id is not None), int(bool(section.eos)), len(separator)),
         "seed": run.recipe.seed,
         "max_similarity": max_similarity(run.recipe),
         "weights": section.weights.model_dump() if section.refine else None,
@@ -161,7 +161,7 @@ def _pack(run: StageRun) -> None:
     details = {
         "window": max(entry["window"] for entry in sets),
         "method": section.method,
-        "eos": section.eos,
+        "eos": bool(section.eos),
         **({} if bos_id is None else {"bos_id": bos_id}),
         **({"separator_ids": separator} if separator else {}),
         "sets": sets,

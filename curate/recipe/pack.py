@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from curate.recipe.section import Section, switch
 
@@ -50,7 +50,13 @@ class Pack(Section):
         (), description="stages of a curriculum, each with its window and tokens; takes the place of pack.window"
     )
     lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
-    eos: Annotated[bool, Field(description="end every document with the tokenizer's end-of-text token")] = True
+    eos: Annotated[
+        bool | str,
+        Field(
+            description="end every document with the tokenizer's end-of-text token: true for the one under a usual name, "
+            "or the token's name"
+        ),
+    ] = True
     bos: Annotated[
         bool | str,
         Field(
@@ -85,12 +91,12 @@ class Pack(Section):
         description="least diversity of a `related` window, as its Vendi score over its documents: 1, nothing is alike; 0: any",
     )
 
-    @field_validator("bos")
+    @field_validator("eos", "bos")
     @classmethod
-    def _named(cls, bos: bool | str) -> bool | str:
-        if bos == "":
-            raise ValueError("`bos` is true, false or the name of a token, not an empty text")
-        return bos
+    def _named(cls, token: bool | str, info: ValidationInfo) -> bool | str:
+        if token == "":
+            raise ValueError(f"`{info.field_name}` is true, false or the name of a token, not an empty text")
+        return token
 
     def settings(self, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Every field, but what came later and is off: runs made before keep their keys."""

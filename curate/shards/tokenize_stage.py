@@ -22,19 +22,25 @@ from curate.run.snapshot import TableFile
 from curate.run.stage import Spec, Stage, StageRun, partition_specs
 from curate.run.storage import file_checksum
 from curate.run.tasks import TaskContext
-from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_bos, require_separator, train
+from curate.shards.tokens import END_OF_TEXT, Encoder, load, require_bos, require_eos, require_separator, train
 
 
 def _settings(recipe: Recipe) -> Any:
     if recipe.tokenizer.path:
         check_tokenizer(recipe)
-        return {"path": file_checksum(_given(recipe)), "cut": cuts_paragraphs(recipe)}
-    if recipe.pack.bos not in (False, True, END_OF_TEXT):
-        raise RequestError(
-            f"pack.bos: a tokenizer that is trained here has the control token {END_OF_TEXT} alone, not {recipe.pack.bos!r}; "
-            "write `bos: true`, or give a tokenizer.path"
-        )
+        return {"path": file_checksum(_given(recipe)), "cut": cuts_paragraphs(recipe), **_named_end(recipe)}
+    for name, token in (("bos", recipe.pack.bos), ("eos", recipe.pack.eos)):
+        if token not in (False, True, END_OF_TEXT):
+            raise RequestError(
+                f"pack.{name}: a tokenizer that is trained here has the control token {END_OF_TEXT} alone, not {token!r}; "
+                f"write `{name}: true`, or give a tokenizer.path"
+            )
     return {"cut": cuts_paragraphs(recipe), "train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
+
+
+def _named_end(recipe: Recipe) -> dict[str, str]:
+    """``pack.eos`` where it names a token, as the table tells the token's id: runs without a name keep their keys."""
+    return {"eos": recipe.pack.eos} if isinstance(recipe.pack.eos, str) else {}
 
 
 def _given(recipe: Recipe) -> Path:
@@ -52,13 +58,7 @@ def check_tokenizer(recipe: Recipe) -> None:
     encoder = load(str(path))
     require_bos(encoder, recipe.pack.bos, str(path))
     require_separator(encoder, recipe.pack.separator, str(path))
-    if encoder.eos_id is not None:
-        return
-    if recipe.pack.eos:
-        raise RequestError(
-            f"tokenizer.path: {path} has no end-of-text token under a usual name; add one to it, or write `pack: {{eos: false}}`"
-        )
-    if "megatron" in recipe.shards.formats:
+    if require_eos(encoder, recipe.pack.eos, str(path)) is None and "megatron" in recipe.shards.formats:
         raise RequestError(
             f"tokenizer.path: {path} has no end-of-text token, with which Megatron's windows are padded; leave `megatron` out of shards.formats"
         )
@@ -112,13 +112,17 @@ def _tokenize(run: StageRun) -> None:
     sidecars = {name: tables[name] for name in SURVIVORS}
     params = {"tokenizer": asdict(file), "cut": cuts_paragraphs(run.recipe)}
     specs = partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
-    step = run.step("tokens", tokens_task, with_former(run, specs, SPANS))
+    key = rows_key(run, {name: value for name, value in _settings(run.recipe).items() if name != "eos"})
+    step = run.step("tokens", tokens_task, with_former(run, specs, SPANS, key=key))
     # Loading takes a second, and the tasks have done it; those of an earlier release have not told.
     told = (record.values["encoder"] for record in step.records if "encoder" in record.values)
     facts = next(told, None) or load(str(artefact_path(run.storage, file))).facts()
+    if isinstance(run.recipe.pack.eos, str):
+        path = str(artefact_path(run.storage, file))
+        facts["eos_id"] = require_eos(load(path), run.recipe.pack.eos, path)
     if why := facts.pop("why"):
         run.progress.say(f"tokenized with the tokenizers library, not the faster engine: {why}")
-    run.commit("tokens", step.files("tokens"), step.counters, {"tokenizer": asdict(file), **facts}, rows_key(run))
+    run.commit("tokens", step.files("tokens"), step.counters, {"tokenizer": asdict(file), **facts}, key)
 
 
 def tokens_task(context: TaskContext, tokenizer: Any, **partition: Any) -> None:

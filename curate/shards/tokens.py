@@ -236,18 +236,27 @@ def _encoder(content: bytes) -> Encoder:
     return Encoder(content, tokenizer)
 
 
-def require_eos(encoder: Encoder, path: str) -> int:
-    """Id of the end-of-text token.
+def require_eos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:
+    """Id of the token that documents end with, and that pads windows; None where there is none and none is wanted.
+
+    Args:
+        encoder: of the tokenizer ``path``.
+        wanted: ``pack.eos``: whether documents end with the one under a usual name, or the name of a token.
 
     Raises:
-        RequestError: the tokenizer has none under a usual name.
+        RequestError: the tokenizer has no such token.
     """
-    if encoder.eos_id is None:
+    found = encoder.token_id(wanted) if isinstance(wanted, str) else encoder.eos_id
+    if found is not None or wanted is False:
+        return found
+    if wanted is True:
         raise RequestError(
-            f"tokenizer {path} has no end-of-text token (looked for {', '.join(EOS_NAMES)}); "
-            "write `pack: {eos: false}` to do without one, or add one of these names to its special tokens"
+            f"tokenizer.path: {path} has no end-of-text token under a usual name (looked for {', '.join(EOS_NAMES)}); "
+            "name the one that it has, `pack: {eos: NAME}`, or write `pack: {eos: false}` to do without one"
         )
-    return encoder.eos_id
+    raise RequestError(
+        f"pack.eos: tokenizer {path} has no token {wanted!r}; name one of its tokens, or write `eos: true`"
+    )
 
 
 def require_bos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:

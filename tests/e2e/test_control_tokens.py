@@ -146,6 +146,23 @@ def test_every_method_leaves_room_for_separators(home, tmp_path, method):
         assert (filled < 511).sum() <= last, "only the last window of a region has room for a separator and a token"
 
 
+def test_documents_end_with_the_token_that_is_named(home, tmp_path):
+    """Naming another one makes new windows of the same token ids."""
+    asked = recipe(home) | {"workspace": str(tmp_path / "run"), "synthetic": {}, "shards": {"formats": ["megatron"]}}
+    for eos, end in ((True, END), ("<unused>", 0)):
+        outcome = run_recipe(from_dict({**asked, "pack": {"method": "concat", "window": 512, "eos": eos}}, tmp_path))
+        assert verify(str(tmp_path / "run")).faults == []
+        run = curate.open(tmp_path / "run")
+        assert run.snapshots["shards"].details["tokenizer"]["eos_id"] == end
+        plan = run.table("windows").collect()
+        [file] = [one for one in run.snapshots["shards"].files if one.path.endswith(".bin")][:1]
+        with run.open(file) as source:
+            ids = np.frombuffer(source.read(), np.uint16)
+        assert (ids == end).sum() >= (plan.filter(pl.col("shard") == 0)["kind"] == KIND_END).sum() > 5
+    reused = outcome.tables["tokens"].counters
+    assert (reused["texts_read"], reused["rows_reused"] > 50) == (0, True)
+
+
 def test_a_token_that_is_not_there_is_said_before_any_work(home, tmp_path):
     content = json.loads((home / "tokenizer.json").read_text())
     del content["added_tokens"][-1]

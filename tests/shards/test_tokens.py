@@ -63,7 +63,7 @@ def test_training_gives_the_same_file_with_any_number_of_threads():
 def test_a_trained_tokenizer_has_all_bytes_and_ends_texts_with_id_0(trained):
     encoder = load(trained)
     assert (encoder.vocab_size, encoder.eos_id, encoder.dtype) == (320, 0, np.uint16)
-    assert require_eos(encoder, trained) == 0
+    assert require_eos(encoder, True, trained) == 0
     odd = "\x00\x01 ÿ ﷽ \U0010ffff \r\n  \t x"
     ids, _ = encoder.encode(pa.array([odd], pa.large_string()))
     assert decode(trained, ids) == odd
@@ -218,6 +218,10 @@ def test_a_tokenizer_without_end_of_text_says_what_to_do(tmp_path):
     encoder = load(str(path))
     assert encoder.eos_id is None
     with pytest.raises(RequestError, match=r"pack: \{eos: false\}"):
-        require_eos(encoder, str(path))
+        require_eos(encoder, True, str(path))
+    assert require_eos(encoder, False, str(path)) is None
+    assert require_eos(encoder, "a", str(path)) == 0
+    with pytest.raises(RequestError, match=r"pack\.eos: tokenizer .*t\.json has no token '</s>'"):
+        require_eos(encoder, "</s>", str(path))
     with pytest.raises(ValueError, match="at least 257"):
         train(iter(TEXTS), 200)
