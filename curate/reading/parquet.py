@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.jsonl import encode_meta
-from curate.reading.parquet_file import Watched, check_ends, check_sizes
+from curate.reading.parquet_file import Watched, check_ends
+from curate.reading.parquet_footer import Footer, read_footer
 from curate.reading.parquet_pages import Pages, TooMuch
 from curate.reading.records import (
     BATCH_BYTES,
@@ -84,11 +85,13 @@ def read(
         source = pq.ParquetFile(
             pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
         )
-        claimed = impossible_rows(source.metadata) or check_sizes(watched, source.metadata)
+        claimed = impossible_rows(source.metadata)
         if claimed:
             yield _only(Reject(0, CORRUPT, f"the footer cannot be read: {claimed}"))
             return
-        reader = _Groups(source, watched, fields, batch_bytes, max_document_bytes)
+        size = source.metadata.serialized_size
+        footer = read_footer(watched.again(watched.size - 8 - size, size), source.metadata)
+        reader = _Groups(source, watched, footer, fields, batch_bytes, max_document_bytes)
     except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
         # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
         watched.raise_own()
@@ -114,13 +117,18 @@ class _Groups:
     """Reads row groups, as many rows at once as memory allows."""
 
     def __init__(
-        self, source: pq.ParquetFile, watched: Watched, fields: Fields, batch_bytes: int, max_document_bytes: int
+        self,
+        source: pq.ParquetFile,
+        watched: Watched,
+        footer: Footer,
+        fields: Fields,
+        batch_bytes: int,
+        max_document_bytes: int,
     ) -> None:
-        self._source, self._watched, self._fields = source, watched, fields
+        self._source, self._watched, self._footer, self._fields = source, watched, footer, fields
         self._batch_bytes, self._max_document_bytes = batch_bytes, max_document_bytes
         self._names = _columns(source.schema_arrow, fields)
-        described = [source.schema.column(i) for i in range(len(source.schema))]
-        self._columns = [i for i, column in enumerate(described) if column.path.split(".")[0] in self._names]
+        self._columns = [i for i, column in enumerate(footer.columns) if column.path.split(".")[0] in self._names]
         self._most = most_held(max_document_bytes)
         self._most_rows = MAX_BATCH_ROWS
 
@@ -162,13 +170,14 @@ class _Groups:
     def _parts(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
         """Rows as Arrow decodes them, as many together as memory allows."""
         described = self._source.metadata.row_group(group)
-        size = min(self._most_rows, _batch_rows(described, self._columns, self._batch_bytes))
+        unpacked = sum(self._footer.groups[group][i].unpacked for i in self._columns)
+        size = min(self._most_rows, max(1, self._batch_bytes * described.num_rows // max(unpacked, 1)))
         done = 0
         if not self._names and described.num_rows > 8 * self._watched.size:
             yield _Lost(CORRUPT, "more rows than the file has bits, and no column to read")
             return
         while done < wanted:
-            pages = self._watched.pages = Pages(self._source.metadata, group, self._most)
+            pages = self._watched.pages = Pages(self._footer, group, self._most)
             try:
                 for part in self._decoded(group, size, done, pages):
                     yield part.slice(0, wanted - done)
@@ -204,6 +213,7 @@ class _Groups:
             part = next(parts, None)
             if part is None:
                 return
+            _check_dictionaries(part)
             at += part.num_rows
             if at > done:
                 yield part.slice(max(0, done - (at - part.num_rows)))
@@ -243,6 +253,15 @@ def _lengths(column: pa.Array) -> NDArray[np.int64] | int:
         return 8
     lengths = pc.binary_length(column.cast(pa.large_binary()))
     return pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _check_dictionaries(part: pa.RecordBatch) -> None:
+    """Raise ArrowInvalid where a value is in no dictionary: Arrow decodes such a page, and would read past the end."""
+    for column in part.columns:
+        if pa.types.is_dictionary(column.type):
+            largest = pc.max(column.indices).as_py()
+            if largest is not None and largest >= len(column.dictionary):
+                raise pa.ArrowInvalid(f"value {largest} of a dictionary of {len(column.dictionary)}")
 
 
 def _plain(part: pa.RecordBatch) -> pa.RecordBatch:
@@ -294,11 +313,6 @@ def _columns(schema: pa.Schema, fields: Fields) -> list[str]:
         or _is_simple(field.type)
     )
     return list(names)
-
-
-def _batch_rows(group: pq.RowGroupMetaData, columns: list[int], batch_bytes: int) -> int:
-    size = sum(group.column(i).total_uncompressed_size for i in columns)
-    return int(min(MAX_BATCH_ROWS, max(1, batch_bytes * group.num_rows // max(size, 1))))
 
 
 def _batch(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes: int) -> Batch:

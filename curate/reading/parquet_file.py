@@ -1,23 +1,13 @@
-"""The file that Arrow reads a Parquet input from: its own errors are told from damage, its pages are seen as they pass,
-and what would end the process is refused before."""
+"""The file that Arrow reads a Parquet input from: its own errors are told from damage, its pages are seen as they pass."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from curate.reading.parquet_pages import Pages
 from curate.reading.records import CORRUPT, TRUNCATED
-from curate.reading.thrift import INT, LENGTH, Wanted, read_struct
 
 _MAGIC = b"PAR1"
-
-_SIZES = 16
-_COLUMN: Wanted = {_SIZES: {1: INT, 2: LENGTH, 3: LENGTH}}
-"""``ColumnMetaData.size_statistics``: bytes of strings, histograms of repetition and definition levels."""
-_FOOTER: Wanted = {4: [{1: [{3: _COLUMN}]}]}
-"""``FileMetaData.row_groups``, their ``columns``, the ``meta_data`` of each."""
 
 
 class Watched:
@@ -95,23 +85,3 @@ def check_ends(file: Watched) -> tuple[str, str] | None:
     if begins or not size:
         return TRUNCATED, f"the file ends after {size} bytes without a Parquet footer"
     return CORRUPT, "the file does not begin as Parquet files do (PAR1)"
-
-
-def check_sizes(file: Watched, metadata: pq.FileMetaData) -> str:
-    """What is wrong with the size statistics in the footer; empty where nothing is.
-
-    Arrow checks them in the same way, but from Python by an exception that nobody catches, which ends the process
-    (``SizeStatistics::Validate``, called as a column of ``pyarrow.parquet.RowGroupMetaData`` is looked at; seen in 26.0).
-    """
-    size = metadata.serialized_size
-    footer, _ = read_struct(file.again(file.size - 8 - size, size), 0, _FOOTER)
-    columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
-    for group in footer.get(4, []):
-        for column, chunk in zip(columns, group.get(1, []), strict=False):
-            told = chunk.get(3, {}).get(_SIZES, {})
-            most = {2: column.max_repetition_level, 3: column.max_definition_level}
-            if any(told.get(field, 0) not in (0, levels + 1) for field, levels in most.items()):
-                return f"the size statistics of column {column.path} have another number of levels than the column"
-            if 1 in told and column.physical_type != "BYTE_ARRAY":
-                return f"the size statistics of column {column.path} are those of strings, which it does not hold"
-    return ""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from curate.reading.parquet_footer import Chunk, Footer
 from curate.reading.thrift import INT, Malformed, Wanted, read_struct
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
@@ -52,15 +53,14 @@ class Pages:
     """The pages of one row group as far as their headers have been seen.
 
     Args:
-        metadata: the file's footer.
+        footer: of the file.
         group: the row group.
         most: bytes that one row may take: its pages, dictionaries, and what it decodes to.
     """
 
-    def __init__(self, metadata: pq.FileMetaData, group: int, most: int) -> None:
-        described = metadata.row_group(group)
+    def __init__(self, footer: Footer, group: int, most: int) -> None:
         # All columns: of those that are not read no byte passes by.
-        self._chunks = [_Chunk(described.column(i), metadata.schema.column(i)) for i in range(described.num_columns)]
+        self._chunks = [_Chunk(*both) for both in zip(footer.groups[group], footer.columns, strict=True)]
         self._most = most
         self._rows = (0, 0)
 
@@ -97,15 +97,12 @@ class Pages:
 class _Chunk:
     """One column chunk: where its next header begins, and the pages before it that rows still to come lie in."""
 
-    def __init__(self, chunk: pq.ColumnChunkMetaData, column: pq.ColumnSchema) -> None:
-        # As Arrow finds it: the dictionary comes first, where its offset is told.
-        self._at = chunk.data_page_offset
-        if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < self._at:
-            self._at = chunk.dictionary_page_offset
-        self._stop = self._at + chunk.total_compressed_size + _PADDING
-        self._left = chunk.num_values
+    def __init__(self, chunk: Chunk, column: pq.ColumnSchema) -> None:
+        self._at = chunk.start
+        self._stop = self._at + chunk.packed + _PADDING
+        self._left = chunk.values
         self._is_flat = column.max_repetition_level == 0
-        self._has_characters = chunk.physical_type == "BYTE_ARRAY"
+        self._has_characters = column.physical_type == "BYTE_ARRAY"
         self._width = max(column.length, 0) + _VALUE_BYTES
         self._held = b""
         self._dictionary = 0

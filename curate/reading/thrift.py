@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-INT, LENGTH = "int", "length"
-"""What to keep of a field: an integer; how long a list is."""
+I32, I64, BINARY, STRUCT = 5, 6, 8, 12
+"""Types of values."""
+
+INT = "int"
+"""Keeps an integer."""
 
 Wanted = dict[int, Any]
-"""Fields to keep by number: INT, LENGTH, a :data:`Wanted` of a struct, or a list with that of a list's structs."""
+"""What to keep by the number of a field: INT, a :data:`Wanted` of a struct, an :class:`Each` of a list."""
 
-_STRUCT, _LISTS, _MAP, _BINARY, _INTEGERS = 12, (9, 10), 11, 8, (4, 5, 6)
+
+class Each(NamedTuple):
+    """Keeps of each element of a list, which has to be of this type, what is wanted of a struct, or None.
+
+    Arrow takes the elements of a list for what Parquet's definition says, whatever the list itself says; so fields that
+    would be passed over are named, too, where they are lists.
+    """
+
+    kind: int
+    wanted: Wanted | None = None
+
+
+_LISTS, _MAP, _INTEGERS = (9, 10), 11, (4, I32, I64)
 _FIXED_BYTES = {1: 0, 2: 0, 3: 1, 7: 8}
 """Bytes of a value by its type, where there is no length in it."""
 _MAX_DEPTH = 16
@@ -50,12 +65,12 @@ def _value(data: bytes, at: int, kind: int, wanted: Any, depth: int) -> tuple[An
     """(what is wanted of a value, or None; place behind it)."""
     if kind in _INTEGERS:
         number, at = _varint(data, at)
-        return (_signed(number & 0xFFFFFFFF if kind == 5 else number) if wanted is INT else None), at
-    if kind == _STRUCT:
+        return (_signed(number & 0xFFFFFFFF if kind == I32 else number) if wanted is INT else None), at
+    if kind == STRUCT:
         is_wanted = isinstance(wanted, dict)
         fields, at = read_struct(data, at, wanted if is_wanted else {}, depth + 1)
         return (fields if is_wanted else None), at
-    if kind == _BINARY:
+    if kind == BINARY:
         length, at = _varint(data, at)
         return None, _within(data, at + length)
     if kind in _LISTS:
@@ -63,13 +78,15 @@ def _value(data: bytes, at: int, kind: int, wanted: Any, depth: int) -> tuple[An
         size, inner = head >> 4, head & 15
         if size == 15:
             size, at = _varint(data, at)
-        one = wanted[0] if isinstance(wanted, list) else None
+        each = wanted if isinstance(wanted, Each) else None
+        if each is not None and size and inner != each.kind:
+            raise Malformed(f"a list of type {inner} in the place of one of type {each.kind}")
         elements = []
         for _ in range(size):
-            element, at = _element(data, at, inner, one, depth)
-            if one is not None:
+            element, at = _element(data, at, inner, each and each.wanted, depth)
+            if each is not None:
                 elements.append(element)
-        return (elements if one is not None else size if wanted is LENGTH else None), at
+        return (elements if each is not None else None), at
     if kind == _MAP:
         size, at = _varint(data, at)
         kinds, at = (data[at], at + 1) if size else (0, at)

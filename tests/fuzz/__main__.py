@@ -21,6 +21,7 @@ INSTRUMENTED = [
     "curate.reading.records",
     "curate.reading.parquet",
     "curate.reading.parquet_file",
+    "curate.reading.parquet_footer",
     "curate.reading.parquet_pages",
     "curate.reading.thrift",
 ]

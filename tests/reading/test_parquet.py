@@ -239,22 +239,49 @@ SIZES = b"\x3c\x29\x06\x19\x26\x00\x08\x00"
 @pytest.mark.parametrize(
     ("sizes", "why"),
     [
-        (b"\x3c\x29\x06\x19\x16\x08\x00", "another number of levels"),
-        (b"\x3c\x29\x06\x19\x36\x00\x08\x08\x00", "another number of levels"),
-        (b"\x3c\x16\x08\x19\x06\x19\x26\x00\x08\x00", "those of strings"),
+        (b"\x3c\x29\x06\x19\x16\x08\x00", "histogram size mismatch"),
+        (b"\x3c\x29\x06\x19\x36\x00\x08\x08\x00", "histogram size mismatch"),
+        (b"\x3c\x16\x08\x19\x06\x19\x26\x00\x08\x00", "does not support BOOLEAN"),
     ],
 )
-def test_size_statistics_that_would_end_the_process_are_one_reject(sizes: bytes, why: str) -> None:
-    data = write(pa.table({"text": ["the sea", "a ship"] * 4, "flag": [True, False] * 4}), row_group_size=4)
+def test_wrong_size_statistics_leave_the_other_row_groups(sizes: bytes, why: str) -> None:
+    """pyarrow would end the process."""
+    damaged = with_footer(
+        write(pa.table({"text": ["the sea", "a ship"] * 4, "flag": [True, False] * 4}), row_group_size=4), SIZES, sizes
+    )
+    rows, [reject] = read(damaged)
+    assert [row[0] for row in rows] == [0, 1, 2, 3]
+    assert (reject.position, reject.reason) == (4, records.CORRUPT)
+    assert why in reject.snippet
+
+
+def with_footer(data: bytes, old: bytes, new: bytes) -> bytes:
+    """The file with the last occurrence of some bytes of the footer replaced."""
     size = pq.read_metadata(io.BytesIO(data)).serialized_size
-    before, found, after = data[-8 - size : -8].rpartition(SIZES)
+    before, found, after = data[-8 - size : -8].rpartition(old)
     assert found
-    footer = before + sizes + after
-    damaged = data[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    footer = before + new + after
+    return data[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def test_a_list_that_is_not_what_the_format_says_is_a_damaged_footer() -> None:
+    """Arrow would take its elements for what they should be."""
+    data = write(pa.table({"text": ["the sea"]}))
+    damaged = with_footer(data, b"\x19\x18\x04text", b"\x19\x15\x04text")  # path_in_schema as integers
     [reject] = read(damaged)[1]
     assert (reject.position, reject.reason) == (0, records.CORRUPT)
-    assert why in reject.snippet
-    assert "flag" in reject.snippet
+
+
+def test_a_value_that_is_in_no_dictionary_is_damage() -> None:
+    words = pa.array(["sea", "ship", "storm"] * 10).dictionary_encode()
+    data = bytearray(write(pa.table({"text": ["x"] * 30, "word": words}), use_dictionary=["word"], compression="none"))
+    [chunk] = [pq.read_metadata(io.BytesIO(bytes(data))).row_group(0).column(1)]
+    page = data[chunk.data_page_offset : chunk.data_page_offset + 60]
+    at = chunk.data_page_offset + bytes(page).index(b"\x02\x09\x24")  # width of 2 bits, 4 groups of 8: 0 1 2 0 1 2 …
+    data[at + 2] = 0xFF
+    rows, [reject] = read(bytes(data))
+    assert (rows, reject.position, reject.reason) == ([], 0, records.CORRUPT)
+    assert "of a dictionary of 3" in reject.snippet
 
 
 def test_a_time_zone_that_is_no_text_is_one_all_the_same() -> None:
