@@ -273,7 +273,7 @@ def put_slice(path: Path, raw: bytes, *, offset: int = 0, size: int | None = Non
     """Write the file anew around the slice ``raw``; returns its size."""
     packed = pa.Codec("lz4").compress(raw, asbytes=True)
     index = np.array([offset, len(packed), len(raw) if size is None else size], np.int64).tobytes()
-    path.write_bytes(packed + index + (1).to_bytes(8, "little") + b"CURATEX1")
+    path.write_bytes(packed + index + (1).to_bytes(8, "little") + b"CURATEX2")
     return path.stat().st_size
 
 
@@ -290,7 +290,7 @@ def test_lists_of_an_exchange_that_end_elsewhere_are_refused(tmp_path, last):
     offsets = column(0, 2, 5).tobytes()
     assert raw.count(offsets) == 1
     size = put_slice(path, raw.replace(offsets, column(0, 2, last).tobytes()))
-    with pytest.raises(WorkspaceError, match=r"map\.exchange is damaged"):
+    with pytest.raises(WorkspaceError, match=r"map\.slices is damaged"):
         read_slices(task, resized(maps, size), 0, LISTS)
 
 
@@ -301,7 +301,7 @@ def test_an_exchange_of_other_rows_is_refused(tmp_path):
     with pa.ipc.new_stream(sink, schema) as stream:
         stream.write_table(pa.table({"doc_id": [1], "values": [[1]]}, schema=schema))
     size = put_slice(path, sink.getvalue().to_pybytes())
-    with pytest.raises(WorkspaceError, match=r"map\.exchange is damaged"):
+    with pytest.raises(WorkspaceError, match=r"map\.slices is damaged"):
         read_slices(task, resized(maps, size), 0, LISTS)
 
 
@@ -309,7 +309,7 @@ def test_an_exchange_of_other_rows_is_refused(tmp_path):
 def test_a_slice_that_does_not_lie_in_its_file_is_refused(tmp_path, where):
     task, maps, path = sent(tmp_path)
     size = put_slice(path, slice_of(path)[0], **where)
-    with pytest.raises(WorkspaceError, match=r"slice 0 of 1 lies outside"):
+    with pytest.raises(WorkspaceError, match=r"slice 0 lies outside"):
         read_slices(task, resized(maps, size), 0, LISTS)
 
 
@@ -317,7 +317,7 @@ def test_a_slice_that_is_no_arrow_stream_is_refused(tmp_path):
     task, maps, path = sent(tmp_path)
     for raw in (b"no stream at all", slice_of(path)[0][:200]):
         size = put_slice(path, raw)
-        with pytest.raises(WorkspaceError, match=r"map\.exchange is damaged"):
+        with pytest.raises(WorkspaceError, match=r"map\.slices is damaged"):
             read_slices(task, resized(maps, size), 0, LISTS)
 
 

@@ -20,13 +20,13 @@ from curate.errors import RequestError
 from curate.look.repeat import recipe_of
 from curate.recipe import Recipe
 from curate.run.engine import MAX_THREADS
-from curate.run.exchange import END_BYTES
+from curate.run.exchange import END_BYTES, END_TARGETS, ENTRY_BYTES
 from curate.run.storage import open_storage
 from curate.run.usage import DRIVER, Usage
 from curate.run.workspace import read_run, snapshots
 
-SLICE_REQUESTS = 3
-"""Requests for one slice of an exchange: the file's size, its end, the slice."""
+SLICE_REQUESTS = 2
+"""Requests for one slice of an exchange: the entry of the index, and the slice, where it does not lie near the file's end."""
 
 WORKER_BYTES = 350_000_000
 """A worker process with its libraries, before it does anything."""
@@ -240,9 +240,9 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
     elif step.slices:
         rest = max(gets - SLICE_REQUESTS * before[step.slices], 0.0)  # 0 where map files have no row at all
         gets = rest + (gets - rest) / before[step.slices] * now[step.slices]
-        ends = END_BYTES * used.tasks * before[step.slices]
+        ends = _ends(used.tasks) * before[step.slices]
         if used.read > ends:
-            read = (used.read - ends) * growth + END_BYTES * tasks * now[step.slices]
+            read = (used.read - ends) * growth + _ends(tasks) * now[step.slices]
     each = (now[step.amount] / tasks) / (before[step.amount] / used.tasks)
     held = max(used.peak - WORKER_BYTES, 0)
     grown = held * max(each, 1.0)
@@ -257,6 +257,12 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
         peak=int(HEADROOM * peak),
     )
     return Planned(name, usage, tasks * MAX_THREADS if step.threads else tasks)
+
+
+def _ends(tasks: int) -> int:
+    """Bytes that the tasks of all targets read of the end of one map file."""
+    near = min(tasks, END_TARGETS)
+    return END_BYTES * near + ENTRY_BYTES * (tasks - near)
 
 
 def _times(used: Usage, factor: float) -> Usage:

@@ -158,10 +158,11 @@ def open_url(url: str, seekable: bool = False) -> pa.NativeFile:
     if url.startswith("s3://"):
         bucket, _, key = url.removeprefix("s3://").partition("/")
         opened = open_storage(f"s3://{bucket}").open(key)
-        if seekable or formats.format_of(key).kind == "parquet":
-            return opened
-        return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
-    return counted(pa.OSFile(url, "rb"))
+    else:
+        opened = counted(pa.OSFile(url, "rb"))
+    if seekable or formats.format_of(url).kind == "parquet":
+        return opened
+    return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
 
 def find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:

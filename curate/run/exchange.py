@@ -1,11 +1,12 @@
 """The exchange: how rows travel to the task that needs them, as two stages with files between them.
 
 A map task sorts its rows by target and writes *one* file: the rows of each target as one compressed Arrow record batch,
-then an index of (offset, stored bytes, raw bytes) by target. A reduce task reads its slice of every map file by offset.
+then an index of (offset, stored bytes, raw bytes) by target, from the last one to the first, so that an entry's distance
+from the file's end does not depend on their number. A reduce task reads its slice of every map file by offset.
 Targets are functions of our own key columns, never of Ray's or Python's hash. Nothing lives in actors, so a lost node
 costs its tasks; every file is a task output like any other, so a killed exchange resumes by task.
 
-File: slices, then int64[targets, 3], then the 16-byte tail ``<targets:int64><magic>``.
+File: slices, then int64[targets, 3], last target first, then the 16-byte tail ``<targets:int64><magic>``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from curate.run.sound import MADE_AGAIN, blamed_on, sound
 from curate.run.tasks import TaskContext
 from curate.schemas import source_id
 
-_MAGIC = b"CURATEX1"
+_MAGIC = b"CURATEX2"
+_SUFFIX = ".slices"
+_TAIL, ENTRY_BYTES = 16, 24
 _CODEC = "lz4"  # fastest to unpack; slices live for minutes
 _SLICE_ROWS = 1 << 22
 _MOST_PACKED = 256
 """LZ4 packs at most 255 bytes into one; more is claimed only to make a reader ask for memory."""
 END_BYTES = 1 << 13
-"""Bytes at the end of a file that are read at once: the tail, and the index of up to 340 targets."""
+"""Bytes at the end of a file that are read at once by the first :data:`END_TARGETS` targets; others read their entry alone."""
+END_TARGETS = (END_BYTES - _TAIL) // ENTRY_BYTES
 
 
 class ExchangeWriter:
@@ -80,11 +84,11 @@ def write_slices(
             index[target] = (out.tell(), packed.size, raw.size)
             out.write(packed)
             count += picked.num_rows
-        out.write(index.tobytes())
+        out.write(index[::-1].tobytes())
         out.write(targets.to_bytes(8, "little") + _MAGIC)
     context.count(f"exchange.{name}.rows", count)
     context.count(f"exchange.{name}.bytes", local.stat().st_size)
-    return context.add(f"tmp/{name}", context.task.name, ".exchange", local, count)
+    return context.add(f"tmp/{name}", context.task.name, _SUFFIX, local, count)
 
 
 def read_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Schema) -> pa.Table:
@@ -102,17 +106,14 @@ def iter_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Sc
     for file in maps.files:
         if file.rows == 0:
             continue
-        with context.open(file) as source:
-            with blamed_on(context.place(file), MADE_AGAIN):
-                offset, stored, raw = _slice_of(source, file, target)
-                if not stored:
-                    continue
-                rows = _unpacked(source.read_at(stored, offset), raw)
-                if [(field.name, field.type) for field in rows.schema] != [
-                    (field.name, field.type) for field in schema
-                ]:
-                    raise ValueError(f"it holds rows of {rows.schema}, not of {schema}")
-            yield sound(rows, context.place(file), MADE_AGAIN)
+        with context.open(file) as source, blamed_on(context.place(file), MADE_AGAIN):
+            packed, size = _packed(source, file, target)
+            if not packed:
+                continue
+            rows = _unpacked(packed, size)
+            if [(field.name, field.type) for field in rows.schema] != [(field.name, field.type) for field in schema]:
+                raise ValueError(f"it holds rows of {rows.schema}, not of {schema}")
+        yield sound(rows, context.place(file), MADE_AGAIN)
 
 
 def _unpacked(packed: bytes, size: int) -> pa.Table:
@@ -123,24 +124,31 @@ def _unpacked(packed: bytes, size: int) -> pa.Table:
         raise ValueError(str(error)) from None
 
 
-def _slice_of(source: pa.NativeFile, file: TableFile, target: int) -> tuple[int, int, int]:
-    """(offset, stored bytes, raw bytes) of a target; one read for both the tail and the index, unless that is long.
+def _packed(source: pa.NativeFile, file: TableFile, target: int) -> tuple[bytes, int]:
+    """(bytes as stored, their size unpacked) of a target's slice; nothing where it has no rows.
+
+    One read for the target's entry, with all that lies behind it, and one for the slice, unless the first has brought it.
 
     Raises:
         ValueError: the file is no exchange file, or the slice does not lie in it.
     """
-    end = source.read_at(min(file.bytes, END_BYTES), max(file.bytes - END_BYTES, 0))
-    if end[-8:] != _MAGIC:
-        raise ValueError("it is no exchange file")
-    targets = int.from_bytes(end[-16:-8], "little")
-    at = len(end) - 16 - 24 * (targets - target)
-    entry = end[at : at + 24] if at >= 0 else source.read_at(24, file.bytes - 16 - 24 * (targets - target))
-    offset, stored, raw = np.frombuffer(entry, np.int64).tolist()
-    if not (
-        0 <= target < targets and 0 <= offset <= offset + stored <= file.bytes and 0 <= raw <= _MOST_PACKED * stored
-    ):
-        raise ValueError(f"slice {target} of {targets} lies outside of it")
-    return offset, stored, raw
+    at = file.bytes - _TAIL - ENTRY_BYTES * (target + 1)
+    if at < 0 or not file.path.endswith(_SUFFIX):
+        raise ValueError("it is no exchange file, or has too few targets")
+    begin = max(file.bytes - END_BYTES, 0)
+    if at < begin:
+        entry, begin, end = source.read_at(ENTRY_BYTES, at), file.bytes, b""
+    else:
+        end = source.read_at(file.bytes - begin, begin)
+        if end[-8:] != _MAGIC or not target < int.from_bytes(end[-16:-8], "little"):
+            raise ValueError("it is no exchange file, or has too few targets")
+        entry = end[at - begin : at - begin + ENTRY_BYTES]
+    offset, stored, size = np.frombuffer(entry, np.int64).tolist()
+    if not (0 <= offset <= offset + stored <= at and 0 <= size <= _MOST_PACKED * stored):
+        raise ValueError(f"slice {target} lies outside of it")
+    if offset >= begin:
+        return end[offset - begin : offset - begin + stored], size
+    return source.read_at(stored, offset) if stored else b"", size
 
 
 def hash_targets(keys: NDArray[np.uint64], targets: int) -> NDArray[np.int64]:

@@ -14,12 +14,13 @@ from curate.recipe import Recipe
 from curate.run import portable, room
 from curate.run.engine import Engine, InlineEngine, RayEngine
 from curate.run.lease import Lease
-from curate.run.passes import Pass, run_stage, take_committed
+from curate.run.passes import Pass, add_to_driver, run_stage, take_committed
 from curate.run.plan import stage_keys, stages, until
 from curate.run.progress import NoProgress, Progress
 from curate.run.removed import OF_WORKSPACE, Removed
 from curate.run.snapshot import Snapshot
 from curate.run.storage import Storage, open_storage
+from curate.run.usage import tally
 from curate.run.versions import versions
 from curate.run.workspace import RunState, find_run, snapshots, states, write_run
 
@@ -133,7 +134,7 @@ def run_recipe(
     from curate.run.mirror import mirror
 
     progress = progress or NoProgress()
-    began = time.perf_counter()
+    began, before = time.perf_counter(), tally()
     if sample is not None:
         recipe = with_sample(recipe, sample)
     plan = until(stages(), stop_after)
@@ -165,18 +166,25 @@ def run_recipe(
                 "decided among themselves; --repack decides over all inputs together"
             )
         outcome.tables = going.tables
+        looked = tally() - before
         try:
             for number, stage in enumerate(stages(), 1):
                 runs = going.of(stage)
                 if number <= len(plan):
                     progress.stage(stage.name, stage.title, number, len(plan))
                     outcome.stages.append(run_stage(runs))
+                    if number == 1:
+                        add_to_driver(outcome.stages[0], looked)
                 elif not set(stage.reads) <= going.tables.keys() or not take_committed(runs):
                     continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
                 going.share(stage, runs)
             outcome.tables.update({name: former[name] for name in OF_WORKSPACE if name in former})
             if recipe.shards.path and "shards" in outcome.tables:
+                before = tally()
                 mirror(storage, outcome.tables["shards"], recipe.shards.path)
+                for entry in outcome.stages:
+                    if "shards" in entry["writes"]:
+                        add_to_driver(entry, tally() - before)
             _commit_run(storage, recipe, outcome, state)
         finally:
             engine.close()

@@ -139,6 +139,12 @@ def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = No
     }
 
 
+def add_to_driver(entry: dict[str, Any], used: Usage) -> None:
+    """Count what the driver has asked for before or after a stage for it; not where the stage was skipped."""
+    if not entry["skipped"]:
+        entry["usage"][DRIVER] = (Usage(**entry["usage"][DRIVER]) + used).to_dict()
+
+
 def write_parts(storage: Storage, tables: dict[str, Snapshot]) -> None:
     """Put the manifests of a generation's parts, so that tasks can read them; they are not kept."""
     for snapshot in tables.values():

@@ -1,7 +1,8 @@
 """Storage in S3 and everything that speaks its protocol: ``s3://bucket/prefix``.
 
-Data are read by pyarrow's C++ client (range requests, which are counted and not copied); what pyarrow does not
-offer goes through boto3: conditional puts, uploads that are aborted when they fail, listing, deleting in batches.
+Inputs are read by pyarrow's C++ client, which asks for their size first (its tries again are not counted). Files of a
+workspace, whose sizes are known, and what pyarrow does not offer go through boto3: conditional puts, uploads that are
+aborted when they fail, listing, deleting in batches; each request is counted as it goes out.
 Whatever S3 leaves half-done (an answer that breaks off, a put whose answer was lost) is done again or recognised here.
 """
 
@@ -84,11 +85,12 @@ class S3Storage:
     def read(self, path: str) -> bytes:
         return self._get(path)[0]
 
-    def open(self, path: str) -> pa.NativeFile:
+    def open(self, path: str, size: int | None = None) -> pa.NativeFile:
         key = self._key(path)
         with self._explained(path):
-            if is_requester_paying():  # pyarrow cannot say so
-                return pa.PythonFile(RangeFile(partial(self.read_range, path), self.size(path)), "r")
+            if size is not None or is_requester_paying():  # pyarrow asks for the size, and cannot say who pays
+                size = self.size(path) if size is None else size
+                return pa.PythonFile(RangeFile(partial(self.read_range, path), size), "r")
             try:
                 return counted(self.filesystem.open_input_file(f"{self.bucket}/{key}"))
             except FileNotFoundError:
@@ -152,16 +154,13 @@ class S3Storage:
             until_whole(upload)
         if s3_clients.uploads_begun() > begun + 1:  # a first answer was lost, and its upload would be paid for
             self._abandon_if_allowed(path)
-        # Above the threshold: parts, their beginning and their end.
-        count_put(size, 1 if size < PART_BYTES else 2 + -(-size // PART_BYTES))
+        count_put(size, requests=0)
         local.unlink()
 
     def copy(self, path: str, to: str) -> None:
         client, source = self._client(), {"Bucket": self.bucket, "Key": self._key(path)}
         with self._explained(path):
             until_whole(lambda: client.copy(source, self.bucket, self._key(to), ExtraArgs=writing()))
-        count_put()
-        count_get()  # its size is asked for
 
     def delete(self, path: str) -> None:
         with self._explained(path):
@@ -259,18 +258,15 @@ class S3Storage:
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         ask = getattr(self._client(), operation)
-        if operation.startswith(("get", "head")):
-            count_get()
-        elif not operation.startswith(("delete", "abort")):  # those cost nothing
-            count_put(len(arguments.get("Body", b"")))
-        return until_whole(lambda: ask(Bucket=self.bucket, **arguments))
+        answer = until_whole(lambda: ask(Bucket=self.bucket, **arguments))
+        count_put(len(arguments.get("Body", b"")), requests=0)
+        return answer
 
     def _get(self, path: str) -> tuple[bytes, str]:
         """(content, ETag) of an object."""
         client, key = self._client(), self._key(path)
 
         def get() -> tuple[bytes, str]:
-            count_get()
             answer = client.get_object(Bucket=self.bucket, Key=key, **reading())
             data = answer["Body"].read()
             count_get(len(data), requests=0)
@@ -285,7 +281,6 @@ class S3Storage:
 
         def get() -> bytes:
             wanted = f"bytes={start}-{start + length - 1}"
-            count_get()
             found: bytes = client.get_object(Bucket=self.bucket, Key=key, Range=wanted, **reading())["Body"].read()
             count_get(len(found), requests=0)
             return found

@@ -31,6 +31,7 @@ from urllib3.exceptions import HTTPError as BrokenConnection
 
 from curate.run.s3_errors import S3Error, error_code, explain_error
 from curate.run.s3_options import reading
+from curate.run.usage import count_get, count_put
 
 CONTACT_S = 9.0
 """The first contact with a bucket ends after this many seconds, whatever hangs (a name server, a firewall)."""
@@ -63,7 +64,21 @@ def client_of(pid: int, quick: bool = False) -> Any:
     )
     client = session(pid).client("s3", config=config)
     client.meta.events.register("before-send.s3.CreateMultipartUpload", _note_beginning)
+    client.meta.events.register("before-send.s3", _count)
     return client
+
+
+def _count(request: Any, **_: Any) -> None:
+    """Note a request as it goes out, every try of it: what the endpoint sees, and may bill."""
+    query = urlsplit(request.url).query
+    if request.method in ("GET", "HEAD") and not any(name in query for name in _LISTS):
+        count_get()
+    elif request.method != "DELETE" and not query.startswith("delete"):  # those cost nothing
+        count_put()
+
+
+_LISTS = ("list-type=", "uploads")
+"""What a listing is told by; S3 bills it like a put."""
 
 
 class _Beginnings:

@@ -54,8 +54,12 @@ class Storage(Protocol):
         """The whole file; FileNotFoundError when it is not there."""
         ...
 
-    def open(self, path: str) -> pa.NativeFile:
-        """The file for random access; FileNotFoundError when it is not there."""
+    def open(self, path: str, size: int | None = None) -> pa.NativeFile:
+        """The file for random access; FileNotFoundError when it is not there.
+
+        ``size``: its bytes, where they are known: then nothing is asked before the first read, which may be the one that
+        finds it missing.
+        """
         ...
 
     def put(self, path: str, data: bytes) -> None:
@@ -159,12 +163,12 @@ class LocalStorage:
             count_get(len(data), requests=0)
             return data
 
-    def open(self, path: str) -> pa.NativeFile:
+    def open(self, path: str, size: int | None = None) -> pa.NativeFile:
         place = self._at(path)
         if not place.is_file():
             raise FileNotFoundError(place)
         with self._explained(path):
-            return counted(pa.OSFile(str(place), "rb"))
+            return counted(pa.OSFile(str(place), "rb"), asked=size is None)
 
     def put(self, path: str, data: bytes) -> None:
         place = self._at(path)

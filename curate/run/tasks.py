@@ -38,6 +38,10 @@ from curate.run.usage import Meter, Usage
 ROW_GROUP_BYTES = 32_000_000
 """Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
 
+WHOLE_BYTES = 1 << 17
+"""A Parquet file up to this size is read whole: reading any begins with its last 64 KiB, and a request takes as long as
+a megabyte."""
+
 TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
 """Errors worth another try; a ValueError never is."""
 
@@ -116,9 +120,8 @@ class TaskContext:
 
     def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
         """All rows of a committed Parquet file."""
-        file = as_file(file)
-        with self.open(file) as source:
-            return sound(pq.ParquetFile(source).read(columns=columns, use_threads=False), self.place(file))
+        with self._parquet(file) as parquet:
+            return sound(parquet.read(columns=columns, use_threads=False), self.place(file))
 
     def batches(
         self,
@@ -130,27 +133,43 @@ class TaskContext:
 
         With ``wanted``, sorted doc_ids, row groups that have none of them are not read.
         """
-        with self.open(as_file(file)) as source:
-            for table in read_groups(pq.ParquetFile(source), columns, wanted):
+        with self._parquet(file) as parquet:
+            for table in read_groups(parquet, columns, wanted):
                 yield sound(table, self.place(file))
 
     def bounds(self, file: TableFile | dict[str, Any]) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""
-        with self.open(as_file(file)) as source:
-            parquet = pq.ParquetFile(source)
+        with self._parquet(file) as parquet:
             return [doc_id_bounds(parquet, group) for group in range(parquet.num_row_groups)]
+
+    @contextmanager
+    def _parquet(self, file: TableFile | dict[str, Any]) -> Iterator[pq.ParquetFile]:
+        """A committed Parquet file; a small one comes in one request, others in one for the footer and few for the rows."""
+        file = as_file(file)
+        if file.bytes > WHOLE_BYTES:
+            with self.open(file) as source:
+                yield pq.ParquetFile(source)
+            return
+        with self._there(file):
+            content = self.storage.read(file.path)
+        yield pq.ParquetFile(pa.BufferReader(content))
 
     @contextmanager
     def open(self, file: TableFile) -> Iterator[pa.NativeFile]:
         """A committed file for random access; a missing one is named."""
+        with self._there(file), self.storage.open(file.path, file.bytes) as source:
+            yield source
+
+    @contextmanager
+    def _there(self, file: TableFile) -> Iterator[None]:
         try:
-            source = self.storage.open(file.path)
-        except FileNotFoundError:
+            yield
+        except FileNotFoundError as error:
+            if file.path not in str(error):
+                raise
             raise WorkspaceError(
                 f"{file.path} is missing from {self.storage.url}, although a snapshot names it; the same command makes it again"
             ) from None
-        with source:
-            yield source
 
     def place(self, file: TableFile | dict[str, Any]) -> str:
         """Where a file lies, as errors say it."""

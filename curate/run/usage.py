@@ -1,8 +1,9 @@
 """What work costs: processor time, peak memory, bytes and requests, counted where they happen.
 
 Every storage of this process adds its requests to one tally; a :class:`Meter` takes the difference over a piece of work.
-A request is what an object store would bill: opening a file (its size is asked for), each ranged read, each put. On a
-local disk the same operations count, so a run on a laptop says what a run in S3 will ask for.
+A request is what an object store would bill: each ranged read, each put, each page of a listing, and where a file's size
+is not known, as of inputs, asking for it. In S3 requests are counted as they go out, tried again ones too; on a local disk
+the same operations count, so a run on a laptop says what a run in S3 will ask for.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Usage:
 
 
 DRIVER = "driver"
-"""What the process that hands out the tasks asks of the storage by itself: looks for records, puts manifests."""
+"""What the process that hands out the tasks asks of the storage by itself: lists inputs (counted with the first stage), looks
+for records, puts manifests, copies shards to where they are asked for (with the stage that makes them)."""
 
 
 class _Tally:
@@ -128,13 +130,13 @@ class _CountedFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._file.read(None if size < 0 else size)
-        count_get(len(data))
+        count_get(len(data), requests=int(len(data) > 0))  # nothing is asked for behind the end
         return data
 
     def read_buffer(self, size: int | None = None) -> pa.Buffer:
         """As :meth:`read`, without a copy."""
         data = self._file.read_buffer(size)
-        count_get(data.size)
+        count_get(data.size, requests=int(data.size > 0))
         return data
 
     def close(self) -> None:
@@ -142,9 +144,10 @@ class _CountedFile(io.RawIOBase):
         super().close()
 
 
-def counted(file: pa.NativeFile) -> pa.NativeFile:
-    """``file``, just opened, with its requests noted; the opening is one."""
-    count_get()
+def counted(file: pa.NativeFile, *, asked: bool = True) -> pa.NativeFile:
+    """``file``, just opened, with its requests noted; the opening is one, where its size had to be ``asked`` for."""
+    if asked:
+        count_get()
     return pa.PythonFile(_CountedFile(file), "r")
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 FAULTS = (
     "slow_down",
@@ -50,8 +50,16 @@ _XML = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{}</Code><Message>inj
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
+def price_of(method: str, path: str) -> str:
+    """What S3 bills a request as: ``gets``, ``puts`` (those that list, too), or ``free``."""
+    asked = parse_qs(urlsplit(path).query, keep_blank_values=True)
+    if method in ("GET", "HEAD"):
+        return "puts" if asked.keys() & {"list-type", "uploads"} else "gets"
+    return "free" if method == "DELETE" or "delete" in asked else "puts"
+
+
 class FaultyProxy:
-    """Listens on ``endpoint`` until closed; ``injected`` and ``requests`` count what it did."""
+    """Listens on ``endpoint`` until closed; ``injected`` and ``requests`` count what it did, ``billed`` what S3 would bill."""
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class FaultyProxy:
         self.most_in_a_row = most_in_a_row
         self.injected: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
+        self.billed: Counter[str] = Counter()
         self._times: Counter[str] = Counter()
         self._in_a_row: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -88,6 +97,7 @@ class FaultyProxy:
         name = f"{method} {path}"
         with self._lock:
             self.requests[method] += 1
+            self.billed[price_of(method, path)] += 1
             self._times[name] += 1
             mark = hashlib.blake2b(f"{self.seed} {name} {self._times[name]}".encode(), digest_size=16).digest()
             chance, which = struct.unpack("<QQ", mark)

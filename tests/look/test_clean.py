@@ -22,7 +22,7 @@ GARBAGE = (
     "tokens/aaaaaaaaaaaaaaaa/bbbbbbbbbbbbbbbb/part-0000000-00000.record.json",
     "tokens/1111111111111111/bbbbbbbbbbbbbbbb/part-0000000-00000.parquet",
     "artefacts/aaaaaaaaaaaaaaaa/tokenizer.json",
-    "tmp/aaaaaaaaaaaaaaaa/hashes/cccccccccccccccc/part.exchange",
+    "tmp/aaaaaaaaaaaaaaaa/hashes/cccccccccccccccc/part.slices",
     "tmp/scratch/77-abc",
     "artefacts/1111111111111111/.lexical.json.0123.partial",
 )

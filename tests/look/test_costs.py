@@ -70,12 +70,12 @@ def test_a_larger_run_costs_what_the_smaller_one_lets_expect(runs: tuple[str, st
 
 
 def test_exchanges_grow_with_the_product_of_both_sides() -> None:
-    used = Usage(tasks=4, gets=4 * (2 + 3 * 10), read=1_000_000)
+    used = Usage(tasks=4, gets=4 * (5 + 2 * 10), read=1_000_000)
     costs = Costs({}, {"dedup": {"resolve_task": used}})
     before = {"targets": 4.0, "partitions": 10.0, "documents": 1e5}
     [[step]] = scaled(costs, before, {"targets": 8.0, "partitions": 100.0, "documents": 1e6}, ["dedup"]).values()
     assert step.usage.tasks == 8
-    assert step.usage.gets == 8 * (2 + 3 * 100)
+    assert step.usage.gets == 8 * (5 + 2 * 100)
 
 
 def test_the_model_of_a_given_tokenizer_is_not_fitted() -> None:

@@ -12,6 +12,7 @@ from curate.errors import WorkspaceError
 from curate.run.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.run.snapshot import Snapshot, TableFile
 from curate.run.tasks import Task, TaskContext
+from curate.run.usage import tally
 
 SCHEMA = pa.schema([("doc_id", pa.uint64()), ("text", pa.large_string()), ("ids", pa.large_list(pa.uint16()))])
 
@@ -51,8 +52,24 @@ def test_a_damaged_exchange_file_is_named(tmp_path):
     writer.write(rows([1, 2]), np.array([0, 1]))
     file = writer.finish()
     (tmp_path / file.path).write_bytes(b"x" * 100)
-    with pytest.raises(WorkspaceError, match=r"map\.exchange is damaged .* no exchange file; delete it"):
+    with pytest.raises(WorkspaceError, match=r"map\.slices is damaged .* no exchange file, .*; delete it"):
         read_slices(task, Snapshot("tmp/x", "s", "k", "i", (file,)), 0, SCHEMA)
+
+
+@pytest.mark.parametrize("targets", [339, 340, 341, 1_000])
+def test_a_slice_takes_two_requests_whatever_the_number_of_targets(tmp_path, targets):
+    task = context(tmp_path, "map")
+    writer = ExchangeWriter(task, SCHEMA, targets, "x")
+    ids = np.arange(5 * targets)
+    writer.write(rows(ids.tolist()), ids % targets)
+    maps = Snapshot("tmp/x", "s", "k", "i", (writer.finish(),))
+    for target in (0, 338, targets // 2, targets - 1):
+        before = tally()
+        found = read_slices(task, maps, target, SCHEMA)
+        assert found["doc_id"].to_pylist() == list(range(target, 5 * targets, targets))
+        assert 1 <= (tally() - before).gets <= 2
+    with pytest.raises(WorkspaceError, match="too few targets"):
+        read_slices(task, maps, 10 * targets * targets, SCHEMA)
 
 
 def test_hash_targets_cover_the_range_evenly():
