@@ -101,6 +101,12 @@ def test_texts_that_are_no_utf8_are_refused():
         sound(pa.table({"text": half}), "documents/0.parquet")
 
 
+def test_numbers_in_no_dictionary_are_refused(tmp_path):
+    wrong = pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int32()), pa.array(["one"]), safe=False)
+    with pytest.raises(WorkspaceError, match=r"documents/0\.parquet is damaged"):
+        sound(pa.table({"source": wrong}), "documents/0.parquet")
+
+
 # --- models
 
 

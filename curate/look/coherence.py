@@ -10,7 +10,6 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.errors import RequestError
@@ -125,8 +124,7 @@ def _sample(run: Run, count: int) -> list[Window]:
     order = np.argsort(document_hash(run.recipe.seed, "shards", np.arange(len(files), dtype=np.uint64)), kind="stable")
     found: list[Window] = []
     for at in sorted(order[:FILES].tolist()):
-        with run.open(files[at]) as source:
-            found += [one for one in windows_of(pq.ParquetFile(source).read()) if len(set(one.doc_ids)) > 1]
+        found += [one for one in windows_of(run.read(files[at])) if len(set(one.doc_ids)) > 1]
     keys = np.array([one.set << 52 | one.shard << 26 | one.window for one in found], np.uint64)
     drawn = np.argsort(document_hash(run.recipe.seed, "windows", keys), kind="stable")[:count]
     return [found[i] for i in sorted(drawn.tolist())]

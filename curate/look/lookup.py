@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.dedup.buckets import band_keys, equal_counts
@@ -77,14 +76,10 @@ def kept_signatures(run: Run) -> Iterator[pa.Table]:
     for file in run.parquet_files("signatures"):
         ids = [np.zeros(0, np.uint64)]
         for removed in [files[file.name] for files in removals if file.name in files]:
-            with run.open(removed) as source:
-                ids.append(pq.read_table(source, columns=["doc_id"])["doc_id"].to_numpy())
+            ids.append(run.read(removed, ["doc_id"])["doc_id"].to_numpy())
         gone = np.sort(np.concatenate(ids))
-        with run.open(file) as source:
-            parquet = pq.ParquetFile(source)
-            for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group)
-                yield table.filter(pa.array(~is_in(table["doc_id"].to_numpy(), gone)))
+        for table in run.batches(file):
+            yield table.filter(pa.array(~is_in(table["doc_id"].to_numpy(), gone)))
 
 
 def lookup(run: Run, text: str) -> list[Match]:

@@ -6,7 +6,6 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.dedup.substrings import cover, repeated, window_hashes
@@ -83,8 +82,7 @@ def _tokens(run: Run, name: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArr
     """(tokens, offsets, doc_ids) of a partition."""
     from curate.run.partition import flat_tokens
 
-    with run.open(run.snapshots["tokens"].named()[name]) as source:
-        table = pq.ParquetFile(source).read(columns=["doc_id", "token_ids"])
+    table = run.read(run.snapshots["tokens"].named()[name], ["doc_id", "token_ids"])
     flat, offsets = flat_tokens(table)
     return flat, offsets, table["doc_id"].to_numpy()
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from curate import schemas
 from curate.run.snapshot import TableFile
+from curate.run.sound import sound
 
 if TYPE_CHECKING:
     from curate.look.run import Run
@@ -131,7 +132,7 @@ def _check_rows(run: Run, report: Report, table: str, file: TableFile, expected:
         report.count("files", "rows", parquet.metadata.num_rows)
         if "doc_id" not in found.names:
             return
-        ids = parquet.read(["doc_id"])["doc_id"].to_numpy()
+        ids = sound(parquet.read(["doc_id"]), run.place(file))["doc_id"].to_numpy()
     bounds = (int(ids.min()), int(ids.max())) if len(ids) else (None, None)
     if bounds != (file.first, file.last):
         report.fault(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from curate.reading.inputs import Inputs
 from curate.run.partition import is_in
 from curate.run.removed import OF_WORKSPACE, Removed
+from curate.run.sound import sound
 from curate.run.workspace import history
 from curate.schemas import names_document, source_id
 
@@ -33,7 +34,7 @@ def check_removed(run: Run, report: Report) -> None:
             if not file.path.endswith(".parquet") or table == "shards":
                 continue
             with run.open(file) as source:
-                there = _there(table, pq.ParquetFile(source), gone)
+                there = _there(table, pq.ParquetFile(source), gone, run.place(file))
             for doc_id in there[:5]:
                 report.fault("removed", file.path, f"still holds document {doc_id}, which was taken down")
     for state in history(run.storage):
@@ -45,12 +46,12 @@ def check_removed(run: Run, report: Report) -> None:
             )
 
 
-def _there(table: str, file: pq.ParquetFile, gone: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _there(table: str, file: pq.ParquetFile, gone: NDArray[np.uint64], place: str) -> NDArray[np.uint64]:
     names = file.schema_arrow.names
     if "doc_id" not in names:
         return np.zeros(0, np.uint64)
     asked = [name for name in ("doc_id", "kind", "status", "snippet", "source_id") if name in names]
-    rows = file.read(columns=asked)
+    rows = sound(file.read(columns=asked), place)
     ids = source_id(rows["doc_id"].to_numpy())
     mine = is_in(ids, gone)
     if table == "windows":

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.look.verify_formats import NAMED, before_denoising, expected_windows, size_of, windows_of
@@ -108,26 +107,18 @@ def documents_of(
     name = run.snapshots["documents"].files[partition].name
     drawn = read(run, run.snapshots["copies"].named()[name], ["doc_id", "copies"])
     pool, times = drawn["doc_id"].to_numpy(), drawn["copies"].to_numpy()
-    with run.open(run.snapshots["tokens"].named()[name]) as source:
-        file = pq.ParquetFile(source)
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=["doc_id", "token_ids"])
-            ids = rows["doc_id"].to_numpy()
-            flat, offsets = flat_tokens(rows)
-            at = np.minimum(np.searchsorted(pool, ids), max(len(pool) - 1, 0))
-            copies = (
-                np.where(pool[at] == ids, times[at], 0).astype(np.uint16)
-                if len(pool)
-                else np.zeros(len(ids), np.uint16)
-            )
-            yield ids, copies, flat, offsets
+    for rows in run.batches(run.snapshots["tokens"].named()[name], ["doc_id", "token_ids"]):
+        ids = rows["doc_id"].to_numpy()
+        flat, offsets = flat_tokens(rows)
+        at = np.minimum(np.searchsorted(pool, ids), max(len(pool) - 1, 0))
+        copies = (
+            np.where(pool[at] == ids, times[at], 0).astype(np.uint16) if len(pool) else np.zeros(len(ids), np.uint16)
+        )
+        yield ids, copies, flat, offsets
     if not run.recipe.synthetic.share:
         return
-    with run.open(run.snapshots["synthetic"].named()[name]) as source:
-        file = pq.ParquetFile(source)
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=["doc_id", "token_ids"])
-            yield rows["doc_id"].to_numpy(), np.ones(rows.num_rows, np.uint16), *flat_tokens(rows)
+    for rows in run.batches(run.snapshots["synthetic"].named()[name], ["doc_id", "token_ids"]):
+        yield rows["doc_id"].to_numpy(), np.ones(rows.num_rows, np.uint16), *flat_tokens(rows)
 
 
 def _control(run: Run) -> dict[str, int]:

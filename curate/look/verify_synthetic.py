@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from curate.look.verify_tables import read
 from curate.run.partition import flat_tokens, is_in
@@ -23,8 +22,7 @@ def check_synthetic(run: Run, report: Report) -> None:
     """Check the examples partition by partition."""
     tokens, copies = run.snapshots["tokens"].named(), run.snapshots["copies"].named()
     for file in run.snapshots["synthetic"].files:
-        with run.open(file) as source:
-            made = pq.ParquetFile(source).read()
+        made = run.read(file)
         if not made.num_rows:
             continue
         drawn = read(run, copies[file.name], ["doc_id", "copies", "reason"])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.run.exchange import partition_targets
@@ -26,8 +25,7 @@ IDs = NDArray[np.uint64]
 
 def read(run: Run, file: TableFile, columns: list[str]) -> pa.Table:
     """Some columns of a file."""
-    with run.open(file) as source:
-        return pq.ParquetFile(source).read(columns=columns)
+    return run.read(file, columns)
 
 
 class _Named:

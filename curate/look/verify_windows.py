@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.run.generations import parts_of
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 
 def read_windows(run: Run, file: TableFile) -> dict[str, NDArray[Any]]:
     """Columns of one file of the plan."""
-    with run.open(file) as source:
-        table = pq.ParquetFile(source).read()
+    table = run.read(file)
     return {name: table[name].to_numpy() for name in WINDOWS.names}
 
 
@@ -66,8 +64,7 @@ def _held_out(run: Run) -> NDArray[np.uint64]:
     """uint64[n], sorted: the documents that the plan keeps out of training (a small share of all)."""
     ids = [np.zeros(0, np.uint64)]
     for file in run.snapshots["copies"].files:
-        with run.open(file) as source:
-            table = pq.ParquetFile(source).read(columns=["doc_id", "reason"])
+        table = run.read(file, ["doc_id", "reason"])
         ids.append(table.filter(pc.equal(table["reason"], VALIDATION))["doc_id"].to_numpy())
     return np.sort(np.concatenate(ids))
 

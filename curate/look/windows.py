@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from curate.errors import RequestError
 from curate.look.arrays import to_arrow, to_numpy
 from curate.run.snapshot import TableFile
+from curate.run.sound import sound
 from curate.schemas import KIND_DOCUMENT
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ class Windows:
 
     def __iter__(self) -> Iterator[Window]:
         for file in self._snapshot.files:
-            with self._run.open(file) as source:
-                yield from windows_of(pq.ParquetFile(source).read())
+            yield from windows_of(self._run.read(file))
 
     def __getitem__(self, place: tuple[int, int] | tuple[int, int, int]) -> Window:
         number_of_set, shard, window = place if len(place) == 3 else (0, *place)
@@ -90,8 +90,7 @@ class Windows:
         named = [file for file in self._snapshot.files if _is_shard(file, shard)]
         found = []
         for file in named:
-            with self._run.open(file) as source:
-                table = pq.ParquetFile(source).read()
+            table = self._run.read(file)
             keys = to_numpy(table["set"]).astype(np.int64) << 32 | to_numpy(table["window"]).astype(np.int64)
             wanted = [number << 32 | window for number, _, window in places]
             found.append(table.filter(to_arrow(np.isin(keys, wanted))))
@@ -115,10 +114,11 @@ class Windows:
         for file in files:
             with self._run.open(file) as source:
                 parquet = pq.ParquetFile(source)
-                mask = to_numpy(parquet.read(["doc_id"])["doc_id"]) == np.uint64(doc_id)
+                place = self._run.place(file)
+                mask = to_numpy(sound(parquet.read(["doc_id"]), place)["doc_id"]) == np.uint64(doc_id)
                 if not mask.any():
                     continue
-                parts.append(parquet.read().filter(to_arrow(mask)))
+                parts.append(sound(parquet.read(), place).filter(to_arrow(mask)))
             if left is not None:
                 own, length = (to_numpy(parts[-1][name]) for name in ("kind", "length"))
                 left -= int(length[own == KIND_DOCUMENT].sum())

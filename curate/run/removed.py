@@ -21,6 +21,7 @@ from curate.hashing import digest, text_hashes
 from curate.reading.units import Unit, is_default_id
 from curate.run.partition import is_in
 from curate.run.snapshot import Snapshot, TableFile
+from curate.run.sound import sound
 from curate.run.storage import Storage
 from curate.schemas import POSITION_BITS
 
@@ -42,7 +43,7 @@ class Removed:
             return Removed(schemas.REMOVED.empty_table())
         [file] = tables["removed"].files
         with storage.open(file.path) as source:
-            return Removed(pq.ParquetFile(source).read(), file)
+            return Removed(sound(pq.ParquetFile(source).read(), f"{storage.url}/{file.path}"), file)
 
     @property
     def ids(self) -> NDArray[np.uint64]:

@@ -33,6 +33,7 @@ from curate.run.plan import stage_keys, stages
 from curate.run.progress import NoProgress, Progress
 from curate.run.removed import Removed
 from curate.run.snapshot import Snapshot, manifest_path, read_snapshot, table_home, write_snapshot
+from curate.run.sound import sound
 from curate.run.stage import StageRun
 from curate.run.storage import Storage, open_storage
 from curate.run.versions import versions
@@ -277,8 +278,9 @@ def _commit(
         outcome.tokens = before.counters["tokens"] - tables["windows"].counters["tokens"]
     audit = schemas.AUDIT.empty_table()
     if "audit" in former:
-        with storage.open(former["audit"].files[0].path) as source:
-            audit = pq.ParquetFile(source).read()
+        path = former["audit"].files[0].path
+        with storage.open(path) as source:
+            audit = sound(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
     row = {
         "request": outcome.request,
         "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),
