@@ -60,6 +60,7 @@ def by_function(state: dict[str, Any]) -> dict[str, Counter[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, tmp_path: Path):
     folder, bucket = write_small_corpus(tmp_path / "text"), s3.new_bucket()
     for file in folder.iterdir():
