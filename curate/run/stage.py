@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from curate.reading.stage import Inputs
     from curate.run.without import Takedown
 
+TMP_VERSION = 2
+"""Of the files below ``tmp/``, raised when their form changes: a run that another release has begun makes them anew."""
+
 RETRIES = 2
 """Further tries of a task that failed for a transient reason."""
 
@@ -196,11 +199,12 @@ class StageRun:
             StageFailed: tasks failed after their retries; those that did not are committed all the same.
         """
         key = key or self.stage_key
+        form = [TMP_VERSION] if home.startswith("tmp/") else []
         tasks = [
             Task(
                 function_name(function),
                 spec.name,
-                task_key(key, function.__qualname__, *spec.inputs),
+                task_key(key, function.__qualname__, *form, *spec.inputs),
                 home,
                 key,
                 self.storage.url,

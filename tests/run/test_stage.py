@@ -9,6 +9,7 @@ import pytest
 
 from curate.errors import StageFailed
 from curate.recipe import Recipe
+from curate.run import stage as stage_module
 from curate.run.engine import InlineEngine
 from curate.run.progress import NoProgress
 from curate.run.stage import Spec, Stage, StageRun
@@ -49,6 +50,18 @@ def test_tasks_that_are_done_are_not_run_again(tmp_path):
     again = second.step("numbers", write_numbers, [*specs, Spec("part-3", [3], {"number": 3})])
     assert second.tasks_run == 1
     assert again.files("numbers")[:3] == step.files("numbers")
+
+
+def test_only_what_passes_between_steps_is_made_anew_in_another_form(tmp_path, monkeypatch):
+    def tasks_run(home: str) -> int:
+        run = stage_run(tmp_path)
+        run.step(home, write_numbers, [Spec("part-0", ["a"], {"number": 1})])
+        return run.tasks_run
+
+    assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (1, 1)
+    assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (0, 0)
+    monkeypatch.setattr(stage_module, "TMP_VERSION", stage_module.TMP_VERSION + 1)
+    assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (1, 0)
 
 
 def test_a_task_whose_input_changed_runs_again_beside_the_old_one(tmp_path):
