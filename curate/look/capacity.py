@@ -67,6 +67,10 @@ def node_of(name: str) -> Node:
     return NODES[name]
 
 
+TELLING_REGIONS = 5
+"""With so many regions, a run tells how full they are; the last one of fewer is anything."""
+
+
 def capacity(
     recipe: Recipe, documents: float, document_bytes: float | None, nodes: int, node: str, costs: Costs
 ) -> dict[str, Any]:
@@ -117,7 +121,17 @@ def _sizes(recipe: Recipe, documents: float, document_bytes: float, before: dict
     sizes = sizes_of(
         recipe, int(text), int(documents), max(1, round(text / partition)), int(kept), int(tokens), windows
     )
-    return sizes | {"kept_bytes": int(before["kept_bytes"] * growth)}
+    return sizes | {
+        "kept_bytes": int(before["kept_bytes"] * growth),
+        "regions": _regions(kept, recipe.cluster.region_size, before),
+    }
+
+
+def _regions(kept: float, most: int, before: dict[str, float]) -> int:
+    """Regions are whole cells, so they are not quite full: as full as those of the run that was measured, if it had a few."""
+    mean = before["kept"] / max(before["regions"], 1)
+    is_told = before["regions"] >= TELLING_REGIONS and most / 2 <= mean <= most
+    return max(1, math.ceil(kept / (mean if is_told else most)))
 
 
 def _stage(name: str, steps: list[Planned], nodes: int, machine: Node) -> dict[str, Any]:

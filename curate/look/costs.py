@@ -42,6 +42,7 @@ class Step(NamedTuple):
         tasks: of what there is a task for each; ``one`` for a single task.
         amount: what its bytes and time grow with.
         slices: of what each task reads a slice of an exchange, for each.
+        exchanges: of how many exchanges it reads one.
         opens: of what each task opens a file for each, so that all its requests grow with them.
         threads: whether a task uses more than one thread when there are fewer tasks than processors.
         writes: what the bytes that it writes grow with, where that is something else: a sample, or nothing (``fixed``).
@@ -51,6 +52,7 @@ class Step(NamedTuple):
     tasks: str
     amount: str
     slices: str = ""
+    exchanges: int = 1
     opens: str = ""
     threads: bool = False
     writes: str = ""
@@ -101,7 +103,7 @@ STEPS = _BY_PARTITION | {
     "cutoff_task": Step("one", "kept", opens="partitions"),
     "path_task": Step("regions", "kept", slices="partitions", threads=True),
     "positions_task": Step("regions", "kept"),
-    "order_task": Step("partitions", "kept", slices="regions"),
+    "order_task": Step("partitions", "kept", slices="regions", exchanges=2),
     "curves_task": Step("one", "fixed", opens="partitions", bounded=1),
     "threshold_task": Step("one", "fixed", opens="partitions", bounded=1),
     "components_task": Step("partitions", "documents"),
@@ -238,11 +240,13 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
     if step.opens:
         gets *= now[step.opens] / before[step.opens]
     elif step.slices:
-        rest = max(gets - SLICE_REQUESTS * before[step.slices], 0.0)  # 0 where map files have no row at all
+        rest = max(
+            gets - SLICE_REQUESTS * step.exchanges * before[step.slices], 0.0
+        )  # 0 where map files have no row at all
         gets = rest + (gets - rest) / before[step.slices] * now[step.slices]
-        ends = _ends(used.tasks) * before[step.slices]
+        ends = step.exchanges * _ends(used.tasks) * before[step.slices]
         if used.read > ends:
-            read = (used.read - ends) * growth + _ends(tasks) * now[step.slices]
+            read = (used.read - ends) * growth + step.exchanges * _ends(tasks) * now[step.slices]
     each = (now[step.amount] / tasks) / (before[step.amount] / used.tasks)
     held = max(used.peak - WORKER_BYTES, 0)
     grown = held * max(each, 1.0)

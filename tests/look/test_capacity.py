@@ -9,6 +9,7 @@ import pytest
 
 from curate.cli import main
 from curate.errors import RequestError
+from curate.look import capacity as capacity_module
 from curate.look.capacity import NODES, capacity
 from curate.look.costs import shipped
 from curate.recipe.file import from_dict
@@ -54,3 +55,10 @@ def test_the_command_needs_no_recipe(capsys):
     assert json.loads(capsys.readouterr().out)["documents"] == 10**9
     assert main(["check", "--documents", "1e9", "--nodes", "100"]) == 0
     assert "bottleneck" in capsys.readouterr().out
+
+
+def test_regions_are_as_full_as_those_that_were_measured():
+    before = {"kept": 932_000.0, "regions": 11.0}
+    assert capacity_module._regions(9_320_000, 100_000, before) == 110
+    assert capacity_module._regions(9_320_000, 300_000, before) == 32, "that run had regions of another size"
+    assert capacity_module._regions(9_320_000, 100_000, {"kept": 120_000.0, "regions": 2.0}) == 94
