@@ -80,21 +80,30 @@ def _begins(data: Bytes, at: int, start: int, stop: int) -> bool:
 
 
 @njit(nogil=True, cache=True)
+def _piece(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint64]:
+    """(end, FNV-1a hash) of the piece that begins at byte ``at`` of the text ``data[start:stop]``."""
+    kind = _KINDS[data[at]]
+    value = (_FNV ^ np.uint64(data[at])) * _PRIME
+    at += 1
+    while at < stop:
+        next_kind = _KINDS[data[at]]
+        between = _BETWEEN[5 * kind + next_kind]
+        if between != _GOES_ON and (between == _BEGINS or _begins(data, at, start, stop)):
+            break
+        value = (value ^ np.uint64(data[at])) * _PRIME
+        kind = next_kind
+        at += 1
+    return at, value
+
+
+@njit(nogil=True, cache=True)
 def piece_ends(data: Bytes, start: int, stop: int) -> Offsets:
     """int64[P]: where the pieces of the text ``data[start:stop]`` end."""
     found = np.empty(stop - start, np.int64)
     n = 0
     at = start
     while at < stop:
-        kind = _KINDS[data[at]]
-        at += 1
-        while at < stop:
-            next_kind = _KINDS[data[at]]
-            between = _BETWEEN[5 * kind + next_kind]
-            if between != _GOES_ON and (between == _BEGINS or _begins(data, at, start, stop)):
-                break
-            kind = next_kind
-            at += 1
+        at, _ = _piece(data, at, start, stop)
         found[n] = at
         n += 1
     return found[:n]
@@ -167,17 +176,7 @@ def _scan(
         open_loose = False
         while at < stop:
             begin = at
-            kind = _KINDS[data[at]]
-            value = (_FNV ^ np.uint64(data[at])) * _PRIME
-            at += 1
-            while at < stop:
-                next_kind = _KINDS[data[at]]
-                between = _BETWEEN[5 * kind + next_kind]
-                if between != _GOES_ON and (between == _BEGINS or _begins(data, at, start, stop)):
-                    break
-                value = (value ^ np.uint64(data[at])) * _PRIME
-                kind = next_kind
-                at += 1
+            at, value = _piece(data, at, start, stop)
             number = -1
             if at - begin <= MAX_BYTES:
                 number = _number(data, begin, at, value, slots, begins, arena, known, most)
