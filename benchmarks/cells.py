@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ordering_corpora import passages, records
 from ordering_speed import Clock, hierarchy
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 from curate.relate.cells import nearest_centroid
 from curate.relate.embedders import lexical
 from curate.relate.regions import plan_regions, region_of

@@ -32,7 +32,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import numpy as np
 from passages import texts_of
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 
 VOCABULARY = 32_000
 FILE_BYTES = 16_000_000
@@ -68,7 +68,7 @@ def shuffled(texts: list[str], wanted: int, seed: int) -> Iterator[str]:
 
 def prepare(folders: list[Path], work: Path, wanted: int, seed: int) -> None:
     """The corpus in files of JSON lines, and the tokenizer."""
-    from curate.shards.tokens import train
+    from curate.tokens.encoder import train
 
     texts = [text for folder in folders for text in texts_of(folder) if text.strip()]
     size = sum(len(text.encode()) for text in texts)
@@ -121,7 +121,7 @@ def tokenizer_alone(work: Path, texts: list[str]) -> tuple[float, int]:
 
 def bare_engine(file: Path, tokenizer: Path) -> tuple[int, float]:
     """(bytes, seconds) of tiktoken's engine over the texts of one file, in memory."""
-    from curate.shards.fast_bpe import FastBpe
+    from curate.tokens.fast_bpe import FastBpe
 
     texts = [json.loads(line)["text"] for line in file.open(encoding="utf-8")]
     engine = FastBpe(json.loads(tokenizer.read_text(encoding="utf-8")))
@@ -150,7 +150,7 @@ def processor_seconds() -> float:
 
 def import_task() -> None:
     """What a worker process loads for its first task."""
-    import curate.reading.stage  # noqa: F401
+    import curate.stages.ingest  # noqa: F401
 
 
 def whole_run(work: Path, cpus: int) -> tuple[float, float, float, list[tuple[str, float]], dict[str, object]]:
@@ -159,8 +159,8 @@ def whole_run(work: Path, cpus: int) -> tuple[float, float, float, list[tuple[st
     import ray
 
     import curate
-    from curate.run.engine import RayEngine
-    from curate.run.plan import stages
+    from curate.driver.plan import stages
+    from curate.engine.engines import RayEngine
 
     stages()  # imported in this process, as the tokenizer is in its own
     engine = RayEngine(cpus)  # the run takes the Ray that it finds in its process

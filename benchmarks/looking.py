@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate import schemas
-from curate.reading.units import doc_id
-from curate.run.snapshot import Snapshot, TableFile, write_snapshot
-from curate.run.storage import LocalStorage, file_checksum
-from curate.run.tasks import TableWriter
-from curate.run.workspace import RunState, write_run
+from curate.base import schemas
+from curate.base.ids import doc_id
+from curate.engine.tasks import TableWriter
+from curate.storage.local import LocalStorage, file_checksum
+from curate.tables.snapshot import Snapshot, TableFile, write_snapshot
+from curate.tables.workspace import RunState, write_run
 
 TEXT_BYTES = 4_000
 PARTITION = 128_000_000 // TEXT_BYTES

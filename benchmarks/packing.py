@@ -27,7 +27,7 @@ from curate.packing.measures import count_windows, window_measures
 from curate.packing.pieces import Pieces, split
 from curate.packing.plan import METHODS, pack
 from curate.packing.similar import count_alike, similarity
-from curate.shards.routing_stage import copy_spans
+from curate.stages.shards.routing import copy_spans
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSUMERS = ROOT / ".venv-consumers" / "bin" / "python"

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ordering_speed import LIMIT, Clock, hierarchy, lengths_of, windows
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows
 from curate.packing.similar import similarity

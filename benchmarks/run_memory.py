@@ -29,8 +29,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import curate
-from curate.look.run import Run
-from curate.run.plan import stages
+from curate.driver.plan import stages
+from curate.inspect.run import Run
 
 GIB = 2**30
 INTERVAL_S = 0.5

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from curate.run.s3 import S3Storage
+from curate.storage.s3 import S3Storage
 
 
 def seconds(work: Callable[[], object]) -> float:

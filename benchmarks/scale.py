@@ -29,10 +29,10 @@ import zstandard
 
 from curate import api
 from curate.api import as_recipe
-from curate.look.capacity import capacity
-from curate.look.costs import Costs, costs_of
-from curate.run.progress import PlainProgress
-from curate.run.usage import Usage
+from curate.engine.progress import PlainProgress
+from curate.planning.capacity import capacity
+from curate.planning.costs import Costs, costs_of
+from curate.storage.usage import Usage
 from curate.warm import warm
 
 FILE_DOCUMENTS = 50_000

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from curate.base.schemas import KIND_DOCUMENT
 from curate.packing.plan import pack
-from curate.schemas import KIND_DOCUMENT
 from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
 from curate.shards.denoise import Mixture, corrupt, restore, window_key
 from curate.shards.windows import ShardWindows, windows_of_plan

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from passages import texts_of
 
-from curate.shards.tokens import Encoder, train
+from curate.tokens.encoder import Encoder, train
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

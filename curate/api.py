@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curate.look.run import Run
+    from curate.driver.execute import Outcome
+    from curate.driver.takedown import Removal
+    from curate.engine.progress import Progress
+    from curate.inspect.run import Run
     from curate.recipe import Recipe
-    from curate.run.execute import Outcome
-    from curate.run.progress import Progress
-    from curate.takedown.apply import Removal
 
 
 def run(
@@ -40,13 +40,13 @@ def run(
         allow_missing: go on when an input of an earlier run has gone.
         repack: take all corpus-wide decisions again, over all inputs together; else new inputs are a generation of their own.
         refit: fit the models (tokenizer, projection, centroids) again, on the documents kept now.
-        progress: what is told meanwhile (``curate.run.progress``); nothing by default.
+        progress: what is told meanwhile (``curate.engine.progress``); nothing by default.
 
     Raises:
         RequestError: the request is wrong; nothing was started.
         RunError: something failed; what is committed stays, and the same call goes on.
     """
-    from curate.look.run import Run
+    from curate.inspect.run import Run
 
     outcome = execute(
         recipe,
@@ -77,8 +77,8 @@ def execute(
     progress: Progress | None = None,
 ) -> Outcome:
     """As :func:`run`; returns what was done instead of the finished run."""
-    from curate.run import s3_options
-    from curate.run.execute import run_recipe
+    from curate.driver.execute import run_recipe
+    from curate.storage import options as s3_options
 
     recipe = as_recipe(recipe, changes)
     with s3_options.in_force(recipe.storage):
@@ -101,7 +101,7 @@ def as_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence
     Raises:
         RecipeError: a wrong key or value.
     """
-    from curate.errors import RecipeError
+    from curate.base.errors import RecipeError
     from curate.recipe import Recipe, file
 
     if isinstance(recipe, Recipe):
@@ -119,7 +119,7 @@ def open_run(workspace: str | Path) -> Run:
     Raises:
         WorkspaceError: there is none.
     """
-    from curate.look.run import Run
+    from curate.inspect.run import Run
 
     return Run(str(workspace))
 
@@ -155,8 +155,8 @@ def remove(
         RequestError: not one of ids, where and like is given, or one is wrong.
         WorkspaceError: there is no finished run.
     """
-    from curate.takedown.apply import take_down
-    from curate.takedown.request import Request
+    from curate.driver.request import Request
+    from curate.driver.takedown import take_down
 
     request = Request(tuple(ids), where, like, by, reason)
     return take_down(str(workspace), request, apply=apply, cpus=cpus, address=address, progress=progress)

@@ -31,8 +31,8 @@ def warm_statistics() -> None:
 
 def warm_lines() -> None:
     """C4's lines, and edits."""
+    from curate.base.text import cut_spans
     from curate.quality.c4 import c4_lines, line_parameters
-    from curate.text import cut_spans
 
     texts = _texts()
     lines = c4_lines(texts, line_parameters("default", {}))
@@ -41,7 +41,7 @@ def warm_lines() -> None:
 
 def warm_language() -> None:
     """Language identification, where a model is installed."""
-    from curate.errors import RequestError
+    from curate.base.errors import RequestError
     from curate.quality.language import find_model, language_model
 
     try:
@@ -80,7 +80,7 @@ def warm_relate() -> None:
     """The embedder, cells, neighbours, paths, and the map."""
     import numpy as np
 
-    from curate.look.plane import plane
+    from curate.inspect.plane import plane
     from curate.relate.cells import assign, fit_cells
     from curate.relate.embedders.lexical import fit
     from curate.relate.embedders.quantised import quantise_directions
@@ -107,14 +107,14 @@ def warm_shards() -> None:
     import numpy as np
     import pyarrow as pa
 
+    from curate.base.schemas import WINDOWS
+    from curate.base.text import text_buffers
     from curate.packing.measures import count_windows
     from curate.packing.plan import METHODS, pack
     from curate.packing.similar import count_alike, similarity
-    from curate.schemas import WINDOWS
     from curate.shards import conservation
-    from curate.shards.pieces import Pieces
-    from curate.shards.routing_stage import assemble
-    from curate.text import text_buffers
+    from curate.stages.shards.routing import assemble
+    from curate.tokens.pretokens import Pieces
 
     data, offsets = text_buffers(_texts())
     for dtype in (np.uint16, np.uint32):

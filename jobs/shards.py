@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 
 from curate.api import as_recipe
+from curate.base.errors import CurateError
 from curate.cli import main, make_parser
-from curate.errors import CurateError
-from curate.look.check import check
-from curate.run.s3_options import in_force
+from curate.planning.check import check
+from curate.storage.options import in_force
 
 LAST = ("upsample", "synthetic", "pack", "shards", "ledger")
 

@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.hashing import mix64
+from curate.base.hashing import mix64
+from curate.base.text import text_buffers
+from curate.driver.execute import run_recipe
+from curate.driver.plan import stages
 from curate.recipe.file import from_dict
 from curate.relate.embedders.lexical import LexicalModel
 from curate.relate.embedders.words import word_rows
-from curate.run.execute import run_recipe
-from curate.run.plan import stages
-from curate.text import text_buffers
 from tests.corpus import recipe_of, text, write_corpus
 
 PINNED = Path(__file__).parent / "golden.json"
@@ -99,7 +99,7 @@ def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0, threads: int = 1
 
 def measure() -> Pins:
     """What every stage makes now."""
-    with tempfile.TemporaryDirectory() as place, patch("curate.relate.embed_fit_stage.fit", hashed_model):
+    with tempfile.TemporaryDirectory() as place, patch("curate.stages.embed_fit.fit", hashed_model):
         folder = Path(place)
         made = recipe(write_inputs(folder / "text"), folder / "run")
         outcome = run_recipe(from_dict(made, folder))

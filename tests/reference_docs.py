@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate import schemas
+from curate.base import schemas
 from curate.recipe.file import field_rows
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -83,7 +83,7 @@ def tables_page() -> str:
         "",
         "The tables of a workspace: Parquet files, read by `run.table(name)`. Per-document tables have one file for each "
         "partition of `documents`, in `doc_id` order. `signals` has a column for each statistic and classifier "
-        "([quality.md](quality.md)). Made from `curate/schemas.py` by `python -m tests.reference_docs`.",
+        "([quality.md](quality.md)). Made from `curate/base/schemas.py` by `python -m tests.reference_docs`.",
     ]
     for name, (row, schema) in TABLES.items():
         lines += ["", f"## {name}", "", f"One row for each {row}.", "", "| column | type |", "|---|---|"]

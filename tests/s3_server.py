@@ -111,7 +111,7 @@ def s3_server() -> Iterator[S3Server]:
 @functools.cache
 def shared_server() -> S3Server:
     """The one server of this test session; it ends with the session's process."""
-    from curate.run.s3_clients import forget_clients
+    from curate.storage.s3_clients import forget_clients
 
     forget_clients()
     manager = s3_server()
@@ -133,7 +133,7 @@ def s3_environment(monkeypatch: pytest.MonkeyPatch) -> S3Server:
 @pytest.fixture
 def fresh_clients(s3: S3Server) -> Iterator[None]:
     """For tests that change the environment: no client is taken over from the test before, none is left behind."""
-    from curate.run.s3_clients import forget_clients  # not above: the server's own process does without
+    from curate.storage.s3_clients import forget_clients  # not above: the server's own process does without
 
     forget_clients()
     yield

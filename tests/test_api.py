@@ -11,7 +11,7 @@ import pytest
 
 import curate
 from curate.api import as_recipe
-from curate.errors import RecipeError
+from curate.base.errors import RecipeError
 
 HEAVY = ("ray", "numba", "polars", "pyarrow", "numpy", "pydantic", "rich", "boto3")
 
@@ -29,7 +29,7 @@ def test_import_is_light(code: str) -> None:
 
 
 def test_run_stays_callable_when_its_package_is_imported(tmp_path: Path) -> None:
-    import curate.run.workspace  # binds curate.run to the package
+    import curate.tables.workspace  # binds curate.run to the package
 
     with pytest.raises(RecipeError, match="does not exist"):
         curate.run(tmp_path / "none.yaml")

@@ -13,9 +13,8 @@ import pytest
 
 from curate import __version__
 from curate.cli import main
-from curate.run.execute import Outcome
-from tests import cli_docs
-from tests.look import hand
+from curate.driver.execute import Outcome
+from tests import cli_docs, hand
 
 
 @pytest.fixture

@@ -19,25 +19,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import curate
-from curate import schemas
+from curate.base import schemas
+from curate.base.errors import CurateError, WorkspaceError
+from curate.base.matrices import int32_matrix
+from curate.base.text import cut_spans
 from curate.dedup.contamination import NgramIndex, check_index, ngram_index
-from curate.dedup.signatures_stage import stored_params
-from curate.errors import CurateError, WorkspaceError
-from curate.look import repeat
+from curate.driver import repeat
+from curate.engine.exchange import ExchangeWriter, read_slices
+from curate.engine.tasks import Task, TaskContext
 from curate.relate.embedders.lexical import LexicalModel, fit
 from curate.relate.embedders.quantised import quantise_directions
 from curate.relate.neighbors import check_neighbors, renumbered
 from curate.relate.super_cells import Cells
-from curate.run.exchange import ExchangeWriter, read_slices
-from curate.run.snapshot import Snapshot
-from curate.run.sound import sound
-from curate.run.storage import file_checksum
-from curate.run.tasks import Task, TaskContext
-from curate.run.vectors import int32_matrix
 from curate.shards.conservation import token_sum, window_sums
-from curate.shards.routing_stage import spans_by_target
 from curate.shards.windows import ShardWindows
-from curate.text import cut_spans
+from curate.stages.dedup.signatures import stored_params
+from curate.stages.shards.routing import spans_by_target
+from curate.storage.local import file_checksum
+from curate.tables.snapshot import Snapshot
+from curate.tables.validate import sound
 from tests.corpus import recipe_of, write_corpus
 
 # --- spans of texts

@@ -12,13 +12,13 @@ import pytest
 import zstandard
 
 import curate
-from curate.look.run import Run
-from curate.look.summary import shard_places
-from curate.look.train import train_classifier
-from curate.look.verify import verify
+from curate.base.schemas import KIND_DOCUMENT
+from curate.inspect.run import Run
 from curate.quality.training import TrainingOptions
 from curate.recipe.file import load
-from curate.schemas import KIND_DOCUMENT
+from curate.report.summary import shard_places
+from curate.tools.train import train_classifier
+from curate.verify.verify import verify
 from tests.cli_examples import letter, write_texts
 
 RECIPES = sorted((Path(__file__).parents[1] / "jobs/recipes").glob("*.yaml"))

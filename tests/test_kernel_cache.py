@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from curate.kernel_cache import PACKAGE, imported_files, sources_digest
+from curate.base.kernel_cache import PACKAGE, imported_files, sources_digest
 
 
 def test_a_kernel_depends_on_what_its_module_imports_and_on_nothing_else(tmp_path):

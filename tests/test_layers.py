@@ -37,7 +37,7 @@ def test_algorithms_import_neither_ray_nor_the_run_half():
     loaded = imported("import " + ", ".join(modules))
     assert "ray" not in loaded
     assert not {name for name in loaded if name.startswith("curate.run")}
-    assert not {name for name in loaded if name.startswith("curate.look")}
+    assert not {name for name in loaded if name.startswith("curate.inspect")}
 
 
 @pytest.mark.parametrize("module", ["curate", "curate.cli"])
@@ -47,4 +47,4 @@ def test_the_surface_is_light(module):
 
 
 def test_workers_do_not_load_what_they_do_not_need():
-    assert "polars" not in imported("import curate.run.tasks, curate.run.plan; curate.run.plan.stages()")
+    assert "polars" not in imported("import curate.engine.tasks, curate.driver.plan; curate.driver.plan.stages()")

@@ -7,7 +7,7 @@ import os
 import pytest
 from datasketch import MinHashLSH
 
-from curate.errors import RecipeError
+from curate.base.errors import RecipeError
 from curate.recipe import Quality
 from curate.recipe.file import apply_changes, field_rows, from_dict, load
 
@@ -155,7 +155,7 @@ def test_every_field_has_a_meaning():
 
 
 def test_every_path_is_taken_from_the_recipe_and_written_down_without_its_place(tmp_path):
-    from curate.run.portable import essential_recipe, relative_recipe
+    from curate.recipe.portable import essential_recipe, relative_recipe
 
     lists = {"block": {"domains": "lists/domains.txt"}, "language_model": "models/lid.bin"}
     scored = {"classifier": {"model": "models/q.bin", "min_score": 0.5}}

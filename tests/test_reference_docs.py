@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from curate.run.plan import stages
-from curate.run.removed import OF_WORKSPACE
+from curate.driver.plan import stages
+from curate.engine.removed import OF_WORKSPACE
 from tests.reference_docs import DOCS, PAGES, TABLES
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from curate.cli import main
+from curate.driver import jobs
 from curate.recipe.file import load
-from curate.run import jobs
 from tests.faults.corpus import small_recipe, write_small_corpus
 
 SECRETS = {
@@ -80,7 +80,7 @@ def test_what_a_job_is_given_holds_no_secret(tmp_path: Path, monkeypatch: pytest
 def test_a_failed_request_holds_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from curate.run.s3_clients import forget_clients
+    from curate.storage.s3_clients import forget_clients
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{SECRETS['HF_TOKEN']}@127.0.0.1:1")
     monkeypatch.setenv("AWS_REGION", "us-east-1")

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import curate
+from curate.base.errors import WorkspaceError
+from curate.base.schemas import SCHEMA_VERSION
 from curate.cli import main
-from curate.errors import WorkspaceError
-from curate.look import repeat
-from curate.run.artefact import artefact_path
-from curate.run.snapshot import TableFile, read_snapshot
-from curate.run.storage import LocalStorage
-from curate.run.tasks import Record
-from curate.run.workspace import history, open_workspace, read_run, states
-from curate.schemas import SCHEMA_VERSION
+from curate.driver import repeat
+from curate.engine.tasks import Record
+from curate.storage.local import LocalStorage
+from curate.tables.artefact import artefact_path
+from curate.tables.snapshot import TableFile, read_snapshot
+from curate.tables.workspace import history, open_workspace, read_run, states
 from tests.corpus import recipe_of, write_corpus
 
 PACKAGE = Path(curate.__file__).parent

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.api import execute, open_run
-from curate.run.progress import NoProgress
+from curate.engine.progress import NoProgress
 
 
 class Steps(NoProgress):
@@ -50,7 +50,7 @@ def main() -> None:
     source, out, cores = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     cpus = None if cores == 1 else cores
     if cores > 1:
-        from curate.run.engine import RayEngine
+        from curate.engine.engines import RayEngine
 
         started = RayEngine(cores)  # aside; later engines of this process use it, while this one lives
     few = out.with_name(out.name + "-few.jsonl")

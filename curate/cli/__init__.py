@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from curate import __version__
+from curate.base.errors import CurateError
+from curate.base.versions import __version__
 from curate.cli import keeping, looking, running, training
-from curate.errors import CurateError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

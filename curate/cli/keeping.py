@@ -60,7 +60,7 @@ def add(command: AddCommand) -> None:
 def export(options: argparse.Namespace) -> int:
     """``curate export``."""
     from curate.api import open_run
-    from curate.look.export import sections
+    from curate.tools.export import sections
 
     output(open_run(options.workspace).export(options.to, options.format).as_dict(), sections, options.json)
     return 0
@@ -68,8 +68,8 @@ def export(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """``curate verify``."""
-    from curate.look.verify import sections
-    from curate.look.verify import verify as look
+    from curate.verify.verify import sections
+    from curate.verify.verify import verify as look
 
     report = look(
         options.workspace, say=None if options.json else lambda text: print(text, file=sys.stderr, flush=True)
@@ -80,8 +80,8 @@ def verify(options: argparse.Namespace) -> int:
 
 def clean(options: argparse.Namespace) -> int:
     """``curate clean``."""
-    from curate.look.clean import clean as sweep
-    from curate.look.clean import sections
+    from curate.driver.clean import clean as sweep
+    from curate.driver.clean import sections
 
     output(sweep(options.workspace, keep=options.keep, remove=options.yes).as_dict(), sections, as_json=False)
     return 0
@@ -90,8 +90,8 @@ def clean(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     """``curate remove``."""
     from curate.api import remove as take_down
-    from curate.run.progress import choose_progress
-    from curate.takedown.text import sections
+    from curate.engine.progress import choose_progress
+    from curate.report.takedown import sections
 
     ids = [line.strip() for line in text_of(options.ids).splitlines() if line.strip()] if options.ids else []
     like = text_of(options.like) if options.like else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from curate.base.errors import RequestError
 from curate.cli.shared import AddCommand, add_workspace, output, positive, text_of
-from curate.errors import RequestError
 
 
 def add(command: AddCommand) -> None:
@@ -110,7 +110,7 @@ def add(command: AddCommand) -> None:
 def stats(options: argparse.Namespace) -> int:
     """``curate stats``."""
     from curate.api import open_run
-    from curate.look.render import sections
+    from curate.report.render import sections
 
     output(open_run(options.workspace).stats(options.label), sections, options.json)
     return 0
@@ -119,7 +119,7 @@ def stats(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     """``curate explain``."""
     from curate.api import open_run
-    from curate.look.explain import sections
+    from curate.inspect.explain import sections
 
     found = open_run(options.workspace).explain(options.id)
     output([one.as_dict() for one in found], sections, options.json)
@@ -129,7 +129,7 @@ def explain(options: argparse.Namespace) -> int:
 def sample(options: argparse.Namespace) -> int:
     """``curate sample``."""
     from curate.api import open_run
-    from curate.look.sample import sections
+    from curate.inspect.sample import sections
 
     found = open_run(options.workspace).sample(options.removed_by, options.source, options.n)
     output([one.as_dict() for one in found], sections, options.json)
@@ -139,7 +139,7 @@ def sample(options: argparse.Namespace) -> int:
 def lookup(options: argparse.Namespace) -> int:
     """``curate lookup``."""
     from curate.api import open_run
-    from curate.look.lookup import sections
+    from curate.inspect.lookup import sections
 
     found = open_run(options.workspace).lookup(text_of(options.file))
     output([one.as_dict() for one in found], sections, options.json)
@@ -149,8 +149,8 @@ def lookup(options: argparse.Namespace) -> int:
 def substrings(options: argparse.Namespace) -> int:
     """``curate substrings``."""
     from curate.api import open_run
-    from curate.look.substrings import sections
-    from curate.look.substrings import substrings as look
+    from curate.inspect.substrings import sections
+    from curate.inspect.substrings import substrings as look
 
     output(look(open_run(options.workspace), options.tokens), sections, options.json)
     return 0
@@ -159,7 +159,7 @@ def substrings(options: argparse.Namespace) -> int:
 def coherence(options: argparse.Namespace) -> int:
     """``curate coherence``."""
     from curate.api import open_run
-    from curate.look.coherence import sections
+    from curate.inspect.coherence import sections
 
     found = open_run(options.workspace).coherence(options.windows, options.label, options.judge)
     output(found, sections, options.json)
@@ -169,7 +169,7 @@ def coherence(options: argparse.Namespace) -> int:
 def clusters(options: argparse.Namespace) -> int:
     """``curate clusters``."""
     from curate.api import open_run
-    from curate.look.clusters import clusters_of, sections
+    from curate.inspect.clusters import clusters_of, sections
 
     output(clusters_of(open_run(options.workspace), options.n, options.by), sections, options.json)
     return 0
@@ -178,7 +178,7 @@ def clusters(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """``curate compare``."""
     from curate.api import open_run
-    from curate.look.compare import sections
+    from curate.inspect.compare import sections
 
     output(open_run(options.first).compare(options.second), sections, options.json)
     return 0

@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from curate.base.errors import RequestError
 from curate.cli.shared import STAGES, AddCommand, add_set, output, positive
-from curate.errors import RequestError
 
 if TYPE_CHECKING:
-    from curate.run.execute import Outcome
+    from curate.driver.execute import Outcome
 
 
 def add(command: AddCommand) -> None:
@@ -127,7 +127,7 @@ def add(command: AddCommand) -> None:
 
 def demo(options: argparse.Namespace) -> int:
     """``curate demo``."""
-    from curate.look.demo import prepare
+    from curate.tools.demo import prepare
 
     recipe = prepare(options.dir, say=lambda text: print(text, file=sys.stderr))
     outcome = _execute(str(recipe), options.cpus)
@@ -136,7 +136,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def init(options: argparse.Namespace) -> int:
     """``curate init``."""
-    from curate.look.init import write_recipe
+    from curate.tools.init import write_recipe
 
     path, notes = write_recipe(options.dir, options.input)
     for note in notes:
@@ -148,16 +148,16 @@ def init(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """``curate check``."""
     from curate.api import as_recipe
-    from curate.look.check import DOCUMENT_BYTES, sections
-    from curate.look.check import check as look
-    from curate.look.costs import costs_of, shipped
-    from curate.run.s3_options import in_force
+    from curate.planning.check import DOCUMENT_BYTES, sections
+    from curate.planning.check import check as look
+    from curate.planning.costs import costs_of, shipped
+    from curate.storage.options import in_force
 
     recipe, changes = _recipe_and_changes(options)
     like = costs_of(options.like) if options.like else None
     if options.documents is not None:
-        from curate.look import capacity
-        from curate.look.repeat import recipe_of
+        from curate.driver.repeat import recipe_of
+        from curate.planning import capacity
 
         if recipe is None and options.like:
             made = recipe_of(options.like, changes)
@@ -183,7 +183,7 @@ def run(options: argparse.Namespace) -> int:
     if (recipe is None) == (options.workspace is None):
         raise RequestError("name one recipe: `curate run RECIPE`, or `curate run --from WORKSPACE`")
     if options.workspace is not None:
-        from curate.look.repeat import recipe_of
+        from curate.driver.repeat import recipe_of
 
         recipe, changes = recipe_of(options.workspace, changes), []
     outcome = _execute(
@@ -204,8 +204,8 @@ def run(options: argparse.Namespace) -> int:
 def submit(options: argparse.Namespace) -> int:
     """``curate submit``."""
     from curate.api import as_recipe
-    from curate.run.jobs import submit as start
-    from curate.run.plan import stages, until
+    from curate.driver.jobs import submit as start
+    from curate.driver.plan import stages, until
 
     recipe = as_recipe(options.recipe, options.changes)
     until(stages(), options.until)
@@ -220,8 +220,8 @@ def submit(options: argparse.Namespace) -> int:
 
 def schema(options: argparse.Namespace) -> int:
     """``curate schema``."""
-    from curate.look.render import console, show, table
     from curate.recipe.file import rows_of
+    from curate.report.render import console, show, table
 
     rows = rows_of(options.field)
     show([table("", ("field", "type", "default", "meaning"), rows, plain=not console().is_terminal, left=4)])
@@ -243,7 +243,7 @@ def _execute(recipe: Any, cpus: int | None, *, as_json: bool = False, **settings
     from curate.api import as_recipe, execute
 
     recipe = as_recipe(recipe, settings.pop("changes", ()))
-    from curate.run.progress import choose_progress
+    from curate.engine.progress import choose_progress
 
     progress = choose_progress(as_json)
     try:
@@ -253,8 +253,8 @@ def _execute(recipe: Any, cpus: int | None, *, as_json: bool = False, **settings
 
 
 def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = None) -> int:
-    from curate.look.run import Run
-    from curate.look.summary import as_dict, sections
+    from curate.inspect.run import Run
+    from curate.report.summary import as_dict, sections
 
     summary = as_dict(Run(outcome.workspace), outcome, partial)
     if as_json:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any, Protocol
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 
 STAGES = "ingest quality dedup tokenize embed cluster order upsample synthetic pack shards ledger"
 
@@ -81,6 +81,6 @@ def output(value: Any, sections: Callable[..., Any], as_json: bool, out: IO[str]
 
         print(json.dumps(value, indent=1, ensure_ascii=False), file=out or sys.stdout)
         return
-    from curate.look.render import console, show
+    from curate.report.render import console, show
 
     show(sections(value, plain=not console(out).is_terminal), out)

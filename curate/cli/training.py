@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from curate.base.errors import RequestError
 from curate.cli.shared import AddCommand, natural, output, positive
-from curate.errors import RequestError
 
 
 def add(command: AddCommand) -> None:
@@ -48,9 +48,9 @@ def train_classifier(options: argparse.Namespace) -> int:
     """``curate train-classifier``."""
     from pathlib import Path
 
-    from curate.look.train import sections
-    from curate.look.train import train_classifier as train
     from curate.quality.training import TrainingOptions
+    from curate.tools.train import sections
+    from curate.tools.train import train_classifier as train
 
     places: dict[str, list[str]] = {}
     given = [("hq", path) for path in options.positive] + [("lq", path) for path in options.negative]

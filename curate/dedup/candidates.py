@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.dedup.buckets import equal_counts
+from curate.dedup.jaccard import Hashes, Ratios, Rows, jaccard, jaccard_bound
 from curate.dedup.minhash import Signature
-from curate.dedup.verify import Hashes, Ratios, Rows, jaccard, jaccard_bound
 
 SCREEN_DEVIATIONS = 4.0
 """A pair is not measured when its signatures' estimate lies this many standard deviations below the threshold: of the

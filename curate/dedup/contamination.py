@@ -15,9 +15,9 @@ import pyarrow as pa
 from numba import njit, uint64
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes, Offsets
 from curate.dedup.normalize import SEPARATOR, character_table
 from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash, utf8_buffers
-from curate.text import Bytes, Offsets
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]

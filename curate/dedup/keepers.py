@@ -15,8 +15,8 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from curate.dedup.buckets import equal_values
+from curate.dedup.jaccard import Hashes, Ratios, Rows, shared_values
 from curate.dedup.minhash import Signature
-from curate.dedup.verify import Hashes, Ratios, Rows, shared_values
 
 POOL = 4096
 """Keepers whose signatures are compared with a document's; when a component has more, only keepers in its buckets."""

@@ -18,9 +18,9 @@ import pyarrow as pa
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes, Offsets
 from curate.dedup.normalize import SEPARATOR, character_table
 from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash, utf8_buffers
-from curate.text import Bytes, Offsets
 
 Signature = NDArray[np.uint32]
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.hashing import mix64
+from curate.base.hashing import mix64
 
 UNICODE_VERSION = unicodedata.unidata_version
 """Version of the character database that the table is built from; other versions may split other texts."""

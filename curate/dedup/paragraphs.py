@@ -12,9 +12,9 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes, Offsets, text_column
 from curate.dedup.minhash import MinHashParams, sign
 from curate.dedup.shingles import utf8_buffers
-from curate.text import Bytes, Offsets, text_column
 
 _CONTENT_ONLY = MinHashParams(ngram=1, bands=1, rows=1)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
 from curate.dedup.components import union_find
+from curate.dedup.jaccard import Hashes, Ratios, Rows, containment, intersections
 from curate.dedup.keepers import CAPPED, MEASURED, POOL, SCREENED, choose_keepers
 from curate.dedup.minhash import Signature
-from curate.dedup.verify import Hashes, Ratios, Rows, containment, intersections
 
 MAX_ROUNDS = 8
 """Stars that a bucket may have (design: rejected members form a star of their own, at most eight times)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.hashing import mix64
+from curate.base.hashing import mix64
 
 IDs = NDArray[np.uint64]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.schemas import KIND_BEGIN, KIND_END, KIND_SEPARATOR
 from curate.packing.pieces import Pieces
-from curate.schemas import KIND_BEGIN, KIND_END, KIND_SEPARATOR
 
 Int64s = NDArray[np.int64]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 from curate.packing.pieces import Pieces
 from curate.packing.similar import Similarity
 from curate.relate.similarity import scaled_pair

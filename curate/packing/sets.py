@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.schemas import VALIDATION
 from curate.packing.buckets import odds
 from curate.packing.pieces import Pieces
 from curate.recipe import Recipe
-from curate.schemas import VALIDATION
 
 
 def shard_sets(recipe: Recipe) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 
 Tokens = NDArray[np.uint32]
 

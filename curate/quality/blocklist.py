@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 
 REASONS = ("domain", "url", "word", "soft_words", "subword")
 """Why a URL is blocked, in the order of the checks."""

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes, Offsets, text_buffers, text_column
 from curate.quality.characters import DIGIT, character_flags
 from curate.quality.compiled import inner, kernel, maker, read_only
 from curate.quality.lines import line_end
 from curate.quality.naming import LineCounts
 from curate.quality.rules import C4_LINES, limits_of
 from curate.quality.scan import Flags, decode, flags_at, space_bytes, trim
-from curate.text import Bytes, Offsets, text_buffers, text_column
 
 KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
     np.int64, range(8)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model
 
 PREFIX_BYTES = 1_000_000

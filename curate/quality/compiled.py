@@ -3,7 +3,7 @@
 Functions that only other compiled functions call get no wrapper for Python: the wrappers are a third of the time that
 compiling takes. (Calling one from Python crashes the process: only kernels are exported to Python code.)
 
-A kernel takes in functions and constants of its neighbours: :mod:`curate.kernel_cache` sees to it that none is stale.
+A kernel takes in functions and constants of its neighbours: :mod:`curate.base.kernel_cache` sees to it that none is stale.
 """
 
 from __future__ import annotations

@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes, Offsets
 from curate.quality.compiled import inner, kernel, read_only, tiny
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import skip_space
 from curate.quality.words import word_hash
-from curate.text import Bytes, Offsets
 
 _HIERARCHICAL = 1
 """``loss_name::hs``."""

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.errors import RequestError
-from curate.text import text_buffers
+from curate.base.errors import RequestError
+from curate.base.text import text_buffers
 
 _MAGIC = 793712314
 """FASTTEXT_FILEFORMAT_MAGIC_INT32 (fastText ``src/fasttext.cc``), then the version."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes
 from curate.quality.compiled import inner, maker, tiny
 from curate.quality.naming import Names
-from curate.text import Bytes
 
 Keys = NDArray[np.uint64]
 

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
+from curate.base.text import text_buffers
 from curate.quality.fasttext_kernel import read_model
 from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model, prefix_ends
-from curate.text import text_buffers
 
 PREFIX_BYTES = 20_000
 """A language is told from this much of a text. Measured against whole texts: every language equal, and 998 of 999 on the

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes
 from curate.quality.characters import BREAK, QUOTE, SPACE, TERMINAL
 from curate.quality.compiled import inner
 from curate.quality.octets import (
@@ -22,7 +23,6 @@ from curate.quality.octets import (
     marked,
 )
 from curate.quality.scan import Flags, before, flags_at, skip_space, trim
-from curate.text import Bytes
 
 _ONE = np.uint64(1)
 _NEWLINE, _HASH, _DOT = np.uint64(10), np.uint64(35), np.uint64(46)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
 
-from curate.text import text_buffers
+from curate.base.text import text_buffers
 
 LONG_BYTES = 32_768
 """Shorter texts have no value (NaN): they fit a window of 8,192 tokens."""

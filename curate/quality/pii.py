@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.hashing import salt
+from curate.base.hashing import salt
+from curate.base.text import Bytes, Offsets, text_buffers
 from curate.quality.compiled import inner, kernel, read_only
 from curate.quality.octets import digits_to_capitals, first_marked, group_at
-from curate.text import Bytes, Offsets, text_buffers
 
 KINDS = ("email", "ip", "phone", "iban", "card")
 

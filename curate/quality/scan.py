@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes
 from curate.quality.characters import LIMIT
 from curate.quality.compiled import inner, tiny
 from curate.quality.octets import at_most_space, first_marked, group_at, not_ascii, not_letters
-from curate.text import Bytes
 
 Flags = NDArray[np.uint32]
 """uint32[LIMIT]: classes of characters (:mod:`curate.quality.characters`)."""

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate import schemas
+from curate.base import schemas
+from curate.base.text import cut_spans
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.classifier import classifier
 from curate.quality.language import UNKNOWN, language_model
 from curate.quality.long_range import long_range
 from curate.quality.pii import Found, find, masks, with_masks
 from curate.quality.statistics import measure_with_lines
-from curate.text import cut_spans
 
 LineRules = Mapping[str, float | None]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes, Offsets, text_buffers
 from curate.quality.compiled import kernel, read_only
 from curate.quality.grams import DUPLICATED_GRAMS, FILTER_BITS, TOP_GRAMS, measure_grams
 from curate.quality.lines import (
@@ -59,7 +60,6 @@ from curate.quality.recurrence import LONG_BYTES, LOOKED, MET, RECURRENCE_COUNTS
 from curate.quality.scan import Flags
 from curate.quality.word_rules import Pairs, Rules
 from curate.quality.words import word_hash, word_tables
-from curate.text import Bytes, Offsets, text_buffers
 
 STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher, table A1 and section A.1.1 (arXiv:2112.11446): matched as they are, in small letters."""

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.quality.classifier import PREFIX_BYTES
 from curate.quality.fasttext_model import LABEL_PREFIX, lines_of, load_model
 

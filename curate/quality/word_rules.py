@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.text import Bytes
 from curate.quality.characters import (
     ALPHA,
     BEFORE_DOT,
@@ -26,7 +27,6 @@ from curate.quality.characters import (
 from curate.quality.compiled import inner, tiny
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import Flags, before, decode, flags_at
-from curate.text import Bytes
 
 EXCEPTION = np.uint64(1 << 24)
 UNIT = np.uint64(1 << 25)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curate.base.text import Bytes, Offsets
 from curate.quality.characters import SUFFIX, character_flags
 from curate.quality.compiled import inner, kernel, tiny
 from curate.quality.exceptions import exceptions
@@ -35,7 +36,6 @@ from curate.quality.word_rules import (
     shape,
     suffix_bytes,
 )
-from curate.text import Bytes, Offsets
 
 _MOST_MERGED = 16
 """Words that an exception may be put together from again."""

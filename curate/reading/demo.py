@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from curate.errors import RequestError
-from curate.hashing import salt
+from curate.base.errors import RequestError
+from curate.base.hashing import salt
 from curate.reading import environment
 from curate.reading.environment import Source, Text
 

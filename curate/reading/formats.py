@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from curate.errors import InputError
+from curate.base.errors import InputError
 from curate.reading import jsonl, pages, parquet, text, warc
 from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields, Span
 from curate.reading.spans import LineSpan

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.schemas import VECTOR
 from curate.reading.jsonl import encode_meta
 from curate.reading.parquet_file import Watched, check_ends
 from curate.reading.parquet_footer import Footer, read_footer
@@ -42,7 +43,6 @@ from curate.reading.records import (
 )
 from curate.reading.spans import impossible_rows
 from curate.reading.vectors import from_column, is_vector
-from curate.schemas import VECTOR
 
 MAX_BATCH_ROWS = 8_192
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.base.ids import MAX_POSITION
 from curate.reading.records import Readable, Span
-from curate.reading.units import MAX_POSITION
 
 _BLOCK = 8 << 20
 """Bytes of one request to the file."""

@@ -8,25 +8,15 @@ records of the first as its position in the unit.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from curate.errors import InputError
-from curate.schemas import POSITION_BITS
+from curate.base.errors import InputError
+from curate.base.ids import MAX_ORDINAL
 
 GROUP_BYTES = 128_000_000
 """Small files are grouped up to this size on disk. A constant of the identity: another value, other doc_ids."""
-
-MAX_POSITION = (1 << POSITION_BITS) - 1
-MAX_ORDINAL = (1 << (63 - POSITION_BITS)) - 1
-
-_WILDCARD = re.compile(r"[*?\[]")
 
 
 class InputFile(NamedTuple):
@@ -58,8 +48,8 @@ class Unit:
 
     ``gone`` holds the indices of files that have changed or vanished since: their documents have left, but the files
     after them keep their positions, so the file stays listed. ``generation`` numbers the arrivals
-    (:mod:`curate.run.generations`); ``requests`` is the number of takedown requests when it came
-    (:mod:`curate.run.removed`).
+    (:mod:`curate.tables.generations`); ``requests`` is the number of takedown requests when it came
+    (:mod:`curate.engine.removed`).
     """
 
     ordinal: int
@@ -165,118 +155,3 @@ def _distinct(files: Iterable[InputFile]) -> list[InputFile]:
 
 def _order(file: InputFile) -> tuple[bytes, bytes, int, str, str]:
     return file.source.encode(), file.path.encode("utf-8", "surrogateescape"), file.size, file.etag, file.url
-
-
-def doc_ids(ordinal: int, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """uint64[n]: unit ordinal (27 bits) · position in the unit (36 bits) of int64[n] ``positions``.
-
-    Raises:
-        InputError: the ordinal or a position does not fit.
-    """
-    top = int(positions.max()) if len(positions) else 0
-    base = doc_id(ordinal, top) - top
-    if len(positions) and int(positions.min()) < 0:
-        raise ValueError("positions must not be negative")
-    return positions.astype(np.uint64) + np.uint64(base)
-
-
-def doc_id(ordinal: int, position: int) -> int:
-    """The document's identity in its workspace, 0 ≤ doc_id < 2⁶⁴.
-
-    Raises:
-        InputError: the ordinal or the position does not fit.
-    """
-    if not 0 <= ordinal <= MAX_ORDINAL:
-        raise InputError(f"unit ordinal {ordinal:,} is not below {MAX_ORDINAL + 1:,}; start a new workspace")
-    if not 0 <= position <= MAX_POSITION:
-        raise InputError(
-            f"record {position:,} of unit {ordinal}: a unit holds {MAX_POSITION + 1:,} records; split its file"
-        )
-    return ordinal << POSITION_BITS | position
-
-
-def ordinal_of(name: str) -> int:
-    """The unit ordinal in the name of a partition (``part-0000001-00000``) or of a unit's file (``unit-0000001``)."""
-    return int(name.split("-")[1])
-
-
-def split_doc_id(value: int) -> tuple[int, int]:
-    """(unit ordinal, position) of a doc_id."""
-    return value >> POSITION_BITS, value & MAX_POSITION
-
-
-def default_id(source: str, path: str, position: int) -> str:
-    """The id of a record without one of its own: ``source/path#position``, counted in its file."""
-    return f"{source}/{path}#{position}"
-
-
-def is_default_id(source: str, name: str) -> bool:
-    """Whether an id is one of :func:`default_id`."""
-    return name.startswith(f"{source}/") and re.fullmatch(r".*#\d+", name, re.DOTALL) is not None
-
-
-def pattern_prefix(pattern: str) -> str:
-    """The folder below which everything that ``pattern`` can match lies, with its '/' (empty: the current one).
-
-    For a pattern without a wildcard that is the folder of the file.
-    """
-    wildcard = _WILDCARD.search(pattern)
-    return pattern[: pattern.rfind("/", 0, wildcard.start() if wildcard else len(pattern)) + 1]
-
-
-def relative_path(pattern: str, path: str) -> str:
-    """``path`` below the longest prefix of ``pattern`` without a wildcard; without one, the file name.
-
-    A pattern that names a folder takes all files below it: the path below that folder.
-
-    Raises:
-        ValueError: ``path`` cannot come from ``pattern``.
-    """
-    has_wildcard = _WILDCARD.search(pattern) is not None
-    if not has_wildcard and path == pattern and not path.endswith("/"):
-        return path.rsplit("/", 1)[-1]
-    prefix = pattern_prefix(pattern) if has_wildcard else pattern.rstrip("/") + "/"
-    if not path.startswith(prefix) or path == prefix:
-        raise ValueError(f"{path} does not come from the pattern {pattern}")
-    return path[len(prefix) :]
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Whether ``pattern`` takes the file at ``path``.
-
-    ``*`` and ``?`` stay within one folder, ``[a-z]`` and ``[!a-z]`` stand for one character, ``**/`` for any number of
-    folders and a ``**`` at the end for everything below. A pattern without a wildcard is a file, or a folder with
-    everything below it. A path that ends in ``/`` (an object store's mark of a folder) is no file.
-    """
-    if path.endswith("/"):
-        return False
-    if not _WILDCARD.search(pattern):
-        return path == pattern or path.startswith(pattern.rstrip("/") + "/")
-    return _compiled(pattern).fullmatch(path) is not None
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    out = []
-    at = 0
-    while at < len(pattern):
-        if pattern.startswith("**/", at) and (at == 0 or pattern[at - 1] == "/"):
-            out.append("(?:[^/]+/)*")
-            at += 3
-        elif pattern.startswith("**", at) and at + 2 == len(pattern):
-            out.append(".+")
-            at += 2
-        elif pattern[at] == "*":
-            out.append("[^/]*")
-            at += 1
-        elif pattern[at] == "?":
-            out.append("[^/]")
-            at += 1
-        elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inner = pattern[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append("(?!/)[" + ("^" + inner[1:] if inner.startswith("!") else inner.replace("^", "\\^", 1)) + "]")
-            at = end + 1
-        else:
-            out.append(re.escape(pattern[at]))
-            at += 1
-    return re.compile("".join(out), re.DOTALL)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.schemas import VECTOR
 from curate.reading.jsonl import encode_meta
-from curate.schemas import VECTOR
 
 
 def take_from_meta(metas: list[str | None], field: str) -> tuple[list[str | None], pa.Array]:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from curate.errors import RecipeError, RequestError
+from curate.base.errors import RecipeError, RequestError
 from curate.recipe import Recipe, Section, resolve_paths
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash, mix64
+from curate.base.hashing import document_hash, mix64
 from curate.relate.similarity import Vectors, check, inverse_norms, scaled_pair
 
 Path = NDArray[np.int64]

@@ -12,9 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash, unit_interval
+from curate.base.hashing import document_hash, unit_interval
+from curate.base.threads import over_ranges
 from curate.relate.similarity import Vectors, check, inverse_norms
-from curate.threads import over_ranges
 
 _WEIGHT_BITS = 20
 """Documents enter a centroid as unit vectors in fixed point: int8 values times round(2**20 / norm)."""

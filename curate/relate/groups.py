@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.hashing import salt
+from curate.base.hashing import salt
 from curate.relate.cells import direction_weights, quantise
 from curate.relate.similarity import Vectors
 

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.hashing import mix64, salt
+from curate.base.hashing import mix64, salt
 from curate.relate.similarity import SCALE_BITS, Vectors, inverse_norms, scaled_pair
 
 MAX_REVERSAL = 50_000

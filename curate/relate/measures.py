@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 from curate.relate.graph import jumps
 from curate.relate.similarity import Vectors, cosine, inverse_norms, pair_cosine
 

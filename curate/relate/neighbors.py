@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.threads import over_ranges
 from curate.relate.cells import fit_cells
 from curate.relate.similarity import IDENTICAL, Vectors, check, cosine, inverse_norms
-from curate.threads import over_ranges
 
 BRUTE_FORCE_LIMIT = 20_000
 """Up to so many documents each is compared with every other."""

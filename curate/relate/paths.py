@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 from curate.relate import baselines, local_search
 from curate.relate.graph import Cover, adjacency, edges, jumps
 from curate.relate.measures import path_counts

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
 from curate.relate.cells import direction_weights, quantise
 from curate.relate.graph import edges
 from curate.relate.neighbors import neighbors

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.threads import over_ranges
 from curate.relate.cells import (
     direction_weights,
     fit_cells,
@@ -28,7 +29,6 @@ from curate.relate.cells import (
     rounded,
 )
 from curate.relate.similarity import Vectors, check, inverse_norms
-from curate.threads import over_ranges
 
 ONE_LEVEL = 2_048
 """Up to so many cells every document is compared with all of them."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.schemas import NO_DOCUMENT
+from curate.base.schemas import NO_DOCUMENT
 from curate.shards.windows import Ids, ShardWindows
 
 Int64s = NDArray[np.int64]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.hashing import mix64, salt
+from curate.base.hashing import mix64, salt
 
 Int64s = NDArray[np.int64]
 

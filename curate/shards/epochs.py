@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.hashing import document_hash, mix64, salt
+from curate.base.hashing import document_hash, mix64, salt
 
 Int64s = NDArray[np.int64]
 Range = tuple[int, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 
 FORMAT_VERSION = 2
 """Of ``index.json`` and the files that it lists."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.hashing import document_hash
+from curate.base.hashing import document_hash
+from curate.base.schemas import NO_DOCUMENT
 from curate.packing.tokens_inside import MEASURES, arranged_by_hash, mean_over_windows
-from curate.schemas import NO_DOCUMENT
 from curate.shards.windows import ShardWindows
 
 MAX_WINDOWS = 64

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.schemas import KIND_BEGIN, KIND_END, KIND_REMOVED, KIND_SEPARATOR, NO_DOCUMENT
+from curate.base.schemas import KIND_BEGIN, KIND_END, KIND_REMOVED, KIND_SEPARATOR, NO_DOCUMENT
 
 Int64s = NDArray[np.int64]
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
@@ -34,7 +34,7 @@ class ShardWindows:
         tokens: uint16 or uint32[T], token ids of all windows, one after the other.
         token_offsets: int64[W+1]; window w holds ``tokens[token_offsets[w]:token_offsets[w + 1]]``.
         segment_offsets: int64[W+1]; window w holds segments ``segment_offsets[w] … segment_offsets[w + 1] − 1``.
-        doc_ids: uint64[S]; :data:`curate.schemas.NO_DOCUMENT` for a separator, whose copy and start are 0.
+        doc_ids: uint64[S]; :data:`curate.base.schemas.NO_DOCUMENT` for a separator, whose copy and start are 0.
         copies: uint16[S], which copy of the document, from 0.
         starts: uint32[S], offset of the segment's first token in its document, whose token of beginning counts.
         lengths: int64[S], tokens.

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from curate.errors import RequestError
-from curate.run.storage import open_storage
+from curate.base.errors import RequestError
 from curate.shards import epochs
 from curate.shards.denoise import Mixture, window_key
 from curate.shards.index import STATE_VERSION, check_state, parse_index
 from curate.shards.samples import ATTENTIONS, NO_LABEL, Attention, batch, denoised_sample, padded, sample
+from curate.storage.local import open_storage
 
 _SHARD = re.compile(r"^(?:(set-\d+)/)?parquet/shard-\d+\.parquet$")
 _COLUMNS = ["window", "input_ids", "cu_seqlens"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.shards import epochs
 from curate.torch.dataset import ShardDataset
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from curate.errors import RequestError
-from curate.run.storage import Storage, open_storage
+from curate.base.errors import RequestError
 from curate.shards import epochs
 from curate.shards.index import STATE_VERSION, check_state, parse_index
+from curate.storage.local import Storage, open_storage
 from curate.torch.dataset import ShardDataset
 from curate.torch.loader import ShardLoader
 

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from curate.edits import apply_edits
+from curate.base.edits import apply_edits
+from curate.base.text import cut_spans
 from curate.quality.c4 import line_parameters
 from curate.quality.pii import find, masks
 from curate.quality.rules import RULE_SETS, decide
 from curate.quality.signals import measure_signals
-from curate.text import cut_spans
 from tests.conformance.texts import PASSAGE_BYTES, distinct, passages, read
 
 HERE = Path(__file__).resolve().parent

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from curate.engine.inputs import open_url
 from curate.reading import formats
-from curate.reading.inputs import open_url
 
 PASSAGE_BYTES = 4_000
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.shards.denoise import Mixture, restore
 from curate.torch import SetsLoader, ShardDataset, ShardLoader, merge_states
 

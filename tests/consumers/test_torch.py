@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import curate
-from curate.look.verify import verify
 from curate.shards import parquet
 from curate.shards.index import FORMAT_VERSION
 from curate.shards.samples import batch, padded, sample
 from curate.shards.windows import ShardWindows
+from curate.verify.verify import verify
 from tests.consumers.environment import HERE, PYTHON, ROOT, needs_consumers, run_consumer, token_hash, variables
 from tests.corpus import recipe_of, write_corpus
 from tests.s3_server import s3_environment  # noqa: F401

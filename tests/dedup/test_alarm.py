@@ -7,7 +7,7 @@ import json
 import pytest
 
 import curate
-from curate.errors import RemovalAlarm
+from curate.base.errors import RemovalAlarm
 from tests.corpus import documents
 
 

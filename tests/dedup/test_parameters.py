@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import pytest
 
+from curate.base.errors import WorkspaceError
 from curate.dedup.minhash import MinHashParams
-from curate.dedup.signatures_stage import check_signatures, stored_params
-from curate.errors import WorkspaceError
-from curate.run.snapshot import Snapshot
+from curate.stages.dedup.signatures import check_signatures, stored_params
+from curate.tables.snapshot import Snapshot
 
 
 def signatures(params):

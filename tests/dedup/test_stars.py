@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.base.hashing import mix64
 from curate.dedup.components import components
 from curate.dedup.stars import distinct_rows, edges_digest, large_star, small_star, star_labels
-from curate.hashing import mix64
 
 
 def labels_in_rounds(u, v, parts, most_rounds=60):

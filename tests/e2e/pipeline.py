@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from curate.run.workspace import open_workspace
+from curate.tables.workspace import open_workspace
 from tests.corpus import recipe_of
 
 TIMEOUT_S = 240

@@ -7,13 +7,13 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import RequestError
-from curate.look.clean import clean
-from curate.look.verify import verify
+from curate.base.errors import RequestError
+from curate.driver.clean import clean
+from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.run.storage import LocalStorage
-from curate.run.workspace import open_workspace
+from curate.storage.local import LocalStorage
+from curate.tables.workspace import open_workspace
+from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of, write_corpus
 
 

@@ -11,13 +11,13 @@ import pytest
 from tokenizers import Tokenizer
 
 import curate
-from curate.errors import RequestError
-from curate.look.verify import verify
+from curate.base.errors import RequestError
+from curate.base.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC, NO_DOCUMENT
+from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC, NO_DOCUMENT
 from curate.shards.samples import NO_LABEL, sample
-from curate.shards.tokens import train
+from curate.tokens.encoder import train
+from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of
 
 BEGIN, END, SEPARATOR = 601, 600, "\n\n###\n\n"

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 import curate
-from curate.errors import RemovalAlarm, RequestError
-from curate.look.verify import verify
+from curate.base.errors import RemovalAlarm, RequestError
+from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
+from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of
 from tests.e2e.pipeline import curate as command
 

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 import curate
-from curate.look.clean import clean
-from curate.look.verify import verify
+from curate.base.ids import POSITION_BITS
+from curate.driver.clean import clean
+from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.run.workspace import open_workspace
-from curate.schemas import POSITION_BITS
+from curate.tables.workspace import open_workspace
+from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of
 from tests.e2e.pipeline import curate as command
 from tests.e2e.pipeline import kill_when, shard_bytes, table_bytes, write_recipe
@@ -167,8 +167,8 @@ def test_a_generation_without_a_document_is_one_all_the_same(tmp_path):
 
 def test_rounds_of_tasks_label_as_one_process_does(grown, tmp_path, monkeypatch):
     folder, _, _ = grown
-    monkeypatch.setattr("curate.dedup.labels_stage.EDGE_BOUND", 0)
-    monkeypatch.setattr("curate.dedup.duplicates_stage.TARGET_ROWS", 20)
+    monkeypatch.setattr("curate.stages.dedup.labels.EDGE_BOUND", 0)
+    monkeypatch.setattr("curate.stages.dedup.duplicates.TARGET_ROWS", 20)
     mine = tmp_path / "text"
     write(mine, "first.jsonl", OLD)
     run(mine, stop_after="dedup")

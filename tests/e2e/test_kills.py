@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from curate.errors import WorkspaceError
-from curate.run.plan import stages
-from curate.run.workspace import open_workspace
+from curate.base.errors import WorkspaceError
+from curate.driver.plan import stages
+from curate.tables.workspace import open_workspace
 from tests.e2e.pipeline import curate, kill_when, shard_bytes, whole_recipe, write_recipe
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from curate.look.check import check
-from curate.look.clean import clean
-from curate.look.verify import verify
-from curate.look.verify_files import artefacts_of
+from curate.driver.clean import clean
+from curate.driver.execute import run_recipe
+from curate.engine.progress import NoProgress
+from curate.planning.check import check
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.run.progress import NoProgress
+from curate.verify.files import artefacts_of
+from curate.verify.verify import verify
 from tests.corpus import recipe_of, write_corpus
 
 STRICT = {"rules": ["gopher_repetition", "gopher_quality"], "thresholds": {"gopher_quality": {"min_doc_words": 400}}}

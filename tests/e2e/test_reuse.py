@@ -8,11 +8,11 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
-import curate.run.tasks as tasks
-from curate.look.verify import verify
+import curate.engine.tasks as tasks
+from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.run.workspace import open_workspace
+from curate.tables.workspace import open_workspace
+from curate.verify.verify import verify
 from tests.corpus import recipe_of, text, write_corpus
 from tests.e2e.pipeline import curate, kill_when, table_bytes, write_recipe
 

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 import curate
-from curate.look.verify import verify
-from curate.run.s3 import S3Storage
+from curate.storage.s3 import S3Storage
+from curate.verify.verify import verify
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import shard_bytes
 from tests.s3_server import S3Server, s3_environment  # noqa: F401

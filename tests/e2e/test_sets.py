@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.look.verify import Report, verify
-from curate.look.verify_shards import check_shards
+from curate.driver.execute import run_recipe
 from curate.recipe import FORMATS
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
+from curate.verify.shards import check_shards
+from curate.verify.verify import Report, verify
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import curate as command
 from tests.e2e.pipeline import write_recipe
@@ -94,7 +94,7 @@ def test_validation_documents_are_in_no_training_window_and_not_upsampled(corpus
 
 
 def test_a_validation_document_that_slips_into_training_is_a_fault(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("curate.packing.stage.sets_of_copies", slipping)
+    monkeypatch.setattr("curate.stages.pack.sets_of_copies", slipping)
     run_recipe(from_dict(recipe_of(corpus, tmp_path / "run", shards={"validation": {"share": 0.2}}), tmp_path))
     report = verify(str(tmp_path / "run"))
     assert any("validation" in fault.what for fault in report.faults)

@@ -6,13 +6,14 @@ import polars as pl
 import pytest
 
 import curate
-from curate.errors import RecipeError
-from curate.look.explain import explain
-from curate.look.verify import verify
+from curate.base.errors import RecipeError
+from curate.base.ids import SYNTHETIC_BIT
+from curate.base.schemas import KIND_SYNTHETIC
+from curate.driver.execute import run_recipe
+from curate.engine.progress import NoProgress
+from curate.inspect.explain import explain
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.run.progress import NoProgress
-from curate.schemas import KIND_SYNTHETIC, SYNTHETIC_BIT
+from curate.verify.verify import verify
 from tests.corpus import recipe_of, write_corpus
 from tests.e2e.pipeline import shard_bytes, table_bytes
 

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.errors import RequestError
-from curate.look.verify import verify
+from curate.base.errors import RequestError
+from curate.base.schemas import KIND_REMOVED
+from curate.driver import takedown as apply
+from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.run.execute import run_recipe
-from curate.schemas import KIND_REMOVED
-from curate.shards import without
-from curate.shards.files_stage import widths
-from curate.takedown import apply
+from curate.stages.shards import takedown as without
+from curate.stages.shards.files import widths
+from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of
 from tests.e2e.pipeline import curate as command
 from tests.e2e.pipeline import shard_bytes

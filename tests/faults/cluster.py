@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curate.run.progress import NoProgress
+from curate.engine.progress import NoProgress
 
 
 class LocalCluster:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from curate.run import engine
-from curate.run.storage import LocalStorage
-from curate.run.tasks import Record, Task
+from curate.engine import engines as engine
+from curate.engine.tasks import Record, Task
+from curate.storage.local import LocalStorage
 
 
 def count_writes() -> Callable[[], int]:

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.run import s3 as s3_module
-from curate.run import s3_clients
-from curate.run.s3 import S3Storage
+from curate.storage import s3 as s3_module
+from curate.storage import s3_clients
+from curate.storage.s3 import S3Storage
 from tests.e2e.pipeline import shard_bytes
 from tests.faults.corpus import small_recipe, write_small_corpus
 from tests.faults.proxy import FAULTS, FaultyProxy

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from curate import api
-from curate.errors import CurateError, LeaseHeld
-from curate.look.clean import clean
-from curate.run.storage import open_storage
-from curate.run.workspace import open_workspace
+from curate.base.errors import CurateError, LeaseHeld
+from curate.driver.clean import clean
+from curate.storage.local import open_storage
+from curate.tables.workspace import open_workspace
 from tests.faults import injection
 from tests.faults.corpus import small_recipe, write_small_corpus
 from tests.faults.proxy import FaultyProxy

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.edits import apply_edits
+from curate.base.edits import apply_edits
 from curate.quality.c4 import line_parameters
 from curate.quality.characters import TERMINAL, character_flags
 from curate.quality.pii import REPLACEMENTS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.run.s3 import S3Storage
+from curate.storage.s3 import S3Storage
 from tests.e2e.pipeline import shard_bytes, write_recipe
 from tests.faults.corpus import small_recipe, write_small_corpus
 from tests.s3_server import S3Server, s3_environment  # noqa: F401

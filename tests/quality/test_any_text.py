@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.edits import apply_edits
+from curate.base.edits import apply_edits
 from curate.quality.c4 import line_parameters
 from curate.quality.language import find_model
 from curate.quality.pii import REPLACEMENTS

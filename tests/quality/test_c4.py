@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.base.text import cut_spans
 from curate.quality.c4 import C4Lines, c4_lines, line_parameters
 from curate.quality.statistics import measure
-from curate.text import cut_spans
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference

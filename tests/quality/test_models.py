@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
+from curate.base.text import text_buffers
 from curate.quality.classifier import Classifier, classifier
 from curate.quality.fasttext_kernel import read_model
 from curate.quality.fasttext_model import check_model, lines_of, load_model, prefix_ends
 from curate.quality.language import PREFIX_BYTES, LanguageModel, find_model
-from curate.text import text_buffers
 
 
 @pytest.fixture(scope="module")

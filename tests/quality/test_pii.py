@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.edits import apply_edits
+from curate.base.edits import apply_edits
 from curate.quality.pii import KINDS, REPLACEMENTS, Found, find, is_card, masks, with_masks
 
 

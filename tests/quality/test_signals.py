@@ -2,11 +2,11 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import schemas
+from curate.base import schemas
+from curate.base.text import cut_spans
 from curate.quality.c4 import line_parameters
 from curate.quality.signals import empty_signals, measure_signals
 from curate.quality.statistics import measure
-from curate.text import cut_spans
 
 TEXTS = [
     "First line stays here.\nMenu\nAnother line stays.\n",

@@ -7,8 +7,8 @@ import json
 import pytest
 
 import curate
-from curate.quality.stage import sizes_suffice
 from curate.recipe.file import from_dict
+from curate.stages.quality import sizes_suffice
 from tests.corpus import documents
 
 

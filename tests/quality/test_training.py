@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate.base.errors import RequestError
 from curate.cli import main
-from curate.errors import RequestError
 from curate.quality.classifier import Classifier
 from curate.quality.training import TrainingOptions, evaluate, split, threshold, train, training_lines
 

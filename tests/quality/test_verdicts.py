@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.errors import RecipeError
+from curate.base.errors import RecipeError
 from curate.quality.blocklist import BlockLists, host_of, without_scheme, words_of
 from curate.quality.rules import RULE_SETS
 from curate.quality.signals import empty_signals

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.reading import demo, environment, formats
 from curate.reading.environment import Source, docstrings
-from curate.reading.units import matches, relative_path
+from curate.reading.patterns import matches, relative_path
 
 PROSE = "This sentence is long enough to be counted as documentation of something. " * 5
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from curate.errors import InputError
+from curate.base.errors import InputError
 from curate.reading import formats, records, text
 from curate.reading.formats import Format, format_of, is_known
 from curate.reading.records import Batch

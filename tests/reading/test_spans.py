@@ -132,7 +132,7 @@ def test_what_was_read_is_neither_counted_nor_cut_again(tmp_path: Path, monkeypa
         counted.append(file.read(20).decode())
         return count_lines(file, span)
 
-    monkeypatch.setattr("curate.reading.stage.count_lines", count)
+    monkeypatch.setattr("curate.stages.ingest.count_lines", count)
     write("first")
     before = run(2_000)
     assert len(before) > 4

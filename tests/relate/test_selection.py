@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curate
-from curate.errors import RequestError, RunError
-from curate.look.verify import verify
+from curate.base.errors import RequestError, RunError
+from curate.driver.execute import Outcome, run_recipe
 from curate.recipe.file import from_dict
 from curate.relate.selection import LEAST, cutoff, is_selected, scores
 from curate.relate.similarity import cosine, scaled
-from curate.run.execute import Outcome, run_recipe
+from curate.verify.verify import verify
 from tests.relate.embedders.models import WORDS
 
 

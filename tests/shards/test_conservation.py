@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.base.schemas import NO_DOCUMENT
 from curate.recipe import FORMATS
-from curate.schemas import NO_DOCUMENT
 from curate.shards.conservation import add_sums, separator_sum, token_sum, window_sums
 from curate.shards.denoise import Mixture
 from curate.shards.denoised import denoise, layout, restored

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.shards.index import FORMAT_VERSION, STATE_VERSION, check_state, parse_index
 
 

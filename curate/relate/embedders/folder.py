@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from curate.errors import RequestError
-from curate.hashing import digest
+from curate.base.errors import RequestError
+from curate.base.hashing import digest
 from curate.relate.embedders import Texts, safetensors
 from curate.relate.embedders.long_documents import Policy
 from curate.relate.embedders.onnx_runtime import OnnxForward, load_runtime, pooling_of

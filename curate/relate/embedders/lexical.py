@@ -21,13 +21,13 @@ import scipy.sparse as sp
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.errors import WorkspaceError
+from curate.base.errors import WorkspaceError
+from curate.base.text import Bytes, Offsets, text_buffers
 from curate.relate.embedders import Texts
 from curate.relate.embedders.quantised import MEAN_PRIOR, quantise_row
 from curate.relate.embedders.subspace import right_subspace
 from curate.relate.embedders.words import UNICODE_VERSION, Vocabulary, word_rows
 from curate.relate.similarity import MAX_DIM
-from curate.text import Bytes, Offsets, text_buffers
 
 MAX_TERMS = 40_000
 """Most terms in the vocabulary: the projection is 40 MB at 256 dimensions."""

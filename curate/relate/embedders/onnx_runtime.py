@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.relate.embedders.transformer import BATCH_TOKENS
 
 GPU_BATCH_TOKENS = 32_768

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.relate.embedders import safetensors
 from curate.relate.embedders.long_documents import Policy, TokenReader, slices
 

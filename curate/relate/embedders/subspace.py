@@ -15,8 +15,8 @@ import scipy.sparse as sp
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.hashing import mix64, salt
-from curate.threads import over_ranges
+from curate.base.hashing import mix64, salt
+from curate.base.threads import over_ranges
 
 _DROPPED_PIVOT = 1e-11
 """A column whose remaining squared norm falls below this share of the original depends on those before it."""

@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.text import Bytes, Offsets
-from curate.threads import over_ranges
+from curate.base.text import Bytes, Offsets
+from curate.base.threads import over_ranges
 
 UNICODE_VERSION = unicodedata.unidata_version
 """Version of the character table; recorded in fitted models."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
-from curate.errors import WorkspaceError
+from curate.base.errors import WorkspaceError
 from curate.relate.embedders.lexical import LexicalModel, fit
 from curate.relate.embedders.subspace import right_subspace
 from curate.relate.similarity import cosine, inverse_norms

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.relate.embedders import folder as folders
 from curate.relate.embedders.folder import ModelEmbedder, check_model, checksum, find_model, kind_of, pack, unpack
 from curate.relate.similarity import cosine

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.errors import RequestError
+from curate.base.errors import RequestError
 from curate.relate.embedders.safetensors import header, read
 from curate.relate.embedders.static import StaticEncoder
 from tests.relate.embedders.models import word_vectors, write_tokenizer

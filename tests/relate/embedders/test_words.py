@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.base.text import text_buffers
 from curate.relate.embedders.words import Vocabulary, word_rows
-from curate.text import text_buffers
 
 
 def frequencies(*texts: str) -> dict[int, int]:

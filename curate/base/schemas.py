@@ -1,0 +1,205 @@
+"""The tables that pass between stages: one Arrow schema each, with one version for all.
+
+Every table has exactly one writing stage. Per-document tables have one file a partition, with the documents table's
+file names, sorted by doc_id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+"""Raised when what is there changes; a column that is added is null in tables written before."""
+
+
+_ID = pa.field("doc_id", pa.uint64(), nullable=False)
+
+DOCUMENTS = pa.schema(
+    [_ID, ("id", pa.string()), ("source", pa.string()), ("text", pa.large_string()), ("meta", pa.string())]
+)
+VECTOR = pa.list_(pa.float32())
+"""A vector that came with a record."""
+
+
+def documents_schema(vectors: bool = False) -> pa.Schema:
+    """Documents; with ``embedding``, the vectors that came with the records, where ``embed.model`` is ``column``."""
+    return DOCUMENTS.append(pa.field("embedding", VECTOR)) if vectors else DOCUMENTS
+
+
+REJECTS = pa.schema(
+    [
+        _ID,
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("position", pa.int64()),
+        ("reason", pa.string()),
+        ("snippet", pa.string()),
+    ]
+)
+VERDICTS = pa.schema([_ID, ("removed_by", pa.string()), ("value", pa.float64())])
+EDITS = pa.schema(
+    [_ID, ("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string()), ("replacement", pa.string())]
+)
+"""Byte spans that are cut (replacement null) or masked; sorted by (doc_id, start), without overlaps."""
+DUPLICATES = pa.schema(
+    [
+        _ID,
+        ("kind", pa.string()),
+        ("keeper", pa.uint64()),
+        ("component", pa.uint64()),
+        ("similarity", pa.float32()),
+        ("shared_bands", pa.uint16()),
+        ("containment", pa.float32()),
+    ]
+)
+CONTAMINATION = pa.schema(  # spans of the edited text, in bytes
+    [
+        _ID,
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("set", pa.string()),
+        ("item", pa.int64()),
+        ("removed", pa.bool_()),
+    ]
+)
+SHINGLES = pa.schema([_ID, ("shingles", pa.large_list(pa.uint64()))])
+"""Hashes of the word n-grams of a document that shares a bucket with another: distinct, ascending."""
+PARAGRAPHS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("first_seen", pa.uint64())])
+PARAGRAPH_HASHES = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("content_hash", pa.binary(16))])
+SEMANTIC = pa.schema([_ID, ("keeper", pa.uint64()), ("similarity", pa.float32())])
+SELECTION = pa.schema([_ID, ("similarity", pa.float32()), ("example", pa.uint32()), ("kept", pa.bool_())])
+"""Where `select` names examples: the cosine to the nearest one, its number, and whether that is near enough."""
+CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])
+ORDER = pa.schema([_ID, ("position", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())])
+COPIES = pa.schema(
+    [
+        _ID,
+        ("copies", pa.uint16()),
+        ("reason", pa.string()),
+        ("stages", pa.list_(pa.uint16())),
+    ]  # of the curriculum, by copy
+)
+WINDOWS = pa.schema(
+    [
+        ("set", pa.uint16()),
+        ("shard", pa.uint32()),
+        ("window", pa.uint32()),
+        ("piece", pa.uint32()),
+        ("kind", pa.uint8()),
+        ("doc_id", pa.uint64()),
+        ("copy", pa.uint16()),
+        ("start", pa.uint32()),
+        ("length", pa.uint32()),
+    ]
+)
+LEDGER = pa.schema(
+    [
+        _ID,
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("status", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("keeper", pa.uint64()),
+        ("n_tokens", pa.uint32()),
+        ("copies", pa.uint16()),
+        ("cluster", pa.int32()),
+        ("position", pa.uint64()),
+        ("first_set", pa.uint16()),
+        ("first_shard", pa.uint32()),
+        ("first_window", pa.uint32()),
+    ]
+)
+
+REMOVED = pa.schema(
+    [
+        _ID,
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("request", pa.uint32()),
+        ("how", pa.string()),
+        ("text_hash", pa.binary(16)),
+        ("n_tokens", pa.uint32()),
+    ]
+)
+"""Documents that were taken down: by which request, and how each was found; the hash of its text, so that the text is
+refused wherever it comes again; its number of tokens, if it had any."""
+AUDIT = pa.schema(
+    [
+        ("request", pa.uint32()),
+        ("asked_at", pa.string()),
+        ("by", pa.string()),
+        ("reason", pa.string()),
+        ("how", pa.string()),
+        ("what", pa.string()),
+        ("documents", pa.uint64()),
+        ("tokens", pa.uint64()),
+        ("shards", pa.uint64()),
+    ]
+)
+"""Requests for takedown: who asked for what and why; documents that left, tokens that became padding, shards written anew."""
+
+VALIDATION = "validation"
+"""``copies.reason`` of the documents that are kept out of training."""
+
+KIND_DOCUMENT, KIND_SYNTHETIC, KIND_END, KIND_REMOVED, KIND_BEGIN, KIND_SEPARATOR = 0, 1, 2, 3, 4, 5
+"""Values of ``windows.kind``: text of a document or of an example, the end-of-text token behind it, what was taken down,
+the beginning-of-text token before it, what stands between two documents. A removed piece no longer names its document,
+and its tokens are padding; a separator is of no document."""
+
+NO_DOCUMENT = np.uint64((1 << 64) - 1)
+"""In shards, the document of a separator's segment."""
+
+
+def holds_text(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool[n]: which pieces of windows hold tokens of a document or of a synthetic example."""
+    return kinds < KIND_END
+
+
+def is_control(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool[n]: which pieces of windows are tokens that no text has: where documents begin and end, and between them."""
+    return (kinds == KIND_END) | (kinds == KIND_BEGIN) | (kinds == KIND_SEPARATOR)
+
+
+def names_document(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool[n]: which pieces of windows are of a document or example, its control tokens included."""
+    return (kinds != KIND_REMOVED) & (kinds != KIND_SEPARATOR)
+
+
+def signatures_schema(num_perm: int) -> pa.Schema:
+    """Signatures of ``num_perm`` little-endian uint32 a document, with the 128-bit hash of its normalised text."""
+    return pa.schema([_ID, ("content_hash", pa.binary(16)), ("signature", pa.binary(4 * num_perm))])
+
+
+def tokens_schema(vocab_size: int) -> pa.Schema:
+    """Token ids, uint16 when the vocabulary allows."""
+    item = pa.uint16() if vocab_size <= 65_536 else pa.uint32()
+    return pa.schema([_ID, ("token_ids", pa.large_list(item)), ("n_tokens", pa.uint32())])
+
+
+def synthetic_schema(vocab_size: int) -> pa.Schema:
+    """Examples of long-range tasks, made of one document each: ``token_ids[at : at + length]`` of each span is
+    ``[start : start + length]`` of the source's tokens."""
+    spans = [(name, pa.list_(pa.uint32())) for name in ("at", "start", "length")]
+    token_ids = tokens_schema(vocab_size).field("token_ids")
+    return pa.schema(
+        [_ID, ("task", pa.string()), ("source_id", pa.uint64()), token_ids, ("n_tokens", pa.uint32()), *spans]
+    )
+
+
+def neighbors_schema(k: int) -> pa.Schema:
+    """One file a region, sorted by doc_id: little-endian int32[k] row numbers of the nearest documents in that file, -1 for none;
+    whether the document is in a group that stays together."""
+    return pa.schema([_ID, ("neighbors", pa.binary(4 * k)), ("grouped", pa.bool_())])
+
+
+def embeddings_schema(dim: int, keywords: int = 0) -> pa.Schema:
+    """int8[dim] vectors with the scale that turns them back into floats; little-endian int32[keywords] terms, if any."""
+    fields: list[Any] = [_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())]
+    return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)

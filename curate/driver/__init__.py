@@ -1,0 +1,1 @@
+"""A whole run: the plan, its execution, takedowns, jobs, the mirror, cleaning."""

@@ -1,0 +1,219 @@
+"""Running a recipe: what is there is skipped, what is missing is run, and ``run.json`` is put last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+from curate.base.errors import RequestError
+from curate.base.versions import versions
+from curate.driver import room
+from curate.driver.passes import Pass, add_to_driver, run_stage, take_committed
+from curate.driver.plan import stage_keys, stages, until
+from curate.engine.engines import Engine, InlineEngine, RayEngine
+from curate.engine.progress import NoProgress, Progress
+from curate.engine.removed import OF_WORKSPACE, Removed
+from curate.recipe import Recipe, portable
+from curate.storage.lease import Lease
+from curate.storage.local import Storage, open_storage
+from curate.storage.usage import tally
+from curate.tables.snapshot import Snapshot
+from curate.tables.workspace import RunState, find_run, snapshots, states, write_run
+
+INLINE_BYTES = 64_000_000
+"""Below this much input, ``engine: auto`` works in this process: Ray's start would take longer than the work."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did."""
+
+    workspace: str
+    engine: str
+    tables: dict[str, Snapshot]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def tasks_run(self) -> int:
+        """Tasks that had to run; 0 when everything was there."""
+        return sum(stage["tasks"] for stage in self.stages)
+
+
+class LazyEngine:
+    """Starts the real engine when the first task has to run, so that an unchanged run starts nothing."""
+
+    def __init__(self, make: Callable[[], Engine], name: str) -> None:
+        self._make, self._name = make, name
+        self._engine: Engine | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def cpus(self) -> int:
+        return self.started().cpus
+
+    def started(self) -> Engine:
+        """The engine, started now if it was not."""
+        if self._engine is None:
+            self._engine = self._make()
+        return self._engine
+
+    def run(self, tasks: list[Any]) -> Iterator[Any]:
+        if tasks:
+            yield from self.started().run(tasks)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: str | None) -> LazyEngine:
+    """The engine that the recipe and the command line ask for.
+
+    Raises:
+        RequestError: ``--cpus`` above 1 or ``--address`` with the inline engine.
+    """
+    wanted = recipe.engine
+    if wanted == "auto":
+        wanted = "inline" if input_bytes < INLINE_BYTES and address is None and (cpus or 1) == 1 else "ray"
+    elif wanted == "inline" and (address is not None or (cpus or 1) > 1):
+        raise RequestError("`engine: inline` works in one process; leave --cpus and --address out, or set engine=ray")
+    if wanted == "inline":
+        return LazyEngine(InlineEngine, "inline")
+    return LazyEngine(lambda: RayEngine(cpus, address), "ray")
+
+
+@contextmanager
+def leased(storage: Storage, say: Callable[[str], None]) -> Iterator[Lease]:
+    """The lease on a workspace, for as long as the block lasts."""
+    lease = Lease(storage, say)
+    lease.take()
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    stop_after: str | None = None,
+    cpus: int | None = None,
+    address: str | None = None,
+    sample: float | None = None,
+    allow_missing: bool = False,
+    repack: bool = False,
+    refit: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run what is missing of ``recipe`` and commit it.
+
+    Args:
+        recipe: with resolved paths (``curate.recipe.file``).
+        stop_after: last stage to run.
+        cpus: processors of a local Ray.
+        address: a running Ray cluster.
+        sample: share of the documents, by hash of doc_id, in a workspace of its own.
+        allow_missing: go on when an input of an earlier run has gone.
+        repack: take all corpus-wide decisions again, over all inputs together.
+        refit: fit the models (tokenizer, projection, centroids) again, on the documents kept now.
+        progress: what is told meanwhile.
+
+    Raises:
+        RequestError: the request is wrong; nothing was started.
+        RunError: something failed; what is committed stays.
+    """
+    from curate.driver.mirror import mirror
+    from curate.engine.inputs import discover
+
+    progress = progress or NoProgress()
+    began, before = time.perf_counter(), tally()
+    if sample is not None:
+        recipe = with_sample(recipe, sample)
+    plan = until(stages(), stop_after)
+    found = discover(recipe)
+    keys = stage_keys(recipe, stages())
+    storage = open_storage(recipe.workspace)
+    storage.check_writable()
+    engine = choose_engine(recipe, found.bytes, cpus, address)
+    outcome = Outcome(storage.url, engine.name, {})
+    with leased(storage, progress.say) as lease:
+        state = find_run(storage)
+        former = snapshots(storage, state) if state else {}
+        if state is None and (scarce := room.warning(recipe, storage, found)):
+            progress.say(scarce)
+        documents = former.get("documents")
+        known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
+        removed = Removed.of(storage, former)
+        assigned = found.settle(
+            known, storage, allow_missing, decided="duplicates" in former, repack=repack, removed=removed
+        )
+        going = Pass(
+            recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
+        )
+        generations = going.generations
+        if assigned.new and len(generations) > 1:
+            files = sum(len(unit.files) for unit in assigned.new)
+            progress.say(
+                f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
+                "decided among themselves; --repack decides over all inputs together"
+            )
+        outcome.tables = going.tables
+        looked = tally() - before
+        try:
+            for number, stage in enumerate(stages(), 1):
+                runs = going.of(stage)
+                if number <= len(plan):
+                    progress.stage(stage.name, stage.title, number, len(plan))
+                    outcome.stages.append(run_stage(runs))
+                    if number == 1:
+                        add_to_driver(outcome.stages[0], looked)
+                elif not set(stage.reads) <= going.tables.keys() or not take_committed(runs):
+                    continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
+                going.share(stage, runs)
+            outcome.tables.update({name: former[name] for name in OF_WORKSPACE if name in former})
+            if recipe.shards.path and "shards" in outcome.tables:
+                before = tally()
+                mirror(storage, outcome.tables["shards"], recipe.shards.path)
+                for entry in outcome.stages:
+                    if "shards" in entry["writes"]:
+                        add_to_driver(entry, tally() - before)
+            _commit_run(storage, recipe, outcome, state)
+        finally:
+            engine.close()
+            progress.close()
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:
+    tables = {table: snapshot.path for table, snapshot in outcome.tables.items()}
+    if state is not None and state.tables == tables and outcome.tasks_run == 0:
+        return
+    stages_ = outcome.stages
+    if state is not None:
+        # A skipped stage keeps the time that it took when it ran.
+        before = {tuple(entry["writes"]): entry for entry in state.stages}
+        stages_ = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in stages_]
+        known = {tuple(entry["writes"]) for entry in stages_}
+        stages_ += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
+    written = portable.relative_recipe(recipe)
+    write_run(storage, RunState(recipe.name, written, tables, stages_, outcome.engine, versions=versions()))
+
+
+def with_sample(recipe: Recipe, share: float) -> Recipe:
+    """The recipe over a share of the documents, in a workspace with a suffix of its own.
+
+    Raises:
+        RequestError: the share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise RequestError(f"--sample {share} must be above 0 and at most 1")
+    return recipe.model_copy(update={"sample": share, "workspace": f"{recipe.workspace.rstrip('/')}-sample-{share:g}"})

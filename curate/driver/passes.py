@@ -1,0 +1,160 @@
+"""The runs of every stage that one pass over the plan makes: one a generation where a stage decides corpus-wide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from curate.engine.engines import Engine
+from curate.engine.progress import Progress
+from curate.engine.stage import Stage, StageRun
+from curate.recipe import Recipe
+from curate.storage.local import Storage
+from curate.storage.usage import DRIVER, Usage, tally
+from curate.tables.generations import Generation, generations_of, merge
+from curate.tables.snapshot import Snapshot, write_snapshot
+from curate.tables.workspace import RunState
+
+if TYPE_CHECKING:
+    from curate.engine.inputs import Inputs
+
+
+@dataclass(slots=True)
+class Pass:
+    """What all stages of a pass share, and the tables made so far.
+
+    Attributes:
+        keys: stage keys by title.
+        inputs: the units of the workspace.
+        former: the workspace's last states, newest first.
+        check: raises when the lease was lost.
+        refit: fit models again.
+        tables: the tables made so far, of all generations together.
+    """
+
+    recipe: Recipe
+    storage: Storage
+    engine: Engine
+    keys: dict[str, str]
+    progress: Progress
+    inputs: Inputs
+    former: Callable[[], Sequence[RunState]]
+    check: Callable[[], None]
+    refit: bool = False
+    tables: dict[str, Snapshot] = field(default_factory=dict)
+    generations: list[Generation] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generations = generations_of(self.inputs.units)
+
+    def of(self, stage: Stage) -> list[StageRun]:
+        """The runs of a stage, one for each generation where it decides corpus-wide."""
+        return [
+            StageRun(
+                self.recipe,
+                self.storage,
+                self.engine,
+                generation.tables if stage.by_generation else self.tables,
+                stage,
+                self.keys[stage.title],
+                self.progress,
+                self.inputs,
+                self.former,
+                self.check,
+                [before.tables for before in self.generations[: generation.number]],
+                generation.first_doc_id,
+                self.refit,
+            )
+            for generation in (self.generations if stage.by_generation else self.generations[:1])
+        ]
+
+    def share(self, stage: Stage, runs: list[StageRun]) -> None:
+        """Give each generation its part of what a stage wrote, and the pass the whole."""
+        for table in stage.writes:
+            if not stage.by_generation:
+                for generation in self.generations:
+                    whole = self.tables[table]
+                    generation.tables[table] = whole if len(self.generations) == 1 else generation.part(whole)
+                continue
+            parts = [run.tables[table] for run in runs]
+            self.tables[table] = parts[0]
+            if len(parts) > 1:
+                self.tables[table] = merge(parts)
+                write_parts(self.storage, {table: self.tables[table]})
+
+
+def take_committed(runs: list[StageRun]) -> bool:
+    """Take a stage's tables where they are there for every generation; whether they are."""
+    found = []
+    for run in runs:
+        run.identify(may_fit=False)
+        there = run.committed()
+        if there is None:
+            return False
+        found.append(there)
+    for run, there in zip(runs, found, strict=True):
+        run.tables.update(there)
+    return True
+
+
+def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = None) -> dict[str, Any]:
+    """Run a stage for each generation, or take its tables as they are there; returns its entry for ``run.json``.
+
+    ``work`` makes the tables in the stage's place; nothing is fitted then.
+    """
+    stage, skipped, kept_seconds = runs[0].stage, True, 0.0
+    usage: dict[str, Usage] = {}
+    before = tally()
+    for run in runs:
+        run.identify(may_fit=work is None)
+        there = run.committed()
+        if there is None:
+            for tables in (*run.earlier, run.tables) if len(runs) > 1 else ():
+                write_parts(run.storage, tables)
+            (work or stage.run)(run)
+            skipped = False
+        else:
+            run.tables.update(there)
+            kept_seconds = max(kept_seconds, *(made.seconds for made in there.values()))
+            last = max(there.values(), key=lambda made: sum(used["tasks"] for used in made.usage.values()))
+            run.usage = {name: Usage(**used) for name, used in last.usage.items()}
+        for name, used in run.usage.items():
+            usage[name] = usage.get(name, Usage()) + used
+        if there is None or run.tasks_run:  # a model that was fitted again may be what it was
+            run.storage.delete_tree(f"tmp/{run.stage_key}")
+    if not skipped:
+        usage[DRIVER] = tally() - before - sum((run.inline_usage for run in runs), Usage())
+    seconds = time.perf_counter() - runs[0].began
+    note = _note(stage.writes, [run.tables for run in runs])
+    runs[0].progress.stage_done(stage.name, stage.title, seconds, skipped, note)
+    return {
+        "stage": stage.name,
+        "writes": list(stage.writes),
+        "seconds": kept_seconds if skipped else round(seconds, 2),
+        "tasks": sum(run.tasks_run for run in runs),
+        "skipped": skipped,
+        "usage": {name: used.to_dict() for name, used in sorted(usage.items())},
+    }
+
+
+def add_to_driver(entry: dict[str, Any], used: Usage) -> None:
+    """Count what the driver has asked for before or after a stage for it; not where the stage was skipped."""
+    if not entry["skipped"]:
+        entry["usage"][DRIVER] = (Usage(**entry["usage"][DRIVER]) + used).to_dict()
+
+
+def write_parts(storage: Storage, tables: dict[str, Snapshot]) -> None:
+    """Put the manifests of a generation's parts, so that tasks can read them; they are not kept."""
+    for snapshot in tables.values():
+        if not storage.exists(snapshot.path):
+            write_snapshot(storage, snapshot)
+
+
+def _note(tables: tuple[str, ...], parts: list[dict[str, Snapshot]]) -> str:
+    if "shards" in tables:
+        found = [part["shards"] for part in parts]
+        windows, files = sum(one.counters.get("windows", 0) for one in found), sum(len(one.files) for one in found)
+        return f"{windows:,} windows in {files:,} files"
+    return ", ".join(f"{sum(part[table].rows for part in parts):,} {table}" for table in tables)

@@ -1,0 +1,315 @@
+"""Applying a request: documents leave a finished run, every table of it, and nothing decided about others changes.
+
+The plan is walked once more. Each stage's tables are made from what they were, without the documents (``Stage.without``),
+and committed under the snapshot ids that a run of the same recipe will look for: the next ``curate run`` finds them. Then
+``run.json`` names them, the mirror follows, and whatever else holds the documents is deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.base import schemas
+from curate.base.errors import RequestError
+from curate.base.hashing import digest
+from curate.base.ids import POSITION_BITS
+from curate.base.versions import versions
+from curate.driver.execute import choose_engine, leased
+from curate.driver.files import put_file
+from curate.driver.find import find
+from curate.driver.mirror import mirror
+from curate.driver.passes import Pass, run_stage, write_parts
+from curate.driver.plan import stage_keys, stages
+from curate.driver.request import Request
+from curate.engine.inputs import Inputs, reading_of
+from curate.engine.progress import NoProgress, Progress
+from curate.engine.removed import Removed
+from curate.engine.stage import StageRun
+from curate.engine.takedown import Takedown, any_within, without_rows
+from curate.quality.verdicts import FIELDS
+from curate.recipe import Recipe
+from curate.recipe.file import from_dict
+from curate.storage import options as s3_options
+from curate.storage.local import Storage, open_storage
+from curate.tables.generations import parts_of
+from curate.tables.snapshot import Snapshot, manifest_path, read_snapshot, table_home, write_snapshot
+from curate.tables.validate import sound
+from curate.tables.workspace import RunState, history, read_run, snapshots, states, write_run
+
+_KEY = digest(["takedown", schemas.SCHEMA_VERSION])
+
+
+@dataclass(slots=True)
+class Removal:
+    """What a request names, and what was done about it.
+
+    Attributes:
+        workspace: where.
+        request: its number; 0 while nothing was done.
+        documents: (doc_id, id, source, how it was found, tokens) of those that leave.
+        unknown: asked-for ids that no document has.
+        already: asked-for ids that have left before.
+        shards: shards that were written anew.
+        tokens: tokens that became padding.
+        done: whether the documents are gone now.
+    """
+
+    workspace: str
+    request: int = 0
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    already: list[str] = field(default_factory=list)
+    shards: int = 0
+    tokens: int = 0
+    done: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def take_down(
+    workspace: str,
+    request: Request,
+    *,
+    apply: bool,
+    cpus: int | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> Removal:
+    """Find the documents of a request, and with ``apply`` make them leave.
+
+    A killed takedown leaves the run as it was, or as it is without the documents; the same request again finishes it.
+
+    Raises:
+        RequestError: the request is wrong, or the run was made by another release.
+        WorkspaceError: there is no finished run.
+        LeaseHeld: a run is at work in the workspace.
+    """
+    progress = progress or NoProgress()
+    storage = open_storage(workspace)
+    base = Path.cwd() if "://" in storage.url else Path(storage.url)
+    written = {**read_run(storage).recipe, "workspace": storage.url}
+    recipe = from_dict(written, base, origin=f"{storage.url}/run.json")
+    with s3_options.in_force(recipe.storage):
+        outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
+        if apply and (outcome.request or _is_remembered(storage)):
+            _forget(storage, recipe)
+            outcome.done = True
+    return outcome
+
+
+def _take_down(
+    storage: Storage,
+    recipe: Recipe,
+    request: Request,
+    apply: bool,
+    cpus: int | None,
+    address: str | None,
+    progress: Progress,
+) -> Removal:
+    if recipe.dedup != "off" and recipe.dedup.near != "off":
+        request = replace(request, similarity=recipe.dedup.near.threshold, ngram=recipe.dedup.near.ngram)
+    with leased(storage, progress.say) as lease:
+        state = read_run(storage)
+        former = snapshots(storage, state)
+        request.check(_columns(storage, former))
+        keys = _keys(storage, recipe, former)
+        engine = choose_engine(recipe, former["documents"].bytes, cpus, address)
+        inputs = Inputs([], {}, removed=Removed.of(storage, former))
+        inputs.units = inputs.know(former["documents"])
+        _remember(inputs, recipe)
+        going = Pass(
+            recipe, storage, engine, keys, progress, inputs, cache(partial(states, storage, state)), lease.check
+        )
+        try:
+            found = find(going.of(stages()[0])[0], former, request)
+            outcome = _outcome(storage, request, found, inputs.removed)
+            if apply and found.num_rows:
+                before = inputs.removed
+                rows = found.append_column("request", pa.array([before.requests + 1] * found.num_rows, pa.uint32()))
+                tables = _walk(going, former, rows.select(schemas.REMOVED.names).cast(schemas.REMOVED))
+                _commit(storage, request, outcome, state, former, tables, inputs.removed)
+            storage.delete_tree(f"tmp/{keys[stages()[0].title]}")
+        finally:
+            engine.close()
+            progress.close()
+    return outcome
+
+
+def _columns(storage: Storage, former: dict[str, Snapshot]) -> list[str]:
+    """What a condition may name besides the metadata."""
+    names = list(FIELDS)
+    for file in former["signals"].files[:1] if "signals" in former else ():
+        with storage.open(file.path) as source:
+            names += pq.ParquetFile(source).schema_arrow.names
+    return names
+
+
+def _remember(inputs: Inputs, recipe: Recipe) -> None:
+    """How files were read that an earlier release has read: as the recipe says, where all inputs of the source agree."""
+    by_source: dict[str, list[dict[str, Any]]] = {}
+    for entry in recipe.inputs:
+        by_source.setdefault(entry.source, []).append(reading_of(entry))
+    for unit in inputs.units:
+        ways = by_source.get(unit.source, [])
+        if not inputs.fields[unit.ordinal] and ways and all(way == ways[0] for way in ways):
+            inputs.fields[unit.ordinal] = [ways[0]] * len(unit.files)
+
+
+def _keys(storage: Storage, recipe: Recipe, former: dict[str, Snapshot]) -> dict[str, str]:
+    """The stage keys of the recipe.
+
+    Raises:
+        RequestError: the tables were made under others.
+    """
+    keys = stage_keys(recipe, stages())
+    for stage in stages():
+        for table in stage.writes:
+            if table in former and former[table].stage_key != keys[stage.title]:
+                raise RequestError(
+                    f"table {table} of {storage.url} is not what its recipe makes today (a stage of another release, or "
+                    "files that the recipe names have changed); finish `curate run` first, then remove"
+                )
+    return keys
+
+
+def _outcome(storage: Storage, request: Request, found: pa.Table, removed: Removed) -> Removal:
+    documents = found.select(["doc_id", "id", "source", "how", "n_tokens"]).to_pylist()
+    there = {name for row in documents for name in (row["id"], str(row["doc_id"]))}
+    gone = {
+        name for row in removed.table.select(["doc_id", "id"]).to_pylist() for name in (row["id"], str(row["doc_id"]))
+    }
+    missing = [one for one in dict.fromkeys(request.ids) if one not in there]
+    return Removal(
+        storage.url,
+        documents=documents,
+        unknown=[one for one in missing if one not in gone],
+        already=[one for one in missing if one in gone],
+    )
+
+
+def _walk(going: Pass, former: dict[str, Snapshot], rows: pa.Table) -> dict[str, Snapshot]:
+    """Make every table without the documents of ``rows``; returns the tables ``removed`` and those of the stages."""
+    removed = pa.concat_tables([going.inputs.removed.table, rows]).sort_by("doc_id")
+    snapshot = put_table(going.storage, "removed", removed)
+    going.inputs.removed = Removed(removed, snapshot.files[0])
+    ids = np.sort(rows["doc_id"].to_numpy())
+    documents = former["documents"]
+    partitions = frozenset(
+        file.name
+        for file in documents.files
+        if file.first is not None and file.last is not None and any_within(ids, file.first, file.last)
+    )
+    leaving = {"file": asdict(snapshot.files[0]), "request": int(rows["request"][0].as_py())}
+    whole = Takedown(leaving, ids, partitions, former)
+    ordinals = (ids >> np.uint64(POSITION_BITS)).astype(np.int64)
+    of_generation = [
+        replace(whole, ids=ids[np.isin(ordinals, sorted(generation.ordinals))], tables=tables)
+        for generation, tables in zip(going.generations, _parts(going, former), strict=True)
+    ]
+
+    def leave(run: StageRun) -> None:
+        takedown = of_generation[len(run.earlier)] if run.stage.by_generation else whole
+        (run.stage.without or without_rows)(run, takedown)
+
+    walked = [stage for stage in stages() if set(stage.writes) <= former.keys()]
+    for number, stage in enumerate(walked, 1):
+        going.progress.stage(stage.name, stage.title, number, len(walked))
+        runs = going.of(stage)
+        run_stage(runs, leave)
+        going.share(stage, runs)
+    return {**going.tables, "removed": snapshot}
+
+
+def _parts(going: Pass, former: dict[str, Snapshot]) -> list[dict[str, Snapshot]]:
+    """The tables of each generation, as they were."""
+    generations = going.generations
+    if len(generations) == 1:
+        return [former]
+    found: list[dict[str, Snapshot]] = [{} for _ in generations]
+    for stage in stages():
+        for table in stage.writes:
+            if table not in former:
+                continue
+            whole = former[table]
+            if not stage.by_generation:
+                for generation, tables in zip(generations, found, strict=True):
+                    tables[table] = generation.part(whole)
+                continue
+            for part, tables in zip(parts_of(whole), found, strict=True):
+                tables[table] = read_snapshot(going.storage, manifest_path(table, whole.stage_key, part["snapshot"]))
+    for tables in found:
+        write_parts(going.storage, tables)
+    return found
+
+
+def put_table(storage: Storage, name: str, table: pa.Table) -> Snapshot:
+    """A table of the workspace that no stage writes, as a snapshot with one file."""
+    file = put_file(storage, table_home(name, _KEY), name, table)
+    snapshot = Snapshot(name, "takedown", _KEY, file.checksum[:16], (file,))
+    write_snapshot(storage, snapshot)
+    return snapshot
+
+
+def _commit(
+    storage: Storage,
+    request: Request,
+    outcome: Removal,
+    state: RunState,
+    former: dict[str, Snapshot],
+    tables: dict[str, Snapshot],
+    removed: Removed,
+) -> None:
+    """Note the request in the audit, and put ``run.json``."""
+    outcome.request = removed.requests
+    if "windows" in tables:
+        before = former["windows"]
+        outcome.shards = len(
+            {file.checksum for file in tables["windows"].files} - {file.checksum for file in before.files}
+        )
+        outcome.tokens = before.counters["tokens"] - tables["windows"].counters["tokens"]
+    audit = schemas.AUDIT.empty_table()
+    if "audit" in former:
+        path = former["audit"].files[0].path
+        with storage.open(path) as source:
+            audit = sound(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
+    row = {
+        "request": outcome.request,
+        "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "by": request.by,
+        "reason": request.reason,
+        "how": request.how,
+        "what": request.what,
+        "documents": len(outcome.documents),
+        "tokens": outcome.tokens,
+        "shards": outcome.shards,
+    }
+    audit = pa.concat_tables([audit, pa.Table.from_pylist([row], schemas.AUDIT)])
+    tables = {**tables, "audit": put_table(storage, "audit", audit)}
+    paths = {table: snapshot.path for table, snapshot in tables.items()}
+    write_run(storage, replace(state, tables=paths, versions=versions()))
+
+
+def _is_remembered(storage: Storage) -> bool:
+    """Whether a former state from before a takedown is left: an earlier attempt did not get to its end."""
+    removed = read_run(storage).tables.get("removed")
+    return any(state.tables.get("removed") != removed for state in history(storage)) if removed else False
+
+
+def _forget(storage: Storage, recipe: Recipe) -> None:
+    """Bring the mirror up to date, and delete every file that no table names: former states hold the documents."""
+    from curate.driver.clean import clean
+
+    tables = snapshots(storage, read_run(storage))
+    if recipe.shards.path and "shards" in tables:
+        mirror(storage, tables["shards"], recipe.shards.path)
+    clean(storage.url, keep=0, remove=True)

@@ -1,0 +1,1 @@
+"""What stages run on: tasks and their keys, inline and Ray engines, fitted models, reused rows."""

@@ -1,0 +1,311 @@
+"""Inputs: the files that a recipe names, wherever they lie, and a first look at them before any work starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.base.errors import InputError, WorkspaceError
+from curate.base.hashing import digest
+from curate.base.schemas import REMOVED
+from curate.engine.removed import Removed
+from curate.reading import formats
+from curate.reading.patterns import matches, pattern_prefix, relative_path
+from curate.reading.records import MISSING_TEXT, Fields
+from curate.reading.streams import Stream
+from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals
+from curate.recipe import Input, Recipe
+from curate.storage.local import Storage, file_checksum, open_storage
+from curate.storage.usage import counted
+from curate.tables.snapshot import Snapshot
+
+LOOK_RECORDS = 1_000
+"""Records of each input that are looked at for the text field before anything starts."""
+
+READ_AHEAD_BYTES = 8 << 20
+"""Bytes of one request to an object that is read from its beginning to its end."""
+
+MARKS = "inputs/marks.json"
+"""Cache in the workspace: checksums of local inputs by (size, modification time), so that they are not read again."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The files of a recipe, and after :meth:`settle` the units that they form in the workspace."""
+
+    files: list[InputFile]
+    entries: dict[tuple[str, str], Input]
+    units: list[Unit] = field(default_factory=list)
+    records: dict[int, list[int]] = field(default_factory=dict)
+    """Records of each file of the units that are known, by ordinal."""
+    spans: dict[int, list[list[int]]] = field(default_factory=dict)
+    """(start, stop, records) of the spans in which a known unit was read, by ordinal; none where it was read as one."""
+    fields: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    """How each file of a known unit was read, by ordinal, as :meth:`how` says it."""
+    removed: Removed = field(default_factory=lambda: Removed(REMOVED.empty_table()))
+    """What was taken down."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all input files."""
+        return sum(file.size for file in self.files)
+
+    def settle(
+        self,
+        former: Snapshot | None,
+        storage: Storage,
+        allow_missing: bool,
+        *,
+        decided: bool = False,
+        repack: bool = False,
+        removed: Removed | None = None,
+    ) -> Assignment:
+        """Give every file its unit: those of the ``former`` documents table keep theirs.
+
+        New files form a new generation when corpus-wide decisions were taken already (``decided``); else they join the
+        latest one. ``repack`` makes one generation of all. What was ``removed`` is refused.
+
+        Raises:
+            InputError: a file of an earlier run has gone and ``allow_missing`` is not set.
+        """
+        self.files = _with_checksums(self.files, storage)
+        self.removed = removed or self.removed
+        known = [] if former is None else self.know(former)
+        if repack:
+            known = [replace(unit, generation=0) for unit in known]
+        latest = max((unit.generation for unit in known), default=0)
+        found = assign_ordinals(known, self.files, generation=latest + (decided and bool(known) and not repack))
+        if found.missing and not allow_missing:
+            names = ", ".join(f"{file.source}/{file.path}" for file in found.missing[:3])
+            more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""
+            raise InputError(
+                f"inputs of the earlier run are gone: {names}{more}; bring them back, or run with --allow-missing to let their documents leave"
+            )
+        ordinals = {unit.ordinal for unit in found.new}
+        requests = self.removed.requests
+        self.units = [replace(unit, requests=requests) if unit.ordinal in ordinals else unit for unit in found.units]
+        return found
+
+    def know(self, former: Snapshot) -> list[Unit]:
+        """The units of a ``documents`` table, remembered with what is known of their records."""
+        units = []
+        for entry in former.details["units"]:
+            files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
+            ordinal, counts = entry["ordinal"], (entry.get("generation", 0), entry.get("requests", 0))
+            units.append(Unit(ordinal, entry["source"], files, tuple(entry["gone"]), *counts))
+            self.records[ordinal] = entry["records"]
+            self.spans[ordinal] = entry.get("spans", [])
+            self.fields[ordinal] = entry.get("fields", [])
+        return units
+
+    def how(self, unit: Unit, number: int) -> dict[str, Any]:
+        """How a file of a unit is read: as the recipe's entry that found it says, else as it was before.
+
+        Raises:
+            InputError: it was read by a release that did not remember.
+        """
+        file = unit.files[number]
+        entry = self.entries.get((file.source, file.url))
+        if entry is not None:
+            return reading_of(entry)
+        known = self.fields.get(unit.ordinal, [])
+        if number >= len(known):
+            raise InputError(
+                f"how {file.source}/{file.path} was read is not remembered; run the recipe in a new workspace"
+            )
+        return known[number]
+
+
+def reading_of(entry: Input) -> dict[str, Any]:
+    """How the files of an input are read: what of its entry their documents depend on."""
+    return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
+
+
+def discover(recipe: Recipe) -> Inputs:
+    """The files that the recipe names, looked at.
+
+    Raises:
+        InputError: a path does not exist, a pattern matches nothing, a type is unknown, or a text field is absent.
+    """
+    files: list[InputFile] = []
+    entries: dict[tuple[str, str], Input] = {}
+    own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
+    for number, entry in enumerate(recipe.inputs):
+        found = sorted(find(entry, number, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+        if not found:
+            raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
+        for file in found:
+            formats.format_of(file.url)
+            entries.setdefault((file.source, file.url), entry)
+        look(entry, number, found)
+        files += found
+    return Inputs(files, entries)
+
+
+def open_url(url: str, seekable: bool = False) -> pa.NativeFile:
+    """An input, open at its beginning; ``seekable`` for reading a part of it.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    if url.startswith("s3://"):
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        opened = open_storage(f"s3://{bucket}").open(key)
+    else:
+        opened = counted(pa.OSFile(url, "rb"))
+    if seekable or formats.format_of(url).kind == "parquet":
+        return opened
+    return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
+
+
+def find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
+    """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
+
+    Raises:
+        InputError: the folder does not exist, or a file cannot be read.
+    """
+    if entry.path.startswith("s3://"):
+        yield from _find_objects(entry, number)
+        return
+    path = Path(entry.path)
+    if path.is_file():
+        yield _local(entry, path, path.name)
+        return
+    is_folder = path.is_dir()  # also when its name holds a sign that would be a wildcard
+    has_wildcard = not is_folder and any(sign in entry.path for sign in "*?[")
+    root = Path(pattern_prefix(entry.path)) if has_wildcard else path
+    if not root.is_dir():
+        raise InputError(f"inputs.{number}: {root} does not exist")
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or any(Path(real).is_relative_to(own) for own in own_folders):
+            folders.clear()  # a link back to where we have been, or a folder that the run itself writes
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(names):
+            place = Path(folder) / name
+            if is_folder:
+                below = place.relative_to(root).as_posix()
+                if formats.is_known(below):
+                    yield _local(entry, place, below)
+            elif matches(entry.path, place.as_posix()):
+                yield _local(entry, place, relative_path(entry.path, place.as_posix()))
+
+
+def _local(entry: Input, path: Path, relative: str) -> InputFile:
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of input {os.fsencode(path)!r} is not UTF-8; rename the file") from None
+    try:
+        status = path.stat()
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"input {path} cannot be read: {error.strerror}") from None
+    # The real path, so that a file that two links lead to counts once.
+    return InputFile(entry.source, relative, os.path.realpath(path), status.st_size, f"mtime:{status.st_mtime_ns}")
+
+
+def _find_objects(entry: Input, number: int) -> Iterator[InputFile]:
+    bucket, _, pattern = entry.path.removeprefix("s3://").partition("/")
+    has_wildcard = any(sign in pattern for sign in "*?[")
+    storage = open_storage(f"s3://{bucket}")
+    try:
+        for info in storage.list(pattern_prefix(pattern) if has_wildcard else pattern):
+            if matches(pattern, info.path) and (
+                has_wildcard or info.path == pattern or formats.is_known(relative_path(pattern, info.path))
+            ):
+                url = f"s3://{bucket}/{info.path}"
+                yield InputFile(entry.source, relative_path(pattern, info.path), url, info.size, info.etag)
+    except WorkspaceError as error:
+        raise InputError(f"inputs.{number}: {error}") from None
+
+
+def mark_of(file: InputFile) -> str:
+    """The key of a file in :data:`MARKS`: a digest, so that no absolute path is written down."""
+    return digest(file.url)
+
+
+def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]:
+    """Local files with the checksum of their content as etag: a copied or touched corpus is the same corpus."""
+    try:
+        marks: dict[str, list[Any]] = json.loads(storage.read(MARKS))
+    except (FileNotFoundError, ValueError):
+        marks = {}
+
+    def checked(file: InputFile) -> InputFile:
+        if not file.etag.startswith("mtime:"):
+            return file
+        place = mark_of(file)
+        mark = marks.get(place)
+        if mark is None or mark[:2] != [file.size, file.etag]:
+            mark = [file.size, file.etag, file_checksum(Path(file.url))]
+        fresh[place] = mark
+        return file._replace(etag=mark[2])
+
+    fresh: dict[str, list[Any]] = {}
+    with ThreadPoolExecutor(4) as pool:
+        result = list(pool.map(checked, files))
+    if fresh and fresh != marks:
+        storage.put(MARKS, json.dumps(fresh, sort_keys=True).encode())
+    return result
+
+
+def look(entry: Input, number: int, files: list[InputFile]) -> None:
+    """Look at the first records of an input.
+
+    Raises:
+        InputError: none of them has the text field.
+    """
+    fields = Fields(entry.text_field, entry.id_field)
+    seen = 0
+    for file in files:
+        if seen >= LOOK_RECORDS:
+            break
+        with open_url(file.url) as source:
+            for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=LOOK_RECORDS - seen):
+                if len(batch.texts) or any(reject.reason != MISSING_TEXT for reject in batch.rejects):
+                    return
+                seen += len(batch.rejects)
+    if seen:
+        names = sorted(field_names(files[0]))
+        hint = f"; fields there: {', '.join(names[:12])}" if names else ""
+        raise InputError(
+            f"inputs.{number}: none of the first {seen:,} records of {files[0].url} has the text field {entry.text_field!r}{hint}; "
+            "set `text_field` to the one that holds the text"
+        )
+
+
+def field_names(file: InputFile) -> set[str]:
+    """Names of the fields of a file's first records."""
+    with open_url(file.url) as source:
+        form = formats.format_of(file.url)
+        if form.kind == "parquet":
+            try:
+                return set(pq.ParquetFile(source).schema_arrow.names)
+            except (pa.ArrowException, OSError):
+                return set()
+        if form.kind in ("text", "warc"):
+            return set()
+        names: set[str] = set()
+        for block in Stream(source, form.compression):
+            for line in block.split(b"\n")[:-1][:100] or [block]:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    names |= set(record)
+            break
+        return names

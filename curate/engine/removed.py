@@ -1,0 +1,114 @@
+"""Documents that were taken down: the tables ``removed`` and ``audit``, and what ingest refuses because of them.
+
+They belong to the workspace, not to a stage: every run carries them on. Of a file that was there at the time of a
+request, records are refused by doc_id; of one that comes later, or has changed, by source and id, and by their text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.base import schemas
+from curate.base.hashing import digest, text_hashes
+from curate.base.ids import POSITION_BITS, is_default_id
+from curate.reading.units import Unit
+from curate.storage.local import Storage
+from curate.tables.partition import is_in
+from curate.tables.snapshot import Snapshot, TableFile
+from curate.tables.validate import sound
+
+OF_WORKSPACE = ("removed", "audit")
+"""Tables that no stage writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The rows of ``removed`` by doc_id, in memory (about 150 bytes each), and the file that holds them."""
+
+    table: pa.Table
+    file: TableFile | None = None
+
+    @staticmethod
+    def of(storage: Storage, tables: dict[str, Snapshot]) -> Removed:
+        """Those of a workspace; none where nothing was taken down."""
+        if "removed" not in tables:
+            return Removed(schemas.REMOVED.empty_table())
+        [file] = tables["removed"].files
+        with storage.open(file.path) as source:
+            return Removed(sound(pq.ParquetFile(source).read(), f"{storage.url}/{file.path}"), file)
+
+    @property
+    def ids(self) -> NDArray[np.uint64]:
+        """uint64[n]: the doc_ids, sorted."""
+        return self.table["doc_id"].to_numpy()
+
+    @property
+    def requests(self) -> int:
+        """Requests so far."""
+        return int(pc.max(self.table["request"]).as_py() or 0)
+
+    def of_unit(self, unit: Unit) -> list[int]:
+        """The doc_ids of a unit that later requests than those it knew have named."""
+        return [int(one) for one in _of_unit(self.table, unit.ordinal, unit.requests)]
+
+    def gone(self, units: Iterable[Unit]) -> NDArray[np.uint64]:
+        """uint64[n], sorted: the doc_ids that no table of these units has any more."""
+        return np.array([one for unit in units for one in self.of_unit(unit)], np.uint64)
+
+    def identity(self, unit: Unit) -> list[Any]:
+        """What decides which records of a unit are refused; empty where none can be."""
+        found: list[Any] = [mine] if (mine := self.of_unit(unit)) else []
+        if unit.requests:
+            rows = _up_to(self.table, unit.requests).select(["source", "id", "text_hash"]).to_pylist()
+            found.append(digest(sorted([row["source"], row["id"], row["text_hash"].hex()] for row in rows)))
+        return found
+
+    def as_params(self, unit: Unit) -> dict[str, Any]:
+        """Parameters of the task that reads a unit; none where it refuses nothing."""
+        if self.file is None or not (unit.requests or self.of_unit(unit)):
+            return {}
+        return {"refuse": {"file": asdict(self.file), "requests": unit.requests}}
+
+
+def _up_to(removed: pa.Table, requests: int) -> pa.Table:
+    return removed.filter(pc.less_equal(removed["request"], requests))
+
+
+def _of_unit(removed: pa.Table, ordinal: int, requests: int) -> NDArray[np.uint64]:
+    """uint64[n], sorted: the doc_ids of a unit that requests after the first ``requests`` have named."""
+    later = removed.filter(pc.greater(removed["request"], requests))["doc_id"].to_numpy()
+    low, high = np.searchsorted(later, np.array([ordinal, ordinal + 1], np.uint64) << np.uint64(POSITION_BITS))
+    return later[low:high]
+
+
+class Refusal:
+    """Which documents of a unit are refused: of ``removed``, what the first ``requests`` named by id and text, for the unit
+    came after them; what later ones named by doc_id.
+
+    An id that the record does not bring, but has from its place in a file, says nothing about a file that has changed.
+    """
+
+    def __init__(self, removed: pa.Table, ordinal: int, requests: int) -> None:
+        self._ids = _of_unit(removed, ordinal, requests)
+        before = _up_to(removed, requests)
+        self._texts = frozenset(before["text_hash"].to_pylist())
+        names = zip(before["source"].to_pylist(), before["id"].to_pylist(), strict=True)
+        self._named = frozenset((source, name) for source, name in names if not is_default_id(source, name))
+
+    def __call__(self, documents: pa.Table) -> NDArray[np.bool_]:
+        """bool[n]: which of some rows of ``documents`` are refused."""
+        found = is_in(documents["doc_id"].to_numpy(), self._ids)
+        if self._named:
+            named = zip(documents["source"].to_pylist(), documents["id"].to_pylist(), strict=True)
+            found |= np.array([one in self._named for one in named], np.bool_)
+        if self._texts:
+            found |= np.array([one in self._texts for one in text_hashes(documents["text"])], np.bool_)
+        return found

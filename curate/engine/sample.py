@@ -1,0 +1,93 @@
+"""A bounded sample of the kept texts, by hash of doc_id: what artefacts are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.base.hashing import document_hash
+from curate.base.text import text_buffers
+from curate.engine.stage import StageRun, partition_specs
+from curate.engine.tasks import TaskContext
+from curate.recipe import cuts_paragraphs
+from curate.tables.partition import SURVIVORS, IDs, column, remaining_texts
+from curate.tables.snapshot import Snapshot
+
+DOCUMENT_BYTES = 1_000_000
+"""A sampled document contributes at most this much of its beginning."""
+
+MARGIN = 1.5
+"""The expected sample is this much larger than asked for, so that the exact cut by hash rarely runs short."""
+
+_SAMPLE = pa.schema([("doc_id", pa.uint64()), ("hash", pa.uint64()), ("text", pa.large_string())])
+
+
+def sample_size(run: StageRun, sample_bytes: int) -> int:
+    """Bytes of kept text that a sample of at most ``sample_bytes`` could hold now."""
+    return min(sample_bytes, run.tables["verdicts"].counters.get("kept_bytes", 0))
+
+
+def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
+    """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
+    tables = run.tables
+    kept = tables["verdicts"].counters.get("kept_bytes", 0)
+    share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
+    sidecars = {name: tables[name] for name in SURVIVORS}
+    params = {"cut": cuts_paragraphs(run.recipe), "seed": run.recipe.seed, "purpose": run.stage.name, "share": share}
+    step = run.step(
+        "tmp/sample", sample_task, partition_specs(tables["documents"], sidecars, params, [share, params["cut"]])
+    )
+    return run.publish("tmp/sample", step)
+
+
+def sample_task(
+    context: TaskContext, documents: Any, cut: bool, seed: int, purpose: str, share: float, **sidecars: Any
+) -> None:
+    """The sampled texts of one partition."""
+    limit = int(share * 2.0**64)
+
+    def hashes(ids: IDs) -> NDArray[np.uint64]:
+        return document_hash(seed, f"sample:{purpose}", ids)
+
+    def drawn(ids: IDs) -> NDArray[np.bool_]:
+        return hashes(ids) < np.uint64(limit)
+
+    pick = None if limit >= 2**64 else drawn
+    with context.writer("tmp/sample", _SAMPLE) as writer:
+        for ids, texts in remaining_texts(context, documents, cut=cut, pick=pick, **sidecars):
+            columns = {"doc_id": pa.array(ids), "hash": pa.array(hashes(ids)), "text": _beginnings(texts)}
+            writer.write(pa.table(columns))
+
+
+def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    _, offsets = text_buffers(texts)
+    if len(texts) == 0 or int(np.diff(offsets).max()) <= DOCUMENT_BYTES:
+        return texts
+    # Characters are at most four bytes: cutting by characters keeps the text valid.
+    return pc.utf8_slice_codeunits(texts, 0, DOCUMENT_BYTES // 4).cast(pa.large_string())
+
+
+def read_sample(context: TaskContext, path: str, sample_bytes: int) -> pa.LargeStringArray:
+    """The sampled texts in doc_id order: the smallest hashes whose texts add up to ``sample_bytes`` (at least one)."""
+    snapshot = context.snapshot(path)
+    parts = [context.read(file) for file in snapshot.files if file.rows]
+    if not parts:
+        return pa.array([], pa.large_string())
+    table = pa.concat_tables(parts)
+    order = np.lexsort((column(table, "doc_id"), column(table, "hash")))
+    sizes = pc.binary_length(table["text"]).to_numpy()[order]
+    number = max(1, int(np.searchsorted(np.cumsum(sizes), sample_bytes, side="right")))
+    taken = np.sort(order[:number])
+    picked = table.take(pa.array(taken)).sort_by("doc_id")["text"].combine_chunks()
+    return picked.chunk(0) if isinstance(picked, pa.ChunkedArray) else picked
+
+
+def iterate(texts: pa.LargeStringArray) -> Iterator[str]:
+    """The texts as Python strings, one at a time."""
+    for value in texts:
+        yield value.as_py()

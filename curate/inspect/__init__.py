@@ -1,0 +1,1 @@
+"""A finished run, read-only: data, no rendering."""

@@ -1,1 +1,0 @@
-"""Looking at a finished run: statistics, explanations, samples, verification."""

@@ -1,0 +1,310 @@
+"""What a run would do: inputs, stages and what of them is there, exchanges, memory and time, without doing it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from curate.base.hashing import digest
+from curate.driver import room
+from curate.driver.execute import choose_engine
+from curate.driver.plan import stage_keys, stages, until
+from curate.engine.engines import InlineEngine
+from curate.engine.inputs import MARKS, Inputs, discover, mark_of
+from curate.engine.progress import NoProgress
+from curate.engine.stage import Stage, StageRun
+from curate.planning.costs import Costs, amounts_of, scaled, shipped
+from curate.reading import formats
+from curate.recipe import Recipe
+from curate.storage.local import Storage, open_storage
+from curate.tables.snapshot import Snapshot
+from curate.tables.workspace import find_run, snapshots
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+DOCUMENT_BYTES = 4_000
+"""Text of a document, about, before anything is known."""
+
+BYTES_PER_TOKEN = 4.0
+"""English text, a vocabulary of about 32,000."""
+
+KEPT = 0.7
+"""Share of the text that is left after rules and deduplication, before anything is known."""
+
+MAX_SLICES = 1_000_000
+"""Beyond this many slices an exchange is slow (many small reads)."""
+
+
+def check(
+    recipe: Recipe, stop_after: str | None = None, cpus: int | None = None, costs: Costs | None = None
+) -> dict[str, Any]:
+    """The plan of a run as a JSON-able dict: engine, inputs, stages, exchanges, bands, estimates. Nothing is written.
+
+    Time and memory are scaled from ``costs``, by default those that come with the release.
+
+    Raises:
+        RequestError: the run would be refused, for the same reason.
+    """
+    plan = until(stages(), stop_after)
+    keys = stage_keys(recipe, plan)
+    found = discover(recipe)
+    engine = choose_engine(recipe, found.bytes, cpus, None)
+    storage = open_storage(recipe.workspace)
+    there, tables = _there(recipe, plan, keys, found, storage)
+    size = _sizes(recipe, found, tables)
+    cores = 1 if engine.name == "inline" else cpus or os.cpu_count() or 1
+    planned = [
+        {"stage": stage.name, "writes": list(stage.writes), "key": keys[stage.title], "state": state}
+        for stage, state in zip(plan, there, strict=True)
+    ]
+    todo = [stage for stage, state in zip(plan, there, strict=True) if state != "there"]
+    return {
+        "name": recipe.name,
+        "workspace": storage.url,
+        "engine": engine.name,
+        "inputs": _inputs(recipe, found),
+        "sizes": size,
+        "stages": planned,
+        "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
+        "bands": _bands(recipe),
+        "estimate": _estimate(recipe, size, todo, cores, costs or shipped()),
+        "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
+    }
+
+
+def _there(
+    recipe: Recipe, plan: tuple[Stage, ...], keys: dict[str, str], found: Inputs, storage: Storage
+) -> tuple[list[str], dict[str, Snapshot]]:
+    """State of every stage (``there`` or ``to do``) and the snapshots that are there."""
+    state = find_run(storage)
+    former = snapshots(storage, state) if state else {}
+    documents = former.get("documents")
+    known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
+    found.files = _with_known_checksums(found, storage)
+    found.settle(known, storage, allow_missing=True)
+    states: list[str] = []
+    tables: dict[str, Snapshot] = {}
+    for stage in plan:
+        if any(table not in tables for table in stage.reads):
+            states.append("to do")
+            continue
+        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], NoProgress(), found)
+        run.identify(may_fit=False)
+        committed = run.committed()
+        states.append("to do" if committed is None else "there")
+        tables.update(committed or {})
+    return states, tables
+
+
+def _with_known_checksums(found: Inputs, storage: Storage) -> list[Any]:
+    """Inputs with the checksums that earlier runs noted; a file without one is new, and is not read for it here."""
+    try:
+        marks = json.loads(storage.read(MARKS))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        marks = {}
+    files = []
+    for file in found.files:
+        mark = marks.get(mark_of(file))
+        is_known = mark is not None and mark[:2] == [file.size, file.etag]
+        etag = file.etag if not file.etag.startswith("mtime:") else mark[2] if is_known else f"new:{digest(file.etag)}"
+        files.append(file._replace(etag=etag))
+    return files
+
+
+def _inputs(recipe: Recipe, found: Inputs) -> list[dict[str, Any]]:
+    rows = []
+    for source in recipe.sources:
+        files = [file for file in found.files if file.source == source]
+        kinds = sorted({formats.format_of(file.url).kind for file in files})
+        text = sum(int(file.size * room.expansion(file.url)) for file in files)
+        rows.append(
+            {
+                "source": source,
+                "files": len(files),
+                "formats": kinds,
+                "bytes": sum(file.size for file in files),
+                "text_bytes": text,
+            }
+        )
+    return rows
+
+
+def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[str, Any]:
+    """Text, documents, partitions, tokens, windows, shards, regions, targets: counted where they are there, else estimated."""
+    estimated = ["text_bytes", "documents", "partitions", "kept", "tokens", "windows", "shards", "regions", "targets"]
+    share = recipe.sample or 1.0
+    text = int(sum(file.size * room.expansion(file.url) for file in found.files) * share)
+    documents = max(1, text // DOCUMENT_BYTES)
+    units = max(1, len(found.units))
+    partitions = max(units, math.ceil(text / recipe.ingest.partition_bytes))
+    kept, tokens = int(documents * KEPT), int(text * KEPT / BYTES_PER_TOKEN)
+    if "documents" in tables:
+        snapshot = tables["documents"]
+        text, documents, partitions = snapshot.counters.get("text_bytes", text), snapshot.rows, len(snapshot.files)
+        kept, tokens = int(documents * KEPT), int(text * KEPT / BYTES_PER_TOKEN)
+        estimated = estimated[3:]
+    if "tokens" in tables:
+        kept, tokens = tables["tokens"].rows, tables["tokens"].counters.get("tokens", tokens)
+        estimated = [name for name in estimated if name not in ("kept", "tokens")]
+    windows = math.ceil(tokens / recipe.pack.window)
+    if "windows" in tables:
+        windows = tables["windows"].counters.get("windows", windows)
+        estimated = [name for name in estimated if name != "windows"]
+    found_sizes = sizes_of(recipe, text, documents, partitions, kept, tokens, windows)
+    return {**found_sizes, "kept_bytes": int(text * kept / max(documents, 1)), "estimated": estimated}
+
+
+def sizes_of(
+    recipe: Recipe, text: int, documents: int, partitions: int, kept: int, tokens: int, windows: int
+) -> dict[str, Any]:
+    """The sizes that a plan is made of: those given, and the shards, regions and targets that they come to."""
+    from curate.stages.dedup.duplicates import number_of_targets
+
+    return {
+        "text_bytes": text,
+        "documents": documents,
+        "partitions": partitions,
+        "kept": kept,
+        "tokens": tokens,
+        "windows": windows,
+        "shards": max(1, math.ceil(windows / recipe.shards.windows_per_shard)),
+        "regions": max(1, math.ceil(kept / recipe.cluster.region_size)),
+        "targets": number_of_targets(documents),
+    }
+
+
+def exchanges_of(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[dict[str, Any]]:
+    """Tasks × targets of every exchange to come: each slice is one ranged read."""
+    partitions, targets, regions, shards = size["partitions"], size["targets"], size["regions"], size["shards"]
+    rows = [
+        ("dedup", "band keys by content hash", partitions, targets),
+        ("dedup", "bands to buckets", targets, targets),
+        ("dedup", "exact copies to partitions", targets, partitions),
+        ("dedup", "labels to partitions", 1, partitions),
+        ("dedup", "shingles by label", partitions, targets),
+        ("dedup", "near duplicates to partitions", targets, partitions),
+        ("dedup", "settled copies to partitions", targets, partitions),
+        ("order", "vectors to regions", partitions, regions),
+        ("order", "positions to partitions", regions, partitions),
+        ("pack", "documents to regions", partitions, regions),
+        ("pack", "pieces to shards", regions, shards),
+        ("shards", "places to partitions", shards, partitions),
+        ("shards", "token spans to shards", partitions, shards),
+        ("ledger", "places to partitions", shards, partitions),
+    ]
+    off = {"dedup"} if recipe.dedup == "off" else set()
+    return [
+        {
+            "stage": stage,
+            "exchange": name,
+            "tasks": maps,
+            "targets": reduces,
+            "slices": maps * reduces,
+            "too_many": maps * reduces > MAX_SLICES,
+        }
+        for stage, name, maps, reduces in rows
+        if stage in todo - off
+    ]
+
+
+def _bands(recipe: Recipe) -> dict[str, Any] | None:
+    """The S-curve: probability that two documents of a Jaccard similarity become candidates."""
+    if recipe.dedup == "off" or recipe.dedup.near == "off":
+        return None
+    from curate.dedup.minhash import collision_probability
+
+    near = recipe.dedup.near
+    bands, rows = near.bands_and_rows
+    steps = sorted({0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, near.threshold})
+    curve = {f"{step:g}": round(float(collision_probability(step, bands, rows)), 4) for step in steps}
+    return {"bands": bands, "rows": rows, "threshold": near.threshold, "found": curve}
+
+
+def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores: int, costs: Costs) -> dict[str, Any]:
+    """Seconds and peak memory, scaled from the measured run; within a factor of about two on other machines."""
+    names = list(dict.fromkeys(stage.name for stage in todo))
+    steps = scaled(costs, costs.sizes, amounts_of(recipe, size), names)
+    work = [step for name in names for step in steps[name]]
+    seconds = sum(step.usage.seconds / min(cores, step.processors) for step in work)
+    if cores > 1 and names:
+        seconds += 10  # Ray starts, and its workers load the libraries
+    at_once = max((min(cores, step.usage.tasks) * step.usage.peak for step in work), default=0)
+    spent = {name: sum(step.usage.seconds for step in steps[name]) for name in names}
+    return {
+        "cores": cores,
+        "seconds": round(seconds),
+        "memory_bytes": at_once,
+        "processor_seconds": {name: round(value, 1) for name, value in spent.items()},
+    }
+
+
+def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
+    """The plan as text."""
+    from curate.base import amounts
+    from curate.report import render
+
+    size, estimate = plan["sizes"], plan["estimate"]
+    rows: list[Any] = [
+        (
+            i["source"],
+            ", ".join(i["formats"]),
+            i["files"],
+            amounts.size(i["bytes"]),
+            "about " + amounts.size(i["text_bytes"]),
+        )
+        for i in plan["inputs"]
+    ]
+    found: list[RenderableType] = [
+        render.table("Inputs", ("source", "formats", "files", "stored", "text"), rows, plain=plain, left=2)
+    ]
+    names = ("documents", "partitions", "tokens", "windows", "shards", "regions")
+    rows = [(name, ("about " if name in size["estimated"] else "") + amounts.number(size[name])) for name in names]
+    found.append(render.table("Sizes", ("", ""), rows, plain=plain))
+    rows = [(f"{s['stage']} → {', '.join(s['writes'])}", s["key"], s["state"]) for s in plan["stages"]]
+    found.append(render.table("Stages", ("stage", "key", "state"), rows, plain=plain, left=3))
+    if plan["exchanges"]:
+        rows = [(x["stage"], x["exchange"], x["tasks"], x["targets"], x["slices"]) for x in plan["exchanges"]]
+        found.append(render.table("Exchanges", ("stage", "", "tasks", "targets", "slices"), rows, plain=plain, left=2))
+    if plan["bands"]:
+        bands = plan["bands"]
+        title = f"Near duplicates: {bands['bands']} bands of {bands['rows']} rows, threshold {bands['threshold']:g}"
+        found.append(
+            render.table(
+                title,
+                ("Jaccard similarity", *bands["found"]),
+                [("found with probability", *bands["found"].values())],
+                plain=plain,
+            )
+        )
+    todo = sum(stage["state"] != "there" for stage in plan["stages"])
+    lines = [f"workspace {plan['workspace']}, engine {plan['engine']}"]
+    if todo == 0:
+        lines.append("nothing to do: everything is there")
+    else:
+        cores = f"{estimate['cores']} core{'s' if estimate['cores'] > 1 else ''}"
+        lines.append(
+            f"{todo} of {len(plan['stages'])} stages to run: about {duration(estimate['seconds'])} on {cores}, "
+            f"memory up to about {amounts.size(estimate['memory_bytes'])}"
+        )
+        if (free := plan["disk"]["free_bytes"]) is not None:
+            needed = plan["disk"]["needed_bytes"]
+            scarce = "warning: " if needed > free else ""
+            lines.append(f"{scarce}disk: about {amounts.size(needed)} needed, {amounts.size(free)} free")
+    lines += [
+        f"warning: {x['exchange']} ({x['stage']}) needs {x['slices']:,} slices; use larger partitions"
+        for x in plan["exchanges"]
+        if x["too_many"]
+    ]
+    found.append("\n".join(lines))
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``40 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,152 @@
+"""``curate report --card``: a data card in Markdown: what is in the corpus, where it comes from, what was done to it.
+
+What a run knows is filled in from its tables; what only its maker knows is left to be written, and said to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from curate.base import amounts
+from curate.report.markup import text as escaped
+
+if TYPE_CHECKING:
+    from curate.inspect.run import Run
+
+REMOVALS = 30
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()#+!|~"})
+"""Signs of Markdown; those of HTML are escaped by :func:`curate.report.markup.text`."""
+
+
+def card(run: Run) -> str:
+    """The data card of a run."""
+    return "\n".join(_lines(run)) + "\n"
+
+
+def plain(value: Any) -> str:
+    """``value`` as text of one line that Markdown leaves as it is."""
+    text = value if isinstance(value, str) else amounts.number(value)
+    return escaped(" ".join(text.split()).translate(_SPECIAL))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(plain(cell) for cell in row)} |"
+    yield ""
+
+
+def _lines(run: Run) -> Iterator[str]:
+    stats = run.stats()
+    counts = stats["funnel"]
+    yield f"# Data card: {plain(run.name)}"
+    yield ""
+    share = amounts.share(counts["kept"], counts["input"])
+    yield f"{counts['kept']:,} of {counts['input']:,} input records are kept ({share})."
+    if "packing" in stats:
+        packed = stats["packing"]
+        yield f"They fill {packed['counters']['windows']:,} context windows with {packed['counters']['tokens']:,} tokens."
+    yield ""
+    yield "## Sources and licences"
+    yield ""
+    if "sources" in stats:
+        head = ("source", "licence", "records", "kept", "tokens", "tokens with copies", "share")
+        names = ("input", "kept", "tokens", "tokens_with_copies")
+        yield from _table(
+            head,
+            [
+                (
+                    one["source"],
+                    one["licence"] or "not stated",
+                    *(one[name] for name in names),
+                    f"{100 * one['share']:.1f} %",
+                )
+                for one in stats["sources"]
+            ],
+        )
+        missing = [one["source"] for one in stats["sources"] if not one["licence"]]
+        if missing:
+            yield f"The recipe states no licence for: {plain(', '.join(missing))}. Write it as `licence` beside the input."
+            yield ""
+    yield from _languages(stats)
+    yield "## What was removed"
+    yield ""
+    yield from _table(
+        ("stage", "reason", "records", "share of the input"),
+        [
+            (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
+            for one in counts["removals"][:REMOVALS]
+        ],
+    )
+    yield from _processing(run)
+    yield from _limits(run, stats)
+
+
+def _languages(stats: dict[str, Any]) -> Iterator[str]:
+    total: dict[str, int] = {}
+    for codes in stats.get("languages", {}).values():
+        for code, number in codes.items():
+            total[code] = total.get(code, 0) + number
+    if not total:
+        return
+    yield "## Languages"
+    yield ""
+    yield "As a model identifies them, before any document is removed."
+    yield ""
+    yield from _table(("language", "documents"), sorted(total.items(), key=lambda item: (-item[1], item[0]))[:REMOVALS])
+
+
+def _processing(run: Run) -> Iterator[str]:
+    """What the recipe does, in the order of the stages."""
+    recipe = run.recipe
+    yield "## Processing"
+    yield ""
+    for source in recipe.sources:
+        quality = recipe.source_quality(source)
+        if quality is None:
+            yield f"- Quality of {plain(source)}: no rules."
+            continue
+        parts = [f"rules {', '.join(quality.rules) or 'none'} (preset {quality.preset})"]
+        parts += [f"languages {', '.join(quality.languages)}"] if quality.languages else []
+        parts += (
+            [f"a classifier with a score of at least {quality.classifier.min_score:g}"] if quality.classifier else []
+        )
+        parts += [f"masked: {', '.join(quality.pii.mask)}"] if quality.pii.mask else []
+        yield f"- Quality of {plain(source)}: {plain('; '.join(parts))}."
+    if recipe.dedup == "off":
+        yield "- Duplicates: kept."
+    else:
+        near, semantic = recipe.dedup.near, recipe.dedup.semantic
+        parts = ["exact duplicates removed"] if recipe.dedup.exact else []
+        parts += [f"near duplicates removed from a Jaccard similarity of {near.threshold:g}"] if near != "off" else []
+        parts += [f"semantic duplicates removed from a cosine of {semantic.threshold:g}"] if semantic != "off" else []
+        if recipe.dedup.decontaminate:
+            parts.append(f"kept apart from the evaluation sets {', '.join(recipe.dedup.decontaminate.sets)}")
+        yield f"- Duplicates: {plain('; '.join(parts) or 'kept')}."
+    yield f"- Order: {recipe.order.method}. Upsampling: {recipe.upsample.method}. Windows: {recipe.pack.method}."
+    for name, version in run.state.versions.items():
+        if name in ("curate", "python"):
+            yield f"- Made with {name} {version}."
+    yield ""
+
+
+def _limits(run: Run, stats: dict[str, Any]) -> Iterator[str]:
+    """What follows from the recipe, and what the maker has to add."""
+    yield "## Known limits"
+    yield ""
+    masked = {
+        kind for source in run.recipe.sources if (one := run.recipe.source_quality(source)) for kind in one.pii.mask
+    }
+    if not masked:
+        yield "- Personal data is counted, not masked."
+    else:
+        yield f"- Personal data is masked by patterns ({', '.join(sorted(masked))}); names and other kinds stay."
+    if run.recipe.dedup == "off" or run.recipe.dedup.decontaminate is None:
+        yield "- The corpus was not compared with evaluation sets."
+    if "duplicates" in stats and run.recipe.dedup != "off":
+        yield "- Near duplicates are found by MinHash; a small share of pairs above the threshold is missed."
+    if not any(one.languages for source in run.recipe.sources if (one := run.recipe.source_quality(source))):
+        yield "- No language was asked for; texts of any language may be in it."
+    yield "- To be written by its maker: what the corpus is for, who may be affected, and how errors can be reported."

@@ -1,0 +1,281 @@
+"""The plots of a run. Each reads counters and details, or a bounded sample of documents by hash; none grows with the corpus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.base.amounts import number
+from curate.report.markup import Markup
+from curate.report.svg import COLOURS, WIDTH, Plot, area, bar, compact, label, legend, line, plot, rule, ticks
+from curate.tables.generations import parts_of
+
+if TYPE_CHECKING:
+    from curate.inspect.run import Run
+    from curate.tables.snapshot import Snapshot
+
+BAR = 22
+LEFT, RIGHT, TOP = 60, 20, 44
+SAMPLE_DOCUMENTS = 20_000
+"""Documents whose scores are drawn, by hash."""
+SCORES = 6
+"""Histograms of scores, at most: classifiers and the language first, then the rules that removed most."""
+BINS = 40
+PATH_POINTS = 240
+
+
+def funnel(run: Run) -> Plot:
+    """What is left after each stage."""
+    counts = run.stats()["funnel"]
+    lost: dict[str, int] = {}
+    for step in counts["removals"]:
+        lost[step["stage"]] = lost.get(step["stage"], 0) + step["records"]
+    whole, left = max(counts["input"], 1), counts["input"]
+    wide = WIDTH - 260
+    rows = [("input", left, 0)]
+    for stage, records in lost.items():
+        left -= records
+        rows.append((f"after {stage}", left, records))
+    parts = []
+    for i, (name, kept, gone) in enumerate(rows):
+        y = TOP + i * (BAR + 6)
+        parts += [
+            label(110, y + 15, name, anchor="end"),
+            bar(118, y, wide * kept / whole, BAR, COLOURS[0]),
+            bar(
+                118 + wide * kept / whole,
+                y,
+                wide * gone / whole,
+                BAR,
+                COLOURS[4],
+                opacity=0.55,
+                hint=f"{gone:,} removed",
+            ),
+            label(
+                124 + wide * (kept + gone) / whole, y + 15, f"{kept:,}" + (f" (−{gone:,})" if gone else ""), muted=True
+            ),
+        ]
+    said = "; ".join(f"{name} {kept:,}" for name, kept, _ in rows)
+    return plot("Records left after each stage", said, TOP + len(rows) * (BAR + 6) + 8, *parts)
+
+
+def lengths(run: Run) -> Plot:
+    """Tokens by length of their document, once and with copies."""
+    by_upto: dict[int, list[int]] = {}
+    if run.has("copies"):
+        for one in run.stats()["upsampling"]["lengths"]:
+            entry = by_upto.setdefault(one["upto"], [0, 0])
+            entry[0] += one["before"]
+            entry[1] += one["after"]
+    rows = sorted(by_upto.items())
+    columns = [("once", [both[0] for _, both in rows]), ("with copies", [both[1] for _, both in rows])]
+    columns = columns[:1] if columns[0][1] == columns[1][1] else columns
+    return _columns(
+        "Tokens by length of their document (in tokens)", [f"≤ {compact(upto)}" for upto, _ in rows], columns, "tokens"
+    )
+
+
+def components(run: Run) -> Plot:
+    """Groups of duplicates by their size."""
+    sizes: list[tuple[int, int]] = []
+    if run.has("duplicates") and run.snapshots["duplicates"].rows:
+        groups = (
+            run.table("duplicates").group_by("component").agg((pl.len() + pl.col("keeper").n_unique()).alias("size"))
+        )
+        power = (pl.col("size").cast(pl.Float64).log(2) + 1e-9).floor().cast(pl.Int64).alias("power")
+        found = groups.select(power).group_by("power").len("groups").sort("power").collect(engine="streaming")
+        sizes = [(int(p), int(n)) for p, n in found.iter_rows()]
+    names = [f"{2**p}–{2 ** (p + 1) - 1}" for p, _ in sizes]
+    return _columns("Groups of duplicates by number of documents", names, [("groups", [n for _, n in sizes])], "groups")
+
+
+def _columns(title: str, names: list[str], series: list[tuple[str, list[int]]], unit: str) -> Plot:
+    """Grouped columns over named places."""
+    height, base = 250, 210
+    if not names:
+        return plot(title, "nothing to show", 70, label(12, 48, "nothing to show", muted=True))
+    top = max(max(values) for _, values in series) or 1
+    step = (WIDTH - LEFT - RIGHT) / len(names)
+    wide = min(60.0, step * 0.8 / len(series))
+    parts = []
+    for value in ticks(0, top):
+        y = base - (base - TOP) * value / top
+        parts += [
+            rule(LEFT, y, WIDTH - RIGHT, y, grid=True),
+            label(LEFT - 6, y + 4, compact(value), anchor="end", muted=True),
+        ]
+    for i, name in enumerate(names):
+        middle = LEFT + step * (i + 0.5)
+        for s, (what, values) in enumerate(series):
+            tall = (base - TOP) * values[i] / top
+            x = middle + (s - len(series) / 2) * wide
+            parts.append(bar(x, base - tall, wide - 1, tall, COLOURS[s], hint=f"{name}: {values[i]:,} {unit} {what}"))
+        parts.append(label(middle, base + 16, name, anchor="middle", muted=True))
+    parts.append(rule(LEFT, base, WIDTH - RIGHT, base))
+    if len(series) > 1:
+        parts.append(legend(LEFT, base + 34, [what for what, _ in series]))
+    said = "; ".join(
+        f"{name}: " + ", ".join(f"{values[i]:,} {what}" for what, values in series) for i, name in enumerate(names)
+    )
+    return plot(title, said, height, *parts)
+
+
+class Score(NamedTuple):
+    """A signal with a limit: its column, the limits in force (one a quality section), and whether smaller is removed."""
+
+    name: str
+    column: str
+    limits: list[float]
+    below: bool
+
+
+def scored(run: Run) -> list[Score]:
+    """The signals to draw: classifiers, the language's score, then the rules that removed most."""
+    from curate.quality.rules import RULE_SETS, column_of, limits_of
+
+    sections = [one for one in map(run.recipe.source_quality, run.recipe.sources) if one is not None]
+    there = set(run.table("signals").collect_schema().names()) if run.has("signals") else set()
+    found: dict[str, Score] = {}
+
+    def add(name: str, column: str, limit: float | None, below: bool) -> None:
+        if column in there and limit is not None:
+            limits = found.setdefault(column, Score(name, column, [], below)).limits
+            if limit not in limits:
+                limits.append(limit)
+
+    for section in sections:
+        if section.classifier:
+            name = section.classifier.name
+            add(f"classifier {name}", f"classifier_{name}", section.classifier.min_score, True)
+        if section.languages:
+            add("language score", "language_score", section.language_score, True)
+    counters = run.snapshots["verdicts"].counters if run.has("verdicts") else {}
+    rules = [(f"{name}.{one.reason}", name, one) for name, rule_set in RULE_SETS.items() for one in rule_set.rules]
+    rules = [entry for entry in rules if counters.get(f"removed.{entry[0]}") and not entry[2].earliest]
+    for reason, name, one in sorted(rules, key=lambda entry: -counters[f"removed.{entry[0]}"]):
+        for section in sections:
+            if name in section.rules:
+                limit = one.limit(limits_of(name, section.thresholds, section.preset, section.mode))
+                add(reason, column_of(one, section.rules, section.mode), limit, one.comparison == "<")
+    return list(found.values())[:SCORES]
+
+
+def scores(run: Run) -> Plot:
+    """Distributions of what decides about quality, with the limits in force."""
+    wanted = scored(run)
+    title = "What the quality rules measure, and their limits"
+    if not wanted:
+        return plot(
+            title, "no rule has removed anything", 70, label(12, 48, "no rule has removed anything", muted=True)
+        )
+    rows = run.hashed("signals", SAMPLE_DOCUMENTS, [one.column for one in wanted])
+    wide, tall = (WIDTH - 3 * 20) / 2, 130
+    parts, said = [], []
+    for i, one in enumerate(wanted):
+        values = rows[one.column].to_numpy().astype(np.float64)
+        parts += _histogram(
+            one, values[np.isfinite(values)], 20 + (i % 2) * (wide + 20), TOP + (i // 2) * tall, wide, 76
+        )
+        gone = np.mean(values < max(one.limits) if one.below else values > min(one.limits)) if len(values) else 0.0
+        side = "below" if one.below else "above"
+        said.append(f"{one.name}: {100 * gone:.1f} % {side} {', '.join(f'{limit:g}' for limit in one.limits)}")
+    return plot(title, "; ".join(said), TOP + (len(wanted) + 1) // 2 * tall, *parts)
+
+
+def _histogram(one: Score, values: NDArray[np.float64], x: float, y: float, wide: float, tall: float) -> list[Markup]:
+    """One distribution, its limits as dashed lines, the removed side in another colour."""
+    ends = [*one.limits, *(np.quantile(values, [0.005, 0.995]).tolist() if len(values) else [])]
+    low, high = min(ends), max(ends)
+    margin = (high - low) * 0.04 or 0.5
+    low, high = low - margin, high + margin
+    counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
+    top, step = max(int(counts.max(initial=0)), 1), wide / BINS
+    parts = [label(x, y + 8, one.name)]
+    limit = max(one.limits) if one.below else min(one.limits)
+    for b, count in enumerate(counts.tolist()):
+        middle = (edges[b] + edges[b + 1]) / 2
+        removed = middle < limit if one.below else middle > limit
+        h = tall * count / top
+        parts.append(
+            bar(x + b * step, y + 14 + tall - h, step - 0.5, h, COLOURS[4] if removed else COLOURS[0], opacity=0.75)
+        )
+    parts.append(rule(x, y + 14 + tall, x + wide, y + 14 + tall))
+    for value in ticks(low, high, 4):
+        parts.append(
+            label(x + wide * (value - low) / (high - low), y + 28 + tall, f"{value:g}", anchor="middle", muted=True)
+        )
+    for value in one.limits:
+        at = x + wide * (value - low) / (high - low)
+        parts += [line([(at, y + 12), (at, y + 14 + tall)], COLOURS[1], 2, "4 3"), label(at + 3, y + 22, f"{value:g}")]
+    return parts
+
+
+def path(run: Run) -> Plot:
+    """Similarity of neighbours along the path, beside a random order and what no path can exceed."""
+    title = "Similarity of neighbours along the path"
+    n = run.snapshots["order"].rows if run.has("order") else 0
+    if n < 2:
+        return plot(title, "the run has no path", 70, label(12, 48, "the run has no path", muted=True))
+    size = max(1, -(-n // PATH_POINTS))
+    steps = pl.col("similarity_to_previous")
+    buckets = (
+        run.table("order").filter(pl.col("position") > 0)
+        .group_by((pl.col("position") // size).alias("bucket"))
+        .agg(steps.mean().alias("mean"), steps.quantile(0.1).alias("low"), steps.quantile(0.9).alias("high"))
+        .sort("bucket").collect()
+    )  # fmt: skip
+    height, base = 270, 220
+    low = min(0.0, float(buckets["low"].min()))  # type: ignore[arg-type]
+
+    def at(bucket: float, value: float) -> tuple[float, float]:
+        wide = (WIDTH - LEFT - RIGHT) * min(1.0, (bucket + 0.5) * size / n)
+        return LEFT + wide, base - (base - TOP) * (value - low) / (1 - low)
+
+    parts = []
+    for value in ticks(low, 1.0):
+        y = at(0, value)[1]
+        parts += [
+            rule(LEFT, y, WIDTH - RIGHT, y, grid=True),
+            label(LEFT - 6, y + 4, f"{value:g}", anchor="end", muted=True),
+        ]
+    rows = buckets.rows()
+    band = [at(b, high) for b, _, _, high in rows] + [at(b, bottom) for b, _, bottom, _ in reversed(rows)]
+    parts += [area(band, COLOURS[0]), line([at(b, mean) for b, mean, _, _ in rows], COLOURS[0])]
+    mean, bound, random = _levels(run.snapshots["order"])
+    levels = []
+    if bound is not None:
+        levels.append(("bound", bound, COLOURS[2]))
+    if random is not None:
+        levels.append(("random order", random, COLOURS[4]))
+    for _, value, colour in levels:
+        y = at(0, min(value, 1.0))[1]
+        parts.append(line([(LEFT, y), (WIDTH - RIGHT, y)], colour, 1.5, "6 4"))
+    parts.append(label(LEFT, base + 18, "position 0", muted=True))
+    parts.append(label(WIDTH - RIGHT, base + 18, f"{n - 1:,}", anchor="end", muted=True))
+    names = ["neighbours: mean, and 10 % to 90 %", *(f"{name} {value:.3f}" for name, value, _ in levels)]
+    parts.append(legend(LEFT, base + 38, names, [COLOURS[0], *(colour for _, _, colour in levels)]))
+    said = ", ".join(
+        [*([f"mean {mean:.4g}"] if mean is not None else []), *(f"{name} {value:.4f}" for name, value, _ in levels)]
+    )
+    return plot(title, said or f"{number(n)} documents", height, *parts)
+
+
+def _levels(order: Snapshot) -> tuple[float | None, float | None, float | None]:
+    """(mean cosine of a step, its bound, that of a random order) over all generations, each by its steps."""
+    parts = [part["measures"] for part in parts_of(order) if "adjacent_random" in part.get("measures", {})]
+    steps = [one["documents"] - one["regions"] for one in parts]
+    if sum(steps) <= 0:
+        return None, None, None
+
+    def over_all(values: list[float]) -> float:
+        return sum(value * n for value, n in zip(values, steps, strict=True)) / sum(steps)
+
+    bounded = all(one["path_share"] > 0 for one in parts)
+    return (
+        over_all([one["adjacent"] for one in parts]),
+        over_all([one["adjacent"] / one["path_share"] for one in parts]) if bounded else None,
+        over_all([one["adjacent_random"] for one in parts]),
+    )

@@ -1,0 +1,298 @@
+"""The sections of a report: each a few words, a plot, a table, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from curate.base import amounts
+from curate.inspect import spent
+from curate.inspect.clusters import clusters_of
+from curate.inspect.measures import TITLES, rows_of
+from curate.inspect.pairs import Pair, borderline, pairs
+from curate.inspect.sample import sample
+from curate.report import plots
+from curate.report.diff import as_markup
+from curate.report.map import corpus_map
+from curate.report.markup import Child, Markup, element, join
+from curate.report.svg import Plot
+
+if TYPE_CHECKING:
+    from curate.inspect.run import Run
+
+REASONS = 4
+"""Reasons with examples: those that removed most."""
+EXAMPLES = 2
+EXAMPLE_CHARS = 400
+PAIR_CHARS = 1_500
+CLUSTERS = 20
+INPUT_FILES = 200
+"""Input files that are listed with their checksums."""
+LANGUAGES = 12
+
+Section = tuple[str, str, Markup]
+"""(anchor, heading, content)."""
+
+
+def sections_of(run: Run, stats: dict[str, Any]) -> Iterator[Section]:
+    """The sections that the run has the tables for, in the order of the stages."""
+    yield "funnel", "What became of every record", _funnel(run, stats)
+    if "sources" in stats:
+        yield "sources", "Sources", _sources(stats)
+    if stats.get("languages"):
+        yield "languages", "Languages", _languages(stats["languages"])
+    if run.has("verdicts"):
+        yield "quality", "Quality rules", _quality(run, stats)
+    if run.has("duplicates"):
+        yield "duplicates", "Duplicates", _duplicates(run, stats["duplicates"])
+    for name in ("paragraphs", "contamination", "selection"):
+        if name in stats:
+            yield name, TITLES[name], _measures(name, stats)
+    if run.has("clusters", "order"):
+        yield "clusters", "Clusters", _clusters(run)
+    if "order" in stats:
+        yield "order", "Order", join([figure(plots.path(run)), _measures("order", stats)])
+    if "upsampling" in stats:
+        yield "lengths", "Lengths and mixture", _lengths(run, stats)
+    if "synthetic" in stats:
+        yield "synthetic", TITLES["synthetic"], _measures("synthetic", stats)
+    if "packing" in stats:
+        yield "packing", "Context windows", _measures("packing", stats)
+    yield "time", "Time and storage", _time(stats)
+    yield "again", "The same run again", _reproduction(run, stats)
+
+
+def figure(shown: Plot) -> Markup:
+    """A chart in its place."""
+    return element("figure", Markup(shown.svg), tabindex=0)
+
+
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> Markup:
+    """A table with a caption, its first ``left`` columns text and the others numbers; wide ones scroll by themselves."""
+
+    def cells(kind: str, row: Sequence[Any]) -> list[Markup]:
+        found = []
+        for i, cell in enumerate(row):
+            value: Child = cell if isinstance(cell, str) else amounts.number(cell)
+            scope = "row" if kind == "td" and i == 0 else "col" if kind == "th" else None
+            name = "th" if scope else "td"
+            found.append(element(name, value, scope=scope, class_="n" if i >= left else None))
+        return found
+
+    header = element("thead", element("tr", *cells("th", head))) if any(head) else None
+    body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
+    made = element("table", element("caption", caption), header, body)
+    return element("div", made, class_="scroll", role="region", aria_label=caption, tabindex=0)
+
+
+def quote(text: str) -> Markup:
+    """The beginning of a text of the corpus."""
+    shown = "\n".join(line for line in text.splitlines() if line.strip())
+    return element("blockquote", shown[:EXAMPLE_CHARS] + (" …" if len(shown) > EXAMPLE_CHARS else ""), dir="auto")
+
+
+def paragraph(*children: Child) -> Markup:
+    """A paragraph."""
+    return element("p", *children)
+
+
+def _funnel(run: Run, stats: dict[str, Any]) -> Markup:
+    counts = stats["funnel"]
+    rows = [
+        (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
+        for one in counts["removals"]
+    ]
+    text = "Every input record ends once: rejected (it could not be read), removed (by a stage, for a reason) or kept. The three add up to the input."
+    return join(
+        [
+            paragraph(text),
+            figure(plots.funnel(run)),
+            table("Removed and rejected records by stage and reason", ("stage", "reason", "records", "share"), rows, 2),
+        ]
+    )
+
+
+def _sources(stats: dict[str, Any]) -> Markup:
+    names = ("source", "licence", "input", "rejected", "removed", "kept", "tokens", "with copies", "share of tokens")
+    rows = [
+        (
+            one["source"],
+            one["licence"] or "not stated",
+            *(one[name] for name in ("input", "rejected", "removed", "kept", "tokens", "tokens_with_copies")),
+            f"{100 * one['share']:.1f} %",
+        )
+        for one in stats["sources"]
+    ]
+    return table("Records by source, and the tokens of the kept ones", names, rows, 2)
+
+
+def _languages(languages: dict[str, dict[str, int]]) -> Markup:
+    rows = []
+    for source, codes in languages.items():
+        most = ", ".join(f"{code} {count:,}" for code, count in list(codes.items())[:LANGUAGES])
+        more = len(codes) - LANGUAGES
+        rows.append((source, most + (f", and {more} more" if more > 0 else "")))
+    return table("Documents by language, as the model says, before any rule", ("source", "documents"), rows, 2)
+
+
+def _quality(run: Run, stats: dict[str, Any]) -> Markup:
+    parts: list[Child] = [figure(plots.scores(run))] if run.recipe.quality != "off" else []
+    rows = [(one["reason"], one["removed"], one["alone"], one["only"]) for one in stats.get("rules", [])]
+    if rows:
+        head = ("rule", "removed by it", "would remove alone", "only it would")
+        parts.append(
+            paragraph(
+                "The first rule that fires is a document's reason. Alone: how many the rule would remove without the others; "
+                "only: how many no other rule would."
+            )
+        )
+        parts.append(table("Quality rules together, alone, and by themselves", head, rows))
+    if run.has("ledger"):
+        removals = [one for one in stats["funnel"]["removals"] if one["stage"] == "quality"]
+        for one in removals[:REASONS]:
+            found = sample(run, removed_by=one["reason"], n=EXAMPLES)
+            parts.append(element("h3", f"Removed by {one['reason']}"))
+            for example in found:
+                parts.append(paragraph(f"{example.id} ({example.source}): {example.because}"))
+                parts.append(quote(example.text))
+    return join(parts) if parts else paragraph("No rule is in force.")
+
+
+def _duplicates(run: Run, counts: dict[str, Any]) -> Markup:
+    rows: list[tuple[str, Any]] = [
+        ("exact duplicates removed", counts["exact"]),
+        ("near duplicates removed", counts["near"]),
+    ]
+    if run.has("semantic"):
+        rows.append(("semantic duplicates removed", run.snapshots["semantic"].rows))
+    rows += [
+        ("groups of exact and near duplicates", counts["groups"]),
+        ("documents in the largest group", counts["largest_group"]),
+    ]
+    rows += [
+        (f"similarity of near duplicates to their keepers, {name}", value)
+        for name, value in counts.get("near_similarity", {}).items()
+    ]
+    parts: list[Child] = [table("Duplicates", ("", ""), rows), figure(plots.components(run))]
+    shown = borderline(run, EXAMPLES)
+    if shown:
+        parts.append(element("h3", "Near duplicates least like the document kept in their place"))
+        parts.append(
+            paragraph(
+                "If these are not duplicates to you, the threshold is too low. ",
+                element("del", "Struck out"),
+                " stands only in the kept text, ",
+                element("ins", "underlined"),
+                " only in the removed one.",
+            )
+        )
+        parts += [_pair(pair) for pair in shown]
+    if run.has("semantic") and run.snapshots["semantic"].rows:
+        least = run.table("semantic").sort("similarity", "doc_id").head(EXAMPLES).collect()["doc_id"].to_list()
+        parts.append(element("h3", "Semantic duplicates least like the document kept in their place"))
+        parts += [_pair(pair) for pair in pairs(run, least)]
+    return join(parts)
+
+
+def _pair(pair: Pair) -> Markup:
+    return join([paragraph(pair.title), as_markup(pair.differences, PAIR_CHARS)])
+
+
+def _clusters(run: Run) -> Markup:
+    rows = clusters_of(run, CLUSTERS)
+    lines = [
+        (
+            str(row["cluster"]),
+            " ".join(row["terms"]),
+            row["examples"][0]["begins"] if row["examples"] else "",
+            row["documents"],
+            row["kept"],
+            row["tokens"] or 0,
+        )
+        for row in rows
+    ]
+    head = ("cluster", "words", "a document begins", "documents", "kept", "tokens")
+    text = (
+        "Documents with near vectors form clusters; the words are those that set a cluster apart from the others shown. "
+        "quality.drop_clusters leaves some out."
+    )
+    return join([figure(corpus_map(run)), paragraph(text), table("The largest clusters", head, lines, 3)])
+
+
+def _measures(section: str, stats: dict[str, Any]) -> Markup:
+    head, rows = rows_of(section, stats[section])
+    return table(f"{TITLES[section]}: counters and measures", head, rows, 2)
+
+
+def _lengths(run: Run, stats: dict[str, Any]) -> Markup:
+    counts = stats["upsampling"]
+    rows = [
+        (
+            one["source"],
+            one["upto"],
+            one["documents"],
+            one["before"],
+            one["after"],
+            round(one["after"] / max(one["before"], 1), 3),
+        )
+        for one in counts.get("lengths", [])
+    ]
+    head = ("source", "tokens up to", "documents", "tokens once", "with copies", "rate")
+    text = f"Method {counts.get('method', 'none')}: {counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents."
+    return join(
+        [
+            paragraph(text),
+            figure(plots.lengths(run)),
+            table("Tokens by source and length, and how often they are seen", head, rows),
+        ]
+    )
+
+
+def _time(stats: dict[str, Any]) -> Markup:
+    tables = [(name, one["rows"], one["files"], amounts.size(one["bytes"])) for name, one in stats["tables"].items()]
+    return join(
+        [
+            table("What every stage cost when it last ran", spent.COLUMNS, spent.rows(stats["seconds"])),
+            table("Tables", ("table", "rows", "files", "stored"), tables),
+        ]
+    )
+
+
+def _reproduction(run: Run, stats: dict[str, Any]) -> Markup:
+    recipe = yaml.safe_dump(run.state.recipe, sort_keys=False, allow_unicode=True)
+    parts: list[Child] = [
+        paragraph(
+            "The same inputs, recipe and versions give the same bytes: ",
+            element("code", "curate run --from WORKSPACE"),
+            " repeats the run.",
+        ),
+        element("h3", "Recipe"),
+        element("pre", element("code", recipe), tabindex=0),
+    ]
+    facts = [(f"version of {name}", version) for name, version in run.state.versions.items()]
+    if run.has("tokens"):
+        facts.append(("checksum of the tokenizer", run.snapshots["tokens"].details["tokenizer_hash"]))
+    if "shards" in stats and "conservation" in stats["shards"]:
+        facts.append(("sum over all tokens of the shards", stats["shards"]["conservation"]))
+    if facts:
+        parts.append(table("Versions and checksums", ("", ""), facts, 2))
+    inputs = input_files(run)
+    if inputs:
+        more = f"; the first {INPUT_FILES}" if len(inputs) > INPUT_FILES else ""
+        caption = f"Input files with their checksums: {len(inputs):,}{more}"
+        listed = table(caption, ("source", "file", "checksum or ETag", "bytes"), inputs[:INPUT_FILES], 3)
+        parts.append(element("details", element("summary", f"{len(inputs):,} input files"), listed))
+    return join(parts)
+
+
+def input_files(run: Run) -> list[tuple[str, str, str, int]]:
+    """(source, path, checksum or ETag, bytes) of every input file whose documents are in the corpus."""
+    units = run.snapshots["documents"].details.get("units", []) if run.has("documents") else []
+    return [
+        (unit["source"], path, etag, size)
+        for unit in units
+        for i, (path, size, etag) in enumerate(unit["files"])
+        if i not in unit["gone"]
+    ]

@@ -1,0 +1,199 @@
+"""Clients of S3, one set for each process: boto3's session, its clients, pyarrow's filesystem, and how often they try.
+
+Endpoint, region and credentials come from the environment alone, as boto3 finds them (``AWS_ENDPOINT_URL``,
+``AWS_PROFILE``, session tokens, web identity, instance roles); pyarrow is handed what boto3 found, so both agree.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+import pyarrow.fs
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError as BrokenConnection
+
+from curate.storage.options import reading
+from curate.storage.s3_errors import S3Error, error_code, explain_error
+from curate.storage.usage import count_get, count_put
+
+CONTACT_S = 9.0
+"""The first contact with a bucket ends after this many seconds, whatever hangs (a name server, a firewall)."""
+
+ATTEMPTS = 8
+"""Attempts of one request (botocore's standard mode: backoff with full jitter, at most 20 s between two)."""
+
+FAULTS = (BotoCoreError, ClientError, ResponseParserError, BrokenConnection)
+BODY_FAULTS = (HTTPClientError, IncompleteReadError, FlexibleChecksumError, BrokenConnection)
+"""What reading a body raises when it breaks off."""
+
+_Result = TypeVar("_Result")
+
+
+@lru_cache(maxsize=1)
+def session(pid: int) -> Any:
+    """boto3's session of this process."""
+    return boto3.session.Session()
+
+
+@lru_cache(maxsize=2)
+def client_of(pid: int, quick: bool = False) -> Any:
+    """A client of this process; ``quick`` for the first contact, when a wrong setting is likelier than a bad network."""
+    config = Config(
+        connect_timeout=3 if quick else 5,
+        read_timeout=4 if quick else 60,
+        retries={"mode": "standard", "total_max_attempts": 3 if quick else ATTEMPTS},
+        max_pool_connections=32,
+        tcp_keepalive=True,
+    )
+    client = session(pid).client("s3", config=config)
+    client.meta.events.register("before-send.s3.CreateMultipartUpload", _note_beginning)
+    client.meta.events.register("before-send.s3", _count)
+    return client
+
+
+def _count(request: Any, **_: Any) -> None:
+    """Note a request as it goes out, every try of it: what the endpoint sees, and may bill."""
+    query = urlsplit(request.url).query
+    if request.method in ("GET", "HEAD") and not any(name in query for name in _LISTS):
+        count_get()
+    elif request.method != "DELETE" and not query.startswith("delete"):  # those cost nothing
+        count_put()
+
+
+_LISTS = ("list-type=", "uploads")
+"""What a listing is told by; S3 bills it like a put."""
+
+
+class _Beginnings:
+    """How often this process has asked to begin an upload in parts, every try counted."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.lock = threading.Lock()
+
+
+_BEGINNINGS = _Beginnings()
+
+
+def _note_beginning(**_: Any) -> None:
+    with _BEGINNINGS.lock:
+        _BEGINNINGS.number += 1
+
+
+def uploads_begun() -> int:
+    """Requests so far to begin an upload in parts. One whose answer was lost has begun an upload that nobody knows of."""
+    return _BEGINNINGS.number
+
+
+@lru_cache(maxsize=64)
+def contact(bucket: str, prefix: str, pid: int) -> str:
+    """Region of the bucket, once per process.
+
+    Raises:
+        S3Error: within CONTACT_S seconds, when the bucket cannot be used at all.
+    """
+    url = f"s3://{bucket}/{prefix}".rstrip("/")
+
+    def ask() -> str:
+        try:
+            client = client_of(pid, quick=True)
+            region = str(client.meta.region_name or "us-east-1")
+            folder = f"{prefix}/" if prefix else ""
+            answer = until_whole(lambda: client.list_objects_v2(Bucket=bucket, Prefix=folder, MaxKeys=1, **reading()))
+        except ClientError as error:
+            if error_code(error) != "AccessDenied":
+                raise S3Error(explain_error(error, url)) from None
+            # Reading or writing may be allowed where listing is not.
+            answer = error.response
+        except (*FAULTS, ValueError, RecursionError) as error:
+            raise S3Error(explain_error(error, url)) from None
+        return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", region))
+
+    return within(CONTACT_S, url, ask)
+
+
+@lru_cache(maxsize=2)
+def filesystem(
+    access_key: str, secret_key: str, token: str | None, region: str, endpoint: str, virtual: bool, pid: int
+) -> pyarrow.fs.S3FileSystem:
+    """pyarrow's filesystem for these credentials; temporary ones that were renewed make a new one."""
+    parts = urlsplit(endpoint)
+    own = parts.hostname or ""
+    options: dict[str, Any] = {}
+    if not (own.startswith("s3.") and own.endswith((".amazonaws.com", ".amazonaws.com.cn"))):
+        options |= {"endpoint_override": parts.netloc + parts.path.rstrip("/"), "force_virtual_addressing": virtual}
+    if parts.scheme == "https" and (bundle := os.environ.get("AWS_CA_BUNDLE")):
+        options["tls_ca_file_path"] = bundle
+    return pyarrow.fs.S3FileSystem(
+        access_key=access_key,
+        secret_key=secret_key,
+        session_token=token,
+        region=region,
+        scheme=parts.scheme,
+        connect_timeout=5,
+        request_timeout=60,
+        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        **options,
+    )
+
+
+def forget_clients() -> None:
+    """Drop this process's clients, so that a changed environment (endpoint, credentials) is looked at again."""
+    for cache in (session, client_of, contact, filesystem):
+        cache.cache_clear()
+
+
+def until_whole(ask: Callable[[], _Result], faults: tuple[type[Exception], ...] = (BrokenConnection,)) -> _Result:
+    """The result of ``ask``, called again when the connection breaks in the middle of an answer.
+
+    botocore tries a request again that gets no answer or a bad one, but not one whose answer ends early.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return ask()
+        except faults:
+            if attempt == ATTEMPTS - 1:
+                raise
+        wait(attempt)
+    raise AssertionError("unreachable")
+
+
+def within(seconds: float, url: str, function: Callable[[], _Result]) -> _Result:
+    """The function's result; S3Error when it takes longer. Name resolution has no timeout of its own, hence a thread."""
+    future: Future[_Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="s3-contact", daemon=True).start()
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        raise S3Error(
+            f"{url}: no answer within {seconds:.0f} s; check AWS_ENDPOINT_URL, the name server and whether this machine may reach it"
+        ) from None
+
+
+def wait(attempt: int) -> None:
+    """Sleep before the next attempt: exponential backoff with full jitter."""
+    time.sleep(random.uniform(0, min(5.0, 0.1 * 2**attempt)))  # only when, never what: not part of any result

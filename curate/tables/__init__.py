@@ -1,0 +1,1 @@
+"""Committed tables: snapshots, readers, validation, the state of a workspace."""

@@ -1,0 +1,54 @@
+"""Artefacts: models fitted once a workspace in one process, stored with a checksum, and reused from then on."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from curate.storage.local import LocalStorage, Storage, open_storage
+from curate.tables.snapshot import TableFile, as_file
+from curate.tables.validate import blamed_on
+
+Loaded = TypeVar("Loaded")
+
+
+def artefact_path(storage: Storage, file: TableFile | dict[str, Any]) -> Path:
+    """A local path with the artefact's content; fetched once per process from an object store."""
+    file = as_file(file)
+    return _local(storage, file.path, file.checksum)
+
+
+@lru_cache(maxsize=32)
+def _fetched(url: str, path: str, checksum: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="curate-artefact-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    local = folder / Path(path).name
+    local.write_bytes(open_storage(url).read(path))
+    return local
+
+
+def _local(storage: Storage, path: str, checksum: str) -> Path:
+    return storage.local(path) if isinstance(storage, LocalStorage) else _fetched(storage.url, path, checksum)
+
+
+_LOADED: dict[tuple[str, str], Any] = {}
+
+
+def read_artefact(storage: Storage, file: TableFile | dict[str, Any], load: Callable[[bytes, Path], Loaded]) -> Loaded:
+    """The artefact as ``load(content, local path)`` makes it, once per process and checksum.
+
+    Raises:
+        WorkspaceError: ``load`` cannot (ValueError).
+    """
+    file = as_file(file)
+    key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
+    if key not in _LOADED:
+        path = artefact_path(storage, file)
+        with blamed_on(f"{storage.url}/{file.path}"):
+            _LOADED[key] = load(path.read_bytes(), path)
+    return _LOADED[key]

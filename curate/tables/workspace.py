@@ -1,0 +1,125 @@
+"""The workspace: ``run.json`` at its root names the snapshot of every table; everything else is reached from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from curate.base.errors import WorkspaceError
+from curate.storage.local import Storage, open_storage
+from curate.tables.json_envelope import decode, encode
+from curate.tables.snapshot import Snapshot, read_snapshot
+
+RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What ``run.json`` holds: the recipe as written, the manifest of every table, how the last run went, and with which
+    versions (none where an earlier release has written it)."""
+
+    name: str
+    recipe: dict[str, Any]
+    tables: dict[str, str]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    engine: str = ""
+    number: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def read_run(storage: Storage) -> RunState:
+    """The state of a workspace.
+
+    Raises:
+        WorkspaceError: there is none, it is damaged, or its schema version is another.
+    """
+    try:
+        raw = storage.read(RUN)
+    except (FileNotFoundError, NotADirectoryError):
+        raise WorkspaceError(
+            f"{storage.url} holds no finished run (no {RUN}); name the workspace of a recipe, or finish the run with `curate run`"
+        ) from None
+    return _decode(storage, RUN, raw, "run the recipe again to write it anew")
+
+
+def find_run(storage: Storage) -> RunState | None:
+    """The state of a workspace, or None when it holds none yet."""
+    return read_run(storage) if storage.exists(RUN) else None
+
+
+def write_run(storage: Storage, state: RunState) -> None:
+    """Commit a run: keep the former state below ``history/``, then put ``run.json``."""
+    former = find_run(storage)
+    number = 1
+    if former is not None:
+        if former.tables == state.tables:
+            number = former.number
+        else:
+            number = former.number + 1
+            storage.put(_former_path(former.number), _encode(former))
+    storage.put(RUN, _encode(replace(state, number=number)))
+
+
+def history(storage: Storage) -> list[RunState]:
+    """Former states, newest first.
+
+    Raises:
+        WorkspaceError: one is damaged, or its schema version is another.
+    """
+    found = [_former(storage, info.path) for info in storage.list("history")]
+    return sorted(found, key=lambda state: -state.number)
+
+
+def states(storage: Storage, state: RunState | None, limit: int = 8) -> list[RunState]:
+    """``state`` and those before it, newest first, as far as they are kept; at most ``limit``. Nothing is listed.
+
+    Raises:
+        WorkspaceError: one is damaged, or its schema version is another.
+    """
+    found = [] if state is None else [state]
+    while found and len(found) < limit:
+        try:
+            found.append(_former(storage, _former_path(found[-1].number - 1)))
+        except FileNotFoundError:
+            break
+    return found
+
+
+def _former_path(number: int) -> str:
+    return f"history/run-{number:05d}.json"
+
+
+def _former(storage: Storage, path: str) -> RunState:
+    return _decode(
+        storage, path, storage.read(path), "delete it: only what a former run had made is no longer known then"
+    )
+
+
+def _decode(storage: Storage, path: str, raw: bytes, remedy: str) -> RunState:
+    place = f"{storage.url}/{path}"
+    try:
+        return RunState(**decode(raw, place))
+    except (ValueError, TypeError) as error:
+        raise WorkspaceError(f"{place} is damaged ({error}); {remedy}") from None
+
+
+def _encode(state: RunState) -> bytes:
+    return encode({name: getattr(state, name) for name in RunState.__slots__}, indent=1, ensure_ascii=False)
+
+
+def snapshots(storage: Storage, state: RunState) -> dict[str, Snapshot]:
+    """Every table's snapshot."""
+    found = {}
+    for table, path in state.tables.items():
+        try:
+            found[table] = read_snapshot(storage, path)
+        except FileNotFoundError:
+            raise WorkspaceError(f"{path}, named by {RUN} of {storage.url}, is missing; run the recipe again") from None
+    return found
+
+
+def open_workspace(url: str) -> tuple[Storage, RunState, dict[str, Snapshot]]:
+    """Storage, state and snapshots of a finished run at ``url``."""
+    storage = open_storage(url)
+    state = read_run(storage)
+    return storage, state, snapshots(storage, state)

@@ -1,1 +1,0 @@
-"""Takedown: documents leave a finished run on request, and stay out."""

@@ -1,0 +1,1 @@
+"""Tokenizers: texts in, token ids out."""

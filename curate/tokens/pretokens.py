@@ -1,0 +1,388 @@
+"""Pieces of text whose token ids are remembered, so that an engine need encode each of them once.
+
+A piece begins where every word pattern of :data:`curate.tokens.fast_bpe.PATTERNS` ends a word, whatever comes before and
+after:
+
+- at a blank after something that is not white space: no word has a blank but at its beginning;
+- after an ASCII letter or digit at anything that is no letter, digit or mark: words that have one go on with those alone.
+
+What a pattern finds from there on depends on what follows alone (it looks ahead, never back). What it finds before does
+not depend on what follows, since only runs of white space look ahead, and no text before such a place ends in white
+space. So the ids of a text are those of its pieces, one after the other: words, for the most part, of which a text has
+few that are new.
+
+Legend: T texts; P pieces; ``data`` is uint8; text i is ``data[starts[i]:stops[i]]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.base.text import Bytes, Offsets
+
+MAX_PIECES = 1 << 20
+"""Pieces remembered at most, which take about 40 bytes each; they are forgotten together when there are nearly so many."""
+
+MAX_BYTES = 48
+"""Longer pieces are not remembered: they seldom come again."""
+
+ARENA_BYTES = 16 * MAX_PIECES
+"""Text of all remembered pieces, and ids of all of them, at most."""
+
+_TAG = np.uint64(0xFFFFFFFFFF000000)
+_FNV, _PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
+
+
+@njit(nogil=True, cache=True)
+def _is_space(data: Bytes, at: int, start: int) -> bool:
+    """Whether a character of white space (Unicode's ``White_Space``) ends with byte ``at``; control characters count."""
+    last = data[at]
+    if last < 0x80:
+        return last <= 0x20
+    if at - start >= 1 and data[at - 1] == 0xC2:
+        return last == 0x85 or last == 0xA0
+    if at - start < 2:
+        return False
+    first, second = data[at - 2], data[at - 1]
+    if first == 0xE2:
+        if second == 0x80:
+            return last <= 0x8A or last == 0xA8 or last == 0xA9 or last == 0xAF
+        return second == 0x81 and last == 0x9F
+    return (first == 0xE1 and second == 0x9A and last == 0x80) or (first == 0xE3 and second == 0x80 and last == 0x80)
+
+
+_OTHER, _WORD, _BLANK, _LINE_END, _MARK = range(5)
+_KINDS = np.full(256, _OTHER, np.uint8)
+for _byte in range(0x21, 0x7F):
+    _KINDS[_byte] = _WORD if chr(_byte).isalnum() else _MARK
+_KINDS[[0x20, 0x09]], _KINDS[[0x0A, 0x0D]] = _BLANK, _LINE_END
+
+_GOES_ON, _BEGINS, _ASK = range(3)
+_BETWEEN = np.full(25, _GOES_ON, np.uint8)
+"""Whether a piece begins between two bytes, by ``5 * kind + kind``."""
+_BETWEEN[[5 * _WORD + kind for kind in (_BLANK, _LINE_END, _MARK)]] = _BEGINS
+_BETWEEN[5 * _MARK + _BLANK] = _BEGINS
+_BETWEEN[[5 * _WORD + _OTHER, 5 * _OTHER + _BLANK]] = _ASK
+
+
+@njit(nogil=True, cache=True)
+def _begins(data: Bytes, at: int, start: int, stop: int) -> bool:
+    """Whether a piece of the text ``data[start:stop]`` begins at byte ``at``, where the kinds of two bytes do not tell."""
+    if data[at] < 0x80:
+        return not _is_space(data, at - 1, start)
+    # Dashes, quotes, dots, daggers: U+2010 to U+2027.
+    return at + 2 < stop and data[at] == 0xE2 and data[at + 1] == 0x80 and 0x90 <= data[at + 2] <= 0xA7
+
+
+@njit(nogil=True, cache=True)
+def _piece(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint64]:
+    """(end, FNV-1a hash) of the piece that begins at byte ``at`` of the text ``data[start:stop]``."""
+    kind = _KINDS[data[at]]
+    value = (_FNV ^ np.uint64(data[at])) * _PRIME
+    at += 1
+    while at < stop:
+        next_kind = _KINDS[data[at]]
+        between = _BETWEEN[5 * kind + next_kind]
+        if between != _GOES_ON and (between == _BEGINS or _begins(data, at, start, stop)):
+            break
+        value = (value ^ np.uint64(data[at])) * _PRIME
+        kind = next_kind
+        at += 1
+    return at, value
+
+
+@njit(nogil=True, cache=True)
+def piece_ends(data: Bytes, start: int, stop: int) -> Offsets:
+    """int64[P]: where the pieces of the text ``data[start:stop]`` end."""
+    found = np.empty(stop - start, np.int64)
+    n = 0
+    at = start
+    while at < stop:
+        at, _ = _piece(data, at, start, stop)
+        found[n] = at
+        n += 1
+    return found[:n]
+
+
+@njit(nogil=True, cache=True)
+def _number(
+    data: Bytes,
+    begin: int,
+    end: int,
+    value: np.uint64,
+    slots: NDArray[np.uint64],
+    begins: NDArray[np.int32],
+    arena: Bytes,
+    known: int,
+    most: int,
+) -> int:
+    """The number of the piece ``data[begin:end]``, whose bytes hash to ``value``; ``known`` if it is new, -1 if there is no room."""
+    value ^= value >> np.uint64(29)
+    value *= np.uint64(0xBF58476D1CE4E5B9)
+    value ^= value >> np.uint64(32)
+    mask = np.uint64(slots.shape[0] - 1)
+    slot = value & mask
+    size = end - begin
+    while slots[slot] != 0:
+        held = slots[slot]
+        if held & _TAG == value & _TAG:
+            number = np.int64(held & ~_TAG) - 1
+            first = begins[number]
+            at = 0
+            if begins[number + 1] - first == size:
+                while at < size and arena[first + at] == data[begin + at]:
+                    at += 1
+            if at == size:
+                return number  # type: ignore[return-value]
+        slot = (slot + np.uint64(1)) & mask
+    if known == most or begins[known] + size > arena.shape[0]:
+        return -1
+    slots[slot] = (value & _TAG) | np.uint64(known + 1)
+    arena[begins[known] : begins[known] + size] = data[begin:end]
+    begins[known + 1] = begins[known] + size
+    return known
+
+
+@njit(nogil=True, cache=True)
+def _scan(
+    data: Bytes,
+    starts: Offsets,
+    stops: Offsets,
+    slots: NDArray[np.uint64],
+    begins: NDArray[np.int32],
+    arena: Bytes,
+    known: int,
+    most: int,
+    refs: NDArray[np.int32],
+    bounds: Offsets,
+    loose: Offsets,
+) -> tuple[int, int, int]:
+    """Find the pieces of T texts; (pieces known now, refs, loose stretches).
+
+    ``refs[bounds[i]:bounds[i + 1]]`` are those of text i: the number of a piece, or ``-1 - j`` for the stretch
+    ``data[loose[2 * j] : loose[2 * j + 1]]`` of pieces that are not remembered. Numbers from the former ``known`` on are new:
+    their text is in the arena, their ids are not known yet.
+    """
+    n_refs, n_loose = 0, 0
+    for i in range(starts.shape[0]):
+        bounds[i] = n_refs
+        start, stop = starts[i], stops[i]
+        at = start
+        open_loose = False
+        while at < stop:
+            begin = at
+            at, value = _piece(data, at, start, stop)
+            number = -1
+            if at - begin <= MAX_BYTES:
+                number = _number(data, begin, at, value, slots, begins, arena, known, most)
+                known = max(known, number + 1)
+            if number >= 0:
+                refs[n_refs] = number
+                n_refs += 1
+                open_loose = False
+            elif open_loose:
+                loose[2 * n_loose - 1] = at
+            else:
+                loose[2 * n_loose], loose[2 * n_loose + 1] = begin, at
+                n_loose += 1
+                refs[n_refs] = -n_loose
+                n_refs += 1
+                open_loose = True
+    bounds[starts.shape[0]] = n_refs
+    return known, n_refs, n_loose
+
+
+@njit(nogil=True, cache=True)
+def _joined(arena: Bytes, begins: NDArray[np.int32], first: int, last: int) -> tuple[Bytes, Offsets, NDArray[np.bool_]]:
+    """(text, int64[2n], bool[n]): the pieces ``first`` to ``last`` in one text, where each is in it, and whether it is.
+
+    Each comes where a piece begins: after another one if it begins with a blank, else after a letter. One that could not
+    begin there, or that ends in white space, is left out.
+    """
+    n = last - first
+    text = np.empty(begins[last] - begins[first] + 2 * n, np.uint8)
+    places = np.zeros(2 * n, np.int64)
+    inside = np.zeros(n, np.bool_)
+    filled = 0
+    for i in range(n):
+        begin, end = begins[first + i], begins[first + i + 1]
+        kind = _KINDS[arena[begin]]
+        between = _BETWEEN[5 * _WORD + kind]
+        if between == _GOES_ON or (between == _ASK and not _begins(arena, begin, begin, end)):
+            continue
+        if _is_space(arena, end - 1, begin):
+            continue
+        inside[i] = True
+        if kind != _BLANK:
+            text[filled], text[filled + 1] = 0x20, 0x61
+            filled += 2
+        places[2 * i] = filled
+        text[filled : filled + end - begin] = arena[begin:end]
+        filled += end - begin
+        places[2 * i + 1] = filled
+    return text[:filled], places, inside
+
+
+@njit(nogil=True, cache=True)
+def _take(
+    ids: NDArray[Any],
+    lengths: NDArray[np.int64],
+    places: Offsets,
+    inside: NDArray[np.bool_],
+    alone_ids: NDArray[Any],
+    alone_begin: Offsets,
+    first: int,
+    ids_begin: NDArray[np.int32],
+    out: NDArray[Any],
+) -> bool:
+    """Store the ids of pieces from number ``first`` on; False if a token goes over the ends of one."""
+    at, t, a = 0, 0, 0
+    filled = ids_begin[first]
+    for i in range(inside.shape[0]):
+        if inside[i]:
+            while t < ids.shape[0] and at < places[2 * i]:
+                at += lengths[ids[t]]
+                t += 1
+            if at != places[2 * i]:
+                return False
+            while t < ids.shape[0] and at < places[2 * i + 1]:
+                at += lengths[ids[t]]
+                out[filled] = ids[t]
+                filled += 1
+                t += 1
+            if at != places[2 * i + 1]:
+                return False
+        else:
+            for k in range(alone_begin[a], alone_begin[a + 1]):
+                out[filled] = alone_ids[k]
+                filled += 1
+            a += 1
+        ids_begin[first + i + 1] = filled
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _count(
+    refs: NDArray[np.int32],
+    bounds: Offsets,
+    ids_begin: NDArray[np.int32],
+    loose_begin: Offsets,
+    counts: Offsets,
+) -> None:
+    for i in range(bounds.shape[0] - 1):
+        total = 0
+        for r in range(bounds[i], bounds[i + 1]):
+            one = refs[r]
+            total += ids_begin[one + 1] - ids_begin[one] if one >= 0 else loose_begin[-one] - loose_begin[-one - 1]
+        counts[i] = total
+
+
+@njit(nogil=True, cache=True)
+def _emit(
+    refs: NDArray[np.int32],
+    ids_begin: NDArray[np.int32],
+    ids: NDArray[Any],
+    loose_begin: Offsets,
+    loose_ids: NDArray[Any],
+    out: NDArray[Any],
+) -> None:
+    n = 0
+    for r in range(refs.shape[0]):
+        one = refs[r]
+        if one >= 0:
+            for k in range(ids_begin[one], ids_begin[one + 1]):
+                out[n] = ids[k]
+                n += 1
+        else:
+            for k in range(loose_begin[-one - 1], loose_begin[-one]):
+                out[n] = loose_ids[k]
+                n += 1
+
+
+class Pieces:
+    """The ids that an engine gives for texts; the engine is asked for new pieces alone.
+
+    Args:
+        encode: the engine: (text) → ids[n]. Its word pattern is one of :data:`curate.tokens.fast_bpe.PATTERNS`.
+        lengths: int64[V]: bytes of each token.
+        dtype: of the ids.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[str], NDArray[Any]],
+        lengths: NDArray[np.int64],
+        dtype: type[np.uint16] | type[np.uint32],
+    ) -> None:
+        self._encode, self._lengths, self._dtype = encode, lengths, dtype
+        self.forget()
+
+    def forget(self) -> None:
+        # Pages that are not written to take no memory.
+        self._known = 0
+        self._slots = np.zeros(1 << (2 * MAX_PIECES - 1).bit_length(), np.uint64)
+        self._begins = np.zeros(MAX_PIECES + 1, np.int32)
+        self._arena = np.empty(ARENA_BYTES, np.uint8)
+        self._ids_begin = np.zeros(MAX_PIECES + 1, np.int32)
+        self._ids = np.empty(ARENA_BYTES, self._dtype)
+
+    def encode(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """(ids[n], int64[T]): the ids of T texts one after the other, and how many each has.
+
+        Raises:
+            ValueError: the engine's words go over the ends of pieces.
+        """
+        size = int((stops - starts).sum())
+        refs, bounds, loose = (
+            np.empty(size, np.int32),
+            np.empty(len(starts) + 1, np.int64),
+            np.empty(2 * size, np.int64),
+        )
+        known, n_refs, n_loose = _scan(
+            data,
+            starts,
+            stops,
+            self._slots,
+            self._begins,
+            self._arena,
+            self._known,
+            MAX_PIECES,
+            refs,
+            bounds,
+            loose,
+        )
+        try:
+            self._learn(known)
+        except BaseException:
+            self.forget()
+            raise
+        loose_ids, loose_begin = self._each(data[a:b] for a, b in loose[: 2 * n_loose].reshape(-1, 2).tolist())
+        counts = np.empty(len(starts), np.int64)
+        _count(refs, bounds, self._ids_begin, loose_begin, counts)
+        ids = np.empty(int(counts.sum()), self._dtype)
+        _emit(refs[:n_refs], self._ids_begin, self._ids, loose_begin, loose_ids, ids)
+        if known > 0.9 * MAX_PIECES or self._begins[known] > 0.9 * ARENA_BYTES:
+            self.forget()
+        return ids, counts
+
+    def _learn(self, known: int) -> None:
+        """Ask for the ids of the pieces from the first unknown one to ``known``, of nearly all of them in one text."""
+        first, begins = self._known, self._begins
+        text, places, inside = _joined(self._arena, begins, first, known)
+        ids, _ = self._each([text])
+        numbers = first + np.flatnonzero(~inside)
+        alone, alone_begin = self._each(self._arena[begins[i] : begins[i + 1]] for i in numbers.tolist())
+        if not _take(ids, self._lengths, places, inside, alone, alone_begin, first, self._ids_begin, self._ids):
+            raise ValueError("the engine's words go over the ends of pieces")
+        self._known = known
+
+    def _each(self, texts: Iterable[Bytes]) -> tuple[NDArray[Any], Offsets]:
+        """(ids, int64[n+1]: where those of each text begin), each encoded alone."""
+        found = [self._encode(str(text.data, "utf-8")) for text in texts]
+        begin = np.cumsum([0, *map(len, found)], dtype=np.int64)
+        return np.concatenate([np.empty(0, self._dtype), *found], dtype=self._dtype, casting="same_kind"), begin

@@ -1,0 +1,232 @@
+"""``curate export``: the kept documents as text, with their metadata and what was decided about them.
+
+One file for each partition that holds kept documents, in doc_id order, a row group at a time. ``index.json`` lists them
+and is put last: a folder without it is no finished export, and the same command makes it one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import zstandard
+
+from curate.base.errors import RequestError, WorkspaceError
+from curate.base.schemas import VALIDATION
+from curate.recipe import cuts_paragraphs
+from curate.recipe.portable import essential_recipe
+from curate.storage.local import Storage, file_checksum, open_storage
+from curate.tables.partition import IDs, column, cuts_of, edited_texts, survivors
+from curate.tables.snapshot import TableFile
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from curate.inspect.run import Run
+
+FORMATS = {"parquet": ".parquet", "jsonl.zst": ".jsonl.zst"}
+"""Formats and the ends of their file names."""
+
+INDEX = "index.json"
+_OURS = re.compile(r"^(part-\d+-\d+\.(parquet|jsonl\.zst)|index\.json|tmp/scratch/export-part-\d+-\d+)$")
+
+DECISIONS = pa.schema(
+    [
+        ("n_tokens", pa.uint32()),
+        ("copies", pa.uint16()),
+        ("validation", pa.bool_()),
+        ("cluster", pa.int32()),
+        ("position", pa.uint64()),
+        ("language", pa.string()),
+        ("language_score", pa.float64()),
+    ]
+)
+"""What was decided about a document; null where the run has not got so far. A column for each classifier follows."""
+
+DOCUMENT = pa.schema(
+    [
+        ("doc_id", pa.uint64()),
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("text", pa.large_string()),
+        ("meta", pa.string()),
+    ]
+)
+"""The document: ``text`` as tokenizers see it, edits and cuts applied; ``meta`` is the JSON of its other fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: where, in which format, how many files, documents and bytes."""
+
+    path: str
+    format: str
+    files: int
+    documents: int
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as a JSON-able dict."""
+        return asdict(self)
+
+
+def export(run: Run, to: str, form: str = "parquet") -> Exported:
+    """Write the kept documents of a run to the folder ``to``, local or ``s3://bucket/prefix``.
+
+    Kept are the documents in the shards; of a run that was stopped after deduplication, those left by it. Memory is
+    bounded by a row group and the narrow tables of one partition. A former export there is replaced.
+
+    Raises:
+        RequestError: the format is not known, the run has not got as far as deduplication, or ``to`` holds other files.
+        WorkspaceError: nothing can be written there.
+    """
+    if form not in FORMATS:
+        raise RequestError(f"format {form!r} is not known; formats: {', '.join(FORMATS)}")
+    if not run.has("paragraphs"):
+        raise RequestError(f"{run.url} has not got as far as deduplication; run its recipe at least until dedup")
+    target = open_storage(to)
+    stale = _make_room(target)
+    schema = schema_of(run)
+    listing: list[dict[str, Any]] = []
+    for file in run.parquet_files("documents"):
+        ids = kept_ids(run, file)
+        if not len(ids):
+            continue
+        local, name = target.scratch() / f"export-{file.name}", f"{file.name}{FORMATS[form]}"
+        try:
+            _write(local, schema, documents(run, file, ids, schema), form)
+            entry = {
+                "name": name,
+                "documents": len(ids),
+                "bytes": local.stat().st_size,
+                "blake2b": file_checksum(local),
+            }
+            target.move_in(local, name)
+        finally:
+            local.unlink(missing_ok=True)
+        listing.append(entry)
+    for name in stale - {str(entry["name"]) for entry in listing}:
+        target.delete(name)
+    head = {"recipe": essential_recipe(run.recipe), "format": form, "columns": schema.names}
+    total = {name: sum(entry[name] for entry in listing) for name in ("documents", "bytes")}
+    text = json.dumps({**head, **total, "files": listing}, indent=1, sort_keys=True, ensure_ascii=False)
+    target.put(INDEX, f"{text}\n".encode())
+    target.delete_tree("tmp")
+    return Exported(target.url, form, len(listing), **total)
+
+
+def _make_room(target: Storage) -> set[str]:
+    """Take the index of a former export away; returns the names of its files."""
+    if Path(target.url).is_file():
+        raise RequestError(f"{target.url} is a file; name a folder")
+    there = {info.path for info in target.list()}
+    others = sorted(name for name in there if not _OURS.match(name))
+    if others:
+        raise RequestError(f"{target.url} holds other files ({others[0]}); name a new or empty folder")
+    try:
+        target.check_writable()
+    except WorkspaceError as error:
+        raise WorkspaceError(f"nothing can be exported to {target.url}: {error}") from None
+    target.delete(INDEX)
+    return there - {INDEX}
+
+
+def schema_of(run: Run) -> pa.Schema:
+    """The columns of the export: document, decisions, a score for each classifier."""
+    names = run.table("signals").collect_schema().names() if run.parquet_files("signals") else []
+    scores = [(name, pa.float64()) for name in names if name.startswith("classifier_")]
+    return pa.schema([*DOCUMENT, *DECISIONS, *scores])
+
+
+def kept_ids(run: Run, file: TableFile) -> IDs:
+    """uint64[n], sorted: the kept documents of a partition."""
+    named = {table: run.snapshot(table).named() for table in ("verdicts", "duplicates", "contamination")}
+    if not run.has("ledger"):
+        return survivors(run, *(asdict(named[table][file.name]) for table in named))
+    ledger = run.read(run.snapshot("ledger").named()[file.name], ["doc_id", "status"])
+    return column(ledger.filter(pc.equal(ledger["status"], "kept")), "doc_id")
+
+
+def documents(run: Run, file: TableFile, ids: IDs, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of ``ids`` (sorted, of the partition ``file``), a row group at a time."""
+    decided = _decisions(run, file, ids, schema)
+    named = {
+        table: asdict(run.snapshot(table).named()[file.name]) for table in ("edits", "contamination", "paragraphs")
+    }
+    cuts = cuts_of(run, named["contamination"], named["paragraphs"] if cuts_paragraphs(run.recipe) else None)
+    texts = edited_texts(run, asdict(file), named["edits"], ids, cuts)
+    at = 0
+    for batch in run.batches(file, ["doc_id", "id", "source", "meta"]):
+        mine = batch.filter(pc.is_in(batch["doc_id"], value_set=pa.array(ids)))
+        if not mine.num_rows:
+            continue
+        _, edited = next(texts)
+        columns = {name: mine[name] for name in mine.column_names} | {"text": edited}
+        rest = decided.slice(at, mine.num_rows)
+        yield (
+            pa.table({**columns, **{name: rest[name] for name in rest.column_names}}).select(schema.names).cast(schema)
+        )
+        at += mine.num_rows
+
+
+def _decisions(run: Run, file: TableFile, ids: IDs, schema: pa.Schema) -> pa.Table:
+    """The columns after the document's own, a row for each of ``ids``; null where a table has none."""
+    wanted = [name for name in schema.names if name not in DOCUMENT.names]
+    found: dict[str, Any] = {}
+    for table in ("ledger", "signals", "copies"):
+        if not run.has(table):
+            continue
+        rows = run.read(run.snapshot(table).named()[file.name])
+        names = [name for name in wanted if name in rows.column_names and name not in found]
+        if table == "copies":
+            rows = rows.append_column("validation", pc.equal(rows["reason"], VALIDATION))
+            names = ["validation"]
+        pool = column(rows, "doc_id")
+        at = np.minimum(np.searchsorted(pool, ids), max(len(pool) - 1, 0))
+        missing = pool[at] != ids if len(pool) else np.ones(len(ids), np.bool_)
+        found |= {name: rows[name].take(pa.array(at, mask=missing)) for name in names}
+    return pa.table({name: found.get(name, pa.nulls(len(ids), schema.field(name).type)) for name in wanted})
+
+
+def _write(local: Path, schema: pa.Schema, tables: Iterator[pa.Table], form: str) -> None:
+    if form == "parquet":
+        with pq.ParquetWriter(local, schema, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+        return
+    with (
+        local.open("wb") as raw,
+        zstandard.ZstdCompressor().stream_writer(raw) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n", write_through=True) as out,
+    ):
+        for table in tables:
+            for row in table.to_pylist():
+                out.write(_line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """One JSON object; what is not known is left out, and ``meta`` is the object that the record had."""
+    meta = row.pop("meta")
+    text = json.dumps(
+        {name: value for name, value in row.items() if value is not None and value == value}, ensure_ascii=False
+    )
+    return f'{text[:-1]}, "meta": {meta}}}\n' if meta is not None else f"{text}\n"
+
+
+def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
+    """The result as text."""
+    from rich.markup import escape
+
+    from curate.base import amounts
+
+    files = f"{found['files']:,} file{'' if found['files'] == 1 else 's'}, {amounts.size(found['bytes'])}"
+    return [f"{found['documents']:,} documents in {escape(found['path'])} ({found['format']}, {files})"]

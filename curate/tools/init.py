@@ -1,0 +1,176 @@
+"""A first recipe from a look at the user's files: formats, fields and sizes, with the fields that most change commented."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from curate.base.amounts import size
+from curate.base.errors import InputError, RequestError
+from curate.engine.inputs import field_names
+from curate.reading import formats
+from curate.reading.patterns import pattern_prefix
+from curate.reading.units import InputFile
+from curate.recipe import Input
+from curate.recipe.file import yaml_text
+
+TEXT_FIELDS = (
+    "text",
+    "content",
+    "body",
+    "raw_content",
+    "article",
+    "document",
+    "markdown",
+    "story",
+    "transcript",
+    "abstract",
+)
+"""Names under which corpora keep their text, most usual first."""
+
+ID_FIELDS = ("id", "doc_id", "document_id", "uuid", "url", "uri", "key", "isbn", "path")
+"""Names under which they keep an identity."""
+
+
+class Looked(NamedTuple):
+    """One input after a look at it."""
+
+    source: str
+    path: str
+    text_field: str | None
+    id_field: str | None
+    files: list[InputFile]
+    fields: list[str]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+
+def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[str]]:
+    """Write ``folder``/recipe.yaml for the inputs; returns its path and what was seen, a line an input.
+
+    Raises:
+        RequestError: there is a recipe already, or the folder cannot be written.
+        InputError: an input does not exist, holds no file of a known type, or no field that looks like text.
+    """
+    place = Path(folder) / "recipe.yaml"
+    if place.exists():
+        raise RequestError(f"{place} exists already and is not overwritten; edit it, move it, or name another folder")
+    found = look(inputs)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("x", encoding="utf-8") as file:
+            file.write(recipe_text(Path(folder).resolve().name, found, place.parent.resolve()))
+    except OSError as error:
+        raise RequestError(f"{place} cannot be written: {error.strerror or error}") from None
+    return place, [_note(one) for one in found]
+
+
+def look(inputs: Sequence[str]) -> list[Looked]:
+    """What is behind each path: its files, and the fields that hold the text and the id."""
+    found: list[Looked] = []
+    taken: set[str] = set()
+    for path in inputs:
+        absolute = path if "://" in path else str(Path(path).expanduser().absolute())
+        source = _source_name(absolute, taken)
+        files = _files(source, absolute)
+        kind = formats.format_of(files[0].url).kind
+        fields = sorted(field_names(files[0]))
+        text_field = id_field = None
+        if kind != "text":
+            text_field = _pick(fields, TEXT_FIELDS)
+            if text_field is None:
+                raise InputError(
+                    f"{path}: no field of {files[0].path} is called {', '.join(TEXT_FIELDS[:4])} or the like; fields there: "
+                    f"{', '.join(fields[:20]) or 'none'}. Write a recipe with `text_field:` naming the one that holds the text"
+                )
+            id_field = _pick(fields, ID_FIELDS)
+        found.append(Looked(source, absolute, text_field, id_field, files, fields))
+    return found
+
+
+def _files(source: str, path: str) -> list[InputFile]:
+    # Any field name will do to list the files; that the text is in one of them is found out from their fields.
+    from curate.engine.inputs import find
+
+    entry = Input(source=source, path=path)
+    files = list(find(entry, 0))
+    if not files:
+        raise InputError(
+            f"{path}: no file there is of a known type (.jsonl, .parquet, .txt, .md, .html, .warc, also .gz and .zst)"
+        )
+    return sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+
+
+def _pick(fields: Sequence[str], wanted: Sequence[str]) -> str | None:
+    lower = {name.lower(): name for name in reversed(fields)}
+    return next((lower[name] for name in wanted if name in lower), None)
+
+
+def _source_name(path: str, taken: set[str]) -> str:
+    """A name for the source: of the file without its extensions, or of the folder."""
+    bare = path.rstrip("/")
+    name = bare.rsplit("/", 1)[-1]
+    if any(sign in name for sign in "*?["):
+        name = pattern_prefix(bare).rstrip("/").rsplit("/", 1)[-1]
+    else:
+        name = re.sub(r"(\.(jsonl|ndjson|json|parquet|txt|md|gz|zst))+$", "", name)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "corpus"
+    unique, number = name, 2
+    while unique in taken:
+        unique, number = f"{name}-{number}", number + 1
+    taken.add(unique)
+    return unique
+
+
+def _note(one: Looked) -> str:
+    kinds = sorted({formats.format_of(file.url).kind for file in one.files})
+    fields = f", text in `{one.text_field}`" if one.text_field else ""
+    fields += f", id in `{one.id_field}`" if one.id_field else ""
+    return f"{one.source}: {len(one.files):,} {'/'.join(kinds)} file{'s' if len(one.files) != 1 else ''}, {size(one.bytes)}{fields}"
+
+
+def _relative(path: str, base: Path) -> str:
+    if "://" in path:
+        return path
+    place = Path(path)
+    return place.relative_to(base).as_posix() if place.is_relative_to(base) else path
+
+
+def recipe_text(name: str, found: Sequence[Looked], base: Path) -> str:
+    """The recipe as YAML with comments."""
+    inputs = []
+    for one in found:
+        keys = {"source": one.source, "path": _relative(one.path, base)}
+        if one.text_field not in (None, "text"):
+            keys["text_field"] = str(one.text_field)
+        if one.id_field not in (None, "id"):
+            keys["id_field"] = str(one.id_field)
+        inputs.append(f"  - {yaml_text(keys)}   # {_note(one).partition(': ')[2]}")
+    listed = "\n".join(inputs)
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "corpus"
+    return f"""\
+# A recipe for curate. Only `inputs` is required; `curate schema` prints every field with its default.
+#   curate check recipe.yaml     what a run would do
+#   curate run recipe.yaml       runs what is missing; after any change it runs only what the change touches
+name: {yaml_text(safe)}
+workspace: ./runs/{{name}}        # every table and the shards; a folder or s3://bucket/prefix
+
+inputs:
+{listed}
+
+quality:
+  # languages: [en]                              # keep these languages only; empty: any
+  rules: [gopher_repetition, gopher_quality]     # `preset: fineweb` adds the c4 and fineweb rules, for web text
+dedup:
+  near: {{threshold: 0.8}}                         # true Jaccard similarity of word 5-grams; `near: off` keeps near duplicates
+tokenizer:
+  train: {{vocab_size: 32000}}                     # or `path: tokenizer.json` to use yours
+order: {{method: related}}                         # related documents follow each other; or icp, source, random
+pack: {{window: 8192, method: related}}            # tokens of a context window
+shards: {{formats: [parquet]}}                     # also mds, megatron, numpy, webdataset
+"""

@@ -1,0 +1,112 @@
+"""``curate train-classifier``: texts from files, a model, and what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.base.errors import InputError, RequestError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from curate.quality.training import TrainingOptions
+
+
+def texts_of(path: str, text_field: str = "text", limit: int | None = None) -> Iterator[str]:
+    """The texts of a file, folder or pattern, in the order of the files; records that cannot be read are left out.
+
+    Raises:
+        InputError: nothing is found.
+    """
+    from curate.engine.inputs import find, open_url
+    from curate.reading import formats
+    from curate.reading.records import Fields
+    from curate.recipe import Input
+
+    given = path if "://" in path else str(Path(path).expanduser().absolute())
+    files = sorted(find(Input.model_validate({"source": "texts", "path": given}), 0), key=lambda file: file.path)
+    found = 0
+    for file in files:
+        with open_url(file.url) as opened:
+            for batch in formats.read(opened, file.url, Fields(text_field), limit=limit):
+                for text in batch.texts.to_pylist():
+                    if limit is not None and found >= limit:
+                        return
+                    found += 1
+                    yield text
+    if not found:
+        raise InputError(f"{path}: no text was found in the field {text_field!r}")
+
+
+def train_classifier(
+    places: dict[str, list[str]],
+    model: Path,
+    options: TrainingOptions,
+    *,
+    label: str,
+    text_field: str = "text",
+    sample: Sequence[str] = (),
+    keep: float | None = None,
+) -> dict[str, Any]:
+    """Train on the texts at ``places`` by label, write the model, and measure it on texts that were held out.
+
+    Raises:
+        RequestError: texts are too few, or the model cannot be written.
+    """
+    from curate.quality.training import as_dict, evaluate, split, train
+
+    if len(places) < 2:
+        raise RequestError("give texts of at least two labels: --positive and --negative, or --label NAME=PATH twice")
+    if label not in places:
+        raise RequestError(f"no texts of the label `{label}`; there are {', '.join(sorted(places))}")
+    texts = {name: [text for path in paths for text in texts_of(path, text_field)] for name, paths in places.items()}
+    parts = split(texts, options)
+    train(parts.train, model, options)
+    corpus = [text for path in sample for text in texts_of(path, text_field)]
+    report = evaluate(model, parts.held_out, label, corpus, keep)
+    chosen = next((row for row in report.keep if keep is not None and row[0] == keep), None)
+    return {
+        "model": str(model),
+        "label": label,
+        "trained_on": {name: len(one) for name, one in parts.train.items()},
+        "held_out": as_dict(report),
+        "thresholds_from": "sample" if corpus else "held-out texts",
+        "min_score": chosen[1] if chosen else 0.5,
+    }
+
+
+def sections(result: dict[str, Any], *, plain: bool) -> list[RenderableType]:
+    """The result as text."""
+    from curate.report.render import table
+
+    held = result["held_out"]
+    found: list[RenderableType] = [
+        table(
+            "Held out",
+            ("label", "trained on", "held out", "recall"),
+            [
+                (name, result["trained_on"][name], number, f"{held['recall'][name]:.4f}")
+                for name, number in held["documents"].items()
+            ],
+            plain=plain,
+        )
+    ]
+    text = f"accuracy {held['accuracy']:.4f}, area under the curve {held['auc']:.4f}"
+    found.append(f"{text}, calibration error {held['calibration_error']:.4f}")
+    rows: list[Sequence[Any]] = [
+        (f"{least:.1f} to {least + 0.1:.1f}", n, f"{mean:.3f}", f"{share:.3f}")
+        for least, n, mean, share in held["calibration"]
+    ]
+    found.append(table("Calibration", ("score", "documents", "mean score", "are of the label"), rows, plain=plain))
+    rows = [
+        (f"{100 * share:g} %", f"{least:.4f}", f"{good:.3f}", f"{bad:.3f}") for share, least, good, bad in held["keep"]
+    ]
+    head = ("keep", "min_score", "of the label kept", "of others kept")
+    found.append(table(f"Thresholds, from {result['thresholds_from']}", head, rows, plain=plain, left=1))
+    found.append(
+        f"wrote {result['model']}; in a recipe:\n"
+        f"quality:\n  classifier: {{model: {result['model']}, label: {result['label']}, min_score: {result['min_score']:g}}}"
+    )
+    return found

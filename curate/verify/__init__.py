@@ -1,0 +1,1 @@
+"""Proofs about a finished run: every file, every count, every token."""

@@ -1,0 +1,69 @@
+"""Engines: remote calls, a Ray Data job and this process give the same records."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.engine import engines as engine
+from curate.engine.tasks import Task, function_name
+from curate.stages.dedup.duplicates import no_duplicates_task
+
+
+def tasks(workspace: Path, count: int) -> list[Task]:
+    return [
+        Task(function_name(no_duplicates_task), f"part-{i}", f"key-{i}", "duplicates", "stage", str(workspace), {})
+        for i in range(count)
+    ]
+
+
+def tell(context: Any) -> None:
+    """A task that tells how many threads it may use."""
+    context.value("threads", context.threads)
+
+
+def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    inline = engine.InlineEngine()
+    ray = engine.RayEngine(2)
+    try:
+        for name, one, few in (("inline", inline, 0), ("calls", ray, 5), ("job", ray, 4)):
+            monkeypatch.setattr(engine, "FEW_TASKS", few)
+            records = sorted(one.run(tasks(tmp_path / name, 5)), key=lambda record: record.name)
+            assert all(not record.error for record in records)
+            found.append([(record.name, record.files) for record in records])
+        asked = [Task(function_name(tell), f"part-{i}", "key", "told", "stage", str(tmp_path), {}) for i in range(3)]
+        threads = [[record.values["threads"] for record in ray.run(asked[:n])] for n in (1, 2, 3)]
+    finally:
+        ray.close()
+    assert threads == [[2], [1, 1], [1, 1, 1]]
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 5
+
+
+def die(context: Any) -> None:
+    """A task that takes its process with it."""
+    os._exit(9)
+
+
+def test_a_task_that_dies_with_its_process_costs_no_other(tmp_path: Path) -> None:
+    dying = Task(function_name(die), "part-x", "key-x", "duplicates", "stage", str(tmp_path), {})
+    ray = engine.RayEngine(2)
+    try:
+        found = {record.name: record for record in ray.run([dying, *tasks(tmp_path, 3)])}
+    finally:
+        ray.close()
+    assert sorted(found) == ["part-0", "part-1", "part-2", "part-x"]
+    assert found["part-x"].transient
+    assert "WorkerCrashedError" in found["part-x"].error
+    assert not any(found[f"part-{i}"].error for i in range(3))
+
+
+def test_a_failing_task_is_a_record(tmp_path: Path) -> None:
+    broken = Task("curate.no_such_module:task", "part-0", "key", "duplicates", "stage", str(tmp_path), {})
+    [record] = engine.InlineEngine().run([broken])
+    assert "no_such_module" in record.error
+    assert not record.transient

@@ -1,0 +1,111 @@
+"""Stages: done tasks are not run again, failures are named, nothing half-done is seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curate.base.errors import StageFailed
+from curate.engine import stage as stage_module
+from curate.engine.engines import InlineEngine
+from curate.engine.progress import NoProgress
+from curate.engine.stage import Spec, Stage, StageRun
+from curate.engine.tasks import Record, TaskContext
+from curate.recipe import Recipe
+from curate.storage.local import LocalStorage
+
+RECIPE = Recipe.model_validate({"inputs": [{"source": "a", "path": "x.jsonl"}]})
+
+
+def write_numbers(context: TaskContext, number: int, flag: str = "") -> None:
+    """Writes one row; fails as ``flag`` says."""
+    path = Path(flag) if flag else None
+    if path is not None and not path.exists():
+        path.touch()
+        raise OSError("the disk hiccups")
+    if number == 13:
+        raise ValueError("13 is not liked")
+    context.write("numbers", pa.table({"doc_id": pa.array([number], pa.uint64())}))
+    context.count("rows")
+    context.value("double", 2 * number)
+
+
+STAGE = Stage("numbers", 1, (), ("numbers",), lambda recipe: None, lambda run: None)
+
+
+def stage_run(folder) -> StageRun:
+    run = StageRun(RECIPE, LocalStorage(folder), InlineEngine(), {}, STAGE, "stagekey", NoProgress(), None)
+    run.identify()
+    return run
+
+
+def test_tasks_that_are_done_are_not_run_again(tmp_path):
+    specs = [Spec(f"part-{i}", [i], {"number": i}) for i in range(3)]
+    first = stage_run(tmp_path)
+    step = first.step("numbers", write_numbers, specs)
+    assert (first.tasks_run, step.counters, step.values("double")) == (3, {"rows": 3}, [0, 2, 4])
+    second = stage_run(tmp_path)
+    again = second.step("numbers", write_numbers, [*specs, Spec("part-3", [3], {"number": 3})])
+    assert second.tasks_run == 1
+    assert again.files("numbers")[:3] == step.files("numbers")
+
+
+def test_only_what_passes_between_steps_is_made_anew_in_another_form(tmp_path, monkeypatch):
+    def tasks_run(home: str) -> int:
+        run = stage_run(tmp_path)
+        run.step(home, write_numbers, [Spec("part-0", ["a"], {"number": 1})])
+        return run.tasks_run
+
+    assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (1, 1)
+    assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (0, 0)
+    monkeypatch.setattr(stage_module, "TMP_VERSION", stage_module.TMP_VERSION + 1)
+    assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (1, 0)
+
+
+def test_a_task_whose_input_changed_runs_again_beside_the_old_one(tmp_path):
+    before = stage_run(tmp_path).step("numbers", write_numbers, [Spec("part-0", ["a"], {"number": 1})]).files("numbers")
+    after = stage_run(tmp_path).step("numbers", write_numbers, [Spec("part-0", ["b"], {"number": 2})]).files("numbers")
+    assert before[0].path != after[0].path
+    assert (tmp_path / before[0].path).exists()
+
+
+def test_a_transient_failure_is_tried_again(tmp_path):
+    run = stage_run(tmp_path)
+    step = run.step("numbers", write_numbers, [Spec("part-0", [0], {"number": 1, "flag": str(tmp_path / "flag")})])
+    assert run.tasks_run == 2
+    assert step.counters == {"rows": 1}
+
+
+def test_a_failing_task_is_named_and_the_others_stay(tmp_path):
+    specs = [Spec(f"part-{i}", [i], {"number": i}) for i in (12, 13, 14)]
+    with pytest.raises(StageFailed, match=r"1 of 3 tasks failed.*\n.*part-13: ValueError: 13 is not liked"):
+        stage_run(tmp_path).step("numbers", write_numbers, specs)
+    again = stage_run(tmp_path)
+    with pytest.raises(StageFailed):
+        again.step("numbers", write_numbers, specs)
+    assert again.tasks_run == 1
+
+
+def test_no_snapshot_no_table(tmp_path):
+    run = stage_run(tmp_path)
+    step = run.step("numbers", write_numbers, [Spec("part-0", [0], {"number": 1})])
+    assert stage_run(tmp_path).committed() is None
+    run.commit("numbers", step.files("numbers"), step.counters, {"fact": 1})
+    found = stage_run(tmp_path).committed()
+    assert found is not None
+    assert found["numbers"].rows == 1
+    assert found["numbers"].details == {"fact": 1}
+    assert found["numbers"].content == run.tables["numbers"].content
+
+
+def test_records_survive_their_text_form():
+    record = Record("n", "k", {}, {"a": 1}, {"v": [1, 2]}, 0.5)
+    assert Record.from_json(record.to_json()) == record
+
+
+def test_scratch_is_empty_after_a_failure(tmp_path):
+    with pytest.raises(StageFailed):
+        stage_run(tmp_path).step("numbers", write_numbers, [Spec("part-13", [13], {"number": 13})])
+    assert list((tmp_path / "tmp" / "scratch").glob("*")) == [] if (tmp_path / "tmp" / "scratch").exists() else True

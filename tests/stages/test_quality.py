@@ -1,0 +1,140 @@
+"""The quality stage as it runs: verdicts follow from the signals alone, and changed limits read no text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from curate.driver.execute import run_recipe
+from curate.inspect.run import Run
+from curate.quality.verdicts import verdicts
+from curate.recipe import Quality
+from curate.recipe.file import from_dict
+from tests.corpus import documents
+
+ADDRESS = "Write to ann.lee@mail.example.org or call 10.0.0.1 from 8.8.8.8."
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    lines = []
+    for i, record in enumerate(documents(60)):
+        text = record["text"] + f"\n{ADDRESS}\nMenu\n" * (i % 3 == 0)
+        lines.append(json.dumps({**record, "text": text, "score": i % 5, "url": f"http://site{i % 4}.example/{i}"}))
+    (folder / "web.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def run(corpus: Path, folder: Path, until: str = "quality", **quality: Any) -> Run:
+    inputs = [{"source": "web", "path": str(corpus / "web.jsonl")}]
+    recipe = from_dict({"inputs": inputs, "workspace": str(folder), "quality": {"languages": [], **quality}}, folder)
+    run_recipe(recipe, stop_after=until)
+    return Run(str(folder))
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [
+        {},
+        {"preset": "fineweb"},
+        {"preset": "fineweb", "mode": "corrected", "where": ["meta.score >= 2", "n_words > 9"]},
+    ],
+)
+def test_verdicts_follow_from_signals_and_metadata_alone(corpus: Path, tmp_path: Path, quality: dict[str, Any]) -> None:
+    found = run(corpus, tmp_path, **quality)
+    signals = found.table("signals").collect().to_arrow()
+    fields = found.table("documents").select("id", "source", "meta").collect().to_arrow()
+    again = verdicts(signals, fields, Quality.model_validate(quality))
+    stored = found.table("verdicts").collect()
+    assert stored["removed_by"].to_list() == again.removed_by.to_pylist()
+    assert np.array_equal(stored["value"].to_numpy(), again.value, equal_nan=True)
+    assert 0 < stored["removed_by"].null_count() < len(stored)
+
+
+def test_changed_limits_read_no_text(corpus: Path, tmp_path: Path) -> None:
+    first = run(corpus, tmp_path)
+    recipe = {
+        "quality": {"thresholds": {"gopher_quality": {"min_doc_words": 130}}, "where": "meta.score > 0"},
+        "inputs": [{"source": "web", "path": str(corpus / "web.jsonl")}],
+        "workspace": str(tmp_path),
+    }
+    outcome = run_recipe(from_dict(recipe, tmp_path), stop_after="quality")
+    assert [(stage["writes"], stage["skipped"]) for stage in outcome.stages] == [
+        (["rejects", "documents"], True),
+        (["edits", "signals"], True),
+        (["verdicts"], False),
+    ]
+    second = Run(str(tmp_path))
+    assert second.snapshots["signals"] == first.snapshots["signals"]
+    assert second.snapshots["verdicts"].counters["kept"] < first.snapshots["verdicts"].counters["kept"]
+    assert "text_bytes" not in second.snapshots["verdicts"].counters
+
+
+def test_masks_reach_later_stages_and_documents_stay(corpus: Path, tmp_path: Path) -> None:
+    plain = run(corpus, tmp_path / "plain")
+    assert plain.table("edits").collect().height == 0
+    assert plain.table("signals").select(pl.col("pii_email").sum(), pl.col("pii_ip").sum()).collect().row(0) == (20, 20)
+    pii = {"mask": ["email", "ip"], "replace": {"ip": ["IP"]}}
+    found = run(corpus, tmp_path / "masked", preset="fineweb", pii=pii)
+    edits = found.table("edits").collect()
+    assert edits.filter(pl.col("reason") == "pii.ip")["replacement"].to_list() == ["IP"] * 20
+    assert set(edits.filter(pl.col("reason").str.starts_with("c4"))["replacement"]) == {None}
+    doc_id = edits["doc_id"][0]
+    text = found.text(doc_id)
+    assert ADDRESS in text.original
+    assert text.edited.endswith("call 10.0.0.1 from IP.")
+    assert "ann.lee" not in text.edited
+    assert "Menu" not in text.edited
+    assert text.edited.count("@example.") == 1
+
+
+def test_every_stage_sees_the_masked_text(corpus: Path, tmp_path: Path) -> None:
+    found = run(corpus, tmp_path, until="tokenize", pii={"mask": ["email"], "replace": {"email": ["zzqqzzqq"]}})
+    masked = set(found.table("edits").collect()["doc_id"])
+    tokens = found.table("tokens").collect()
+    path = max(tmp_path.glob("**/*tokenizer*.json"), key=lambda place: place.stat().st_size)
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    for doc_id, ids in zip(tokens["doc_id"], tokens["token_ids"], strict=True):
+        text = tokenizer.decode(ids.to_list())
+        assert ("zzqqzzqq" in text) is (doc_id in masked)
+        assert "ann.lee" not in text
+
+
+def test_counters_of_rules(corpus: Path, tmp_path: Path) -> None:
+    found = run(corpus, tmp_path, where="meta.score > 0", thresholds={"gopher_quality": {"min_doc_words": 130}})
+    rules = {one["reason"]: one for one in found.stats()["rules"]}
+    removed = sum(one["removed"] for one in rules.values())
+    assert removed == found.snapshots["verdicts"].counters["removed"]
+    assert rules["where"]["alone"] == 12
+    for one in rules.values():
+        assert one["only"] <= one["removed"] <= one["alone"]
+    languages = found.stats()["languages"]
+    assert sum(languages.get("web", {"und": 60}).values()) == 60
+
+
+def test_block_lists_are_known_by_their_content(corpus: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "domains.txt"
+    lists.write_text("site1.example\n")
+    first = run(corpus, tmp_path / "run", block={"domains": str(lists)})
+    assert first.snapshots["verdicts"].counters["removed.block.domain"] == 15
+    lists.write_text("site1.example\nsite2.example\n")
+    second = run(corpus, tmp_path / "run", block={"domains": str(lists)})
+    assert second.snapshots["verdicts"].counters["removed.block.domain"] == 30
+    assert second.snapshots["signals"] == first.snapshots["signals"]
+
+
+def test_a_text_with_nothing_to_edit_is_the_text() -> None:
+    from curate.base.edits import apply_edits
+
+    empty = np.zeros(0, np.int64)
+    texts = pa.array(["a", "", "é"], pa.large_string())
+    assert apply_edits(texts, empty, empty, empty, pa.array([], pa.string())).to_pylist() == ["a", "", "é"]
