@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,3 +65,51 @@ def replaced(
         parts += [document[at:start], (text or "").encode()]
         at = max(at, end)
     return b"".join([*parts, document[at:]]).decode()
+
+
+Span = tuple[int, int, str | None]
+"""[start, end) in bytes, and what stands there instead; None: nothing."""
+
+
+def compose(edits: Iterable[Span], cuts: Iterable[tuple[int, int]]) -> list[Span]:
+    """The spans of a text that do at once what ``edits``, and then ``cuts`` from the edited text, do.
+
+    Args:
+        edits: of the text, sorted, without overlaps.
+        cuts: [start, end) of the text as edited, sorted; they may overlap.
+    """
+    found: list[Span] = []
+    waiting = deque(_joined(cuts))
+    shift = 0  # a byte that no edit touches is this much further in the edited text
+    for start, end, text in edits:
+        new, first = (text or "").encode(), start + shift
+        found += [(low - shift, high - shift, None) for low, high in _before(waiting, first)]
+        left = b""
+        at = first
+        for low, high in _before(waiting, first + len(new)):
+            left += new[at - first : low - first]
+            at = high
+        left += new[at - first :]
+        found.append((start, end, left.decode() or None))
+        shift += len(new) - (end - start)
+    return found + [(low - shift, high - shift, None) for low, high in waiting]
+
+
+def _before(waiting: deque[tuple[int, int]], stop: int) -> Iterator[tuple[int, int]]:
+    """Takes the spans before ``stop``; one that goes beyond is divided there."""
+    while waiting and waiting[0][0] < stop:
+        low, high = waiting.popleft()
+        if high > stop:
+            waiting.appendleft((stop, high))
+        yield low, min(high, stop)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sorted spans, those that touch as one, without empty ones."""
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        elif end > start:
+            joined.append((start, end))
+    return joined

@@ -70,6 +70,10 @@ SHINGLES = pa.schema([_ID, ("shingles", pa.large_list(pa.uint64()))])
 """Hashes of the word n-grams of a document that shares a bucket with another: distinct, ascending."""
 PARAGRAPHS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("first_seen", pa.uint64())])
 PARAGRAPH_HASHES = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("content_hash", pa.binary(16))])
+CUT = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("replacement", pa.string())])
+KEPT = pa.schema([_ID, ("cuts", pa.list_(CUT))])
+"""Documents left after deduplication; the byte spans of each text that are cut (replacement null) or replaced, sorted,
+without overlaps."""
 SEMANTIC = pa.schema([_ID, ("keeper", pa.uint64()), ("similarity", pa.float32())])
 SELECTION = pa.schema([_ID, ("similarity", pa.float32()), ("example", pa.uint32()), ("kept", pa.bool_())])
 """Where `select` names examples: the cosine to the nearest one, its number, and whether that is near enough."""

@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.base.errors import RequestError
-from curate.engine.tasks import Record, Task, run_task
+from curate.engine.context import Record, run_job
+from curate.engine.task import Job
 from curate.storage import options as s3_options
 
 MAX_BUNDLES = 20_000
@@ -61,8 +62,8 @@ class Engine(Protocol):
         """Tasks that run at the same time."""
         ...
 
-    def run(self, tasks: list[Task]) -> Iterator[Record]:
-        """Records of all ``tasks``, as they finish."""
+    def run(self, jobs: list[Job]) -> Iterator[Record]:
+        """Records of all ``jobs``, as they finish."""
         ...
 
     def close(self) -> None:
@@ -76,12 +77,12 @@ class InlineEngine:
     name = "inline"
     cpus = 1
 
-    def run(self, tasks: list[Task]) -> Iterator[Record]:
+    def run(self, jobs: list[Job]) -> Iterator[Record]:
         import pyarrow as pa
 
         pa.set_cpu_count(1)
-        for task in tasks:
-            yield run_task(task)
+        for job in jobs:
+            yield run_job(job)
 
     def close(self) -> None:
         pass
@@ -130,26 +131,26 @@ class RayEngine:
         self.cpus = int(ray.cluster_resources().get("CPU", 1))
         _quiet()
 
-    def run(self, tasks: list[Task]) -> Iterator[Record]:
-        if not tasks:
+    def run(self, jobs: list[Job]) -> Iterator[Record]:
+        if not jobs:
             return
         # A request above what the cluster has would wait for ever.
-        memory = min(max(task.memory for task in tasks), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
+        memory = min(max(job.task.memory for job in jobs), int(0.8 * self._ray.cluster_resources().get("memory", 0)))
         resources: dict[str, Any] = {"num_cpus": 1, **({"memory": memory} if memory else {})}
-        gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(task.gpu for task in tasks) else 0
-        threads = 1 if gpus else self._threads(len(tasks))
+        gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(job.task.gpu for job in jobs) else 0
+        threads = 1 if gpus else self._threads(len(jobs))
         if threads > 1:
-            tasks = [replace(task, threads=threads) for task in tasks]
+            jobs = [replace(job, threads=threads) for job in jobs]
             resources["num_cpus"] = threads
         if gpus:
-            records = self._many(tasks, resources | {"num_gpus": 1}, gpus)
+            records = self._many(jobs, resources | {"num_gpus": 1}, gpus)
         else:
-            records = (self._few if len(tasks) <= FEW_TASKS else self._many)(tasks, resources)
+            records = (self._few if len(jobs) <= FEW_TASKS else self._many)(jobs, resources)
         for text in records:
             yield Record.from_json(text)
 
     def _threads(self, tasks: int) -> int:
-        """Processors for each of so many tasks that run at the same time: more than one where they are fewer.
+        """CPUs for each task: more than one when there are fewer tasks than CPUs.
 
         No more than the smallest node has, so that every node that could take a task still can.
         """
@@ -158,27 +159,27 @@ class RayEngine:
         sizes = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
         return min(self.cpus // tasks, min((size for size in sizes if size), default=1), MAX_THREADS)
 
-    def _few(self, tasks: list[Task], resources: dict[str, Any]) -> Iterator[str]:
+    def _few(self, jobs: list[Job], resources: dict[str, Any]) -> Iterator[str]:
         """Records as JSON, each from a remote call of its own. One that dies with its process costs no other."""
         from ray.exceptions import RayError
 
         call = self._ray.remote(run_one).options(**resources)
-        running = {call.remote(pickle.dumps(task)): task for task in tasks}
+        running = {call.remote(pickle.dumps(job)): job for job in jobs}
         while running:
             [done], _ = self._ray.wait(list(running))
-            task = running.pop(done)
+            job = running.pop(done)
             try:
                 yield self._ray.get(done)
             except RayError as error:
                 why = str(error).strip().splitlines()[0]
-                yield Record(task.name, task.key, error=f"{type(error).__name__}: {why}", transient=True).to_json()
+                yield Record(job.name, job.key, error=f"{type(error).__name__}: {why}", transient=True).to_json()
 
-    def _many(self, tasks: list[Task], resources: dict[str, Any], gpus: int = 0) -> Iterator[str]:
+    def _many(self, jobs: list[Job], resources: dict[str, Any], gpus: int = 0) -> Iterator[str]:
         """Records as JSON, from a Ray Data job; with GPUs in actors, where a model stays loaded."""
         import ray.data
 
-        bundles = np.array_split(np.arange(len(tasks)), min(len(tasks), MAX_BUNDLES))
-        rows = [{"tasks": pickle.dumps([tasks[i] for i in bundle])} for bundle in bundles]
+        bundles = np.array_split(np.arange(len(jobs)), min(len(jobs), MAX_BUNDLES))
+        rows = [{"jobs": pickle.dumps([jobs[i] for i in bundle])} for bundle in bundles]
         function: Any = run_bundle
         if gpus:
             function = BundleActor
@@ -217,7 +218,7 @@ def run_one(descriptor: bytes) -> str:
     import pyarrow as pa
 
     pa.set_cpu_count(1)
-    return run_task(pickle.loads(descriptor)).to_json()
+    return run_job(pickle.loads(descriptor)).to_json()
 
 
 def run_bundle(batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -226,9 +227,9 @@ def run_bundle(batch: dict[str, Any]) -> dict[str, list[str]]:
 
     pa.set_cpu_count(1)
     found = []
-    for descriptor in batch["tasks"]:
-        tasks: Iterable[Task] = pickle.loads(descriptor)
-        found.append(json.dumps([run_task(task).to_json() for task in tasks]))
+    for descriptor in batch["jobs"]:
+        jobs: Iterable[Job] = pickle.loads(descriptor)
+        found.append(json.dumps([run_job(job).to_json() for job in jobs]))
     return {"records": found}
 
 

@@ -18,8 +18,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.ids import source_id
-from curate.engine.tasks import TaskContext
-from curate.tables.snapshot import Snapshot, TableFile
+from curate.engine.context import TaskContext
+from curate.engine.task import Exchange
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 from curate.tables.validate import MADE_AGAIN, blamed_on, sound
 
 _MAGIC = b"CURATEX2"
@@ -37,8 +38,8 @@ END_TARGETS = (END_BYTES - _TAIL) // ENTRY_BYTES
 class ExchangeWriter:
     """The map side: collects tables with a target a row; :meth:`finish` sorts and writes the file."""
 
-    def __init__(self, context: TaskContext, schema: pa.Schema, targets: int, name: str = "exchange") -> None:
-        self._context, self._schema, self._targets, self._name = context, schema, targets, name
+    def __init__(self, context: TaskContext, exchange: Exchange, schema: pa.Schema, targets: int) -> None:
+        self._context, self._exchange, self._schema, self._targets = context, exchange, schema, targets
         self._tables: list[pa.Table] = []
         self._ids: list[NDArray[np.int64]] = []
 
@@ -50,7 +51,7 @@ class ExchangeWriter:
 
     def finish(self) -> TableFile:
         """Write the file; rows of a target keep the order in which they were added."""
-        file = write_slices(self._context, self._schema, self._targets, self._name, self._slices())
+        file = write_slices(self._context, self._exchange, self._schema, self._targets, self._slices())
         self._tables, self._ids = [], []
         return file
 
@@ -66,7 +67,7 @@ class ExchangeWriter:
 
 
 def write_slices(
-    context: TaskContext, schema: pa.Schema, targets: int, name: str, slices: Iterable[tuple[int, pa.Table]]
+    context: TaskContext, exchange: Exchange, schema: pa.Schema, targets: int, slices: Iterable[tuple[int, pa.Table]]
 ) -> TableFile:
     """Write the file from (target, its rows), each target once at most; one slice is held at a time."""
     local = context.scratch_file()
@@ -86,24 +87,24 @@ def write_slices(
             count += picked.num_rows
         out.write(index[::-1].tobytes())
         out.write(targets.to_bytes(8, "little") + _MAGIC)
-    context.count(f"exchange.{name}.rows", count)
-    context.count(f"exchange.{name}.bytes", local.stat().st_size)
-    return context.add(f"tmp/{name}", context.task.name, _SUFFIX, local, count)
+    context.count(f"exchange.{exchange.name}.rows", count)
+    context.count(f"exchange.{exchange.name}.bytes", local.stat().st_size)
+    return context.add(exchange.table, context.job.name, _SUFFIX, local, count)
 
 
-def read_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Schema) -> pa.Table:
+def read_slices(context: TaskContext, maps: TableRef, target: int, schema: pa.Schema) -> pa.Table:
     """All rows for ``target``, map files in the order of their names; the reader sorts them by its own keys."""
     parts = list(iter_slices(context, maps, target, schema))
     return pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
 
 
-def iter_slices(context: TaskContext, maps: Snapshot, target: int, schema: pa.Schema) -> Iterator[pa.Table]:
+def iter_slices(context: TaskContext, maps: TableRef, target: int, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows for ``target`` of one map file after the other.
 
     Raises:
         WorkspaceError: a file is none of an exchange, or holds rows of another schema.
     """
-    for file in maps.files:
+    for file in context.snapshot(maps).files:
         if file.rows == 0:
             continue
         with context.open(file) as source, blamed_on(context.place(file), MADE_AGAIN):

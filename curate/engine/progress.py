@@ -7,7 +7,7 @@ import sys
 import time
 from typing import IO, Any, Protocol
 
-from curate.engine.tasks import Record
+from curate.engine.context import Record
 
 PLAIN_INTERVAL_S = 5.0
 

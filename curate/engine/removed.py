@@ -7,7 +7,7 @@ request, records are refused by doc_id; of one that comes later, or has changed,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,32 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import is_in
 from curate.base.hashing import digest, text_hashes
 from curate.base.ids import POSITION_BITS, is_default_id
+from curate.engine.task import PLACE
 from curate.reading.units import Unit
 from curate.storage.local import Storage
-from curate.tables.partition import is_in
 from curate.tables.snapshot import Snapshot, TableFile
 from curate.tables.validate import sound
 
 OF_WORKSPACE = ("removed", "audit")
 """Tables that no stage writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What decides which records of a unit are refused.
+
+    Attributes:
+        file: of the table ``removed``, which holds more than that.
+        requests: so many requests came before the unit.
+        identity: digest of what of them can name its records.
+    """
+
+    file: TableFile = field(metadata=PLACE)
+    requests: int
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +87,11 @@ class Removed:
             found.append(digest(sorted([row["source"], row["id"], row["text_hash"].hex()] for row in rows)))
         return found
 
-    def as_params(self, unit: Unit) -> dict[str, Any]:
-        """Parameters of the task that reads a unit; none where it refuses nothing."""
+    def refused_of(self, unit: Unit) -> Refused | None:
+        """What the task that reads a unit is told; None where it refuses nothing."""
         if self.file is None or not (unit.requests or self.of_unit(unit)):
-            return {}
-        return {"refuse": {"file": asdict(self.file), "requests": unit.requests}}
+            return None
+        return Refused(self.file, unit.requests, digest(self.identity(unit)))
 
 
 def _up_to(removed: pa.Table, requests: int) -> pa.Table:

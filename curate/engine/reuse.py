@@ -1,43 +1,40 @@
-"""Rows of a former run that still hold.
+"""Rows of an earlier run that still hold.
 
 What a partition-wise stage makes of a text depends on the text as edited, on the stage's settings and on its model.
-Where all three are what they were, a document's rows are copied from the former run's file of the same partition, and
-its text is not read. The former run is the last one that ``run.json`` or its history names; nothing is listed. What is
+Where all three are what they were, a document's rows are copied from the earlier run's file of the same partition, and
+its text is not read. That run is the last one that ``run.json`` or its history names; nothing is listed. What is
 written is the same, byte for byte, as if every text had been read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from curate.base.columns import IDs, column, is_in
 from curate.base.hashing import digest
-from curate.engine.stage import Spec, StageRun
-from curate.engine.tasks import TaskContext
-from curate.tables.partition import IDs, column, cuts_of, edited_texts, is_in, survivors
-from curate.tables.snapshot import Snapshot, read_snapshot
+from curate.engine.context import TaskContext
+from curate.engine.stage import Partition, StageRun
+from curate.tables.remaining import cut_rows, edited_texts
+from curate.tables.snapshot import Snapshot, TableFile, read_snapshot
 
 Rows = dict[str, pa.Table]
 """Rows by table, each in doc_id order."""
 
+Files = Mapping[str, TableFile]
+"""Files of one partition, by table."""
+
 REUSE_COUNTERS = ("rows_reused", "texts_read")
 """What :func:`rows_of_partition` counts, both in documents."""
 
-SPANS = {
-    "edits": ["doc_id", "start", "end", "replacement"],
-    "contamination": ["doc_id", "start", "end", "removed"],
-    "paragraphs": ["doc_id", "start", "end"],
-}
-"""Side-cars that say how a text is edited, and the columns of them that do."""
-
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Documents whose former rows hold: ``ids`` sorted, and their rows, of which a document may have none or several."""
+class Reusable:
+    """Documents whose previous rows hold: ``ids`` sorted, and their rows, of which a document may have none or several."""
 
     ids: IDs
     rows: Rows
@@ -61,31 +58,33 @@ def rows_key(run: StageRun, *settings: Any) -> str:
     return digest([run.stage.name, run.stage.version, *(settings or [run.stage.settings(run.recipe)]), model])
 
 
-def with_former(
-    run: StageRun, specs: Sequence[Spec], reads: Iterable[str], made: Sequence[str] = (), key: str = ""
-) -> list[Spec]:
-    """The specs with a parameter ``former``: the former files of the partition, of the tables ``made`` and of ``reads``.
+class PreviousFiles:
+    """The files that an earlier run made of each partition, where its rows were made as they would be now.
 
-    None where there are none, or where they were made of other texts or in another way. What a task writes does not
-    depend on it, so neither does its key. ``made``: the tables whose rows are reused, by default all that the stage
-    writes; ``key``: their :func:`rows_key`.
+    Args:
+        run: the stage at work.
+        reads: tables that say how the texts were edited.
+        made: the tables whose rows are reused, by default all that the stage writes.
+        key: their :func:`rows_key`.
     """
-    found = _former_tables(run, [*(made or run.stage.writes)], [*reads], key or rows_key(run))
-    former = {table: snapshot.named() for table, snapshot in found.items()}
 
-    def files(spec: Spec) -> dict[str, Any] | None:
-        if not former or any(spec.name not in named for named in former.values()):
+    def __init__(self, run: StageRun, reads: Sequence[str], made: Sequence[str] = (), key: str = "") -> None:
+        tables = _previous_tables(run, [*(made or run.stage.writes)], [*reads], key or rows_key(run))
+        self._named = {table: snapshot.named() for table, snapshot in tables.items()}
+
+    def of(self, part: Partition) -> Files | None:
+        """The files of a partition; None where there are none, or they are of other texts."""
+        named = self._named
+        if not named or any(part.name not in files for files in named.values()):
             return None
-        if former["documents"][spec.name].checksum != spec.params["documents"]["checksum"]:
+        if named["documents"][part.name].checksum != part.documents.checksum:
             return None
-        return {table: asdict(named[spec.name]) for table, named in former.items() if table != "documents"}
-
-    return [replace(spec, params={**spec.params, "former": files(spec)}) for spec in specs]
+        return {table: files[part.name] for table, files in named.items() if table != "documents"}
 
 
-def _former_tables(run: StageRun, made: list[str], reads: list[str], key: str) -> dict[str, Snapshot]:
+def _previous_tables(run: StageRun, made: list[str], reads: list[str], key: str) -> dict[str, Snapshot]:
     """The tables of the last state in which the rows were made as they would be now; {} when there is none."""
-    for state in run.former():
+    for state in run.states():
         tables = [*made, "documents", *reads]
         if not set(tables) <= state.tables.keys():
             continue
@@ -98,71 +97,80 @@ def _former_tables(run: StageRun, made: list[str], reads: list[str], key: str) -
     return {}
 
 
-def held(
+def reusable(
     context: TaskContext,
-    former: dict[str, Any] | None,
+    previous: Files | None,
     tables: Sequence[str],
-    known: Callable[[dict[str, Any]], IDs],
-    **spans: dict[str, Any],
-) -> Held | None:
-    """What holds of the former rows of a partition; None when there are none.
+    known: Callable[[Files], IDs],
+    edits: Callable[[TaskContext, TableFile], pa.Table],
+    **edited_by: TableFile,
+) -> Reusable | None:
+    """What holds of the previous rows of a partition; None when there are none.
 
     Args:
         context: of the task.
-        former: as :func:`with_former` gives it.
+        previous: as :meth:`PreviousFiles.of` gives it.
         tables: that the task writes.
-        known: (former) → the documents of which the former run made rows, sorted.
-        spans: the present files of those of :data:`SPANS` that the texts are edited by.
+        known: (previous) → the documents of which the earlier run made rows, sorted.
+        edits: reads the table by which texts are edited: doc_id, start, end, replacement.
+        edited_by: that table's name and present file.
     """
-    # A file may have been lost since: then everything is made anew.
-    if former is None or not all(context.storage.exists(file["path"]) for file in former.values()):
+    # A file may have been lost since: then all rows are made again.
+    if previous is None or not all(context.storage.exists(file.path) for file in previous.values()):
         return None
-    ids = known(former)
-    for name, file in spans.items():
-        ids = ids[~is_in(ids, _differing(context, former[name], file, SPANS[name]))]
+    ids = known(previous)
+    for table, file in edited_by.items():
+        if previous[table].checksum != file.checksum:
+            ids = ids[~is_in(ids, _differing(edits(context, previous[table]), edits(context, file)))]
     if len(ids) == 0:
         return None
-    return Held(ids, {table: _rows(context, former[table], ids) for table in tables})
+    return Reusable(ids, {table: _rows(context, previous[table], ids) for table in tables})
 
 
-def _differing(context: TaskContext, before: Any, now: Any, columns: list[str]) -> IDs:
-    """uint64[n], sorted: documents of which one file has a row that the other has not."""
-    if before["checksum"] == now["checksum"]:
-        return np.empty(0, np.uint64)
-    distinct = [
-        context.read(file, columns).group_by(columns, use_threads=False).aggregate([]).select(columns)
-        for file in (before, now)
-    ]
-    counted = pa.concat_tables(distinct).group_by(columns, use_threads=False).aggregate([([], "count_all")])
+def read_edits(context: TaskContext, edits: TableFile) -> pa.Table:
+    """The spans of the ``edits`` table."""
+    return context.read(edits, ["doc_id", "start", "end", "replacement"])
+
+
+def read_cuts(context: TaskContext, kept: TableFile) -> pa.Table:
+    """The spans of the ``kept`` table."""
+    return cut_rows(context.read(kept))
+
+
+def _differing(before: pa.Table, now: pa.Table) -> IDs:
+    """uint64[n], sorted: documents of which one table has a row that the other has not."""
+    names = before.column_names
+    distinct = [table.group_by(names, use_threads=False).aggregate([]).select(names) for table in (before, now)]
+    counted = pa.concat_tables(distinct).group_by(names, use_threads=False).aggregate([([], "count_all")])
     return np.unique(column(counted.filter(pa.array(column(counted, "count_all") == 1)), "doc_id"))
 
 
-def _rows(context: TaskContext, file: Any, ids: IDs) -> pa.Table:
+def _rows(context: TaskContext, file: TableFile, ids: IDs) -> pa.Table:
     parts = [batch.filter(pa.array(is_in(column(batch, "doc_id"), ids))) for batch in context.batches(file, wanted=ids)]
     return pa.concat_tables(parts).combine_chunks() if parts else context.read(file).slice(0, 0)
 
 
 def rows_of_partition(
     context: TaskContext,
-    documents: dict[str, Any],
+    documents: TableFile,
     keep: IDs,
-    old: Held | None,
+    old: Reusable | None,
     texts: Callable[[IDs], Iterator[tuple[IDs, pa.LargeStringArray]]],
     make: Callable[[IDs, pa.LargeStringArray], Rows],
 ) -> Iterator[Rows]:
-    """The rows of the documents in ``keep``, one row group of the documents at a time: held ones, and new ones.
+    """The rows of the documents in ``keep``, one row group of the documents at a time: reused ones, and new ones.
 
     Args:
         context: of the task; counts :data:`REUSE_COUNTERS`.
         documents: the partition.
         keep: sorted doc_ids.
-        old: what is held.
-        texts: (doc_ids) → their texts, as :func:`curate.tables.partition.edited_texts` gives them.
+        old: what is reusable.
+        texts: (doc_ids) → their texts, as :func:`curate.tables.remaining.edited_texts` gives them.
         make: (doc_ids, texts) → their rows.
     """
     reused = is_in(keep, old.ids) if old is not None else np.zeros(len(keep), np.bool_)
-    for name, documents_so in zip(REUSE_COUNTERS, (reused, ~reused), strict=True):
-        context.count(name, int(documents_so.sum()))
+    for name, counted in zip(REUSE_COUNTERS, (reused, ~reused), strict=True):
+        context.count(name, int(counted.sum()))
     if old is None:
         yield from (make(*some) for some in texts(keep))
         return
@@ -180,41 +188,36 @@ def rows_of_partition(
         yield {name: _compact(table) for name, table in rows.items()}
 
 
-def remaining_rows(
+def kept_rows(
     context: TaskContext,
     table: str,
     make: Callable[[IDs, pa.LargeStringArray], pa.Table],
-    documents: dict[str, Any],
-    *,
-    former: dict[str, Any] | None,
-    cut: bool,
-    **sidecars: Any,
+    documents: TableFile,
+    kept: TableFile,
+    previous: Files | None,
 ) -> Iterator[pa.Table]:
-    """The rows of ``table``, one a document, for the documents left after deduplication (S1).
+    """The rows of ``table``, one a document, for the documents left after deduplication.
 
     Args:
         context: of the task.
         table: that is written.
         make: (doc_ids, texts) → their rows.
         documents: the partition.
-        former: as :func:`with_former` gives it.
-        cut: whether duplicate paragraphs are cut.
-        sidecars: a file of each of :data:`curate.tables.partition.SURVIVORS`.
+        kept: who is left, and how each text is cut.
+        previous: as :meth:`PreviousFiles.of` gives it.
     """
-    keep = survivors(context, sidecars["verdicts"], sidecars["duplicates"], sidecars["contamination"])
-    cuts = cuts_of(context, sidecars["contamination"], sidecars["paragraphs"] if cut else None)
-    spans = {name: sidecars[name] for name in SPANS if cut or name != "paragraphs"}
+    left = context.read(kept)
+    cuts = cut_rows(left)
 
-    def known(files: dict[str, Any]) -> IDs:
+    def known(files: Files) -> IDs:
         return column(context.read(files[table], ["doc_id"]), "doc_id")
 
-    old = held(context, former, [table], known, **spans)
     for rows in rows_of_partition(
         context,
         documents,
-        keep,
-        old,
-        lambda ids: edited_texts(context, documents, sidecars["edits"], ids, cuts),
+        column(left, "doc_id"),
+        reusable(context, previous, [table], known, read_cuts, kept=kept),
+        lambda ids: edited_texts(context, documents, cuts, ids),
         lambda ids, texts: {table: make(ids, texts)},
     ):
         yield rows[table]

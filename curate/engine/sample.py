@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.columns import IDs, column
 from curate.base.hashing import document_hash
 from curate.base.text import text_buffers
-from curate.engine.stage import StageRun, partition_specs
-from curate.engine.tasks import TaskContext
-from curate.recipe import cuts_paragraphs
-from curate.tables.partition import SURVIVORS, IDs, column, remaining_texts
-from curate.tables.snapshot import Snapshot
+from curate.engine.context import TaskContext
+from curate.engine.stage import StageRun
+from curate.engine.task import PartitionTask
+from curate.tables.remaining import kept_texts
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
 DOCUMENT_BYTES = 1_000_000
 """A sampled document contributes at most this much of its beginning."""
@@ -32,36 +33,49 @@ def sample_size(run: StageRun, sample_bytes: int) -> int:
     return min(sample_bytes, run.tables["verdicts"].counters.get("kept_bytes", 0))
 
 
-def sample_texts(run: StageRun, sample_bytes: int) -> Snapshot:
+def sample_texts(run: StageRun, sample_bytes: int, kind: type[SampleTask]) -> Snapshot:
     """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
-    tables = run.tables
-    kept = tables["verdicts"].counters.get("kept_bytes", 0)
+    kept = run.tables["verdicts"].counters.get("kept_bytes", 0)
     share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
-    sidecars = {name: tables[name] for name in SURVIVORS}
-    params = {"cut": cuts_paragraphs(run.recipe), "seed": run.recipe.seed, "purpose": run.stage.name, "share": share}
-    step = run.step(
-        "tmp/sample", sample_task, partition_specs(tables["documents"], sidecars, params, [share, params["cut"]])
-    )
-    return run.publish("tmp/sample", step)
+    tasks = [
+        kind(
+            name=part.name,
+            documents=part.documents,
+            kept=part["kept"],
+            seed=run.recipe.seed,
+            purpose=run.stage.name,
+            share=share,
+        )
+        for part in run.partitions("kept")
+    ]
+    return run.publish("tmp/sample", run.step("tmp/sample", tasks))
 
 
-def sample_task(
-    context: TaskContext, documents: Any, cut: bool, seed: int, purpose: str, share: float, **sidecars: Any
-) -> None:
-    """The sampled texts of one partition."""
-    limit = int(share * 2.0**64)
+@dataclass(frozen=True, kw_only=True)
+class SampleTask(PartitionTask):
+    """The sampled texts of one partition; a subclass says what the sample is for."""
 
-    def hashes(ids: IDs) -> NDArray[np.uint64]:
-        return document_hash(seed, f"sample:{purpose}", ids)
+    grows_with = "kept_bytes"
 
-    def drawn(ids: IDs) -> NDArray[np.bool_]:
-        return hashes(ids) < np.uint64(limit)
+    kept: TableFile
+    seed: int
+    purpose: str
+    share: float
 
-    pick = None if limit >= 2**64 else drawn
-    with context.writer("tmp/sample", _SAMPLE) as writer:
-        for ids, texts in remaining_texts(context, documents, cut=cut, pick=pick, **sidecars):
-            columns = {"doc_id": pa.array(ids), "hash": pa.array(hashes(ids)), "text": _beginnings(texts)}
-            writer.write(pa.table(columns))
+    def work(self, context: TaskContext) -> None:
+        limit = int(self.share * 2.0**64)
+
+        def hashes(ids: IDs) -> NDArray[np.uint64]:
+            return document_hash(self.seed, f"sample:{self.purpose}", ids)
+
+        def drawn(ids: IDs) -> NDArray[np.bool_]:
+            return hashes(ids) < np.uint64(limit)
+
+        pick = None if limit >= 2**64 else drawn
+        with context.writer("tmp/sample", _SAMPLE) as writer:
+            for ids, texts in kept_texts(context, self.documents, self.kept, pick):
+                columns = {"doc_id": pa.array(ids), "hash": pa.array(hashes(ids)), "text": _beginnings(texts)}
+                writer.write(pa.table(columns))
 
 
 def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
@@ -72,10 +86,9 @@ def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     return pc.utf8_slice_codeunits(texts, 0, DOCUMENT_BYTES // 4).cast(pa.large_string())
 
 
-def read_sample(context: TaskContext, path: str, sample_bytes: int) -> pa.LargeStringArray:
+def read_sample(context: TaskContext, sample: TableRef, sample_bytes: int) -> pa.LargeStringArray:
     """The sampled texts in doc_id order: the smallest hashes whose texts add up to ``sample_bytes`` (at least one)."""
-    snapshot = context.snapshot(path)
-    parts = [context.read(file) for file in snapshot.files if file.rows]
+    parts = [context.read(file) for file in context.snapshot(sample).files if file.rows]
     if not parts:
         return pa.array([], pa.large_string())
     table = pa.concat_tables(parts)

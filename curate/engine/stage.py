@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from curate.base.errors import StageFailed
 from curate.base.hashing import digest
+from curate.engine.context import Record
 from curate.engine.engines import Engine
-from curate.engine.fit import Fit, fitted
+from curate.engine.fit import GROWTH, Fit, ModelEntry, StoredModel
+from curate.engine.inputs import Inputs
+from curate.engine.leaving import Takedown
 from curate.engine.progress import Progress
-from curate.engine.tasks import Record, Task, function_name, task_key
+from curate.engine.task import Exchange, Job, Task
 from curate.recipe import Recipe
 from curate.storage.local import LocalStorage, Storage
 from curate.storage.usage import Usage
 from curate.tables.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState
 
-if TYPE_CHECKING:
-    from curate.engine.inputs import Inputs
-    from curate.engine.takedown import Takedown
-
-TMP_VERSION = 2
-"""Of the files below ``tmp/``, raised when their form changes: a run that another release has begun makes them anew."""
+TMP_VERSION = 1
+"""Format version of files under ``tmp/``. Raise it when the format changes; interrupted runs then rebuild them."""
 
 RETRIES = 2
 """Further tries of a task that failed for a transient reason."""
@@ -40,8 +39,19 @@ RETRIES = 2
 class Stage:
     """One entry of the plan.
 
-    ``name`` is the recipe section; ``version`` is raised by hand when the output for the same input changes;
-    ``settings`` picks from the recipe what the output depends on; ``run`` does the work.
+    Attributes:
+        name: the recipe section.
+        version: raised by hand when the output for the same input changes.
+        reads: tables of earlier stages.
+        writes: its own tables.
+        settings: picks from the recipe what the output depends on.
+        run: does the work.
+        depends_on: what the stage depends on besides its tables (files of inputs): part of the snapshot id.
+        fits: the model that is fitted for the stage; its checksum is part of the snapshot id.
+        by_generation: decides corpus-wide: runs once for each generation, over its part of the tables.
+        looks_back: tables of earlier generations that it also reads.
+        takedown: makes the tables without documents that are taken down; what was decided about others stays. None where
+            they lose rows and nothing else (``curate.engine.takedown.leave_rows``).
     """
 
     name: str
@@ -50,33 +60,42 @@ class Stage:
     writes: tuple[str, ...]
     settings: Callable[[Recipe], Any]
     run: Callable[[StageRun], None]
-    found: Callable[[StageRun], Any] = lambda run: None
-    """What the stage depends on besides its tables (files of inputs): part of the snapshot id."""
+    depends_on: Callable[[StageRun], Any] = lambda run: None
     fits: Callable[[StageRun], Fit | None] = lambda run: None
-    """The model that is fitted for the stage; its checksum is part of the snapshot id."""
     by_generation: bool = False
-    """Decides corpus-wide: runs once for each generation, over its part of the tables."""
     looks_back: tuple[str, ...] = ()
-    """Tables of earlier generations that it also reads."""
-    without: Callable[[StageRun, Takedown], None] | None = None
-    """Makes the tables without documents that are taken down; what was decided about others stays. None where they lose
-    rows and nothing else (``curate.engine.takedown.without_rows``)."""
+    takedown: Callable[[StageRun, Takedown], None] | None = None
 
     @property
     def title(self) -> str:
+        """The stage and its tables, for people."""
         return f"{self.name} → {', '.join(self.writes)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """A task to be: its name, the checksums of what it reads, and the parameters of its function."""
+class Partition:
+    """One partition of the documents table: its name, its place among all, its file, and its side-cars by table."""
 
     name: str
-    inputs: Sequence[Any]
-    params: dict[str, Any]
-    memory: int = 0
-    gpu: bool = False
-    """Runs on a GPU where the engine has some."""
+    index: int
+    documents: TableFile
+    sidecars: Mapping[str, TableFile]
+
+    def __getitem__(self, table: str) -> TableFile:
+        return self.sidecars[table]
+
+    def memory(self, factor: float) -> int:
+        """Bytes that a task needs which holds ``factor`` times the file as stored."""
+        return int(factor * self.documents.bytes)
+
+
+def partitions(documents: Snapshot, **sidecars: Snapshot) -> list[Partition]:
+    """The partitions of a documents table with the files of other tables that have the same names."""
+    named = {table: snapshot.named() for table, snapshot in sidecars.items()}
+    return [
+        Partition(file.name, index, file, {table: files[file.name] for table, files in named.items()})
+        for index, file in enumerate(documents.files)
+    ]
 
 
 @dataclass(slots=True)
@@ -87,11 +106,8 @@ class Step:
 
     def files(self, table: str) -> tuple[TableFile, ...]:
         """Files of one table, sorted by name."""
-        return tuple(
-            sorted(
-                (file for record in self.records for file in record.files.get(table, [])), key=lambda file: file.name
-            )
-        )
+        found = (file for record in self.records for file in record.files.get(table, []))
+        return tuple(sorted(found, key=lambda file: file.name))
 
     @property
     def counters(self) -> dict[str, int]:
@@ -108,7 +124,18 @@ class Step:
 
 @dataclass(slots=True)
 class StageRun:
-    """A stage at work: the recipe, the tables it may read, and the means to run tasks and commit tables."""
+    """A stage at work: the recipe, the tables it may read, and the means to run tasks and commit tables.
+
+    Attributes:
+        states: the workspace's last states, newest first.
+        check: raises when the lease was lost.
+        earlier: tables of the earlier generations, the first one first.
+        first_new: documents of earlier generations have smaller doc_ids.
+        refit: fit models again, on the documents as they are now.
+        fitted: the stage's model, once the run is identified.
+        usage: what the tasks of each kind have used, those of an interrupted run too.
+        inline_usage: what of it was used in this very process.
+    """
 
     recipe: Recipe
     storage: Storage
@@ -118,23 +145,16 @@ class StageRun:
     stage_key: str
     progress: Progress
     inputs: Inputs
-    former: Callable[[], Sequence[RunState]] = lambda: ()
-    """The workspace's last states, newest first."""
+    states: Callable[[], Sequence[RunState]] = lambda: ()
     check: Callable[[], None] = lambda: None
     earlier: Sequence[dict[str, Snapshot]] = ()
-    """Tables of the earlier generations, the first one first."""
     first_new: int = 0
-    """Documents of earlier generations have smaller doc_ids."""
     refit: bool = False
-    """Fit models again, on the documents as they are now."""
     fitted: TableFile | None = None
-    """The stage's model, once the run is identified."""
     snapshot_id: str = ""
     tasks_run: int = 0
     usage: dict[str, Usage] = field(default_factory=dict)
-    """What the tasks of each function have used, those of an interrupted run too."""
     inline_usage: Usage = field(default_factory=Usage)
-    """What of it was used in this very process."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -150,25 +170,52 @@ class StageRun:
         '' when the model is not there and must not be fitted: then the stage's tables are not there either.
         """
         fit = self.stage.fits(self)
-        self.fitted = None if fit is None else fitted(self, fit, may_fit=may_fit)
+        self.fitted = None if fit is None else self._fit(fit, may_fit=may_fit)
         if fit is not None and self.fitted is None:
             self.snapshot_id = ""
             return ""
         model = [] if self.fitted is None else [self.fitted.checksum]
         reads = [self.tables[table].content for table in self.stage.reads]
         back = [[tables[table].content for table in self.stage.looks_back] for tables in self.earlier]
-        self.snapshot_id = digest([self.stage_key, reads, back, self.stage.found(self), *model])
+        self.snapshot_id = digest([self.stage_key, reads, back, self.stage.depends_on(self), *model])
         return self.snapshot_id
+
+    def _fit(self, fit: Fit, *, may_fit: bool) -> TableFile | None:
+        """The stored model, else the one fitted now; None when there is none and ``may_fit`` is false.
+
+        A run that refits takes the stored one only if it was fitted on the very same tables. Later generations take what
+        the first one has. What was fitted on nothing is fitted again once there is something.
+        """
+        key = digest([self.stage.name, self.stage.version, fit.name, fit.settings])
+        origin = digest([self.tables[table].content for table in self.stage.reads])
+        entry = ModelEntry(self.storage, key, fit.name)
+        stored = entry.read()
+        if stored is not None:
+            of_nothing = stored.size == 0 < fit.size
+            kept = not self.refit or bool(self.earlier) or stored.origin == origin
+            if self.present([stored.file]) and kept and not of_nothing:
+                if fit.size >= GROWTH * max(stored.size, 1) and not self.earlier:
+                    self.progress.say(
+                        f"{self.stage.name}: its model ({fit.name}) stays as it was fitted on {stored.size:,} {fit.unit}; "
+                        f"now there are {fit.size:,}. `--refit` fits it again, and what depends on it is made anew"
+                    )
+                return stored.file
+        if not may_fit:
+            return None
+        file = self.step("artefacts", [fit.task()], key).files("artefacts")[0]
+        self.check()
+        return entry.put(StoredModel(file, origin, fit.size)).file
+
+    def partitions(self, *tables: str) -> list[Partition]:
+        """The partitions of this generation's documents, with their files of other tables."""
+        return partitions(self.tables["documents"], **{table: self.tables[table] for table in tables})
 
     def reach(self, table: str) -> Snapshot:
         """A table that has a file for each partition: the part of this generation and of all earlier ones."""
-        mine = self.tables[table]
         if not self.earlier:
-            return mine
+            return self.tables[table]
         files = tuple(file for tables in (*self.earlier, self.tables) for file in tables[table].files)
-        whole = Snapshot(f"tmp/{table}.reach", self.stage.name, self.stage_key, self.snapshot_id, files)
-        write_snapshot(self.storage, whole)
-        return whole
+        return self._intermediate(Snapshot(f"tmp/{table}.reach", self.stage.name, self.stage_key, "", files))
 
     def committed(self) -> dict[str, Snapshot] | None:
         """The stage's snapshots when all of them are there already."""
@@ -190,43 +237,42 @@ class StageRun:
             return True
         return all(self.storage.size(file.path) == file.bytes for file in files)
 
-    def step(self, home: str, function: Callable[..., None], specs: Sequence[Spec], key: str = "") -> Step:
-        """Run the tasks that are not done yet; ``home`` is the table (or ``tmp/…``) below which their records lie.
+    def step(self, home: str, tasks: Sequence[Task], key: str = "") -> Step:
+        """Run the tasks that are not done yet.
 
-        ``key`` stands for the stage key where what is made outlives it.
+        Args:
+            home: the table (or ``tmp/…``) below which their records lie.
+            tasks: of one kind.
+            key: stands for the stage key where what is made outlives it.
 
         Raises:
             StageFailed: tasks failed after their retries; those that did not are committed all the same.
         """
         key = key or self.stage_key
         form = [TMP_VERSION] if home.startswith("tmp/") else []
-        tasks = [
-            Task(
-                function_name(function),
-                spec.name,
-                task_key(key, function.__qualname__, *form, *spec.inputs),
-                home,
-                key,
-                self.storage.url,
-                spec.params,
-                spec.memory,
-                spec.gpu,
-            )
-            for spec in specs
-        ]
+        jobs = [Job(task, task.key(key, *form), home, key, self.storage) for task in tasks]
         records: dict[str, Record] = {}
         todo = []
-        for task, record in zip(tasks, self._records(tasks), strict=True):
+        for job, record in zip(jobs, self._records(jobs), strict=True):
             if record is None:
-                todo.append(task)
+                todo.append(job)
             else:
-                records[task.name] = record
+                records[job.name] = record
         step_name = home.removeprefix("tmp/")
-        self.progress.step(self.stage.name, step_name, len(tasks), len(records))
-        failed: list[Record] = []
+        self.progress.step(self.stage.name, step_name, len(jobs), len(records))
+        failed = self._run(todo, records, step_name)
+        if failed:
+            raise StageFailed(_failure(self.stage.name, step_name, failed, len(jobs)))
+        if tasks:
+            kind = type(tasks[0]).__name__
+            self.usage[kind] = sum((one.usage for one in records.values()), self.usage.get(kind, Usage()))
+        return Step([records[job.name] for job in sorted(jobs, key=lambda job: job.name)])
+
+    def _run(self, todo: list[Job], records: dict[str, Record], step_name: str) -> list[Record]:
+        """Run jobs, those again that fail for a transient reason; adds to ``records``, returns those of failures."""
         for attempt in range(1 + RETRIES):
             failed, again = [], []
-            by_name = {task.name: task for task in todo}
+            by_name = {job.name: job for job in todo}
             for record in self.engine.run(todo):
                 self.check()
                 self.tasks_run += 1
@@ -239,45 +285,45 @@ class StageRun:
                     again.append(_with_more_memory(by_name[record.name]))
                 else:
                     failed.append(record)
-            todo = sorted(again, key=lambda task: task.name)
+            todo = sorted(again, key=lambda job: job.name)
             if failed or not todo:
-                break
+                return failed
             time.sleep(0.5 * 2**attempt)
-        if failed:
-            raise StageFailed(_failure(self.stage.name, step_name, failed, len(tasks)))
-        used = sum((record.usage for record in records.values()), self.usage.get(function.__name__, Usage()))
-        self.usage[function.__name__] = used
-        return Step([records[task.name] for task in sorted(tasks, key=lambda task: task.name)])
+        return []
 
-    def _records(self, tasks: Sequence[Task]) -> list[Record | None]:
-        """The record of every task that is done."""
+    def _records(self, jobs: Sequence[Job]) -> list[Record | None]:
+        """The record of every job that is done."""
 
-        def read(task: Task) -> Record | None:
+        def read(job: Job) -> Record | None:
             try:
-                place = f"{self.storage.url}/{task.record_path}"
-                record = Record.from_json(self.storage.read(task.record_path), place)
+                place = f"{self.storage.url}/{job.record_path}"
+                record = Record.from_json(self.storage.read(job.record_path), place)
             except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
                 return None
             return record if self.present([file for files in record.files.values() for file in files]) else None
 
-        if len(tasks) < 8:
-            return [read(task) for task in tasks]
+        if len(jobs) < 8:
+            return [read(job) for job in jobs]
         with ThreadPoolExecutor(16) as pool:  # one request each in an object store
-            return list(pool.map(read, tasks))
+            return list(pool.map(read, jobs))
 
-    def publish(self, table: str, step: Step, details: dict[str, Any] | None = None) -> Snapshot:
+    def publish(self, table: str | Exchange, step: Step) -> Snapshot:
         """A snapshot of an intermediate table (``tmp/…``), for later steps of this stage."""
-        snapshot = Snapshot(
-            table, self.stage.name, self.stage_key, self.snapshot_id, step.files(table), step.counters, details or {}
-        )
-        write_snapshot(self.storage, snapshot)
-        return snapshot
+        name = table.table if isinstance(table, Exchange) else table
+        files, counters = step.files(name), step.counters
+        return self._intermediate(Snapshot(name, self.stage.name, self.stage_key, "", files, counters))
+
+    def _intermediate(self, snapshot: Snapshot) -> Snapshot:
+        """Put the manifest of an intermediate table, named by what it holds: what a process has read of it stays true."""
+        named = replace(snapshot, id=snapshot.content)
+        write_snapshot(self.storage, named)
+        return named
 
     def commit(
         self,
         table: str,
         files: Sequence[TableFile],
-        counters: dict[str, int] | None = None,
+        counters: Mapping[str, int] | None = None,
         details: dict[str, Any] | None = None,
         rows_key: str = "",
     ) -> Snapshot:
@@ -302,8 +348,8 @@ class StageRun:
         return snapshot
 
 
-def _with_more_memory(task: Task) -> Task:
-    return replace(task, memory=2 * task.memory)
+def _with_more_memory(job: Job) -> Job:
+    return replace(job, task=replace(job.task, memory=2 * job.task.memory))
 
 
 def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
@@ -315,26 +361,3 @@ def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
         f"stage {stage} ({step}): {len(failed)} of {total} tasks failed; the others are committed, and the same command goes on from there\n"
         f"{shown}{more}"
     )
-
-
-def partition_specs(
-    documents: Snapshot,
-    sidecars: dict[str, Snapshot],
-    params: dict[str, Any] | None = None,
-    extra: Sequence[Any] = (),
-    memory_factor: float = 0.0,
-) -> list[Spec]:
-    """One task for each documents partition: parameters ``documents=…`` and one for each side-car, by partition name."""
-    named = {parameter: snapshot.named() for parameter, snapshot in sidecars.items()}
-    specs = []
-    for file in documents.files:
-        files = {"documents": file} | {parameter: table[file.name] for parameter, table in named.items()}
-        specs.append(
-            Spec(
-                file.name,
-                [*(files[parameter].checksum for parameter in files), *extra],
-                {**{parameter: asdict(one) for parameter, one in files.items()}, **(params or {})},
-                int(memory_factor * file.bytes),
-            )
-        )
-    return specs

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.hashing import document_hash
 from curate.inspect.arrays import to_arrow, to_numpy
-from curate.tables.row_groups import read_groups
+from curate.tables.parquet import read_groups
 from curate.tables.snapshot import Snapshot, TableFile, as_file
 from curate.tables.validate import sound
 from curate.tables.workspace import open_workspace

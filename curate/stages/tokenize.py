@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.base import schemas
+from curate.base.columns import IDs
 from curate.base.errors import RequestError
+from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
-from curate.engine.reuse import SPANS, remaining_rows, rows_key, with_former
-from curate.engine.sample import iterate, read_sample, sample_size, sample_texts
-from curate.engine.stage import Spec, Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
-from curate.recipe import Recipe, cuts_paragraphs
+from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
+from curate.engine.sample import SampleTask, iterate, read_sample, sample_size, sample_texts
+from curate.engine.stage import Stage, StageRun
+from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
+from curate.recipe import Recipe
 from curate.storage.local import file_checksum
 from curate.tables.artefact import artefact_path, read_artefact
-from curate.tables.partition import SURVIVORS, IDs
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import TableFile, TableRef
 from curate.tokens.encoder import END_OF_TEXT, Encoder, load, require_bos, require_eos, require_separator, train
 
 
 def _settings(recipe: Recipe) -> Any:
     if recipe.tokenizer.path:
         check_tokenizer(recipe)
-        return {"path": file_checksum(_given(recipe)), "cut": cuts_paragraphs(recipe), **_named_end(recipe)}
+        return {"path": file_checksum(_given(recipe)), **_named_end(recipe)}
     for name, token in (("bos", recipe.pack.bos), ("eos", recipe.pack.eos)):
         if token not in (False, True, END_OF_TEXT):
             raise RequestError(
                 f"pack.{name}: a tokenizer that is trained here has the control token {END_OF_TEXT} alone, not {token!r}; "
                 f"write `{name}: true`, or give a tokenizer.path"
             )
-    return {"cut": cuts_paragraphs(recipe), "train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
+    return {"train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
 
 
 def _named_end(recipe: Recipe) -> dict[str, str]:
@@ -69,38 +69,62 @@ def _fit(run: StageRun) -> Fit:
     recipe, section = run.recipe, run.recipe.tokenizer.train
     if recipe.tokenizer.path:
         path, checksum = str(_given(recipe)), file_checksum(_given(recipe))
-        spec = Spec("tokenizer", [checksum], {"path": path})
-        return Fit("tokenizer", {"path": checksum}, copy_tokenizer_task, lambda: spec)
+        return Fit(
+            "tokenizer", {"path": checksum}, lambda: CopyTokenizerTask(name="tokenizer", path=path, checksum=checksum)
+        )
 
-    def train_spec() -> Spec:
-        sample = sample_texts(run, section.sample_bytes)
-        return Spec(
-            "tokenizer",
-            [sample.content],
-            {"sample": sample.path, "sample_bytes": section.sample_bytes, "vocab_size": section.vocab_size},
+    def train_task() -> Task:
+        sample = sample_texts(run, section.sample_bytes, TokenizerSampleTask)
+        return TrainTokenizerTask(
+            name="tokenizer", sample=sample.ref, sample_bytes=section.sample_bytes, vocab_size=section.vocab_size
         )
 
     settings = {"train": section.model_dump(), "seed": recipe.seed}
-    return Fit("tokenizer", settings, train_tokenizer_task, train_spec, sample_size(run, section.sample_bytes))
+    return Fit("tokenizer", settings, train_task, sample_size(run, section.sample_bytes))
 
 
-def copy_tokenizer_task(context: TaskContext, path: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSampleTask(SampleTask):
+    """The texts of one partition that the tokenizer is trained on."""
+
+    writes_with = "tokenizer_sample"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyTokenizerTask(Task):
     """The given tokenizer, unchanged."""
-    local = context.scratch_file()
-    local.write_bytes(Path(path).read_bytes())
-    context.add("artefacts", "tokenizer", ".json", local, 1)
+
+    per = "one"
+    grows_with = "fixed"
+
+    path: str = field(metadata=PLACE)
+    checksum: str
+
+    def work(self, context: TaskContext) -> None:
+        local = context.scratch_file()
+        local.write_bytes(Path(self.path).read_bytes())
+        context.add("artefacts", "tokenizer", ".json", local, 1)
 
 
-def train_tokenizer_task(context: TaskContext, sample: str, sample_bytes: int, vocab_size: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainTokenizerTask(Task):
     """A byte-level BPE trained on the sample, in one process."""
-    local = context.scratch_file()
-    local.write_text(train(iterate(read_sample(context, sample, sample_bytes)), vocab_size), encoding="utf-8")
-    context.add("artefacts", "tokenizer", ".json", local, 1)
 
+    per = "one"
+    grows_with = "tokenizer_sample"
+    writes_with = "fixed"
+    opens = "partition"
+    threads = True
 
-def open_encoder(context: TaskContext, file: TableFile | dict[str, Any]) -> Encoder:
-    """The tokenizer of the run, loaded once per process."""
-    return read_artefact(context.storage, file, _load_encoder)
+    sample: TableRef
+    sample_bytes: int
+    vocab_size: int
+
+    def work(self, context: TaskContext) -> None:
+        local = context.scratch_file()
+        texts = iterate(read_sample(context, self.sample, self.sample_bytes))
+        local.write_text(train(texts, self.vocab_size), encoding="utf-8")
+        context.add("artefacts", "tokenizer", ".json", local, 1)
 
 
 def _load_encoder(data: bytes, path: Path) -> Encoder:
@@ -108,43 +132,65 @@ def _load_encoder(data: bytes, path: Path) -> Encoder:
 
 
 def _tokenize(run: StageRun) -> None:
-    file, tables = run.model, run.tables
-    sidecars = {name: tables[name] for name in SURVIVORS}
-    params = {"tokenizer": asdict(file), "cut": cuts_paragraphs(run.recipe)}
-    specs = partition_specs(tables["documents"], sidecars, params, [file.checksum], memory_factor=10)
+    file = run.model
     key = rows_key(run, {name: value for name, value in _settings(run.recipe).items() if name != "eos"})
-    step = run.step("tokens", tokens_task, with_former(run, specs, SPANS, key=key))
-    # Loading takes a second, and the tasks have done it; those of an earlier release have not told.
-    told = (record.values["encoder"] for record in step.records if "encoder" in record.values)
-    facts = next(told, None) or load(str(artefact_path(run.storage, file))).facts()
-    if isinstance(run.recipe.pack.eos, str):
-        path = str(artefact_path(run.storage, file))
-        facts["eos_id"] = require_eos(load(path), run.recipe.pack.eos, path)
+    previous = PreviousFiles(run, ["kept"], key=key)
+    tasks = [
+        TokensTask(
+            name=part.name,
+            documents=part.documents,
+            kept=part["kept"],
+            tokenizer=file,
+            previous=previous.of(part),
+            memory=part.memory(10),
+        )
+        for part in run.partitions("kept")
+    ]
+    step = run.step("tokens", tasks)
+    facts = _facts(run, step.values("encoder"))
     if why := facts.pop("why"):
         run.progress.say(f"tokenized with the tokenizers library, not the faster engine: {why}")
     run.commit("tokens", step.files("tokens"), step.counters, {"tokenizer": asdict(file), **facts}, key)
 
 
-def tokens_task(context: TaskContext, tokenizer: Any, **partition: Any) -> None:
+def _facts(run: StageRun, told: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is known of the tokenizer: from its tasks, since loading it takes a second."""
+    path = str(artefact_path(run.storage, run.model))
+    facts = dict(told[0]) if told else load(path).facts()
+    if isinstance(run.recipe.pack.eos, str):
+        facts["eos_id"] = require_eos(load(path), run.recipe.pack.eos, path)
+    return facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensTask(PartitionTask):
     """Token ids of the kept documents of one partition."""
-    encoder = open_encoder(context, tokenizer)
-    schema = schemas.tokens_schema(encoder.vocab_size)
 
-    def encoded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
-        flat, offsets = encoder.encode(texts)
-        lists = pa.LargeListArray.from_arrays(
-            pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type)
-        )
-        return pa.table(
-            {"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(np.diff(offsets).astype(np.uint32))}
-        )
+    grows_with = "kept_bytes"
+    kernels = ("curate.tokens.pretokens:compile_kernels", "curate.base.text:compile_kernels")
 
-    with context.writer("tokens", schema) as writer:
-        for rows in remaining_rows(context, "tokens", encoded, **partition):
-            writer.write(rows)
-            context.count("documents", rows.num_rows)
-            context.count("tokens", pc.sum(rows["n_tokens"]).as_py() or 0)
-    context.value("encoder", encoder.facts())
+    kept: TableFile
+    tokenizer: TableFile
+    previous: Files | None = field(default=None, metadata=PREVIOUS)
+
+    def work(self, context: TaskContext) -> None:
+        encoder = read_artefact(context.storage, self.tokenizer, _load_encoder)
+        schema = schemas.tokens_schema(encoder.vocab_size)
+
+        def encoded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
+            flat, offsets = encoder.encode(texts)
+            lists = pa.LargeListArray.from_arrays(
+                pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type)
+            )
+            return pa.table(
+                {"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(np.diff(offsets).astype(np.uint32))}
+            )
+
+        with context.writer("tokens", schema) as writer:
+            for rows in kept_rows(context, "tokens", encoded, self.documents, self.kept, self.previous):
+                writer.write(rows)
+                context.count_rows("tokens", rows)
+        context.value("encoder", encoder.facts())
 
 
-TOKENIZE = Stage("tokenize", 2, ("documents", *SURVIVORS), ("tokens",), _settings, _tokenize, fits=_fit)
+TOKENIZE = Stage("tokenize", 1, ("documents", "verdicts", "kept"), ("tokens",), _settings, _tokenize, fits=_fit)

@@ -32,6 +32,14 @@ class TableFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TableRef:
+    """A committed or intermediate table, as a task reads it: where its manifest is, and the digest of what it holds."""
+
+    path: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One state of a table: its files sorted by name, summed counters, and small facts that readers need."""
 
@@ -68,6 +76,11 @@ class Snapshot:
     def path(self) -> str:
         """Where the manifest lies."""
         return manifest_path(self.table, self.stage_key, self.id)
+
+    @property
+    def ref(self) -> TableRef:
+        """How a task is told to read it."""
+        return TableRef(self.path, self.content)
 
     def named(self) -> dict[str, TableFile]:
         """Files by name."""

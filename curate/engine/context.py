@@ -1,8 +1,7 @@
-"""Tasks: the unit of work of every stage, and what a task may do.
+"""What a task may do: read committed files, write immutable ones, count; and how one runs.
 
-A task reads committed files, calls a pure function, and writes immutable files under
-``<table>/<stage key>/<task key>/``. Its record (files, rows, counters) is put last and is what makes the task done:
-a task that died anywhere before that leaves only garbage, and runs again.
+A task writes under ``<table>/<stage key>/<task key>/``. Its record (files, rows, counters) is put last and is what makes
+the task done: a task that died anywhere before that leaves only garbage, and runs again.
 """
 
 from __future__ import annotations
@@ -16,58 +15,27 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.counters import counters_of
 from curate.base.errors import CurateError, WorkspaceError
-from curate.base.hashing import digest
-from curate.storage.local import Storage, file_checksum, open_storage
+from curate.engine.task import Job
+from curate.storage.local import Storage, file_checksum
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
-from curate.tables.json_envelope import UNSAID, decode, encode
-from curate.tables.row_groups import doc_id_bounds, read_groups
-from curate.tables.snapshot import Snapshot, TableFile, as_file, read_snapshot, table_home
+from curate.tables.json_envelope import decode, encode
+from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups
+from curate.tables.snapshot import Snapshot, TableFile, TableRef, read_snapshot, table_home
 from curate.tables.validate import sound
-
-ROW_GROUP_BYTES = 32_000_000
-"""Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
-
-WHOLE_BYTES = 1 << 17
-"""A Parquet file up to this size is read whole: reading any begins with its last 64 KiB, and a request takes as long as
-a megabyte."""
 
 TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
 """Errors worth another try; a ValueError never is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One call of ``function`` (``module:name``) with JSON-like ``params``; its record lies with table ``home``.
-
-    ``threads`` is how many it may use; the engine gives more than one where there are fewer tasks than processors.
-    """
-
-    function: str
-    name: str
-    key: str
-    home: str
-    stage_key: str
-    workspace: str
-    params: dict[str, Any]
-    memory: int = 0
-    gpu: bool = False
-    threads: int = 1
-
-    @property
-    def record_path(self) -> str:
-        return f"{table_home(self.home, self.stage_key)}/{self.key}/{self.name}.record.json"
 
 
 @dataclass(slots=True)
@@ -96,39 +64,36 @@ class Record:
             ValueError: it is damaged.
             WorkspaceError: its schema version is another.
         """
-        data = decode(text, place, unsaid=UNSAID)
+        data = decode(text, place)
         try:
             data["files"] = {table: [TableFile(**file) for file in files] for table, files in data["files"].items()}
-            data["usage"] = Usage(**data.get("usage", {}))  # earlier releases did not measure
+            data["usage"] = Usage(**data["usage"])
             return Record(**data)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{place} is damaged ({error})") from None
 
 
 class TaskContext:
-    """What a task's function works with: reading committed files, writing new ones, counting."""
+    """What a task works with: reading committed files, writing new ones, counting."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.threads = task.threads
-        self.storage: Storage = open_storage(task.workspace)
-        self.record = Record(task.name, task.key)
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.threads = job.threads
+        self.storage: Storage = job.storage
+        self.record = Record(job.name, job.key)
         self._counters: Counter[str] = Counter()
         self._meter = Meter()
         self._scratch: list[Path] = []
 
     # --- reading
 
-    def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
+    def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
         """All rows of a committed Parquet file."""
         with self._parquet(file) as parquet:
             return sound(parquet.read(columns=columns, use_threads=False), self.place(file))
 
     def batches(
-        self,
-        file: TableFile | dict[str, Any],
-        columns: list[str] | None = None,
-        wanted: NDArray[np.uint64] | None = None,
+        self, file: TableFile, columns: list[str] | None = None, wanted: NDArray[np.uint64] | None = None
     ) -> Iterator[pa.Table]:
         """A committed Parquet file, one row group at a time.
 
@@ -138,31 +103,35 @@ class TaskContext:
             for table in read_groups(parquet, columns, wanted):
                 yield sound(table, self.place(file))
 
-    def bounds(self, file: TableFile | dict[str, Any]) -> list[tuple[int, int]]:
+    def bounds(self, file: TableFile) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""
         with self._parquet(file) as parquet:
             return [doc_id_bounds(parquet, group) for group in range(parquet.num_row_groups)]
 
+    def schema(self, file: TableFile) -> pa.Schema:
+        """The columns of a committed Parquet file."""
+        with self._parquet(file) as parquet:
+            return parquet.schema_arrow.remove_metadata()
+
     @contextmanager
-    def _parquet(self, file: TableFile | dict[str, Any]) -> Iterator[pq.ParquetFile]:
+    def _parquet(self, file: TableFile) -> Iterator[pq.ParquetFile]:
         """A committed Parquet file; a small one comes in one request, others in one for the footer and few for the rows."""
-        file = as_file(file)
         if file.bytes > WHOLE_BYTES:
             with self.open(file) as source:
                 yield pq.ParquetFile(source)
             return
-        with self._there(file):
+        with self._named_if_missing(file):
             content = self.storage.read(file.path)
         yield pq.ParquetFile(pa.BufferReader(content))
 
     @contextmanager
     def open(self, file: TableFile) -> Iterator[pa.NativeFile]:
         """A committed file for random access; a missing one is named."""
-        with self._there(file), self.storage.open(file.path, file.bytes) as source:
+        with self._named_if_missing(file), self.storage.open(file.path, file.bytes) as source:
             yield source
 
     @contextmanager
-    def _there(self, file: TableFile) -> Iterator[None]:
+    def _named_if_missing(self, file: TableFile) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
@@ -172,17 +141,17 @@ class TaskContext:
                 f"{file.path} is missing from {self.storage.url}, although a snapshot names it; the same command makes it again"
             ) from None
 
-    def place(self, file: TableFile | dict[str, Any]) -> str:
+    def place(self, file: TableFile) -> str:
         """Where a file lies, as errors say it."""
-        return f"{self.storage.url}/{as_file(file).path}"
+        return f"{self.storage.url}/{file.path}"
 
-    def artefact_path(self, file: TableFile | dict[str, Any]) -> Path:
+    def artefact_path(self, file: TableFile) -> Path:
         """A local path with the content of a fitted model."""
-        return artefact_path(self.storage, as_file(file))
+        return artefact_path(self.storage, file)
 
-    def snapshot(self, path: str) -> Snapshot:
-        """A committed snapshot, read once per process."""
-        return _snapshot(self.task.workspace, path)
+    def snapshot(self, table: TableRef) -> Snapshot:
+        """A committed or intermediate table, its manifest read once per process."""
+        return _snapshot(self.storage, table.path)
 
     # --- writing
 
@@ -195,9 +164,9 @@ class TaskContext:
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, name: str | None = None) -> Iterator[TableWriter]:
         """A Parquet file of ``table`` that is written in parts."""
-        name = name or self.task.name
+        name = name or self.job.name
         local = self.scratch_file()
-        writer = TableWriter(local, schema, {"curate.key": self.task.key})
+        writer = TableWriter(local, schema, {"curate.key": self.job.key})
         try:
             yield writer
         finally:
@@ -221,7 +190,7 @@ class TaskContext:
         do. It must then be named by what all of these files are made from.
         """
         checksum, size = file_checksum(local), local.stat().st_size
-        path = f"{table_home(table, self.task.stage_key)}/{folder or self.task.key}/{name}{suffix}"
+        path = f"{table_home(table, self.job.stage_key)}/{folder or self.job.key}/{name}{suffix}"
         self.storage.move_in(local, path)
         file = TableFile(name, path, rows, size, checksum, first, last)
         self.record.files.setdefault(table, []).append(file)
@@ -229,7 +198,7 @@ class TaskContext:
 
     def copy(self, table: str, file: TableFile, folder: str) -> TableFile:
         """Copy a committed file, inside the storage, into another folder of the table and note it in the record."""
-        path = f"{table_home(table, self.task.stage_key)}/{folder}/{file.name}{Path(file.path).suffix}"
+        path = f"{table_home(table, self.job.stage_key)}/{folder}/{file.name}{Path(file.path).suffix}"
         self.storage.copy(file.path, path)
         copied = replace(file, path=path)
         self.record.files.setdefault(table, []).append(copied)
@@ -245,6 +214,11 @@ class TaskContext:
         """Add to a counter of the stage; counters of all tasks are summed."""
         self._counters[name] += int(number)
 
+    def count_rows(self, table: str, rows: pa.Table, n_tokens: NDArray[np.int64] | None = None) -> None:
+        """Add what the counters of a table count of some of its rows."""
+        for name, number in counters_of(table, rows, n_tokens).items():
+            self.count(name, number)
+
     def value(self, name: str, value: Any) -> None:
         """A small JSON-like result for the driver."""
         self.record.values[name] = value
@@ -255,7 +229,7 @@ class TaskContext:
         self.record.seconds = round(seconds, 3)
         used = self._meter.read()
         self.record.usage = replace(used, puts=used.puts + 1)  # the record itself
-        self.storage.put(self.task.record_path, self.record.to_json().encode())
+        self.storage.put(self.job.record_path, self.record.to_json().encode())
         return self.record
 
     def clear(self) -> None:
@@ -264,99 +238,36 @@ class TaskContext:
             path.unlink(missing_ok=True)
 
 
-class TableWriter:
-    """A Parquet file that is written in parts, with the bounds of its doc_ids."""
+SNAPSHOTS = 64
+"""Manifests that a process keeps."""
 
-    def __init__(self, local: Path, schema: pa.Schema, metadata: dict[str, str]) -> None:
-        self.rows = 0
-        self.first: int | None = None
-        self.last: int | None = None
-        self._pending: list[pa.Table] = []  # small batches share a row group
-        self._pending_bytes = 0
-        self.schema = schema
-        self._schema = schema.with_metadata(metadata)
-        self._writer = pq.ParquetWriter(
-            local,
-            self._schema,
-            compression="zstd",
-            compression_level=1,
-            write_statistics=True,
-            use_dictionary=_dictionaries(schema),
-        )
-
-    def write(self, data: pa.Table) -> None:
-        """Append rows; columns are put in the schema's order and cast to its types."""
-        data = data.select(self._schema.names).cast(self._schema)
-        if data.num_rows == 0:
-            return
-        if "doc_id" in data.column_names:
-            bounds = pc.min_max(data["doc_id"])
-            low, high = bounds["min"].as_py(), bounds["max"].as_py()
-            if low is not None:
-                self.first = low if self.first is None else min(self.first, low)
-                self.last = high if self.last is None else max(self.last, high)
-        self.rows += data.num_rows
-        self._pending.append(data)
-        self._pending_bytes += data.nbytes
-        if self._pending_bytes >= ROW_GROUP_BYTES // 2:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        data = pa.concat_tables(self._pending)
-        rows = max(1, int(data.num_rows * ROW_GROUP_BYTES / max(data.nbytes, 1)))
-        self._writer.write_table(data, row_group_size=rows)
-        self._pending, self._pending_bytes = [], 0
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._flush()
-        self._writer.close()
+_SNAPSHOTS: dict[tuple[str, str], Snapshot] = {}
 
 
-def _dictionaries(schema: pa.Schema) -> bool | list[str]:
-    """Columns whose values repeat: texts and hashes do not, and looking for repeats costs a quarter of the writing."""
-    if any(pa.types.is_nested(field.type) for field in schema):
-        return True
-    distinct = [pa.types.is_large_string(field.type) or pa.types.is_fixed_size_binary(field.type) for field in schema]
-    return [field.name for field, one in zip(schema, distinct, strict=True) if not one]
+def _snapshot(storage: Storage, path: str) -> Snapshot:
+    key = storage.url, path
+    if key not in _SNAPSHOTS:
+        while len(_SNAPSHOTS) >= SNAPSHOTS:
+            del _SNAPSHOTS[next(iter(_SNAPSHOTS))]
+        _SNAPSHOTS[key] = read_snapshot(storage, path)
+    return _SNAPSHOTS[key]
 
 
-@lru_cache(maxsize=64)
-def _snapshot(workspace: str, path: str) -> Snapshot:
-    return read_snapshot(open_storage(workspace), path)
-
-
-@lru_cache(maxsize=256)
-def _resolve(function: str) -> Any:
-    module, _, name = function.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def function_name(function: Any) -> str:
-    """``module:name`` of a top-level function, as tasks carry it."""
-    return f"{function.__module__}:{function.__qualname__}"
-
-
-def run_task(task: Task) -> Record:
+def run_job(job: Job) -> Record:
     """Run one task to its record; a failure becomes a record with ``error`` set, never an exception."""
     began = time.perf_counter()
     context = None
     try:
-        context = TaskContext(task)
-        _resolve(task.function)(context, **task.params)
+        for module in job.modules:
+            importlib.import_module(module)
+        context = TaskContext(job)
+        job.task.work(context)
         return context.finish(time.perf_counter() - began)
     except Exception as error:
         text = str(error) or type(error).__name__
         if not isinstance(error, CurateError):
             text = f"{type(error).__name__}: {text}\n{traceback.format_exc(limit=-4)}"
-        return Record(task.name, task.key, error=text, transient=isinstance(error, TRANSIENT))
+        return Record(job.name, job.key, error=text, transient=isinstance(error, TRANSIENT))
     finally:
         if context is not None:
             context.clear()
-
-
-def task_key(stage_key: str, *inputs: Any) -> str:
-    """Partition key: the stage key and the checksums of exactly what the task reads."""
-    return digest([stage_key, *inputs])

@@ -1,0 +1,124 @@
+"""Which documents of a partition are left after a stage, and their texts as later stages see them.
+
+Side-cars have the documents partition's rows in its order, or a subset of them in doc_id order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.base.columns import IDs, column, is_in, list_parts, rows_of
+from curate.base.edits import apply_edits
+from curate.tables.snapshot import TableFile
+from curate.tables.validate import blamed_on
+
+
+class Reader(Protocol):
+    """What reads committed Parquet files: the context of a task, or an opened run."""
+
+    def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
+        """All rows of a file."""
+        ...
+
+    def batches(
+        self, file: TableFile, columns: list[str] | None = None, wanted: IDs | None = None
+    ) -> Iterator[pa.Table]:
+        """A file, one row group at a time; those without any of the sorted ``wanted`` are left out."""
+        ...
+
+    def place(self, file: TableFile) -> str:
+        """Where a file lies, as errors say it."""
+        ...
+
+
+def left_after(stage: str, reader: Reader, files: Mapping[str, TableFile]) -> IDs:
+    """uint64[n], sorted: the documents of one partition that are left after a stage.
+
+    Args:
+        stage: quality, dedup, select, order or upsample.
+        reader: reads the files.
+        files: the partition's files, by table: ``verdicts`` for quality; ``kept`` for dedup, with ``selection`` for
+            select; ``order``; ``copies`` for upsample.
+    """
+    if stage == "quality":
+        verdicts = reader.read(files["verdicts"], ["doc_id", "removed_by"])
+        return column(verdicts.filter(pc.is_null(verdicts["removed_by"])), "doc_id")
+    if stage == "dedup":
+        return column(reader.read(files["kept"], ["doc_id"]), "doc_id")
+    if stage == "select":
+        kept, selection = left_after("dedup", reader, files), reader.read(files["selection"], ["doc_id", "kept"])
+        return kept[~is_in(kept, column(selection.filter(pc.invert(selection["kept"])), "doc_id"))]
+    if stage == "order":
+        return column(reader.read(files["order"], ["doc_id"]), "doc_id")
+    if stage == "upsample":
+        copies = reader.read(files["copies"], ["doc_id", "copies"])
+        return column(copies.filter(pc.greater(copies["copies"], 0)), "doc_id")
+    raise ValueError(f"stage {stage} removes no document")
+
+
+def contaminated(reader: Reader, contamination: TableFile) -> IDs:
+    """uint64[n], sorted: documents removed because of an evaluation set."""
+    table = reader.read(contamination, ["doc_id", "removed"])
+    return np.unique(column(table.filter(table["removed"]), "doc_id"))
+
+
+def preferences(reader: Reader, signals: TableFile, ids: IDs, names: list[str]) -> dict[str, pa.Array]:
+    """Columns prefer_0, prefer_1, … of the signals ``names`` of ``ids``: larger is kept first; a missing value is worst."""
+    table = reader.read(signals, ["doc_id", *names])
+    rows = rows_of(ids, column(table, "doc_id"))
+    found = {}
+    for i, name in enumerate(names):
+        values = column(table, name).astype(np.float64)[rows]
+        found[f"prefer_{i}"] = pa.array(np.where(np.isnan(values), -np.inf, values))
+    return found
+
+
+def cut_rows(kept: pa.Table) -> pa.Table:
+    """(doc_id, start, end, replacement) of every span in the ``cuts`` of rows of ``kept``, sorted by (doc_id, start)."""
+    spans, offsets = list_parts(kept["cuts"])
+    ids = np.repeat(column(kept, "doc_id"), np.diff(offsets))
+    return pa.table({"doc_id": pa.array(ids), **{name: spans.field(name) for name in ("start", "end", "replacement")}})
+
+
+def kept_texts(
+    reader: Reader, documents: TableFile, kept: TableFile, pick: Callable[[IDs], NDArray[np.bool_]] | None = None
+) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
+    """(doc_ids, texts) of the documents left after deduplication, as cut: as tokenizers and embedders see them.
+
+    ``pick`` says which of the sorted doc_ids to take; without it, all are.
+    """
+    rows = reader.read(kept)
+    ids = column(rows, "doc_id")
+    return edited_texts(reader, documents, cut_rows(rows), ids if pick is None else ids[pick(ids)])
+
+
+def edited_texts(
+    reader: Reader, documents: TableFile, edits: pa.Table, keep: IDs
+) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
+    """(doc_ids, texts) of the documents in ``keep`` (sorted), one row group of the partition at a time.
+
+    Row groups that have none of them are not read.
+
+    Args:
+        reader: reads the texts.
+        documents: the partition.
+        edits: doc_id, start, end and replacement of the spans that are cut or replaced, sorted by (doc_id, start).
+        keep: whose texts.
+    """
+    edited, start, end = (column(edits, name) for name in ("doc_id", "start", "end"))
+    for batch in reader.batches(documents, ["doc_id", "text"], keep):
+        batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
+        ids = column(batch, "doc_id")
+        if len(ids) == 0:
+            continue
+        low, high = np.searchsorted(edited, ids[0]), np.searchsorted(edited, ids[-1], side="right")
+        mine = np.arange(low, high)[is_in(edited[low:high], ids)]
+        rows, replacement = np.searchsorted(ids, edited[mine]), edits["replacement"].take(pa.array(mine))
+        with blamed_on(f"a table of edits for {reader.place(documents)}"):
+            yield ids, apply_edits(batch["text"], rows, start[mine], end[mine], replacement)
