@@ -11,6 +11,7 @@ from curate.recipe.inputs import Input, ObjectStorage
 from curate.recipe.paths import paths_of_quality, resolve_path, resolve_paths
 from curate.recipe.quality import BLOCK_LISTS, RULE_ORDER, Quality
 from curate.recipe.recipe import Recipe, cuts_paragraphs, preferred_signals
+from curate.recipe.relate import Order
 from curate.recipe.section import Section
 from curate.recipe.shards import FORMATS
 
@@ -23,6 +24,7 @@ __all__ = [
     "Input",
     "Near",
     "ObjectStorage",
+    "Order",
     "Paragraphs",
     "Quality",
     "Recipe",

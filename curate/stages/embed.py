@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import IDs, binary_column
 from curate.base.errors import RequestError
-from curate.base.matrices import binary_column
-from curate.engine.reuse import SPANS, remaining_rows, rows_key, with_former
-from curate.engine.stage import Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
-from curate.recipe import Recipe, cuts_paragraphs
+from curate.engine.context import TaskContext
+from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
+from curate.engine.stage import Stage, StageRun
+from curate.engine.task import PREVIOUS, PartitionTask
+from curate.recipe import Recipe
 from curate.relate.embedders.folder import check_model, find_model
 from curate.relate.embedders.lexical import LexicalModel
 from curate.relate.embedders.opened import load_mean, open_embedder
 from curate.relate.embedders.quantised import quantise_directions
-from curate.stages.embed_fit import fit_of, given_rows, how_of, known_checksum, with_model
+from curate.stages.embed_fit import RunEmbedder, fit_of, given_rows, known_checksum
 from curate.tables.artefact import read_artefact
-from curate.tables.partition import SURVIVORS, IDs, column
+from curate.tables.snapshot import TableFile
 
 KEYWORDS = 8
 """Keywords of a document, where the order is by keywords."""
@@ -33,14 +34,13 @@ def _settings(recipe: Recipe) -> Any:
     if section.model == "column":
         _refuse_keywords(recipe)
         return {"model": "column", "field": section.field, "seed": recipe.seed}
-    common = {"seed": recipe.seed, "cut": cuts_paragraphs(recipe)}
     if section.is_folder:
         _refuse_keywords(recipe)
         folder = find_model(section.model)
         kind = check_model(folder)
         read = {"long_documents": section.long_documents, "prefix": section.prefix}
-        return {"model": known_checksum(folder), "kind": kind, **read, **common}
-    settings = {"model": "lexical", "dim": section.dim, "sample_bytes": section.sample_bytes, **common}
+        return {"model": known_checksum(folder), "kind": kind, **read, "seed": recipe.seed}
+    settings = {"model": "lexical", "dim": section.dim, "sample_bytes": section.sample_bytes, "seed": recipe.seed}
     return settings | {"keywords": KEYWORDS} if _keywords(recipe) else settings
 
 
@@ -57,55 +57,72 @@ def _refuse_keywords(recipe: Recipe) -> None:
 
 
 def _embed(run: StageRun) -> None:
-    tables, how = run.tables, how_of(run, asdict(run.model))
-    dim = run.recipe.embed.dim if how["kind"] == "lexical" else run.model.rows
-    keywords = _keywords(run.recipe)
-    sidecars = {name: tables[name] for name in SURVIVORS}
-    params = {"how": how, "dim": dim, "keywords": keywords, "cut": cuts_paragraphs(run.recipe)}
-    specs = partition_specs(tables["documents"], sidecars, params, [run.model.checksum], memory_factor=5)
-    if how["kind"] == "column":
-        step = run.step("embeddings", column_task, specs)
-    else:
-        step = run.step("embeddings", embeddings_task, with_former(run, with_model(specs, how), SPANS))
-    details = {"embedder": how, "dim": dim, "keywords": keywords}
+    embedder, keywords = RunEmbedder.of(run, run.model), _keywords(run.recipe)
+    dim = run.recipe.embed.dim if embedder.kind == "lexical" else run.model.rows
+    needed, previous = embedder.resources(), PreviousFiles(run, ["kept"])
+    kind = ColumnTask if embedder.kind == "column" else EmbeddingsTask
+    tasks = [
+        kind(
+            name=part.name,
+            documents=part.documents,
+            kept=part["kept"],
+            embedder=embedder,
+            dim=dim,
+            keywords=keywords,
+            previous=previous.of(part),
+            memory=part.memory(5) + needed["memory"],
+            gpu=needed["gpu"],
+        )
+        for part in run.partitions("kept")
+    ]
+    step = run.step("embeddings", tasks)
+    details = {"embedder": embedder.details(), "dim": dim, "keywords": keywords}
     run.commit("embeddings", step.files("embeddings"), step.counters, details, rows_key(run))
 
 
-def embeddings_task(context: TaskContext, how: dict[str, Any], dim: int, keywords: int, **partition: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingsTask(PartitionTask):
     """Vectors of the kept documents of one partition, by a model that reads their texts."""
-    embedder = open_embedder(how, context.artefact_path)
 
-    def embedded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
-        columns = _vector_columns(ids, *embedder.transform(texts))
-        if keywords and isinstance(embedder, LexicalModel):
-            columns["keywords"] = binary_column(embedder.keywords(texts, keywords).astype("<i4"))
-        return pa.table(columns)
+    grows_with = "kept_bytes"
+    kernels = ("curate.relate.embedders.lexical:compile_kernels", "curate.base.text:compile_kernels")
 
-    with context.writer("embeddings", schemas.embeddings_schema(dim, keywords)) as writer:
-        for rows in remaining_rows(context, "embeddings", embedded, **partition):
-            writer.write(rows)
-            _count(context, rows)
+    kept: TableFile
+    embedder: RunEmbedder
+    dim: int
+    keywords: int
+    previous: Files | None = field(default=None, metadata=PREVIOUS)
+
+    def work(self, context: TaskContext) -> None:
+        embedder = open_embedder(self.embedder.details(), context.artefact_path)
+
+        def embedded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
+            columns = _vector_columns(ids, *embedder.transform(texts))
+            if self.keywords and isinstance(embedder, LexicalModel):
+                columns["keywords"] = binary_column(embedder.keywords(texts, self.keywords).astype("<i4"))
+            return pa.table(columns)
+
+        with context.writer("embeddings", schemas.embeddings_schema(self.dim, self.keywords)) as writer:
+            for rows in kept_rows(context, "embeddings", embedded, self.documents, self.kept, self.previous):
+                writer.write(rows)
+                context.count_rows("embeddings", rows)
 
 
-def column_task(
-    context: TaskContext, documents: Any, how: dict[str, Any], dim: int, keywords: int, cut: bool, **sidecars: Any
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ColumnTask(EmbeddingsTask):
     """Vectors of the kept documents of one partition, as they came with the records."""
-    mean = read_artefact(context.storage, how["model"], load_mean)
-    with context.writer("embeddings", schemas.embeddings_schema(dim)) as writer:
-        for ids, rows in given_rows(context, documents, how, dim, cut, None, sidecars):
-            found = pa.table(_vector_columns(ids, *quantise_directions(rows, mean)))
-            writer.write(found)
-            _count(context, found)
+
+    def work(self, context: TaskContext) -> None:
+        mean = read_artefact(context.storage, self.embedder.artefact, load_mean)
+        with context.writer("embeddings", schemas.embeddings_schema(self.dim)) as writer:
+            for ids, rows in given_rows(context, self.documents, self.kept, self.embedder, self.dim):
+                found = pa.table(_vector_columns(ids, *quantise_directions(rows, mean)))
+                writer.write(found)
+                context.count_rows("embeddings", found)
 
 
 def _vector_columns(ids: IDs, vectors: NDArray[np.int8], scale: NDArray[np.float32]) -> dict[str, pa.Array]:
     return {"doc_id": pa.array(ids), "vector": binary_column(vectors), "scale": pa.array(scale)}
 
 
-def _count(context: TaskContext, rows: pa.Table) -> None:
-    context.count("documents", rows.num_rows)
-    context.count("zero_vectors", int((column(rows, "scale") == 0).sum()))
-
-
-EMBED = Stage("embed", 4, ("documents", *SURVIVORS), ("embeddings",), _settings, _embed, fits=fit_of)
+EMBED = Stage("embed", 1, ("documents", "verdicts", "kept"), ("embeddings",), _settings, _embed, fits=fit_of)

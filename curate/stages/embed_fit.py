@@ -9,32 +9,31 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.columns import IDs, binary_column, bytes_matrix, column, is_in
 from curate.base.errors import RunError
 from curate.base.hashing import document_hash
-from curate.base.matrices import binary_column, bytes_matrix
+from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
-from curate.engine.sample import MARGIN, read_sample, sample_size, sample_texts
-from curate.engine.stage import Spec, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.sample import MARGIN, SampleTask, read_sample, sample_size, sample_texts
+from curate.engine.stage import StageRun
+from curate.engine.task import PLACE, PartitionTask, Task
 from curate.reading.vectors import to_matrix
-from curate.recipe import cuts_paragraphs
 from curate.relate.embedders.folder import MEAN_FILE, checksum, find_model, pack
 from curate.relate.embedders.lexical import fit
 from curate.relate.embedders.opened import open_model
 from curate.relate.embedders.quantised import mean_direction
 from curate.relate.similarity import MAX_DIM
-from curate.tables.artefact import artefact_path
-from curate.tables.partition import SURVIVORS, IDs, column, is_in, remaining_texts, survivors
-from curate.tables.snapshot import as_file
+from curate.tables.remaining import kept_texts, left_after
+from curate.tables.snapshot import TableFile, TableRef, as_file
 
 MEAN_DOCUMENTS = 2_048
 """Documents whose mean is removed; the mean of so many directions is off by about .02."""
@@ -55,77 +54,144 @@ def known_checksum(folder: Path) -> str:
     return _CHECKSUMS[key]
 
 
+@dataclass(frozen=True, slots=True)
+class RunEmbedder:
+    """The embedder of a run, as ``embeddings.details["embedder"]`` describes it.
+
+    Attributes:
+        kind: lexical; model: a folder; column: vectors that came with the records.
+        model: the artefact: the lexical model, a model's folder, or the mean of a column; None before it is fitted.
+        long_documents: what a model reads of a long text.
+        prefix: put before every text.
+        field: of the records, for a column.
+    """
+
+    kind: Literal["lexical", "model", "column"]
+    model: TableFile | None
+    long_documents: str
+    prefix: str
+    field: str | None
+
+    @staticmethod
+    def of(run: StageRun, model: TableFile | None) -> RunEmbedder:
+        """The one that the recipe asks for."""
+        section = run.recipe.embed
+        kind: Literal["lexical", "model", "column"] = "lexical"
+        if section.is_folder:
+            kind = "model"
+        elif section.model == "column":
+            kind = "column"
+        return RunEmbedder(kind, model, section.long_documents, section.prefix, section.field)
+
+    @staticmethod
+    def from_details(details: dict[str, Any]) -> RunEmbedder:
+        """The one that a table of embeddings names."""
+        how = details["embedder"]
+        return RunEmbedder(**{**how, "model": as_file(how["model"])})
+
+    def details(self) -> dict[str, Any]:
+        """As JSON-like values."""
+        return asdict(self)
+
+    @property
+    def artefact(self) -> TableFile:
+        """The fitted model.
+
+        Raises:
+            ValueError: it is not fitted yet.
+        """
+        if self.model is None:
+            raise ValueError("the embedder is not fitted yet")
+        return self.model
+
+    def resources(self) -> dict[str, Any]:
+        """What a task needs that runs it: memory for a model besides that for texts, and a GPU where there is one."""
+        if self.kind != "model" or self.model is None:
+            return {"memory": 0, "gpu": False}
+        return {"memory": MODEL_MEMORY * self.model.bytes, "gpu": True}
+
+
 def fit_of(run: StageRun) -> Fit:
     """How the stage's model is made: fitted on a sample of the texts, or a given one with the mean of a sample."""
-    section = run.recipe.embed
+    section, seed = run.recipe.embed, run.recipe.seed
     if section.model == "lexical":
 
-        def spec() -> Spec:
-            sample = sample_texts(run, section.sample_bytes)
-            params = {
-                "sample": sample.path,
-                "sample_bytes": section.sample_bytes,
-                "dim": section.dim,
-                "seed": run.recipe.seed,
-            }
-            return Spec("lexical", [sample.content], params)
+        def lexical() -> Task:
+            sample = sample_texts(run, section.sample_bytes, EmbedSampleTask)
+            return FitLexicalTask(
+                name="lexical",
+                sample=sample.ref,
+                sample_bytes=section.sample_bytes,
+                dim=section.dim,
+                seed=seed,
+            )
 
-        settings: dict[str, Any] = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": run.recipe.seed}
-        return Fit("lexical", settings, fit_lexical_task, spec, sample_size(run, section.sample_bytes))
+        settings: dict[str, Any] = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": seed}
+        return Fit("lexical", settings, lexical, sample_size(run, section.sample_bytes))
     size = min(MEAN_DOCUMENTS, run.tables["verdicts"].counters.get("kept", 0))
     if section.model == "column":
-        settings = {"field": section.field, "seed": run.recipe.seed}
-        return Fit(
-            "mean", settings, fit_mean_task, lambda: _mean_spec(run, how_of(run), _column_dim(run)), size, "vectors"
-        )
+        settings = {"field": section.field, "seed": seed}
+        embedder = RunEmbedder.of(run, None)
+        return Fit("mean", settings, lambda: _mean_task(run, embedder, _column_dim(run)), size, "vectors")
     folder = find_model(section.model)
     settings = {
         "model": known_checksum(folder),
         "long_documents": section.long_documents,
         "prefix": section.prefix,
-        "seed": run.recipe.seed,
+        "seed": seed,
     }
 
-    def packed() -> Spec:
-        step = run.step("tmp/model", pack_model_task, [Spec("model", [settings["model"]], {"path": str(folder)})])
-        return _mean_spec(run, how_of(run, asdict(step.files("tmp/model")[0])), 0)
+    def packed() -> Task:
+        task = PackModelTask(name="model", path=str(folder), checksum=settings["model"])
+        model = run.step("tmp/model", [task]).files("tmp/model")[0]
+        return _mean_task(run, RunEmbedder.of(run, model), 0)
 
-    return Fit("model", settings, fit_mean_task, packed, size, "documents")
-
-
-def how_of(run: StageRun, model: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The description of the embedder; see :mod:`curate.relate.embedders.opened`."""
-    section = run.recipe.embed
-    return {
-        "kind": "model" if section.is_folder else section.model,
-        "model": model,
-        "long_documents": section.long_documents,
-        "prefix": section.prefix,
-        "field": section.field,
-    }
+    return Fit("model", settings, packed, size, "documents")
 
 
-def with_model(specs: list[Spec], how: dict[str, Any]) -> list[Spec]:
-    """The tasks with the memory that the model takes, on a GPU where there is one."""
-    if how["kind"] != "model":
-        return specs
-    size = MODEL_MEMORY * int(how["model"]["bytes"])
-    return [replace(spec, memory=spec.memory + size, gpu=True) for spec in specs]
+@dataclass(frozen=True, kw_only=True)
+class EmbedSampleTask(SampleTask):
+    """The texts of one partition that the lexical model is fitted on."""
+
+    writes_with = "embed_sample"
 
 
-def fit_lexical_task(context: TaskContext, sample: str, sample_bytes: int, dim: int, seed: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FitLexicalTask(Task):
     """Vocabulary, weights and projection fitted on the sample, in one process."""
-    model = fit(read_sample(context, sample, sample_bytes), dim=dim, seed=seed, threads=context.threads)
-    local = context.scratch_file()
-    model.save(local)
-    context.add("artefacts", "lexical", ".bin", local, 1)
+
+    per = "one"
+    grows_with = "embed_sample"
+    writes_with = "fixed"
+    opens = "partition"
+    threads = True
+
+    sample: TableRef
+    sample_bytes: int
+    dim: int
+    seed: int
+
+    def work(self, context: TaskContext) -> None:
+        texts = read_sample(context, self.sample, self.sample_bytes)
+        local = context.scratch_file()
+        fit(texts, dim=self.dim, seed=self.seed, threads=context.threads).save(local)
+        context.add("artefacts", "lexical", ".bin", local, 1)
 
 
-def pack_model_task(context: TaskContext, path: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PackModelTask(Task):
     """The model's folder as one file of the workspace, from which every worker takes it."""
-    local = context.scratch_file()
-    pack(Path(path), local)
-    context.add("tmp/model", "model", ".tar", local, 1)
+
+    per = "one"
+    grows_with = "fixed"
+
+    path: str = field(metadata=PLACE)
+    checksum: str
+
+    def work(self, context: TaskContext) -> None:
+        local = context.scratch_file()
+        pack(Path(self.path), local)
+        context.add("tmp/model", "model", ".tar", local, 1)
 
 
 def _column_dim(run: StageRun) -> int:
@@ -153,29 +219,43 @@ def _column_dim(run: StageRun) -> int:
     return dim
 
 
-def _mean_spec(run: StageRun, how: dict[str, Any], dim: int) -> Spec:
+def _mean_task(run: StageRun, embedder: RunEmbedder, dim: int) -> Task:
     """The task that fits the mean on a hash sample of the vectors."""
-    tables = run.tables
-    share = min(1.0, MEAN_DOCUMENTS * MARGIN / max(tables["verdicts"].counters.get("kept", 0), 1))
-    params = {"how": how, "dim": dim, "cut": cuts_paragraphs(run.recipe), "seed": run.recipe.seed, "share": share}
-    specs = partition_specs(
-        tables["documents"], {name: tables[name] for name in SURVIVORS}, params, [share], memory_factor=5 * share
-    )
-    sample = run.publish("tmp/directions", run.step("tmp/directions", directions_task, with_model(specs, how)))
-    found = Spec("mean", [sample.content], {"sample": sample.path, "how": how, "dim": dim})
-    return with_model([found], how)[0]
+    share = min(1.0, MEAN_DOCUMENTS * MARGIN / max(run.tables["verdicts"].counters.get("kept", 0), 1))
+    needed = embedder.resources()
+    tasks = [
+        DirectionsTask(
+            name=part.name,
+            documents=part.documents,
+            kept=part["kept"],
+            embedder=embedder,
+            dim=dim,
+            seed=run.recipe.seed,
+            share=share,
+            memory=part.memory(5 * share) + needed["memory"],
+            gpu=needed["gpu"],
+        )
+        for part in run.partitions("kept")
+    ]
+    sample = run.publish("tmp/directions", run.step("tmp/directions", tasks))
+    return FitMeanTask(name="mean", sample=sample.ref, embedder=embedder, dim=dim, **needed)
 
 
 def given_rows(
-    context: TaskContext, documents: Any, how: dict[str, Any], dim: int, cut: bool, pick: Any, sidecars: dict[str, Any]
+    context: TaskContext,
+    documents: TableFile,
+    kept: TableFile,
+    embedder: RunEmbedder,
+    dim: int,
+    pick: Callable[[IDs], NDArray[np.bool_]] | None = None,
 ) -> Iterator[tuple[IDs, NDArray[np.float32]]]:
     """(doc_ids, float32[n, D]) of the documents left in a partition: a model's own vectors, or those of the records."""
-    if how["kind"] == "model":
-        model = open_model(how, context.artefact_path)
-        for ids, texts in remaining_texts(context, documents, cut=cut, pick=pick, **sidecars):
+    if embedder.kind == "model":
+        model = open_model(embedder.details(), context.artefact_path)
+        for ids, texts in kept_texts(context, documents, kept, pick):
             yield ids, model.encode(texts)
         return
-    keep = survivors(context, sidecars["verdicts"], sidecars["duplicates"], sidecars["contamination"])
+    keep = left_after("dedup", context, {"kept": kept})
     keep = keep if pick is None else keep[pick(keep)]
     for batch in context.batches(documents, ["doc_id", "embedding"]):
         batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
@@ -183,52 +263,67 @@ def given_rows(
             yield column(batch, "doc_id"), to_matrix(batch["embedding"], dim)
 
 
-def directions_task(
-    context: TaskContext,
-    documents: Any,
-    how: dict[str, Any],
-    dim: int,
-    cut: bool,
-    seed: int,
-    share: float,
-    **sidecars: Any,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DirectionsTask(PartitionTask):
     """Vectors of the sampled documents of one partition, as floats."""
-    limit = int(share * 2.0**64)
 
-    def hashes(ids: IDs) -> NDArray[np.uint64]:
-        return document_hash(seed, "mean", ids)
+    grows_with = "kept_bytes"
 
-    def drawn(ids: IDs) -> NDArray[np.bool_]:
-        return hashes(ids) < np.uint64(limit)
+    kept: TableFile
+    embedder: RunEmbedder
+    dim: int
+    seed: int
+    share: float
 
-    width = dim or open_model(how, context.artefact_path).dim
-    fields = [("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * width))]
-    with context.writer("tmp/directions", pa.schema(fields)) as writer:
-        for ids, rows in given_rows(context, documents, how, dim, cut, None if limit >= 2**64 else drawn, sidecars):
-            columns = {"doc_id": ids, "hash": hashes(ids), "vector": binary_column(rows.astype("<f4"))}
-            writer.write(pa.table({name: pa.array(values) for name, values in columns.items()}))
+    def work(self, context: TaskContext) -> None:
+        limit = int(self.share * 2.0**64)
+
+        def hashes(ids: IDs) -> NDArray[np.uint64]:
+            return document_hash(self.seed, "mean", ids)
+
+        def drawn(ids: IDs) -> NDArray[np.bool_]:
+            return hashes(ids) < np.uint64(limit)
+
+        pick = None if limit >= 2**64 else drawn
+        width = self.dim or open_model(self.embedder.details(), context.artefact_path).dim
+        fields = [("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * width))]
+        with context.writer("tmp/directions", pa.schema(fields)) as writer:
+            for ids, rows in given_rows(context, self.documents, self.kept, self.embedder, self.dim, pick):
+                columns = {"doc_id": ids, "hash": hashes(ids), "vector": binary_column(rows.astype("<f4"))}
+                writer.write(pa.table({name: pa.array(values) for name, values in columns.items()}))
 
 
-def fit_mean_task(context: TaskContext, sample: str, how: dict[str, Any], dim: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FitMeanTask(Task):
     """The mean direction of the documents of smallest hash, in one process; its number of rows is the dimension."""
-    parts = [context.read(file) for file in context.snapshot(sample).files]
-    table = pa.concat_tables(parts).sort_by([("hash", "ascending"), ("doc_id", "ascending")]) if parts else None
-    if table is None or table.num_rows == 0:
-        mean = np.zeros(dim or open_model(how, context.artefact_path).dim)
-    else:
-        rows = bytes_matrix(table.slice(0, MEAN_DOCUMENTS).sort_by("doc_id")["vector"]).view("<f4")
-        mean = mean_direction(rows)
-    saved = io.BytesIO()
-    np.save(saved, mean, allow_pickle=False)
-    local = context.scratch_file()
-    if how["model"]:
-        shutil.copyfile(artefact_path(context.storage, as_file(how["model"])), local)
-        with tarfile.open(local, "a", format=tarfile.USTAR_FORMAT) as tar:
-            entry = tarfile.TarInfo(MEAN_FILE)
-            entry.size = saved.tell()
-            saved.seek(0)
-            tar.addfile(entry, saved)
-    else:
-        local.write_bytes(saved.getvalue())
-    context.add("artefacts", context.task.name, ".tar" if how["model"] else ".npy", local, len(mean))
+
+    per = "one"
+    grows_with = "fixed"
+    opens = "partition"
+
+    sample: TableRef
+    embedder: RunEmbedder
+    dim: int
+
+    def work(self, context: TaskContext) -> None:
+        parts = [context.read(file) for file in context.snapshot(self.sample).files]
+        table = pa.concat_tables(parts).sort_by([("hash", "ascending"), ("doc_id", "ascending")]) if parts else None
+        if table is None or table.num_rows == 0:
+            mean = np.zeros(self.dim or open_model(self.embedder.details(), context.artefact_path).dim)
+        else:
+            rows = bytes_matrix(table.slice(0, MEAN_DOCUMENTS).sort_by("doc_id")["vector"]).view("<f4")
+            mean = mean_direction(rows)
+        saved = io.BytesIO()
+        np.save(saved, mean, allow_pickle=False)
+        local = context.scratch_file()
+        model = self.embedder.model
+        if model is not None:
+            shutil.copyfile(context.artefact_path(model), local)
+            with tarfile.open(local, "a", format=tarfile.USTAR_FORMAT) as tar:
+                entry = tarfile.TarInfo(MEAN_FILE)
+                entry.size = saved.tell()
+                saved.seek(0)
+                tar.addfile(entry, saved)
+        else:
+            local.write_bytes(saved.getvalue())
+        context.add("artefacts", self.name, ".tar" if model is not None else ".npy", local, len(mean))

@@ -1,12 +1,15 @@
 """The order stage: one exchange brings each region's documents together, one task a region finds their path.
 
 Regions follow each other on the path; nothing crosses a region, so regions run in parallel and the result is a
-function of the set of (doc_id, vector) alone.
+function of the set of (doc_id, vector) alone. After a takedown positions stay and leave gaps, and nothing that leaves
+is anybody's neighbour.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,22 +18,31 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.matrices import binary_column, int32_matrix, vector_matrix
+from curate.base.columns import IDs, binary_column, column, int32_matrix, is_in, rows_of, vector_matrix
+from curate.base.hashing import mix64
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
-from curate.engine.stage import Spec, Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
-from curate.recipe import Recipe, preferred_signals
+from curate.engine.leaving import Takedown
+from curate.engine.stage import Stage, StageRun, Step
+from curate.engine.takedown import TakedownTask, files_without, lessened
+from curate.engine.task import Exchange, PartitionTask, Task
+from curate.recipe import Order, Recipe, preferred_signals
 from curate.relate.groups import expand, group_names, units
 from curate.relate.measures import neighbor_recall, path_counts, summarise
-from curate.relate.neighbors import Neighbors, among, neighbors
+from curate.relate.neighbors import Neighbors, among, neighbors, renumbered
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.semantic import semantic_duplicates
-from curate.stages.order_takedown import order_without, removed_positions
-from curate.stages.select import not_selected
-from curate.tables.partition import column, is_in, preferences, rows_of
+from curate.tables.generations import parts_of
+from curate.tables.remaining import left_after, preferences
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
+from curate.tables.validate import blamed_on
 
 RECALL_SAMPLE = 200
 """Documents of a region whose neighbours are compared with an exhaustive search."""
+
+VECTORS = Exchange("regions", "vectors to regions", to="region")
+POSITIONS = Exchange("positions", "positions to partitions", to="partition")
+REMOVALS = Exchange("removals", "semantic duplicates to partitions", to="partition")
 
 _PATH = pa.schema(
     [("doc_id", pa.uint64()), ("rank", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())]
@@ -46,15 +58,33 @@ def region_schema(dim: int, keywords: int = 0, preferences: int = 0, grouped: bo
     return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
 
 
+@dataclass(frozen=True, slots=True)
+class Semantic:
+    """How semantic duplicates are removed.
+
+    Attributes:
+        threshold: cosine from which on; None: they stay.
+        prefer: signals by which one of them is kept.
+    """
+
+    threshold: float | None
+    prefer: tuple[str, ...]
+
+    @staticmethod
+    def of(recipe: Recipe) -> Semantic:
+        """As the recipe asks."""
+        if recipe.dedup == "off" or recipe.dedup.semantic == "off":
+            return Semantic(None, ())
+        return Semantic(recipe.dedup.semantic.threshold, tuple(preferred_signals(recipe)))
+
+    def details(self) -> dict[str, Any]:
+        """As JSON-like values."""
+        return {"threshold": self.threshold, "prefer": list(self.prefer)}
+
+
 def _settings(recipe: Recipe) -> Any:
-    return {**recipe.order.model_dump(), "seed": recipe.seed, **_semantic(recipe), "drop": dropped_clusters(recipe)}
-
-
-def _semantic(recipe: Recipe) -> dict[str, Any]:
-    """Threshold of semantic duplicates (None: they stay), and the signals by which one of them is kept."""
-    if recipe.dedup == "off" or recipe.dedup.semantic == "off":
-        return {"threshold": None, "prefer": []}
-    return {"threshold": recipe.dedup.semantic.threshold, "prefer": preferred_signals(recipe)}
+    semantic = Semantic.of(recipe).details()
+    return {**recipe.order.model_dump(), "seed": recipe.seed, **semantic, "drop": dropped_clusters(recipe)}
 
 
 def dropped_clusters(recipe: Recipe) -> dict[str, list[int]]:
@@ -72,209 +102,335 @@ def is_dropped(sources: Any, clusters: Any, drop: dict[str, list[int]]) -> np.nd
 
 
 def _order(run: StageRun) -> None:
-    documents, clusters, embeddings = run.tables["documents"], run.tables["clusters"], run.tables["embeddings"]
-    regions = int(clusters.details["regions"])
-    width = {"dim": int(embeddings.details["dim"]), "keywords": int(embeddings.details.get("keywords", 0))}
-    sidecars = {name: run.tables[name] for name in ("clusters", "embeddings", "signals", "selection")}
-    semantic = _semantic(run.recipe)
-    routed = {
-        "regions": regions,
-        **width,
-        "prefer": semantic["prefer"],
-        "group_by": run.recipe.order.group_by,
-        "drop": dropped_clusters(run.recipe),
-    }
-    step = run.step("tmp/regions.map", region_map_task, partition_specs(documents, sidecars, routed))
-    maps = run.publish("tmp/regions", step)
-    section = run.recipe.order.model_dump()
-    params = {"maps": maps.path, **width, "section": section, "seed": run.recipe.seed, **semantic}
-    specs = [Spec(f"region-{r:07d}", [maps.content, r], {**params, "region": r}) for r in range(regions)]
-    paths = run.step("tmp/paths", path_task, specs)
-    bases = _first_position(run) + np.concatenate([[0], np.cumsum([record.values["rows"] for record in paths.records])])
-    specs = [
-        Spec(
-            file.name,
-            [file.checksum, removed.checksum, int(base), documents.content],
-            {"path": asdict(file), "removed": asdict(removed), "base": int(base), "documents": documents.path},
-        )
-        for file, removed, base in zip(paths.files("tmp/paths"), paths.files("tmp/removed"), bases[:-1], strict=True)
-    ]
-    step = run.step("tmp/positions", positions_task, specs)
-    back, gone = run.publish("tmp/positions", step), run.publish("tmp/removals", step)
-    step = run.step(
-        "order",
-        order_task,
+    clusters, embeddings = run.tables["clusters"], run.tables["embeddings"]
+    regions, section, semantic = int(clusters.details["regions"]), run.recipe.order, Semantic.of(run.recipe)
+    dim, keywords = int(embeddings.details["dim"]), int(embeddings.details["keywords"])
+    routed = run.step(
+        "tmp/regions.map",
         [
-            Spec(file.name, [back.content, gone.content, i], {"maps": back.path, "removals": gone.path, "target": i})
-            for i, file in enumerate(documents.files)
+            RegionMapTask(
+                name=part.name,
+                documents=part.documents,
+                clusters=part["clusters"],
+                embeddings=part["embeddings"],
+                signals=part["signals"],
+                kept=part["kept"],
+                selection=part["selection"],
+                regions=regions,
+                dim=dim,
+                keywords=keywords,
+                prefer=semantic.prefer,
+                group_by=section.group_by,
+                drop=dropped_clusters(run.recipe),
+            )
+            for part in run.partitions("clusters", "embeddings", "signals", "kept", "selection")
         ],
     )
+    maps = run.publish(VECTORS, routed)
+    paths = run.step(
+        "tmp/paths",
+        [
+            PathTask(
+                name=f"region-{region:07d}",
+                maps=maps.ref,
+                region=region,
+                dim=dim,
+                keywords=keywords,
+                section=section,
+                semantic=semantic,
+                seed=run.recipe.seed,
+            )
+            for region in range(regions)
+        ],
+    )
+    step = _to_partitions(run, paths)
     recalls = paths.values("recall")
     recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
     measures = {**summarise(paths.values("measures")), "neighbor_recall": round(recall, 4)}
-    run.commit(
-        "semantic", step.files("semantic"), {k: v for k, v in step.counters.items() if k == "semantic"}, semantic
+    run.commit("semantic", step.files("semantic"), step.counters, semantic.details())
+    run.commit("neighbors", paths.files("neighbors"), {}, {"neighbors": section.neighbors})
+    run.commit("order", step.files("order"), {}, {"method": section.method, "measures": measures})
+
+
+def _to_partitions(run: StageRun, paths: Step) -> Step:
+    """Number the positions of all regions, and bring them and what was removed back to the documents' partitions."""
+    documents = run.tables["documents"]
+    rows = [record.values["rows"] for record in paths.records]
+    bases = _first_position(run) + np.concatenate([[0], np.cumsum(rows)])
+    step = run.step(
+        "tmp/positions",
+        [
+            PositionsTask(name=path.name, path=path, removed=removed, base=int(base), documents=documents.ref)
+            for path, removed, base in zip(
+                paths.files("tmp/paths"), paths.files("tmp/removed"), bases[:-1], strict=True
+            )
+        ],
     )
-    run.commit("neighbors", paths.files("neighbors"), {}, {"neighbors": section["neighbors"]})
-    run.commit(
+    positions, removals = run.publish(POSITIONS, step), run.publish(REMOVALS, step)
+    return run.step(
         "order",
-        step.files("order"),
-        {},
-        {"method": section["method"], "measures": measures},
+        [
+            OrderTask(name=part.name, positions=positions.ref, removals=removals.ref, target=part.index)
+            for part in run.partitions()
+        ],
     )
 
 
-def region_map_task(
-    context: TaskContext,
-    documents: Any,
-    clusters: Any,
-    embeddings: Any,
-    signals: Any,
-    selection: Any,
-    regions: int,
-    dim: int,
-    keywords: int,
-    prefer: list[str],
-    group_by: str | None,
-    drop: dict[str, list[int]],
-) -> None:
-    """Route the vectors of a partition to their regions, without those of clusters that are dropped and those that are not selected."""
-    table = context.read(embeddings, ["doc_id", "vector", *(["keywords"] if keywords else [])])
-    placed = context.read(clusters, ["cluster", "region"])
-    named = context.read(documents, ["doc_id", "source", *(["meta"] if group_by else [])])
-    named = named.take(pa.array(rows_of(column(table, "doc_id"), column(named, "doc_id"))))
-    schema = region_schema(dim, keywords, len(prefer), group_by is not None)
-    rows = table.append_column("cluster", placed["cluster"]).append_column("source", named["source"])
-    if group_by:
-        rows = rows.append_column("group", pa.array(group_names(named["meta"], group_by), pa.string()))
-    for name, values in preferences(context, signals, column(table, "doc_id"), prefer).items():
-        rows = rows.append_column(name, values)
-    writer = ExchangeWriter(context, schema, regions, "regions")
-    stays = ~is_dropped(named["source"], column(placed, "cluster"), drop)
-    stays &= ~is_in(column(table, "doc_id"), not_selected(context.read(selection)))
-    writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])
-    writer.finish()
+@dataclass(frozen=True, kw_only=True)
+class RegionMapTask(PartitionTask):
+    """Route the vectors of a partition to their regions, without those of clusters that are dropped and those that are not
+    selected."""
 
+    grows_with = "kept"
+    sends = (VECTORS,)
 
-def path_task(
-    context: TaskContext,
-    maps: str,
-    region: int,
-    dim: int,
-    keywords: int,
-    section: dict[str, Any],
-    seed: int,
-    threshold: float | None,
-    prefer: list[str],
-) -> None:
-    """The semantic duplicates of one region and the path through the others, with its measures."""
-    schema = region_schema(dim, keywords, len(prefer), section["group_by"] is not None)
-    rows = read_slices(context, context.snapshot(maps), region, schema).sort_by("doc_id")
-    ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
-    limit = section["max_similarity"]
-    found = neighbors(vectors, section["neighbors"], limit, threads=context.threads)
-    keeper, cosines = np.full(len(ids), -1, np.int64), np.zeros(len(ids))
-    if threshold is not None:
-        preference = np.stack([column(rows, f"prefer_{i}") for i in range(len(prefer))], axis=1) if prefer else None
-        keeper, cosines = semantic_duplicates(vectors, found, threshold, preference)
-    gone, kept = np.flatnonzero(keeper >= 0), np.flatnonzero(keeper < 0)
-    columns = {"doc_id": ids[gone], "keeper": ids[keeper[gone]], "similarity": cosines[gone].astype(np.float32)}
-    context.write("tmp/removed", pa.table({k: pa.array(v) for k, v in columns.items()}).cast(schemas.SEMANTIC))
-    if len(gone):
-        found = among(found, vectors, kept, limit, context.threads)
-        rows, ids, vectors = rows.take(pa.array(kept)), ids[kept], vectors[kept]
-    path = _path(rows, ids, vectors, found, section, seed)
-    measures = path_counts(path, vectors, found.ids, found.similarity, limit)
-    table = pa.table(
-        {
-            "doc_id": pa.array(ids[path]),
-            "rank": pa.array(np.arange(len(path), dtype=np.uint64)),
-            "cluster": rows["cluster"].take(pa.array(path)),
-            "similarity_to_previous": pa.array(similarity_to_previous(vectors, path, found.ids)),
-        },
-        schema=_PATH,
-    )
-    context.write("tmp/paths", table)
-    grouped = pc.is_valid(rows["group"]) if section["group_by"] else pa.array(np.zeros(len(ids), np.bool_))
-    near = pa.table({"doc_id": ids, "neighbors": binary_column(found.ids.astype("<i4")), "grouped": grouped})
-    context.write("neighbors", near.cast(schemas.neighbors_schema(section["neighbors"])))
-    context.value("rows", len(path))
-    recall = neighbor_recall(vectors, found.ids, limit, RECALL_SAMPLE)
-    context.value("measures", measures)
-    context.value("recall", [recall, len(path)])
-    context.count("neighbors_missing", int((found.ids < 0).sum()))
+    clusters: TableFile
+    embeddings: TableFile
+    signals: TableFile
+    kept: TableFile
+    selection: TableFile
+    regions: int
+    dim: int
+    keywords: int
+    prefer: tuple[str, ...]
+    group_by: str | None
+    drop: dict[str, list[int]]
 
-
-def _path(
-    rows: pa.Table,
-    ids: NDArray[np.uint64],
-    vectors: NDArray[np.int8],
-    found: Neighbors,
-    section: dict[str, Any],
-    seed: int,
-) -> NDArray[np.int64]:
-    """int64[N]: the path through a region's documents in order of doc_id; groups are units of it."""
-    members = None
-    if section["group_by"]:
-        members, vectors = units(rows["group"].to_pylist(), vectors)
-        first = np.array([one[0] for one in members], np.int64)
-        rows, ids = rows.take(pa.array(first)), ids[first]
-        found = neighbors(vectors, section["neighbors"], section["max_similarity"])
-    path, _ = find_path(
-        section["method"],
-        vectors,
-        found,
-        ids,
-        sources=rows["source"].to_numpy(),
-        clusters=column(rows, "cluster"),
-        keywords=int32_matrix(rows["keywords"]) if "keywords" in rows.column_names else None,
-        buffer=section["buffer"],
-        star=section["star"],
-        seed=seed,
-        max_similarity=section["max_similarity"],
-    )
-    return path if members is None else expand(path, members)
-
-
-def positions_task(context: TaskContext, path: Any, removed: Any, base: int, documents: str) -> None:
-    """Positions on the whole path, and what was removed, routed back to the documents' partitions."""
-    rows = context.read(path)
-    table = pa.table(
-        {
-            "doc_id": rows["doc_id"],
-            "position": pa.array(column(rows, "rank") + np.uint64(base)),
-            "cluster": rows["cluster"],
-            "similarity_to_previous": rows["similarity_to_previous"],
-        },
-        schema=schemas.ORDER,
-    )
-    targets = context.snapshot(documents)
-    for name, sent in (("positions", table), ("removals", context.read(removed))):
-        writer = ExchangeWriter(context, sent.schema, len(targets.files), name)
-        writer.write(sent, partition_targets(column(sent, "doc_id"), targets))
+    def work(self, context: TaskContext) -> None:
+        table = context.read(self.embeddings, ["doc_id", "vector", *(["keywords"] if self.keywords else [])])
+        ids = column(table, "doc_id")
+        placed = context.read(self.clusters, ["cluster", "region"])
+        named = context.read(self.documents, ["doc_id", "source", *(["meta"] if self.group_by else [])])
+        named = named.take(pa.array(rows_of(ids, column(named, "doc_id"))))
+        rows = table.append_column("cluster", placed["cluster"]).append_column("source", named["source"])
+        if self.group_by:
+            groups = pa.array(group_names(named["meta"], self.group_by), pa.string())
+            rows = rows.append_column("group", groups)
+        for name, values in preferences(context, self.signals, ids, list(self.prefer)).items():
+            rows = rows.append_column(name, values)
+        stays = ~is_dropped(named["source"], column(placed, "cluster"), self.drop)
+        selected = left_after("select", context, {"kept": self.kept, "selection": self.selection})
+        stays &= is_in(ids, selected)
+        schema = region_schema(self.dim, self.keywords, len(self.prefer), self.group_by is not None)
+        writer = ExchangeWriter(context, VECTORS, schema, self.regions)
+        writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])
         writer.finish()
 
 
-def order_task(context: TaskContext, maps: str, removals: str, target: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PathTask(Task):
+    """The semantic duplicates of one region and the path through the others, with its measures."""
+
+    per = "region"
+    grows_with = "kept"
+    receives = ((VECTORS, "partition"),)
+    threads = True
+    kernels = ("curate.relate.paths:compile_kernels",)
+
+    maps: TableRef
+    region: int
+    dim: int
+    keywords: int
+    section: Order
+    semantic: Semantic
+    seed: int
+
+    def work(self, context: TaskContext) -> None:
+        section, prefer = self.section, self.semantic.prefer
+        schema = region_schema(self.dim, self.keywords, len(prefer), section.group_by is not None)
+        rows = read_slices(context, self.maps, self.region, schema).sort_by("doc_id")
+        ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
+        limit = section.max_similarity
+        near = neighbors(vectors, section.neighbors, limit, threads=context.threads)
+        keeper, cosines = np.full(len(ids), -1, np.int64), np.zeros(len(ids))
+        if self.semantic.threshold is not None:
+            preference = np.stack([column(rows, f"prefer_{i}") for i in range(len(prefer))], axis=1) if prefer else None
+            keeper, cosines = semantic_duplicates(vectors, near, self.semantic.threshold, preference)
+        gone, kept = np.flatnonzero(keeper >= 0), np.flatnonzero(keeper < 0)
+        columns = {"doc_id": ids[gone], "keeper": ids[keeper[gone]], "similarity": cosines[gone].astype(np.float32)}
+        removed = pa.table({name: pa.array(values) for name, values in columns.items()})
+        context.write("tmp/removed", removed.cast(schemas.SEMANTIC))
+        if len(gone):
+            near = among(near, vectors, kept, limit, context.threads)
+            rows, ids, vectors = rows.take(pa.array(kept)), ids[kept], vectors[kept]
+        path = self._path(rows, ids, vectors, near)
+        self._write(context, rows, ids, vectors, near, path)
+        recall = neighbor_recall(vectors, near.ids, limit, RECALL_SAMPLE)
+        context.value("rows", len(path))
+        context.value("measures", path_counts(path, vectors, near.ids, near.similarity, limit))
+        context.value("recall", [recall, len(path)])
+        context.count("neighbors_missing", int((near.ids < 0).sum()))
+
+    def _path(self, rows: pa.Table, ids: IDs, vectors: NDArray[np.int8], near: Neighbors) -> NDArray[np.int64]:
+        """int64[N]: the path through a region's documents in order of doc_id; groups are units of it."""
+        section, members = self.section, None
+        if section.group_by:
+            members, vectors = units(rows["group"].to_pylist(), vectors)
+            first = np.array([one[0] for one in members], np.int64)
+            rows, ids = rows.take(pa.array(first)), ids[first]
+            near = neighbors(vectors, section.neighbors, section.max_similarity)
+        path, _ = find_path(
+            section.method,
+            vectors,
+            near,
+            ids,
+            sources=rows["source"].to_numpy(),
+            clusters=column(rows, "cluster"),
+            keywords=int32_matrix(rows["keywords"]) if "keywords" in rows.column_names else None,
+            buffer=section.buffer,
+            star=section.star,
+            seed=self.seed,
+            max_similarity=section.max_similarity,
+        )
+        return path if members is None else expand(path, members)
+
+    def _write(
+        self,
+        context: TaskContext,
+        rows: pa.Table,
+        ids: IDs,
+        vectors: NDArray[np.int8],
+        near: Neighbors,
+        path: NDArray[np.int64],
+    ) -> None:
+        """The path, and the neighbours of the documents on it."""
+        columns = {
+            "doc_id": pa.array(ids[path]),
+            "rank": pa.array(np.arange(len(path), dtype=np.uint64)),
+            "cluster": rows["cluster"].take(pa.array(path)),
+            "similarity_to_previous": pa.array(similarity_to_previous(vectors, path, near.ids)),
+        }
+        context.write("tmp/paths", pa.table(columns, schema=_PATH))
+        grouped = pc.is_valid(rows["group"]) if self.section.group_by else pa.array(np.zeros(len(ids), np.bool_))
+        linked = pa.table({"doc_id": ids, "neighbors": binary_column(near.ids.astype("<i4")), "grouped": grouped})
+        context.write("neighbors", linked.cast(schemas.neighbors_schema(self.section.neighbors)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionsTask(Task):
+    """Positions on the whole path, and what was removed, routed back to the documents' partitions."""
+
+    per = "region"
+    grows_with = "kept"
+    sends = (POSITIONS, REMOVALS)
+
+    path: TableFile
+    removed: TableFile
+    base: int
+    documents: TableRef
+
+    def work(self, context: TaskContext) -> None:
+        rows = context.read(self.path)
+        columns = {
+            "doc_id": rows["doc_id"],
+            "position": pa.array(column(rows, "rank") + np.uint64(self.base)),
+            "cluster": rows["cluster"],
+            "similarity_to_previous": rows["similarity_to_previous"],
+        }
+        positions = pa.table(columns, schema=schemas.ORDER)
+        documents = context.snapshot(self.documents)
+        for exchange, sent in ((POSITIONS, positions), (REMOVALS, context.read(self.removed))):
+            writer = ExchangeWriter(context, exchange, sent.schema, len(documents.files))
+            writer.write(sent, partition_targets(column(sent, "doc_id"), documents))
+            writer.finish()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderTask(Task):
     """The order rows and the semantic duplicates of one partition, sorted by doc_id."""
-    context.write("order", read_slices(context, context.snapshot(maps), target, schemas.ORDER).sort_by("doc_id"))
-    removed = read_slices(context, context.snapshot(removals), target, schemas.SEMANTIC).sort_by("doc_id")
-    context.write("semantic", removed)
-    context.count("semantic", removed.num_rows)
+
+    grows_with = "kept"
+    receives = ((POSITIONS, "region"), (REMOVALS, "region"))
+
+    positions: TableRef
+    removals: TableRef
+    target: int
+
+    def work(self, context: TaskContext) -> None:
+        order = read_slices(context, self.positions, self.target, schemas.ORDER)
+        context.write("order", order.sort_by("doc_id"))
+        removed = read_slices(context, self.removals, self.target, schemas.SEMANTIC).sort_by("doc_id")
+        context.write("semantic", removed)
+        context.count_rows("semantic", removed)
 
 
 def _first_position(run: StageRun) -> int:
     return sum(tables["order"].rows + removed_positions(tables["order"])[0] for tables in run.earlier)
 
 
+def removed_positions(order: Snapshot) -> tuple[int, int]:
+    """How many positions of the path were left empty by takedowns, and the sum of their hashes (:func:`position_hash`)."""
+    parts = [part["removed"] for part in parts_of(order) if "removed" in part]
+    return sum(part["positions"] for part in parts), sum(int(part["hash"]) for part in parts) % (1 << 64)
+
+
+def position_hash(positions: NDArray[np.uint64]) -> int:
+    """The sum of the hashes of some positions, modulo 2**64."""
+    return int(mix64(positions + np.uint64(1)).sum(dtype=np.uint64))
+
+
+def _takedown(run: StageRun, takedown: Takedown) -> None:
+    """The path with empty places, the neighbours among those left, and their semantic duplicates."""
+    tables, lost = takedown.tables, Counter[str]()
+    files: dict[str, Sequence[TableFile]] = {}
+    for table in ("order", "semantic"):
+        files[table], counted = files_without(run, takedown, table)
+        lost.update(counted)
+    touched = [file for file in tables["neighbors"].files if takedown.reaches(file)]
+    step = run.step(
+        "neighbors", [LeaveNeighborsTask(name=file.name, file=file, leaving=takedown.leaving) for file in touched]
+    )
+    left = [file for file in tables["neighbors"].files if file not in touched]
+    files["neighbors"] = [*left, *step.files("neighbors")]
+    before, hashed = removed_positions(tables["order"])
+    changed = [file for file in tables["order"].files if file.name in takedown.partitions]
+    emptied = run.step(
+        "tmp/removed_positions",
+        [RemovedPositionsTask(name=file.name, file=file, leaving=takedown.leaving) for file in changed],
+    )
+    hashed += sum(int(value) for value in emptied.values("hash"))
+    removed = {"positions": before + sum(emptied.values("positions")), "hash": str(hashed % (1 << 64))}
+    for table in run.stage.writes:
+        was = tables[table]
+        details = {**was.details, "removed": removed} if table == "order" else was.details
+        run.commit(table, files[table], lessened(was.counters, lost), details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovedPositionsTask(TakedownTask):
+    """How many documents that leave have a position in one partition, and the sum of the hashes of these."""
+
+    def work(self, context: TaskContext) -> None:
+        rows = context.read(self.file, ["doc_id", "position"])
+        positions = column(rows, "position")[is_in(column(rows, "doc_id"), self.ids(context))]
+        context.value("positions", len(positions))
+        context.value("hash", str(position_hash(positions)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaveNeighborsTask(TakedownTask):
+    """The neighbours of one region's documents without those that leave; rows are renumbered, so that gaps close."""
+
+    per = "region"
+
+    def work(self, context: TaskContext) -> None:
+        table = context.read(self.file)
+        leaves = is_in(column(table, "doc_id"), self.ids(context))
+        with blamed_on(context.place(self.file)):
+            near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
+        table = table.filter(pa.array(~leaves))
+        at = table.schema.get_field_index("neighbors")
+        context.write("neighbors", table.set_column(at, table.schema.field(at), binary_column(near.astype("<i4"))))
+
+
 ORDER = Stage(
     "order",
-    5,
-    ("documents", "signals", "embeddings", "clusters", "selection"),
+    1,
+    ("documents", "signals", "embeddings", "clusters", "kept", "selection"),
     ("order", "neighbors", "semantic"),
     _settings,
     _order,
     _first_position,
     by_generation=True,
-    without=order_without,
+    takedown=_takedown,
 )

@@ -6,7 +6,7 @@ The first generation decides how near that is; a later one keeps what is as near
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from curate.base import schemas
+from curate.base.columns import binary_column, column, vector_matrix
 from curate.base.errors import RequestError
-from curate.base.matrices import binary_column, vector_matrix
+from curate.engine.context import TaskContext
 from curate.engine.inputs import open_url
-from curate.engine.stage import Spec, Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.stage import Stage, StageRun, partitions
+from curate.engine.task import PLACE, PartitionTask, Task
 from curate.reading.formats import format_of
 from curate.reading.formats import read as read_records
 from curate.reading.records import Fields
@@ -28,11 +29,15 @@ from curate.relate.embedders.opened import load_mean, open_embedder
 from curate.relate.embedders.quantised import quantise_directions
 from curate.relate.selection import Scored, cutoff, is_selected, scores
 from curate.relate.similarity import SCALE_BITS, Vectors
+from curate.stages.embed_fit import RunEmbedder
 from curate.storage.local import file_checksum
 from curate.tables.artefact import read_artefact
-from curate.tables.partition import column
+from curate.tables.snapshot import TableFile, TableRef
 
 _SCORES = pa.schema([("doc_id", pa.uint64()), ("score", pa.int64()), ("example", pa.uint32())])
+
+ANY_DOCUMENT = (1 << 64) - 1
+"""As the last doc_id that is kept with the lowest score: all are."""
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -49,57 +54,91 @@ def _settings(recipe: Recipe) -> Any:
 
 
 def _select(run: StageRun) -> None:
-    section, documents, embeddings = run.recipe.select, run.tables["documents"], run.tables["embeddings"]
+    section, embeddings = run.recipe.select, run.tables["embeddings"]
     if section is None:
-        step = run.step("selection", nothing_task, [Spec(file.name, [], {}) for file in documents.files])
+        step = run.step("selection", [AllSelectedTask(name=part.name) for part in run.partitions()])
         run.commit("selection", step.files("selection"), {}, {})
         return
-    params = {"path": section.queries, "text_field": section.text_field, "how": embeddings.details["embedder"]}
-    dim = int(embeddings.details["dim"])
-    made = [_settings(run.recipe)["queries"], params["how"]["model"]["checksum"]]
-    step = run.step("tmp/examples", examples_task, [Spec("examples", made, {**params, "dim": dim})])
+    task = ExamplesTask(
+        name="examples",
+        path=section.queries,
+        checksum=_settings(run.recipe)["queries"],
+        text_field=section.text_field,
+        embedder=RunEmbedder.from_details(embeddings.details),
+        dim=int(embeddings.details["dim"]),
+    )
+    step = run.step("tmp/examples", [task])
     examples, counted = step.files("tmp/examples")[0], step.counters["examples"]
-    specs = partition_specs(documents, {"embeddings": embeddings}, {"examples": asdict(examples)}, [examples.checksum])
-    scored = run.publish("tmp/scores", run.step("tmp/scores", scores_task, specs))
+    step = run.step(
+        "tmp/scores",
+        [
+            ScoresTask(name=part.name, documents=part.documents, embeddings=part["embeddings"], examples=examples)
+            for part in run.partitions("embeddings")
+        ],
+    )
+    scored = run.publish("tmp/scores", step)
     if run.earlier:
-        last = [run.earlier[0]["selection"].details["cutoff"][0], (1 << 64) - 1]
+        score, doc_id = run.earlier[0]["selection"].details["cutoff"][0], ANY_DOCUMENT
     else:
         number = section.keep if isinstance(section.keep, int) else max(1, round(section.keep * scored.rows))
-        spec = Spec("cutoff", [scored.content, number], {"scores": scored.path, "number": number})
-        last = run.step("tmp/cutoff", cutoff_task, [spec]).values("last")[0]
+        cut = run.step("tmp/cutoff", [CutoffTask(name="cutoff", scores=scored.ref, number=number)])
+        score, doc_id = cut.values("last")[0]
     step = run.step(
         "selection",
-        selection_task,
-        partition_specs(documents, {"scores": scored}, {"last": [str(one) for one in last]}, [str(last)]),
+        [
+            SelectionTask(name=part.name, documents=part.documents, scores=part["scores"], score=score, doc_id=doc_id)
+            for part in partitions(run.tables["documents"], scores=scored)
+        ],
     )
-    details = {"examples": counted, "cutoff": [int(last[0])], "nearest_kept": round(int(last[0]) / 2**SCALE_BITS, 4)}
+    details = {"examples": counted, "cutoff": [int(score)], "nearest_kept": round(int(score) / 2**SCALE_BITS, 4)}
     run.commit("selection", step.files("selection"), step.counters, details)
 
 
-def nothing_task(context: TaskContext) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AllSelectedTask(Task):
     """Nothing is selected, so nothing is said about the documents of a partition."""
-    context.write("selection", schemas.SELECTION.empty_table())
+
+    grows_with = "kept"
+
+    def work(self, context: TaskContext) -> None:
+        context.write("selection", schemas.SELECTION.empty_table())
 
 
-def examples_task(context: TaskContext, path: str, text_field: str, how: dict[str, Any], dim: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExamplesTask(Task):
     """Vectors of the examples, in their order, by the embedder of the documents."""
-    parts: list[Vectors] = [np.zeros((0, dim), np.int8)]
-    with open_url(path) as opened:
-        for batch in read_records(opened, path, Fields(text_field, None, how["field"])):
-            if how["kind"] == "column":
-                given = batch.vectors if batch.vectors is not None else take_from_meta(batch.metas, how["field"])[1]
-                mean = read_artefact(context.storage, how["model"], load_mean)
-                parts.append(quantise_directions(to_matrix(given, dim), mean)[0])
-            else:
-                parts.append(open_embedder(how, context.artefact_path).transform(batch.texts)[0])
-    vectors = np.concatenate(parts)
-    if not vectors.any():
-        raise ValueError(
-            f"select.queries: no record of {Path(path).name} gives a vector; each needs a text in the field {text_field!r}"
-            + (f" and a vector in {how['field']!r}" if how["field"] else "")
-        )
-    context.write("tmp/examples", pa.table({"vector": binary_column(vectors)}))
-    context.count("examples", len(vectors))
+
+    per = "one"
+    grows_with = "fixed"
+
+    path: str = field(metadata=PLACE)
+    checksum: str
+    text_field: str
+    embedder: RunEmbedder
+    dim: int
+
+    def work(self, context: TaskContext) -> None:
+        embedder = self.embedder
+        parts: list[Vectors] = [np.zeros((0, self.dim), np.int8)]
+        with open_url(self.path) as opened:
+            for batch in read_records(opened, self.path, Fields(self.text_field, None, embedder.field)):
+                if embedder.kind == "column" and embedder.field is not None:
+                    given = batch.vectors
+                    if given is None:
+                        given = take_from_meta(batch.metas, embedder.field)[1]
+                    mean = read_artefact(context.storage, embedder.artefact, load_mean)
+                    parts.append(quantise_directions(to_matrix(given, self.dim), mean)[0])
+                else:
+                    opener = open_embedder(embedder.details(), context.artefact_path)
+                    parts.append(opener.transform(batch.texts)[0])
+        vectors = np.concatenate(parts)
+        if not vectors.any():
+            raise ValueError(
+                f"select.queries: no record of {Path(self.path).name} gives a vector; each needs a text in the field "
+                f"{self.text_field!r}" + (f" and a vector in {embedder.field!r}" if embedder.field else "")
+            )
+        context.write("tmp/examples", pa.table({"vector": binary_column(vectors)}))
+        context.count("examples", len(vectors))
 
 
 def _load_examples(data: bytes, path: Path) -> Vectors:
@@ -108,46 +147,69 @@ def _load_examples(data: bytes, path: Path) -> Vectors:
     return vector_matrix(pq.read_table(path)["vector"])
 
 
-def scores_task(context: TaskContext, documents: Any, embeddings: Any, examples: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ScoresTask(PartitionTask):
     """How near the documents of one partition are to the nearest example."""
-    near = read_artefact(context.storage, examples, _load_examples)
-    with context.writer("tmp/scores", _SCORES) as writer:
-        for batch in context.batches(embeddings, ["doc_id", "vector"]):
-            score, nearest = scores(vector_matrix(batch["vector"]), near)
-            writer.write(pa.table({"doc_id": batch["doc_id"], "score": score, "example": nearest.astype(np.uint32)}))
+
+    grows_with = "kept"
+
+    embeddings: TableFile
+    examples: TableFile
+
+    def work(self, context: TaskContext) -> None:
+        near = read_artefact(context.storage, self.examples, _load_examples)
+        with context.writer("tmp/scores", _SCORES) as writer:
+            for batch in context.batches(self.embeddings, ["doc_id", "vector"]):
+                score, nearest = scores(vector_matrix(batch["vector"]), near)
+                columns = {"doc_id": batch["doc_id"], "score": score, "example": nearest.astype(np.uint32)}
+                writer.write(pa.table(columns))
 
 
-def cutoff_task(context: TaskContext, scores: str, number: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class CutoffTask(Task):
     """The score and the doc_id of the last document that is kept, in one process."""
-    files = context.snapshot(scores).files
 
-    def parts() -> Iterator[Scored]:
-        for file in files:
-            for batch in context.batches(file, ["doc_id", "score"]):
-                yield column(batch, "doc_id"), column(batch, "score")
+    per = "one"
+    grows_with = "kept"
+    opens = "partition"
 
-    context.value("last", list(cutoff(parts, number)))
+    scores: TableRef
+    number: int
 
+    def work(self, context: TaskContext) -> None:
+        files = context.snapshot(self.scores).files
 
-def selection_task(context: TaskContext, documents: Any, scores: Any, last: list[str]) -> None:
-    """Scores and decisions of one partition."""
-    table = context.read(scores)
-    score = column(table, "score")
-    kept = is_selected(column(table, "doc_id"), score, (int(last[0]), int(last[1])))
-    columns = {
-        "doc_id": table["doc_id"],
-        "similarity": pa.array(np.round(score / 2.0**SCALE_BITS, 4).astype(np.float32)),
-        "example": table["example"],
-        "kept": pa.array(kept),
-    }
-    context.write("selection", pa.table(columns).cast(schemas.SELECTION))
-    context.count("near", int(kept.sum()))
-    context.count("not_near", int((~kept).sum()))
+        def parts() -> Iterator[Scored]:
+            for file in files:
+                for batch in context.batches(file, ["doc_id", "score"]):
+                    yield column(batch, "doc_id"), column(batch, "score")
+
+        context.value("last", list(cutoff(parts, self.number)))
 
 
-def not_selected(table: pa.Table) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """uint64[n], sorted: documents of a ``selection`` table that are not near enough."""
-    return column(table.filter(pa.array(~column(table, "kept"))), "doc_id")
+@dataclass(frozen=True, kw_only=True)
+class SelectionTask(PartitionTask):
+    """Scores and decisions of one partition: kept is what comes before (``score``, ``doc_id``)."""
+
+    grows_with = "kept"
+
+    scores: TableFile
+    score: int
+    doc_id: int
+
+    def work(self, context: TaskContext) -> None:
+        table = context.read(self.scores)
+        score = column(table, "score")
+        kept = is_selected(column(table, "doc_id"), score, (self.score, self.doc_id))
+        columns = {
+            "doc_id": table["doc_id"],
+            "similarity": pa.array(np.round(score / 2.0**SCALE_BITS, 4).astype(np.float32)),
+            "example": table["example"],
+            "kept": pa.array(kept),
+        }
+        rows = pa.table(columns).cast(schemas.SELECTION)
+        context.write("selection", rows)
+        context.count_rows("selection", rows)
 
 
 SELECT = Stage(

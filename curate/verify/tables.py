@@ -335,7 +335,7 @@ def check_order(run: Run, report: Report) -> None:
 
     Those that takedowns left empty count by what the table says of them.
     """
-    from curate.stages.order_takedown import position_hash, removed_positions
+    from curate.stages.order import position_hash, removed_positions
 
     snapshot = run.snapshots["order"]
     empty, hashed = removed_positions(snapshot)
