@@ -104,3 +104,19 @@ def cut_spans(
     out_offsets = np.zeros(len(offsets), np.int64)
     _cut(data, offsets, rows, starts, ends, out, out_offsets)
     return text_column(out[: out_offsets[-1]].copy(), out_offsets)
+
+
+def sample_texts() -> pa.LargeStringArray:
+    """A few texts in several scripts, on which kernels are compiled ahead of a run."""
+    lines = [
+        "The ship leaves the harbour.\nA storm follows it. [1]\nIt's 3.5 km to the light!",
+        "Ärger über ein Café: 日本語",
+        "",
+    ]
+    return pa.array(lines, pa.large_string())
+
+
+def compile_kernels() -> None:
+    """Compile this module's kernels."""
+    first = np.array([0, 0], np.int64)
+    cut_spans(sample_texts(), first, first, np.array([3, 5], np.int64))

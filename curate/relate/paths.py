@@ -207,3 +207,15 @@ def _check_ascending(doc_ids: NDArray[np.uint64]) -> int:
     if np.any(doc_ids[1:] <= doc_ids[:-1]):
         raise ValueError("doc_ids must ascend: sort documents and vectors by doc_id")
     return len(doc_ids)
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of neighbours, of paths, and of their measures."""
+    ids = np.arange(60, dtype=np.uint64)
+    vectors = (np.outer(ids, np.arange(8)) % 97 - 40).astype(np.int8)
+    found = nearest(vectors, 5, 0.95)
+    nearest(vectors, 5, 0.95, brute_force_limit=10, cell_size=20)
+    for method in ("related", "icp"):
+        path, _ = find_path(method, vectors, found, ids, seed=0, max_similarity=0.95)
+        similarity_to_previous(vectors, path, found.ids)
+        path_counts(path, vectors, found.ids, found.similarity, 0.95)

@@ -220,3 +220,11 @@ def _grouped(centroids: Vectors, supers: Vectors, threads: int) -> Cells:
     order = np.argsort(parent, kind="stable")
     first = np.searchsorted(parent[order], np.arange(len(supers) + 1)).astype(np.int64)
     return Cells(np.ascontiguousarray(centroids[order]), supers, first)
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of cells, of one level and of two."""
+    ids = np.arange(60, dtype=np.uint64)
+    vectors = (np.outer(ids, np.arange(8)) % 97 - 40).astype(np.int8)
+    assign(vectors, fit(vectors, 4, 0, ids))
+    assign(vectors, fit(vectors, 4, 0, ids, most=2))

@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.base.text import Bytes, Offsets
+from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
 
 MAX_PIECES = 1 << 20
 """Pieces remembered at most, which take about 40 bytes each; they are forgotten together when there are nearly so many."""
@@ -386,3 +386,13 @@ class Pieces:
         found = [self._encode(str(text.data, "utf-8")) for text in texts]
         begin = np.cumsum([0, *map(len, found)], dtype=np.int64)
         return np.concatenate([np.empty(0, self._dtype), *found], dtype=self._dtype, casting="same_kind"), begin
+
+
+def compile_kernels() -> None:
+    """Compile the kernels, for vocabularies of both sizes."""
+    data, offsets = text_buffers(sample_texts())
+    for dtype in (np.uint16, np.uint32):
+        one = Pieces(
+            lambda text: np.frombuffer(text.encode(), np.uint8).astype(np.uint32), np.ones(256, np.int64), dtype
+        )
+        one.encode(data, offsets[:-1].copy(), offsets[1:].copy())

@@ -22,9 +22,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.errors import WorkspaceError
-from curate.base.text import Bytes, Offsets, text_buffers
+from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
 from curate.relate.embedders import Texts
-from curate.relate.embedders.quantised import MEAN_PRIOR, quantise_row
+from curate.relate.embedders.quantised import MEAN_PRIOR, quantise_directions, quantise_row
 from curate.relate.embedders.subspace import right_subspace
 from curate.relate.embedders.words import UNICODE_VERSION, Vocabulary, word_rows
 from curate.relate.similarity import MAX_DIM
@@ -229,3 +229,11 @@ def fit(
 
 def _buffers(texts: Texts) -> tuple[Bytes, Offsets]:
     return text_buffers(texts if isinstance(texts, pa.Array | pa.ChunkedArray) else pa.array(texts, pa.large_string()))
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of fitting and transforming."""
+    model = fit(sample_texts(), dim=8)
+    model.transform(sample_texts())
+    model.keywords(sample_texts(), 2)
+    quantise_directions(np.ones((2, 8), np.float32), np.zeros(8))
