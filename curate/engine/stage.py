@@ -20,7 +20,8 @@ from curate.engine.fit import Fit, fitted
 from curate.engine.progress import Progress
 from curate.engine.tasks import Record, Task, function_name, task_key
 from curate.recipe import Recipe
-from curate.storage.local import LocalStorage, Storage
+from curate.storage.interface import Storage
+from curate.storage.local import LocalStorage
 from curate.storage.usage import Usage
 from curate.tables.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState
@@ -207,7 +208,7 @@ class StageRun:
                 task_key(key, function.__qualname__, *form, *spec.inputs),
                 home,
                 key,
-                self.storage.url,
+                self.storage,
                 spec.params,
                 spec.memory,
                 spec.gpu,

@@ -28,7 +28,10 @@ from numpy.typing import NDArray
 
 from curate.base.errors import CurateError, WorkspaceError
 from curate.base.hashing import digest
-from curate.storage.local import Storage, file_checksum, open_storage
+from curate.storage.interface import Storage
+from curate.storage.local import file_checksum
+from curate.storage.open import open_storage
+from curate.storage.options import StorageOptions
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
 from curate.tables.json_envelope import UNSAID, decode, encode
@@ -59,7 +62,7 @@ class Task:
     key: str
     home: str
     stage_key: str
-    workspace: str
+    storage: Storage
     params: dict[str, Any]
     memory: int = 0
     gpu: bool = False
@@ -111,7 +114,7 @@ class TaskContext:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.threads = task.threads
-        self.storage: Storage = open_storage(task.workspace)
+        self.storage = task.storage
         self.record = Record(task.name, task.key)
         self._counters: Counter[str] = Counter()
         self._meter = Meter()
@@ -182,7 +185,7 @@ class TaskContext:
 
     def snapshot(self, path: str) -> Snapshot:
         """A committed snapshot, read once per process."""
-        return _snapshot(self.task.workspace, path)
+        return _snapshot(self.storage.url, self.storage.options, path)
 
     # --- writing
 
@@ -324,8 +327,8 @@ def _dictionaries(schema: pa.Schema) -> bool | list[str]:
 
 
 @lru_cache(maxsize=64)
-def _snapshot(workspace: str, path: str) -> Snapshot:
-    return read_snapshot(open_storage(workspace), path)
+def _snapshot(workspace: str, options: StorageOptions, path: str) -> Snapshot:
+    return read_snapshot(open_storage(workspace, options), path)
 
 
 @lru_cache(maxsize=256)

@@ -84,7 +84,7 @@ def nothing_task(context: TaskContext) -> None:
 def examples_task(context: TaskContext, path: str, text_field: str, how: dict[str, Any], dim: int) -> None:
     """Vectors of the examples, in their order, by the embedder of the documents."""
     parts: list[Vectors] = [np.zeros((0, dim), np.int8)]
-    with open_url(path) as opened:
+    with open_url(path, context.storage.options) as opened:
         for batch in read_records(opened, path, Fields(text_field, None, how["field"])):
             if how["kind"] == "column":
                 given = batch.vectors if batch.vectors is not None else take_from_meta(batch.metas, how["field"])[1]

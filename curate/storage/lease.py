@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.base.errors import LeaseHeld, RunError
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 
 LEASE = "lease.json"
 PERIOD_S = 60.0
