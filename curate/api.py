@@ -60,7 +60,7 @@ def run(
         refit=refit,
         progress=progress,
     )
-    return Run(outcome.workspace)
+    return Run(outcome.workspace, outcome.options)
 
 
 def execute(
@@ -78,21 +78,18 @@ def execute(
 ) -> Outcome:
     """As :func:`run`; returns what was done instead of the finished run."""
     from curate.driver.execute import run_recipe
-    from curate.storage import options as s3_options
 
-    recipe = as_recipe(recipe, changes)
-    with s3_options.in_force(recipe.storage):
-        return run_recipe(
-            recipe,
-            stop_after=until,
-            cpus=cpus,
-            address=address,
-            sample=sample,
-            allow_missing=allow_missing,
-            repack=repack,
-            refit=refit,
-            progress=progress,
-        )
+    return run_recipe(
+        as_recipe(recipe, changes),
+        stop_after=until,
+        cpus=cpus,
+        address=address,
+        sample=sample,
+        allow_missing=allow_missing,
+        repack=repack,
+        refit=refit,
+        progress=progress,
+    )
 
 
 def as_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:

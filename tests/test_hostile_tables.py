@@ -35,7 +35,7 @@ from curate.shards.conservation import token_sum, window_sums
 from curate.shards.windows import ShardWindows
 from curate.stages.dedup.signatures import stored_params
 from curate.stages.shards.routing import spans_by_target
-from curate.storage.local import file_checksum
+from curate.storage.local import LocalStorage, file_checksum
 from curate.tables.snapshot import Snapshot
 from curate.tables.validate import sound
 from tests.corpus import recipe_of, write_corpus
@@ -260,7 +260,7 @@ LISTS = pa.schema([("doc_id", pa.uint64()), ("values", pa.large_list(pa.uint64()
 
 def sent(folder: Path) -> tuple[TaskContext, Snapshot, Path]:
     """A task, an exchange of two rows for one target, and its file."""
-    task = TaskContext(Task("m:f", "map", "key", "tmp/step", "stage", str(folder), {}))
+    task = TaskContext(Task("m:f", "map", "key", "tmp/step", "stage", LocalStorage(folder), {}))
     writer = ExchangeWriter(task, LISTS, 1, "x")
     writer.write(pa.table({"doc_id": [1, 2], "values": [[10, 11], [12, 13, 14]]}, schema=LISTS), column(0, 0))
     file = writer.finish()

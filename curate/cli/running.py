@@ -151,7 +151,6 @@ def check(options: argparse.Namespace) -> int:
     from curate.planning.check import DOCUMENT_BYTES, sections
     from curate.planning.check import check as look
     from curate.planning.costs import costs_of, shipped
-    from curate.storage.options import in_force
 
     recipe, changes = _recipe_and_changes(options)
     like = costs_of(options.like) if options.like else None
@@ -170,9 +169,7 @@ def check(options: argparse.Namespace) -> int:
     if recipe is None:
         raise RequestError("name a recipe: `curate check RECIPE`")
     made = as_recipe(recipe, changes)
-    with in_force(made.storage):
-        plan = look(made, options.until, costs=like)
-    output(plan, sections, options.json)
+    output(look(made, options.until, costs=like), sections, options.json)
     return 0
 
 
@@ -256,7 +253,7 @@ def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = 
     from curate.inspect.run import Run
     from curate.report.summary import as_dict, sections
 
-    summary = as_dict(Run(outcome.workspace), outcome, partial)
+    summary = as_dict(Run(outcome.workspace, outcome.options), outcome, partial)
     if as_json:
         import json
 

@@ -7,10 +7,10 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.storage.interface import Storage
 from curate.storage.lease import Lease
-from curate.storage.local import Storage, open_storage
 from curate.tables.snapshot import artefacts_of, manifest_path
-from curate.tables.workspace import history, read_run, snapshots
+from curate.tables.workspace import history, open_state, read_run, snapshots
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,8 +62,7 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
         WorkspaceError: there is no finished run in it.
         LeaseHeld: a run is at work in it.
     """
-    storage = open_storage(workspace)
-    read_run(storage)
+    storage, _ = open_state(workspace)
     # Files of a run at work are in no snapshot yet: nothing is listed as garbage beside it.
     lease = Lease(storage, lambda text: None)
     lease.take()

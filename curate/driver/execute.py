@@ -18,8 +18,10 @@ from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.progress import NoProgress, Progress
 from curate.engine.removed import OF_WORKSPACE, Removed
 from curate.recipe import Recipe, portable
+from curate.storage.interface import Storage
 from curate.storage.lease import Lease
-from curate.storage.local import Storage, open_storage
+from curate.storage.open import open_storage
+from curate.storage.options import NO_OPTIONS, StorageOptions
 from curate.storage.usage import tally
 from curate.tables.snapshot import Snapshot
 from curate.tables.workspace import RunState, find_run, snapshots, states, write_run
@@ -37,6 +39,8 @@ class Outcome:
     tables: dict[str, Snapshot]
     stages: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    options: StorageOptions = NO_OPTIONS
+    """Of the workspace's storage."""
 
     @property
     def tasks_run(self) -> int:
@@ -131,7 +135,7 @@ def run_recipe(
         RunError: something failed; what is committed stays.
     """
     from curate.driver.mirror import mirror
-    from curate.engine.inputs import discover
+    from curate.engine.inputs import discover, storage_options
 
     progress = progress or NoProgress()
     began, before = time.perf_counter(), tally()
@@ -140,10 +144,10 @@ def run_recipe(
     plan = until(stages(), stop_after)
     found = discover(recipe)
     keys = stage_keys(recipe, stages())
-    storage = open_storage(recipe.workspace)
+    storage = open_storage(recipe.workspace, storage_options(recipe))
     storage.check_writable()
     engine = choose_engine(recipe, found.bytes, cpus, address)
-    outcome = Outcome(storage.url, engine.name, {})
+    outcome = Outcome(storage.url, engine.name, {}, options=storage.options)
     with leased(storage, progress.say) as lease:
         state = find_run(storage)
         former = snapshots(storage, state) if state else {}

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.storage.local import Storage, file_checksum
+from curate.storage.interface import Storage
+from curate.storage.local import file_checksum
 from curate.tables.snapshot import TableFile
 
 

@@ -6,7 +6,8 @@ import re
 import uuid
 from pathlib import Path
 
-from curate.storage.local import Storage, open_storage
+from curate.storage.interface import Storage
+from curate.storage.open import open_storage
 from curate.tables.snapshot import Snapshot
 
 COPY_BYTES = 8 << 20
@@ -26,7 +27,7 @@ def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
     Raises:
         WorkspaceError: nothing can be written at ``url``.
     """
-    target = open_storage(url)
+    target = open_storage(url, storage.options)
     names = {f"{file.name}{Path(file.path).suffix}": file for file in shards.files}
     indexes = {name: storage.read(file.path) for name, file in names.items() if _INDEX.match(name)}
     there = {info.path: info.size for info in target.list()}

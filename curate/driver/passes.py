@@ -11,7 +11,7 @@ from curate.engine.engines import Engine
 from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
 from curate.recipe import Recipe
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 from curate.storage.usage import DRIVER, Usage, tally
 from curate.tables.generations import Generation, generations_of, merge
 from curate.tables.snapshot import Snapshot, write_snapshot

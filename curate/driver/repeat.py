@@ -7,8 +7,7 @@ from pathlib import Path
 
 from curate.recipe import Recipe
 from curate.recipe.file import apply_changes, from_dict
-from curate.storage.local import open_storage
-from curate.tables.workspace import read_run
+from curate.tables.workspace import open_state
 
 
 def recipe_of(workspace: str, changes: Sequence[str] = ()) -> Recipe:
@@ -18,7 +17,7 @@ def recipe_of(workspace: str, changes: Sequence[str] = ()) -> Recipe:
         WorkspaceError: the workspace holds no finished run.
         RecipeError: a wrong change.
     """
-    storage = open_storage(workspace)
-    data = {**read_run(storage).recipe, "workspace": storage.url}
+    storage, state = open_state(workspace)
+    data = {**state.recipe, "workspace": storage.url}
     base = Path.cwd() if "://" in storage.url else Path(storage.url)
     return from_dict(apply_changes(data, changes), base, origin=f"the recipe of {storage.url}")

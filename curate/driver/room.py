@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.reading import formats
-from curate.storage.local import LocalStorage, Storage
+from curate.storage.interface import Storage
+from curate.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from curate.engine.inputs import Inputs

@@ -37,12 +37,11 @@ from curate.engine.takedown import Takedown, any_within, without_rows
 from curate.quality.verdicts import FIELDS
 from curate.recipe import Recipe
 from curate.recipe.file import from_dict
-from curate.storage import options as s3_options
-from curate.storage.local import Storage, open_storage
+from curate.storage.interface import Storage
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import Snapshot, manifest_path, read_snapshot, table_home, write_snapshot
 from curate.tables.validate import sound
-from curate.tables.workspace import RunState, history, read_run, snapshots, states, write_run
+from curate.tables.workspace import RunState, history, open_state, read_run, snapshots, states, write_run
 
 _KEY = digest(["takedown", schemas.SCHEMA_VERSION])
 
@@ -95,15 +94,14 @@ def take_down(
         LeaseHeld: a run is at work in the workspace.
     """
     progress = progress or NoProgress()
-    storage = open_storage(workspace)
+    storage, state = open_state(workspace)
     base = Path.cwd() if "://" in storage.url else Path(storage.url)
-    written = {**read_run(storage).recipe, "workspace": storage.url}
+    written = {**state.recipe, "workspace": storage.url}
     recipe = from_dict(written, base, origin=f"{storage.url}/run.json")
-    with s3_options.in_force(recipe.storage):
-        outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
-        if apply and (outcome.request or _is_remembered(storage)):
-            _forget(storage, recipe)
-            outcome.done = True
+    outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
+    if apply and (outcome.request or _is_remembered(storage)):
+        _forget(storage, recipe)
+        outcome.done = True
     return outcome
 
 

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from curate.base.counters import counters_of
 from curate.base.errors import CurateError, WorkspaceError
 from curate.engine.task import Job
-from curate.storage.local import Storage, file_checksum
+from curate.storage.interface import Storage
+from curate.storage.local import file_checksum
+from curate.storage.options import StorageOptions
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
 from curate.tables.json_envelope import decode, encode
@@ -241,11 +243,11 @@ class TaskContext:
 SNAPSHOTS = 64
 """Manifests that a process keeps."""
 
-_SNAPSHOTS: dict[tuple[str, str], Snapshot] = {}
+_SNAPSHOTS: dict[tuple[str, StorageOptions, str], Snapshot] = {}
 
 
 def _snapshot(storage: Storage, path: str) -> Snapshot:
-    key = storage.url, path
+    key = storage.url, storage.options, path
     if key not in _SNAPSHOTS:
         while len(_SNAPSHOTS) >= SNAPSHOTS:
             del _SNAPSHOTS[next(iter(_SNAPSHOTS))]

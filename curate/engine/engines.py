@@ -22,7 +22,6 @@ import numpy as np
 from curate.base.errors import RequestError
 from curate.engine.context import Record, run_job
 from curate.engine.task import Job
-from curate.storage import options as s3_options
 
 MAX_BUNDLES = 20_000
 """Rows of a Ray dataset at most; more tasks are bundled (about 10 ms of overhead a row)."""
@@ -110,7 +109,7 @@ class RayEngine:
             settings: dict[str, Any] = {
                 "logging_level": "error",
                 "log_to_driver": False,
-                "runtime_env": {"env_vars": WORKER_THREADS | s3_options.environment()},
+                "runtime_env": {"env_vars": WORKER_THREADS},
             }
             if address is None:
                 settings |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}

@@ -13,7 +13,7 @@ from typing import Any
 
 from curate.base.errors import WorkspaceError
 from curate.engine.task import Task
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 from curate.tables.json_envelope import decode, encode
 from curate.tables.snapshot import TableFile
 

@@ -23,7 +23,10 @@ from curate.reading.records import MISSING_TEXT, Fields
 from curate.reading.streams import Stream
 from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals
 from curate.recipe import Input, Recipe
-from curate.storage.local import Storage, file_checksum, open_storage
+from curate.storage.interface import Storage
+from curate.storage.local import file_checksum
+from curate.storage.open import open_storage
+from curate.storage.options import StorageOptions
 from curate.storage.usage import counted
 from curate.tables.snapshot import Snapshot
 
@@ -129,6 +132,11 @@ def reading_of(entry: Input) -> dict[str, Any]:
     return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
 
 
+def storage_options(recipe: Recipe) -> StorageOptions:
+    """The options for every storage that a recipe names: its section ``storage``, for the rest the environment."""
+    return StorageOptions.from_environment().override(recipe.storage.model_dump(exclude_unset=True))
+
+
 def discover(recipe: Recipe) -> Inputs:
     """The files that the recipe names, looked at.
 
@@ -137,28 +145,29 @@ def discover(recipe: Recipe) -> Inputs:
     """
     files: list[InputFile] = []
     entries: dict[tuple[str, str], Input] = {}
+    options = storage_options(recipe)
     own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
     for number, entry in enumerate(recipe.inputs):
-        found = sorted(find(entry, number, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+        found = sorted(find(entry, number, options, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
         if not found:
             raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
         for file in found:
             formats.format_of(file.url)
             entries.setdefault((file.source, file.url), entry)
-        look(entry, number, found)
+        look(entry, number, found, options)
         files += found
     return Inputs(files, entries)
 
 
-def open_url(url: str, seekable: bool = False) -> pa.NativeFile:
+def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.NativeFile:
     """An input, open at its beginning; ``seekable`` for reading a part of it.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: it does not exist.
     """
     if url.startswith("s3://"):
         bucket, _, key = url.removeprefix("s3://").partition("/")
-        opened = open_storage(f"s3://{bucket}").open(key)
+        opened = open_storage(f"s3://{bucket}", options).open(key)
     else:
         opened = counted(pa.OSFile(url, "rb"))
     if seekable or formats.format_of(url).kind == "parquet":
@@ -166,14 +175,14 @@ def open_url(url: str, seekable: bool = False) -> pa.NativeFile:
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
 
-def find(entry: Input, number: int, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
+def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
     """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
 
     Raises:
         InputError: the folder does not exist, or a file cannot be read.
     """
     if entry.path.startswith("s3://"):
-        yield from _find_objects(entry, number)
+        yield from _find_objects(entry, number, options)
         return
     path = Path(entry.path)
     if path.is_file():
@@ -217,10 +226,10 @@ def _local(entry: Input, path: Path, relative: str) -> InputFile:
     return InputFile(entry.source, relative, os.path.realpath(path), status.st_size, f"mtime:{status.st_mtime_ns}")
 
 
-def _find_objects(entry: Input, number: int) -> Iterator[InputFile]:
+def _find_objects(entry: Input, number: int, options: StorageOptions) -> Iterator[InputFile]:
     bucket, _, pattern = entry.path.removeprefix("s3://").partition("/")
     has_wildcard = any(sign in pattern for sign in "*?[")
-    storage = open_storage(f"s3://{bucket}")
+    storage = open_storage(f"s3://{bucket}", options)
     try:
         for info in storage.list(pattern_prefix(pattern) if has_wildcard else pattern):
             if matches(pattern, info.path) and (
@@ -262,7 +271,7 @@ def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]
     return result
 
 
-def look(entry: Input, number: int, files: list[InputFile]) -> None:
+def look(entry: Input, number: int, files: list[InputFile], options: StorageOptions) -> None:
     """Look at the first records of an input.
 
     Raises:
@@ -273,13 +282,13 @@ def look(entry: Input, number: int, files: list[InputFile]) -> None:
     for file in files:
         if seen >= LOOK_RECORDS:
             break
-        with open_url(file.url) as source:
+        with open_url(file.url, options) as source:
             for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=LOOK_RECORDS - seen):
                 if len(batch.texts) or any(reject.reason != MISSING_TEXT for reject in batch.rejects):
                     return
                 seen += len(batch.rejects)
     if seen:
-        names = sorted(field_names(files[0]))
+        names = sorted(field_names(files[0], options))
         hint = f"; fields there: {', '.join(names[:12])}" if names else ""
         raise InputError(
             f"inputs.{number}: none of the first {seen:,} records of {files[0].url} has the text field {entry.text_field!r}{hint}; "
@@ -287,9 +296,9 @@ def look(entry: Input, number: int, files: list[InputFile]) -> None:
         )
 
 
-def field_names(file: InputFile) -> set[str]:
+def field_names(file: InputFile, options: StorageOptions) -> set[str]:
     """Names of the fields of a file's first records."""
-    with open_url(file.url) as source:
+    with open_url(file.url, options) as source:
         form = formats.format_of(file.url)
         if form.kind == "parquet":
             try:

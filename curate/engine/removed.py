@@ -22,7 +22,7 @@ from curate.base.hashing import digest, text_hashes
 from curate.base.ids import POSITION_BITS, is_default_id
 from curate.engine.task import PLACE
 from curate.reading.units import Unit
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 from curate.tables.snapshot import Snapshot, TableFile
 from curate.tables.validate import sound
 

@@ -23,7 +23,8 @@ from curate.engine.leaving import Takedown
 from curate.engine.progress import Progress
 from curate.engine.task import Exchange, Job, Task
 from curate.recipe import Recipe
-from curate.storage.local import LocalStorage, Storage
+from curate.storage.interface import Storage
+from curate.storage.local import LocalStorage
 from curate.storage.usage import Usage
 from curate.tables.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState

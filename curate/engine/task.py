@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.base.hashing import digest
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 from curate.tables.snapshot import TableFile, TableRef, table_home
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.hashing import document_hash
 from curate.inspect.arrays import to_arrow, to_numpy
+from curate.storage.options import StorageOptions
 from curate.tables.parquet import read_groups
 from curate.tables.snapshot import Snapshot, TableFile, as_file
 from curate.tables.validate import sound
@@ -36,8 +37,8 @@ READERS = 4
 class Tables:
     """The tables of a finished run in a workspace, local or in an object store; nothing in it is changed."""
 
-    def __init__(self, workspace: str) -> None:
-        self.storage, self.state, self.snapshots = open_workspace(workspace)
+    def __init__(self, workspace: str, options: StorageOptions | None = None) -> None:
+        self.storage, self.state, self.snapshots = open_workspace(workspace, options)
 
     @property
     def url(self) -> str:

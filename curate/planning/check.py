@@ -13,13 +13,14 @@ from curate.driver import room
 from curate.driver.execute import choose_engine
 from curate.driver.plan import stage_keys, stages, until
 from curate.engine.engines import InlineEngine
-from curate.engine.inputs import MARKS, Inputs, discover, mark_of
+from curate.engine.inputs import MARKS, Inputs, discover, mark_of, storage_options
 from curate.engine.progress import NoProgress
 from curate.engine.stage import Stage, StageRun
 from curate.planning.costs import Costs, amounts_of, scaled, shipped
 from curate.reading import formats
 from curate.recipe import Recipe
-from curate.storage.local import Storage, open_storage
+from curate.storage.interface import Storage
+from curate.storage.open import open_storage
 from curate.tables.snapshot import Snapshot
 from curate.tables.workspace import find_run, snapshots
 
@@ -53,7 +54,7 @@ def check(
     keys = stage_keys(recipe, plan)
     found = discover(recipe)
     engine = choose_engine(recipe, found.bytes, cpus, None)
-    storage = open_storage(recipe.workspace)
+    storage = open_storage(recipe.workspace, storage_options(recipe))
     there, tables = _there(recipe, plan, keys, found, storage)
     size = _sizes(recipe, found, tables)
     cores = 1 if engine.name == "inline" else cpus or os.cpu_count() or 1

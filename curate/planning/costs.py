@@ -21,9 +21,8 @@ from curate.engine.engines import MAX_THREADS
 from curate.engine.exchange import END_BYTES, END_TARGETS, ENTRY_BYTES
 from curate.recipe import Recipe
 from curate.stages.dedup.labels import EDGE_BOUND
-from curate.storage.local import open_storage
 from curate.storage.usage import DRIVER, Usage
-from curate.tables.workspace import read_run, snapshots
+from curate.tables.workspace import open_state, snapshots
 
 SLICE_REQUESTS = 2
 """Requests for one slice of an exchange: the entry of the index, and the slice, where it does not lie near the file's end."""
@@ -153,8 +152,8 @@ def costs_of(workspace: str) -> Costs:
         WorkspaceError: there is no run.
         RequestError: the run stopped before the shards, or an earlier release has made it, which did not measure.
     """
-    storage = open_storage(workspace)
-    state, recipe = read_run(storage), recipe_of(workspace)
+    storage, state = open_state(workspace)
+    recipe = recipe_of(workspace)
     stages: dict[str, dict[str, Usage]] = {}
     for entry in state.stages:
         steps = stages.setdefault(entry["stage"], {})

@@ -106,7 +106,7 @@ def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
 
 def count_task(context: TaskContext, url: str, span: list[int] | None = None, span_bytes: int = 0) -> None:
     """The records in a span of lines, or the spans of a Parquet file with the rows in each."""
-    with open_url(url, seekable=True) as opened:
+    with open_url(url, context.storage.options, seekable=True) as opened:
         if span is not None:
             spans, rows = [Span(*span)], [count_lines(opened, Span(*span))]
         else:
@@ -190,7 +190,7 @@ def ingest_task(
                 continue
             span, first = Span(*file["span"]) if "span" in file else None, file.get("first", 0)
             last = first - 1
-            with open_url(file["url"], seekable=span is not None) as opened:
+            with open_url(file["url"], context.storage.options, seekable=span is not None) as opened:
                 for batch in formats.read(
                     opened,
                     file["url"],

@@ -120,7 +120,7 @@ class ExamplesTask(Task):
     def work(self, context: TaskContext) -> None:
         embedder = self.embedder
         parts: list[Vectors] = [np.zeros((0, self.dim), np.int8)]
-        with open_url(self.path) as opened:
+        with open_url(self.path, context.storage.options) as opened:
             for batch in read_records(opened, self.path, Fields(self.text_field, None, embedder.field)):
                 if embedder.kind == "column" and embedder.field is not None:
                     given = batch.vectors

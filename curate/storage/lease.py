@@ -1,7 +1,7 @@
-"""One writer: a lease on the workspace, taken, renewed and given back by conditional puts.
+"""One writer: a lease on the workspace, taken, renewed and released by conditional puts.
 
-A holder on this machine whose process is gone is replaced at once. A holder elsewhere is judged by watching the lease
-on one's own monotonic clock: unchanged for a whole period, it is dead; changed, it is alive.
+A holder on this machine whose process has ended is replaced at once. The lease of a holder on another machine is watched
+by this machine's monotonic clock: if it is not renewed for a whole period, the holder is dead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.base.errors import LeaseHeld, RunError
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 
 LEASE = "lease.json"
 PERIOD_S = 60.0
@@ -26,7 +26,7 @@ POLL_S = 1.0
 
 
 class Lease:
-    """Held from :meth:`take` to :meth:`release`; :meth:`check` raises once it was lost."""
+    """Held from :meth:`take` to :meth:`release`; once it is lost, :meth:`check` raises."""
 
     def __init__(
         self, storage: Storage, say: Callable[[str], None], period_s: float = PERIOD_S, renew_s: float = RENEW_S
@@ -48,7 +48,7 @@ class Lease:
             epoch = 1
             if current is not None:
                 epoch = self._judge(current)
-            mine = {
+            content = {
                 "epoch": epoch,
                 "owner": uuid.uuid4().hex,
                 "pid": os.getpid(),
@@ -56,21 +56,21 @@ class Lease:
                 "host": host_mark(),
                 "beat": 0,
             }
-            if self._storage.put_if(LEASE, _encode(mine), current):
-                self._content = mine
+            if self._storage.put_if(LEASE, _encode(content), current):
+                self._content = content
                 break
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raise RunError when the lease could not be renewed: another run may have taken over."""
+        """Raise RunError if the lease could not be renewed: another run may have taken over."""
         if self._lost:
             raise RunError(
                 f"the lease on {self._storage.url} was lost ({self._lost}); stopped so that two runs do not mix. Run again to go on"
             )
 
     def release(self) -> None:
-        """Give the lease back."""
+        """Release the lease."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -89,14 +89,14 @@ class Lease:
             return None
 
     def _judge(self, current: bytes) -> int:
-        """The next epoch when the holder is dead; raises when it is alive."""
+        """The next epoch if the holder is dead; raises if it is alive."""
         try:
-            held = json.loads(current)
-            epoch, pid, host = int(held["epoch"]), int(held["pid"]), str(held["host"])
+            holder = json.loads(current)
+            epoch, pid, host = int(holder["epoch"]), int(holder["pid"]), str(holder["host"])
         except (ValueError, KeyError, TypeError):
             return 1  # torn by a full disk: nobody renews it
         if host == host_mark():
-            if process_birth(pid) and process_birth(pid) == held.get("born"):
+            if process_birth(pid) and process_birth(pid) == holder.get("born"):
                 raise LeaseHeld(
                     f"process {pid} on this machine is running in workspace {self._storage.url}; wait for it, or stop it"
                 )
@@ -122,7 +122,7 @@ class Lease:
             following = {**self._content, "beat": self._content["beat"] + 1}
             try:
                 taken = self._storage.put_if(LEASE, _encode(following), _encode(self._content))
-                if not taken and self._read() != _encode(following):  # a put whose answer was lost has gone through
+                if not taken and self._read() != _encode(following):  # else the put succeeded and its answer was lost
                     self._lost = "another run holds it"
                     return
                 self._content, last = following, time.monotonic()
@@ -137,7 +137,7 @@ def _encode(content: dict[str, Any]) -> bytes:
 
 
 def host_mark() -> str:
-    """An opaque mark of this machine and boot; no host name is ever written."""
+    """An opaque mark of this machine and boot; the host name is never written."""
     parts = [os.uname().nodename]
     for place in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
         try:
@@ -148,7 +148,7 @@ def host_mark() -> str:
 
 
 def process_birth(pid: int) -> str:
-    """A mark of the process that has this pid now; empty when there is none. Tells a reused pid from its first owner."""
+    """A mark of the process that has this pid now; empty if there is none. It differs if the pid is reused."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]

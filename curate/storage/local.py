@@ -1,8 +1,4 @@
-"""Where files lie: one small interface over a local folder and an object store.
-
-Files appear whole or not at all: on a local disk they are written beside their place and renamed, in an object store
-one put makes them visible. Nothing here lists files to find out what is there, except for inputs and for `clean`.
-"""
+"""Storage in a local folder. A file appears whole or not at all: it is written under another name and renamed."""
 
 from __future__ import annotations
 
@@ -16,11 +12,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from curate.base.errors import RunError, WorkspaceError
+from curate.base.errors import WorkspaceError
+from curate.storage.interface import DiskError, FileInfo
+from curate.storage.options import NO_OPTIONS, StorageOptions
 from curate.storage.usage import count_get, count_put, counted
 
 _REMEDIES = {
@@ -29,95 +26,18 @@ _REMEDIES = {
 }
 
 
-class DiskError(RunError, OSError):
-    """A disk refused to read or write; an OSError too, since another try later may work."""
-
-
-class FileInfo(NamedTuple):
-    """A file that a listing found: ``path`` below the storage's root, '/'-separated; size in bytes; a change mark."""
-
-    path: str
-    size: int
-    etag: str
-
-
-class Storage(Protocol):
-    """Files below one URL. Instances are small and can be pickled to workers."""
-
-    url: str
-
-    def exists(self, path: str) -> bool:
-        """Whether the file is there."""
-        ...
-
-    def read(self, path: str) -> bytes:
-        """The whole file; FileNotFoundError when it is not there."""
-        ...
-
-    def open(self, path: str, size: int | None = None) -> pa.NativeFile:
-        """The file for random access; FileNotFoundError when it is not there.
-
-        ``size``: its bytes, where they are known: then nothing is asked before the first read, which may be the one that
-        finds it missing.
-        """
-        ...
-
-    def put(self, path: str, data: bytes) -> None:
-        """Write a small file, replacing what was there."""
-        ...
-
-    def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
-        """Write a small file only while it still holds ``expected`` (None: only if it is not there). False: it did not."""
-        ...
-
-    def scratch(self) -> Path:
-        """A local folder from which :meth:`move_in` is cheapest."""
-        ...
-
-    def move_in(self, local: Path, path: str) -> None:
-        """Make the local file appear at ``path``, whole; the local one is gone afterwards."""
-        ...
-
-    def copy(self, path: str, to: str) -> None:
-        """Make ``to`` hold what the file at ``path`` holds, without moving bytes through this process where possible."""
-        ...
-
-    def delete(self, path: str) -> None:
-        """Remove a file; nothing happens when it is not there."""
-        ...
-
-    def delete_tree(self, prefix: str) -> None:
-        """Remove every file below a folder."""
-        ...
-
-    def list(self, prefix: str = "") -> Iterator[FileInfo]:
-        """Every file below ``prefix``, sorted by path as UTF-8 bytes."""
-        ...
-
-    def unfinished(self) -> Iterator[str]:
-        """Paths to which an upload was begun that never ended: no listing shows them, yet they are paid for."""
-        ...
-
-    def abandon(self, path: str) -> None:
-        """Remove what unfinished uploads to ``path`` have left."""
-        ...
-
-    def check_writable(self) -> None:
-        """Raise WorkspaceError, naming the place and the remedy, when nothing can be written."""
-        ...
-
-
 def _outlives_power(path: str) -> bool:
-    """Whether a file must be on the disk before it is named; intermediates are made again after a power cut."""
+    """Whether a file must be on the disk before it is renamed; after a power cut, intermediates are made again."""
     return not path.startswith("tmp/")
 
 
 class LocalStorage:
     """A folder on a local or mounted disk."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, options: StorageOptions = NO_OPTIONS) -> None:
         self.root = Path(root).expanduser().absolute()
         self.url = str(self.root)
+        self.options = options
 
     def _at(self, path: str) -> Path:
         place = (self.root / path).absolute()
@@ -126,10 +46,10 @@ class LocalStorage:
         return place
 
     def local(self, path: str) -> Path:
-        """Where the file lies, for what reads it by its name.
+        """The file's path on this machine.
 
         Raises:
-            WorkspaceError: that is not below the folder.
+            WorkspaceError: it is not below the folder.
         """
         return self._at(path)
 
@@ -150,7 +70,7 @@ class LocalStorage:
         return self._at(path).is_file()
 
     def size(self, path: str) -> int:
-        """Bytes of the file; -1 when it is not there."""
+        """Bytes of the file; -1 if it does not exist."""
         try:
             return self._at(path).stat().st_size
         except OSError:
@@ -221,7 +141,7 @@ class LocalStorage:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # Another file system (a mirror elsewhere): copy beside the place, then rename.
+                # Another file system (a mirror elsewhere): copy to a name beside the target, then rename.
                 partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
                 shutil.copyfile(local, partial)
                 os.replace(partial, place)
@@ -233,14 +153,14 @@ class LocalStorage:
             place.parent.mkdir(parents=True, exist_ok=True)
             partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
             try:
-                os.link(self._at(path), partial)  # files never change, so a second name is as good as a copy
+                os.link(self._at(path), partial)  # files never change, so a hard link is as good as a copy
             except FileNotFoundError:
                 raise
             except OSError:  # a file system without links
                 shutil.copyfile(self._at(path), partial)
             os.replace(partial, place)
             count_put()
-            partial.unlink(missing_ok=True)  # replacing a link by another one to the same file does nothing
+            partial.unlink(missing_ok=True)  # os.replace does nothing if both are links to one file
 
     def delete(self, path: str) -> None:
         with self._explained(path):
@@ -276,22 +196,6 @@ class LocalStorage:
             raise WorkspaceError(
                 f"workspace {self.url} is not writable ({error.strerror or error}); choose another `workspace:` or mend its permissions"
             ) from None
-
-
-def open_storage(url: str) -> Storage:
-    """The storage at a local path or ``s3://bucket/prefix``.
-
-    Raises:
-        WorkspaceError: the URL's scheme is not known.
-    """
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        return LocalStorage(url)
-    if scheme == "s3":
-        from curate.storage.s3 import S3Storage
-
-        return S3Storage(url)
-    raise WorkspaceError(f"{url}: only local paths and s3://bucket/prefix are supported")
 
 
 def file_checksum(local: Path) -> str:

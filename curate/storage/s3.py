@@ -1,9 +1,9 @@
 """Storage in S3 and everything that speaks its protocol: ``s3://bucket/prefix``.
 
-Inputs are read by pyarrow's C++ client, which asks for their size first (its tries again are not counted). Files of a
-workspace, whose sizes are known, and what pyarrow does not offer go through boto3: conditional puts, uploads that are
-aborted when they fail, listing, deleting in batches; each request is counted as it goes out.
-Whatever S3 leaves half-done (an answer that breaks off, a put whose answer was lost) is done again or recognised here.
+Inputs are read by pyarrow's C++ client, which asks for their size first (its retries are not counted). boto3 reads the
+files of a workspace, whose sizes are known, and does what pyarrow does not offer: requester-pays, conditional puts,
+uploads that are aborted if they fail, listing, deleting in batches; each request is counted as it goes out.
+An answer that breaks off is requested again, and a put whose answer was lost is recognised.
 """
 
 from __future__ import annotations
@@ -23,12 +23,22 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from curate.base.errors import WorkspaceError
-from curate.storage import s3_clients, s3_listing
-from curate.storage.local import FileInfo
-from curate.storage.options import is_requester_paying, reading, writing
-from curate.storage.s3_clients import ATTEMPTS, BODY_FAULTS, FAULTS, client_of, contact, until_whole, wait
+from curate.storage import s3_clients, s3_objects
+from curate.storage.interface import FileInfo
+from curate.storage.options import NO_OPTIONS, StorageOptions
+from curate.storage.s3_clients import (
+    ATTEMPTS,
+    BODY_FAULTS,
+    FAULTS,
+    client_of,
+    contact,
+    encryption_of,
+    payer_of,
+    until_whole,
+    wait,
+)
 from curate.storage.s3_errors import S3Error, error_code, explain_error
-from curate.storage.s3_ranges import RangeFile
+from curate.storage.s3_objects import RangeFile
 from curate.storage.usage import count_get, count_put, counted
 
 PART_BYTES = 16 << 20
@@ -37,32 +47,39 @@ PART_BYTES = 16 << 20
 UPLOAD_THREADS = 4
 
 _MARK = "curate-put"
-"""Metadata of a conditional put: tells, when an answer was lost, whether it was this put that went through."""
+"""Metadata of a conditional put. If its answer is lost, it tells whether this put succeeded."""
 
 _Keys = list[dict[str, str]]
 
 
 class S3Storage:
-    """Objects below ``s3://bucket/prefix``. Holds only the URL: clients are made in each process when first needed."""
+    """Objects below ``s3://bucket/prefix``. Each process makes its clients when it first needs them."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, options: StorageOptions = NO_OPTIONS) -> None:
         scheme, _, rest = url.partition("://")
         self.bucket, _, prefix = rest.partition("/")
         self.prefix = prefix.strip("/")
         if scheme != "s3" or not self.bucket:
             raise WorkspaceError(f"{url} names no bucket; write s3://bucket/prefix")
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        self.options = options
 
     @property
-    def filesystem(self) -> pa.fs.S3FileSystem:
-        """pyarrow's filesystem over the endpoint; its paths begin with the bucket. Pickled, it would carry credentials."""
+    def filesystem(self) -> pa.fs.FileSystem:
+        """A filesystem of pyarrow whose paths begin with the bucket. Do not pickle it: it may hold credentials."""
+        if self.options.requester_pays:  # pyarrow's own client cannot say so
+            return pa.fs.PyFileSystem(_ReadHandler(S3Storage(f"s3://{self.bucket}", self.options)))
+        return self._pyarrow_client
+
+    @property
+    def _pyarrow_client(self) -> pa.fs.S3FileSystem:
         with self._explained():
             region = self._contact()
             client = client_of(os.getpid())
             credentials = s3_clients.session(os.getpid()).get_credentials()
             if credentials is None:
                 raise NoCredentialsError
-            # boto3 renews temporary credentials in time; new ones make a new filesystem.
+            # boto3 renews temporary credentials in time; renewed ones make a new filesystem.
             frozen = credentials.get_frozen_credentials()
             style = (client.meta.config.s3 or {}).get("addressing_style")
             return s3_clients.filesystem(
@@ -88,17 +105,17 @@ class S3Storage:
     def open(self, path: str, size: int | None = None) -> pa.NativeFile:
         key = self._key(path)
         with self._explained(path):
-            if size is not None or is_requester_paying():  # pyarrow asks for the size, and cannot say who pays
+            if size is not None or self.options.requester_pays:  # pyarrow asks for the size, and cannot say who pays
                 size = self.size(path) if size is None else size
                 return pa.PythonFile(RangeFile(partial(self.read_range, path), size), "r")
             try:
-                return counted(self.filesystem.open_input_file(f"{self.bucket}/{key}"))
+                return counted(self._pyarrow_client.open_input_file(f"{self.bucket}/{key}"))
             except FileNotFoundError:
                 raise FileNotFoundError(f"{self.url}/{path}") from None
 
     def put(self, path: str, data: bytes) -> None:
         with self._explained(path):
-            self._ask("put_object", Key=self._key(path), Body=data, **writing())
+            self._ask("put_object", Key=self._key(path), Body=data, **encryption_of(self.options))
 
     def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
         key, mark = self._key(path), uuid.uuid4().hex
@@ -114,7 +131,8 @@ class S3Storage:
                 condition = {"IfMatch": etag}
             with self._explained(path):
                 try:
-                    self._ask("put_object", Key=key, Body=data, Metadata={_MARK: mark}, **condition, **writing())
+                    arguments = {"Body": data, "Metadata": {_MARK: mark}, **condition, **encryption_of(self.options)}
+                    self._ask("put_object", Key=key, **arguments)
                     return True
                 except ClientError as error:
                     code = error_code(error)
@@ -147,12 +165,12 @@ class S3Storage:
         def upload() -> None:
             # A failed or interrupted upload is aborted; pyarrow's stream would complete it, cut short.
             with create_transfer_manager(client, config) as manager:
-                manager.upload(str(local), self.bucket, key, extra_args=writing()).result()
+                manager.upload(str(local), self.bucket, key, extra_args=self._transfer).result()
 
         size, begun = local.stat().st_size, s3_clients.uploads_begun()
         with self._explained(path):
             until_whole(upload)
-        if s3_clients.uploads_begun() > begun + 1:  # a first answer was lost, and its upload would be paid for
+        if s3_clients.uploads_begun() > begun + 1:  # the answer to a first try was lost; its upload would be paid for
             self._abandon_if_allowed(path)
         count_put(size, requests=0)
         local.unlink()
@@ -160,7 +178,7 @@ class S3Storage:
     def copy(self, path: str, to: str) -> None:
         client, source = self._client(), {"Bucket": self.bucket, "Key": self._key(path)}
         with self._explained(path):
-            until_whole(lambda: client.copy(source, self.bucket, self._key(to), ExtraArgs=writing()))
+            until_whole(lambda: client.copy(source, self.bucket, self._key(to), ExtraArgs=self._transfer))
 
     def delete(self, path: str) -> None:
         with self._explained(path):
@@ -169,9 +187,9 @@ class S3Storage:
     def delete_tree(self, prefix: str) -> None:
         batch: _Keys = []
         with self._explained():
-            for key, _, _ in s3_listing.keys_between(self._ask, self._folder(prefix)):
+            for key, _, _ in s3_objects.keys_between(self._ask, self._folder(prefix)):
                 batch.append({"Key": key})
-                if len(batch) == s3_listing.LIST_KEYS:
+                if len(batch) == s3_objects.LIST_KEYS:
                     self._delete_keys(batch)
                     batch = []
             if batch:
@@ -181,7 +199,7 @@ class S3Storage:
         """Every object below the folder ``prefix``, sorted by path as UTF-8 bytes; or the one object of that name."""
         start = len(self._folder(""))
         with self._explained():
-            objects = s3_listing.objects(self._ask, self._folder(prefix), is_sorted=not self.bucket.endswith("--x-s3"))
+            objects = s3_objects.objects(self._ask, self._folder(prefix), is_sorted=not self.bucket.endswith("--x-s3"))
         found = [FileInfo(key[start:], size, etag) for key, size, etag in objects if not key.endswith("/")]
         if not found and prefix and not prefix.endswith("/"):
             try:
@@ -196,23 +214,23 @@ class S3Storage:
         start = len(self._folder(""))
         with self._explained():
             try:
-                uploads = s3_listing.uploads(self._ask, self._folder(""))
+                uploads = s3_objects.uploads(self._ask, self._folder(""))
             except ClientError as error:
                 if error_code(error) not in ("AccessDenied", "403", "NotImplemented", "MethodNotAllowed", "405"):
                     raise
-                return  # cleaning is possible without the right to look for them
+                return  # `clean` also works without the right to list them
         yield from (key[start:] for key, _ in uploads)
 
     def abandon(self, path: str) -> None:
         wanted = self._key(path)
         with self._explained(path):
-            for key, upload in s3_listing.uploads(self._ask, wanted):
+            for key, upload in s3_objects.uploads(self._ask, wanted):
                 if key != wanted:
                     continue
                 try:
                     self._ask("abort_multipart_upload", Key=key, UploadId=upload)
                 except ClientError as error:
-                    if error_code(error) not in ("NoSuchUpload", "404"):  # gone: the answer of a first try was lost
+                    if error_code(error) not in ("NoSuchUpload", "404"):  # aborted already: the answer was lost
                         raise
 
     def _abandon_if_allowed(self, path: str) -> None:
@@ -249,8 +267,13 @@ class S3Storage:
             raise S3Error(explain_error(error, url)) from None
 
     def _contact(self) -> str:
-        """Region of the bucket; the first call in a process fails quickly and clearly."""
-        return contact(self.bucket, self.prefix, os.getpid())
+        """Region of the bucket; if it cannot be used, the first call in a process fails within seconds."""
+        return contact(self.bucket, self.prefix, self.options, os.getpid())
+
+    @property
+    def _transfer(self) -> dict[str, str]:
+        """Arguments of uploads and copies."""
+        return payer_of(self.options) | encryption_of(self.options)
 
     def _client(self) -> Any:
         self._contact()
@@ -258,16 +281,17 @@ class S3Storage:
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         ask = getattr(self._client(), operation)
-        answer = until_whole(lambda: ask(Bucket=self.bucket, **arguments))
+        answer = until_whole(lambda: ask(Bucket=self.bucket, **payer_of(self.options), **arguments))
         count_put(len(arguments.get("Body", b"")), requests=0)
         return answer
 
     def _get(self, path: str) -> tuple[bytes, str]:
         """(content, ETag) of an object."""
         client, key = self._client(), self._key(path)
+        payer = payer_of(self.options)
 
         def get() -> tuple[bytes, str]:
-            answer = client.get_object(Bucket=self.bucket, Key=key, **reading())
+            answer = client.get_object(Bucket=self.bucket, Key=key, **payer)
             data = answer["Body"].read()
             count_get(len(data), requests=0)
             return data, answer["ETag"]
@@ -278,10 +302,10 @@ class S3Storage:
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """``length`` bytes of an object from ``start`` (fewer at its end)."""
         client, key = self._client(), self._key(path)
+        arguments = {"Range": f"bytes={start}-{start + length - 1}", **payer_of(self.options)}
 
         def get() -> bytes:
-            wanted = f"bytes={start}-{start + length - 1}"
-            found: bytes = client.get_object(Bucket=self.bucket, Key=key, Range=wanted, **reading())["Body"].read()
+            found: bytes = client.get_object(Bucket=self.bucket, Key=key, **arguments)["Body"].read()
             count_get(len(found), requests=0)
             return found
 
@@ -289,12 +313,12 @@ class S3Storage:
             return until_whole(get, BODY_FAULTS)
 
     def size(self, path: str) -> int:
-        """Bytes of an object; FileNotFoundError when it is not there."""
+        """Bytes of an object; FileNotFoundError if it does not exist."""
         return int(self._head(path)["ContentLength"])
 
     def _head(self, path: str) -> dict[str, Any]:
         with self._explained(path):
-            answer: dict[str, Any] = self._ask("head_object", Key=self._key(path), **reading())
+            answer: dict[str, Any] = self._ask("head_object", Key=self._key(path))
         return answer
 
     def _marked(self, path: str, mark: str) -> bool:
@@ -315,7 +339,7 @@ class S3Storage:
 
         def create() -> bool:
             try:
-                client.put_object(Bucket=self.bucket, Key=key, Body=b"", IfNoneMatch="*", **writing())
+                client.put_object(Bucket=self.bucket, Key=key, Body=b"", IfNoneMatch="*", **self._transfer)
             except ClientError as error:
                 if error_code(error) not in ("PreconditionFailed", "412"):
                     raise
@@ -325,9 +349,40 @@ class S3Storage:
         with self._explained():
             for _ in range(2):
                 created += until_whole(create)
-            until_whole(lambda: client.delete_object(Bucket=self.bucket, Key=key))
+            until_whole(lambda: client.delete_object(Bucket=self.bucket, Key=key, **payer_of(self.options)))
         if created == 2:
             raise S3Error(
                 f"{self.url}: the endpoint ignores conditional puts (If-None-Match), so two runs could overwrite each other; "
                 "use an endpoint that has them"
             )
+
+
+class _ReadHandler(pyarrow.fs.FileSystemHandler):
+    """Lets pyarrow read the objects of a bucket through :class:`S3Storage`; its paths begin with the bucket."""
+
+    def __init__(self, bucket: S3Storage) -> None:
+        self._bucket = bucket
+
+    def _key(self, path: str) -> str:
+        return path.partition("/")[2]
+
+    def get_type_name(self) -> str:
+        return "curate-s3"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def get_file_info(self, paths: list[str]) -> list[pyarrow.fs.FileInfo]:
+        kind, size = pyarrow.fs.FileType.File, self._bucket.size
+        return [pyarrow.fs.FileInfo(path, kind, size=size(self._key(path))) for path in paths]
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        return self._bucket.open(self._key(path))
+
+    open_input_stream = open_input_file
+
+    def _refuse(self, *_: object) -> Any:
+        raise NotImplementedError("only single files are read through this filesystem")
+
+    get_file_info_selector = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = _refuse
+    delete_file = move = copy_file = open_output_stream = open_append_stream = _refuse

@@ -29,7 +29,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError as BrokenConnection
 
-from curate.storage.options import reading
+from curate.storage.options import StorageOptions
 from curate.storage.s3_errors import S3Error, error_code, explain_error
 from curate.storage.usage import count_get, count_put
 
@@ -102,12 +102,27 @@ def uploads_begun() -> int:
     return _BEGINNINGS.number
 
 
+def payer_of(options: StorageOptions) -> dict[str, str]:
+    """Arguments of every request that say who pays for it."""
+    return {"RequestPayer": "requester"} if options.requester_pays else {}
+
+
+def encryption_of(options: StorageOptions) -> dict[str, str]:
+    """Arguments of every request that writes an object."""
+    arguments = {}
+    if options.sse:
+        arguments["ServerSideEncryption"] = options.sse
+        if options.kms_key_id and options.sse.startswith("aws:kms"):
+            arguments["SSEKMSKeyId"] = options.kms_key_id
+    return arguments
+
+
 @lru_cache(maxsize=64)
-def contact(bucket: str, prefix: str, pid: int) -> str:
-    """Region of the bucket, once per process.
+def contact(bucket: str, prefix: str, options: StorageOptions, pid: int) -> str:
+    """Region of the bucket, asked for once in each process.
 
     Raises:
-        S3Error: within CONTACT_S seconds, when the bucket cannot be used at all.
+        S3Error: within CONTACT_S seconds, if the bucket cannot be used at all.
     """
     url = f"s3://{bucket}/{prefix}".rstrip("/")
 
@@ -116,7 +131,8 @@ def contact(bucket: str, prefix: str, pid: int) -> str:
             client = client_of(pid, quick=True)
             region = str(client.meta.region_name or "us-east-1")
             folder = f"{prefix}/" if prefix else ""
-            answer = until_whole(lambda: client.list_objects_v2(Bucket=bucket, Prefix=folder, MaxKeys=1, **reading()))
+            asked = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 1, **payer_of(options)}
+            answer = until_whole(lambda: client.list_objects_v2(**asked))
         except ClientError as error:
             if error_code(error) != "AccessDenied":
                 raise S3Error(explain_error(error, url)) from None

@@ -1,9 +1,9 @@
 """What work costs: processor time, peak memory, bytes and requests, counted where they happen.
 
 Every storage of this process adds its requests to one tally; a :class:`Meter` takes the difference over a piece of work.
-A request is what an object store would bill: each ranged read, each put, each page of a listing, and where a file's size
-is not known, as of inputs, asking for it. In S3 requests are counted as they go out, tried again ones too; on a local disk
-the same operations count, so a run on a laptop says what a run in S3 will ask for.
+A request is what an object store would bill: each ranged read, each put, each page of a listing, and each query of a
+file's size, if it is not known (inputs). In S3, requests are counted as they go out, retries included; on a local disk the
+same operations are counted, so a run on a laptop shows the requests of a run in S3.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Usage:
         written: bytes written to storage.
         gets: requests that read (HEAD, GET, ranged GET).
         puts: requests that write or list (PUT, parts of uploads, COPY, LIST).
-        peak: bytes of memory of the process at its highest, what it holds besides included; 0 when the system does not tell.
+        peak: highest memory of the process in bytes, including what it held before; 0 if the system does not tell.
     """
 
     tasks: int = 0
@@ -57,8 +57,8 @@ class Usage:
 
 
 DRIVER = "driver"
-"""What the process that hands out the tasks asks of the storage by itself: lists inputs (counted with the first stage), looks
-for records, puts manifests, copies shards to where they are asked for (with the stage that makes them)."""
+"""Requests of the driver itself: listing inputs (counted with the first stage), reading records, putting manifests, copying
+shards to the mirror (counted with the stage that makes them)."""
 
 
 class _Tally:
@@ -87,17 +87,17 @@ def tally() -> Usage:
 
 
 def count_get(size: int = 0, requests: int = 1) -> None:
-    """Note requests that read, and the bytes that came."""
+    """Count requests that read, and the bytes received."""
     _TALLY.add(gets=requests, read=size)
 
 
 def count_put(size: int = 0, requests: int = 1) -> None:
-    """Note requests that write, and the bytes that went."""
+    """Count requests that write, and the bytes sent."""
     _TALLY.add(puts=requests, written=size)
 
 
 class Meter:
-    """Measures what this process uses from its making to :meth:`read`. One at a time knows the peak of its own work."""
+    """Measures what this process uses until :meth:`read`. The peak is that of this work only if no other meter runs."""
 
     def __init__(self) -> None:
         _reset_peak()
@@ -105,13 +105,13 @@ class Meter:
         self._began = time.process_time()
 
     def read(self) -> Usage:
-        """What was used since, as that of one task."""
+        """What was used since the start, as the usage of one task."""
         used = _TALLY.now() - self._before
         return replace(used, tasks=1, seconds=round(time.process_time() - self._began, 3), peak=_peak())
 
 
 class _CountedFile(io.RawIOBase):
-    """A file whose reads are noted; each is one request in an object store."""
+    """A file whose reads are counted; each is one request in an object store."""
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
@@ -130,7 +130,7 @@ class _CountedFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._file.read(None if size < 0 else size)
-        count_get(len(data), requests=int(len(data) > 0))  # nothing is asked for behind the end
+        count_get(len(data), requests=int(len(data) > 0))  # at the end of the file nothing is requested
         return data
 
     def read_buffer(self, size: int | None = None) -> pa.Buffer:
@@ -145,14 +145,14 @@ class _CountedFile(io.RawIOBase):
 
 
 def counted(file: pa.NativeFile, *, asked: bool = True) -> pa.NativeFile:
-    """``file``, just opened, with its requests noted; the opening is one, where its size had to be ``asked`` for."""
+    """A newly opened file with its requests counted; opening is one if the size had to be ``asked`` for."""
     if asked:
         count_get()
     return pa.PythonFile(_CountedFile(file), "r")
 
 
 def _reset_peak() -> None:
-    """Let the kernel measure the peak of resident memory anew (Linux; proc(5), clear_refs)."""
+    """Reset the kernel's peak of resident memory (Linux; proc(5), clear_refs)."""
     try:
         with open("/proc/self/clear_refs", "wb") as file:
             file.write(b"5")

@@ -10,7 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.storage.local import LocalStorage, Storage, open_storage
+from curate.storage.interface import Storage
+from curate.storage.local import LocalStorage
+from curate.storage.open import open_storage
+from curate.storage.options import StorageOptions
 from curate.tables.snapshot import TableFile, as_file
 from curate.tables.validate import blamed_on
 
@@ -24,16 +27,18 @@ def artefact_path(storage: Storage, file: TableFile | dict[str, Any]) -> Path:
 
 
 @lru_cache(maxsize=32)
-def _fetched(url: str, path: str, checksum: str) -> Path:
+def _fetched(url: str, options: StorageOptions, path: str, checksum: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="curate-artefact-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     local = folder / Path(path).name
-    local.write_bytes(open_storage(url).read(path))
+    local.write_bytes(open_storage(url, options).read(path))
     return local
 
 
 def _local(storage: Storage, path: str, checksum: str) -> Path:
-    return storage.local(path) if isinstance(storage, LocalStorage) else _fetched(storage.url, path, checksum)
+    if isinstance(storage, LocalStorage):
+        return storage.local(path)
+    return _fetched(storage.url, storage.options, path, checksum)
 
 
 _LOADED: dict[tuple[str, str], Any] = {}

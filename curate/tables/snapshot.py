@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.base.errors import WorkspaceError
 from curate.base.hashing import digest
-from curate.storage.local import Storage
+from curate.storage.interface import Storage
 from curate.tables.json_envelope import decode, encode
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.base.errors import WorkspaceError
-from curate.storage.local import Storage, open_storage
+from curate.storage.interface import Storage
+from curate.storage.open import open_storage
+from curate.storage.options import StorageOptions
 from curate.tables.json_envelope import decode, encode
 from curate.tables.snapshot import Snapshot, read_snapshot
 
@@ -118,8 +120,22 @@ def snapshots(storage: Storage, state: RunState) -> dict[str, Snapshot]:
     return found
 
 
-def open_workspace(url: str) -> tuple[Storage, RunState, dict[str, Snapshot]]:
-    """Storage, state and snapshots of a finished run at ``url``."""
-    storage = open_storage(url)
-    state = read_run(storage)
+def open_state(url: str, options: StorageOptions | None = None) -> tuple[Storage, RunState]:
+    """State of the finished run at ``url``, and its storage with the options that the run's recipe sets.
+
+    Args:
+        url: the workspace.
+        options: for reading ``run.json``, and where the recipe sets none; by default those of the environment.
+
+    Raises:
+        WorkspaceError: there is no finished run, or it is damaged.
+    """
+    options = options or StorageOptions.from_environment()
+    state = read_run(open_storage(url, options))
+    return open_storage(url, options.override(state.recipe.get("storage"))), state
+
+
+def open_workspace(url: str, options: StorageOptions | None = None) -> tuple[Storage, RunState, dict[str, Snapshot]]:
+    """:func:`open_state`, with the snapshots of all tables."""
+    storage, state = open_state(url, options)
     return storage, state, snapshots(storage, state)

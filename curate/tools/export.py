@@ -24,7 +24,9 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.base.schemas import VALIDATION
 from curate.recipe import cuts_paragraphs
 from curate.recipe.portable import essential_recipe
-from curate.storage.local import Storage, file_checksum, open_storage
+from curate.storage.interface import Storage
+from curate.storage.local import file_checksum
+from curate.storage.open import open_storage
 from curate.tables.partition import IDs, column, cuts_of, edited_texts, survivors
 from curate.tables.snapshot import TableFile
 
@@ -93,7 +95,7 @@ def export(run: Run, to: str, form: str = "parquet") -> Exported:
         raise RequestError(f"format {form!r} is not known; formats: {', '.join(FORMATS)}")
     if not run.has("paragraphs"):
         raise RequestError(f"{run.url} has not got as far as deduplication; run its recipe at least until dedup")
-    target = open_storage(to)
+    target = open_storage(to, run.storage.options)
     stale = _make_room(target)
     schema = schema_of(run)
     listing: list[dict[str, Any]] = []

@@ -15,6 +15,7 @@ from curate.reading.patterns import pattern_prefix
 from curate.reading.units import InputFile
 from curate.recipe import Input
 from curate.recipe.file import yaml_text
+from curate.storage.options import StorageOptions
 
 TEXT_FIELDS = (
     "text",
@@ -79,7 +80,7 @@ def look(inputs: Sequence[str]) -> list[Looked]:
         source = _source_name(absolute, taken)
         files = _files(source, absolute)
         kind = formats.format_of(files[0].url).kind
-        fields = sorted(field_names(files[0]))
+        fields = sorted(field_names(files[0], StorageOptions.from_environment()))
         text_field = id_field = None
         if kind != "text":
             text_field = _pick(fields, TEXT_FIELDS)
@@ -98,7 +99,7 @@ def _files(source: str, path: str) -> list[InputFile]:
     from curate.engine.inputs import find
 
     entry = Input(source=source, path=path)
-    files = list(find(entry, 0))
+    files = list(find(entry, 0, StorageOptions.from_environment()))
     if not files:
         raise InputError(
             f"{path}: no file there is of a known type (.jsonl, .parquet, .txt, .md, .html, .warc, also .gz and .zst)"

@@ -24,12 +24,14 @@ def texts_of(path: str, text_field: str = "text", limit: int | None = None) -> I
     from curate.reading import formats
     from curate.reading.records import Fields
     from curate.recipe import Input
+    from curate.storage.options import StorageOptions
 
     given = path if "://" in path else str(Path(path).expanduser().absolute())
-    files = sorted(find(Input.model_validate({"source": "texts", "path": given}), 0), key=lambda file: file.path)
+    entry, options = Input.model_validate({"source": "texts", "path": given}), StorageOptions.from_environment()
+    files = sorted(find(entry, 0, options), key=lambda file: file.path)
     found = 0
     for file in files:
-        with open_url(file.url) as opened:
+        with open_url(file.url, options) as opened:
             for batch in formats.read(opened, file.url, Fields(text_field), limit=limit):
                 for text in batch.texts.to_pylist():
                     if limit is not None and found >= limit:

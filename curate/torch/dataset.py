@@ -19,7 +19,8 @@ from curate.shards import epochs
 from curate.shards.denoise import Mixture, window_key
 from curate.shards.index import STATE_VERSION, check_state, parse_index
 from curate.shards.samples import ATTENTIONS, NO_LABEL, Attention, batch, denoised_sample, padded, sample
-from curate.storage.local import open_storage
+from curate.storage.open import open_storage
+from curate.storage.options import StorageOptions
 
 _SHARD = re.compile(r"^(?:(set-\d+)/)?parquet/shard-\d+\.parquet$")
 _COLUMNS = ["window", "input_ids", "cu_seqlens"]
@@ -58,7 +59,7 @@ def _open_set(urls: Sequence[str]) -> _Set:
     fingerprint = hashlib.blake2b(digest_size=16)
     for url in urls:
         try:
-            content = open_storage(url).read("index.json")
+            content = open_storage(url, StorageOptions.from_environment()).read("index.json")
         except FileNotFoundError:
             raise RequestError(
                 f"{url} has no index.json; give the folder of a finished shard set (`shards.path` of the recipe)"
@@ -287,7 +288,8 @@ class ShardDataset(IterableDataset):
             for place in range(first, last):
                 number, at = int(order.shards[place]), int(order.offsets[place])
                 shard = self._set.shards[number]
-                with open_storage(shard.url).open(shard.name) as source:
+                storage = open_storage(shard.url, StorageOptions.from_environment())
+                with storage.open(shard.name) as source:
                     file = pq.ParquetFile(source, pre_buffer=True)
                     groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
                     if sum(groups) != shard.windows:

@@ -8,7 +8,9 @@ from typing import Any
 from curate.base.errors import RequestError
 from curate.shards import epochs
 from curate.shards.index import STATE_VERSION, check_state, parse_index
-from curate.storage.local import Storage, open_storage
+from curate.storage.interface import Storage
+from curate.storage.open import open_storage
+from curate.storage.options import StorageOptions
 from curate.torch.dataset import ShardDataset
 from curate.torch.loader import ShardLoader
 
@@ -21,7 +23,7 @@ def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
     Raises:
         RequestError: the folder has no index.
     """
-    storage = open_storage(url)
+    storage = open_storage(url, StorageOptions.from_environment())
     sets: dict[int, dict[str, Any]] = {}
     generation = 0
     while True:

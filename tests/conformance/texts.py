@@ -9,6 +9,7 @@ from pathlib import Path
 
 from curate.engine.inputs import open_url
 from curate.reading import formats
+from curate.storage.options import NO_OPTIONS
 
 PASSAGE_BYTES = 4_000
 
@@ -20,7 +21,7 @@ def read(places: Iterable[Path]) -> Iterator[str]:
         for path in files:
             if place.is_dir() and not formats.is_known(path.relative_to(place).as_posix()):
                 continue
-            with open_url(str(path)) as file:
+            with open_url(str(path), NO_OPTIONS) as file:
                 for batch in formats.read(file, str(path)):
                     yield from batch.texts.to_pylist()
 

@@ -10,7 +10,9 @@ import curate
 from curate.cli import main
 from curate.driver import room
 from curate.engine.progress import NoProgress
-from curate.storage.local import LocalStorage, open_storage
+from curate.storage.local import LocalStorage
+from curate.storage.open import open_storage
+from curate.storage.options import NO_OPTIONS
 
 
 class Said(NoProgress):
@@ -49,4 +51,4 @@ def test_a_workspace_that_is_not_there_yet_has_the_room_of_its_disk(tmp_path):
     assert room.free_bytes(LocalStorage(tmp_path / "a" / "b")) == pytest.approx(
         shutil.disk_usage(tmp_path).free, rel=0.1
     )
-    assert room.free_bytes(open_storage("s3://bucket/run")) is None
+    assert room.free_bytes(open_storage("s3://bucket/run", NO_OPTIONS)) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from curate.base.errors import WorkspaceError
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.engine.tasks import Task, TaskContext
+from curate.storage.local import LocalStorage
 from curate.storage.usage import tally
 from curate.tables.snapshot import Snapshot, TableFile
 
@@ -18,7 +19,7 @@ SCHEMA = pa.schema([("doc_id", pa.uint64()), ("text", pa.large_string()), ("ids"
 
 
 def context(folder, name: str) -> TaskContext:
-    return TaskContext(Task("m:f", name, f"key-{name}", "tmp/step", "stage", str(folder), {}))
+    return TaskContext(Task("m:f", name, f"key-{name}", "tmp/step", "stage", LocalStorage(folder), {}))
 
 
 def rows(ids: list[int]) -> pa.Table:

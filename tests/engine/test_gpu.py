@@ -9,6 +9,7 @@ import pytest
 
 from curate.engine.engines import RayEngine
 from curate.engine.tasks import Task, TaskContext
+from curate.storage.local import LocalStorage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -31,7 +32,16 @@ def test_only_tasks_that_want_a_gpu_hold_one(tmp_path: Path) -> None:
         found = {}
         for gpu in (False, True):
             tasks = [
-                Task("tests.engine.test_gpu:look_task", f"t{gpu}{i}", f"k{i}", "looks", "s", str(tmp_path), {}, gpu=gpu)
+                Task(
+                    "tests.engine.test_gpu:look_task",
+                    f"t{gpu}{i}",
+                    f"k{i}",
+                    "looks",
+                    "s",
+                    LocalStorage(tmp_path),
+                    {},
+                    gpu=gpu,
+                )
                 for i in range(4)
             ]
             found[gpu] = list(engine.run(tasks))

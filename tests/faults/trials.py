@@ -23,7 +23,8 @@ from typing import Any
 from curate import api
 from curate.base.errors import CurateError, LeaseHeld
 from curate.driver.clean import clean
-from curate.storage.local import open_storage
+from curate.storage.open import open_storage
+from curate.storage.options import NO_OPTIONS
 from curate.tables.workspace import open_workspace
 from tests.faults import injection
 from tests.faults.corpus import small_recipe, write_small_corpus
@@ -54,7 +55,7 @@ class Bench:
         self.tables = fingerprint(str(reference))
         clean(str(reference), remove=True)
         self.paths = paths_of(str(reference))
-        self.bytes = sum(info.size for info in open_storage(str(reference)).list())
+        self.bytes = sum(info.size for info in open_storage(str(reference), NO_OPTIONS).list())
         counted = self.folder / "counted"
 
         def count() -> None:
@@ -84,7 +85,7 @@ def fingerprint(workspace: str) -> dict[str, str]:
 
 def paths_of(workspace: str) -> list[str]:
     """Every file of a workspace."""
-    return [info.path for info in open_storage(workspace).list()]
+    return [info.path for info in open_storage(workspace, NO_OPTIONS).list()]
 
 
 def in_child(action: Callable[[], None], log: Path, during: Callable[[int], None] | None = None) -> int:

@@ -17,7 +17,10 @@ from curate.base.errors import WorkspaceError
 from curate.engine.tasks import WHOLE_BYTES, Task, TaskContext
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
-from curate.storage.local import LocalStorage, Storage, open_storage
+from curate.storage.interface import Storage
+from curate.storage.local import LocalStorage
+from curate.storage.open import open_storage
+from curate.storage.options import NO_OPTIONS
 from curate.storage.s3 import S3Storage
 from curate.storage.s3_clients import forget_clients
 from curate.storage.usage import DRIVER, Usage, tally
@@ -116,11 +119,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "local":
         return LocalStorage(tmp_path / "workspace")
     server: S3Server = request.getfixturevalue("s3")
-    return open_storage(f"s3://{server.new_bucket()}/runs/one")
+    return open_storage(f"s3://{server.new_bucket()}/runs/one", NO_OPTIONS)
 
 
 def test_a_small_table_is_read_in_one_request_and_a_large_one_in_few(storage: Storage):
-    task = TaskContext(Task("m:f", "0", "key", "t", "stage", storage.url, {}))
+    task = TaskContext(Task("m:f", "0", "key", "t", "stage", storage, {}))
     numbers = pa.array(range(200_000), pa.int64())
     large = task.write("large", pa.table({"doc_id": numbers, "half": numbers, "twice": numbers}))
     small = task.write("small", pa.table({"doc_id": numbers[:1000], "half": numbers[:1000]}))
@@ -140,7 +143,7 @@ def test_a_small_table_is_read_in_one_request_and_a_large_one_in_few(storage: St
 
 
 def test_a_file_that_is_missing_is_named_when_it_is_read(storage: Storage):
-    task = TaskContext(Task("m:f", "0", "key", "t", "stage", storage.url, {}))
+    task = TaskContext(Task("m:f", "0", "key", "t", "stage", storage, {}))
     for rows in (1000, 200_000):
         file = task.write(f"table-{rows}", pa.table({"doc_id": pa.array(range(rows), pa.int64())}))
         storage.delete(file.path)

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from curate.base.errors import WorkspaceError
 from curate.recipe import ObjectStorage
 from curate.storage import s3 as s3_module
-from curate.storage import s3_clients, s3_listing
-from curate.storage.local import FileInfo
-from curate.storage.options import in_force
+from curate.storage import s3_clients, s3_objects
+from curate.storage.interface import FileInfo
+from curate.storage.options import StorageOptions
 from curate.storage.s3 import S3Storage
 from curate.storage.s3_clients import forget_clients
 from curate.storage.s3_errors import S3Error
@@ -88,10 +88,10 @@ def test_many_objects_are_listed_in_ranges_side_by_side(s3, remote, monkeypatch)
         remote.put(name, name.encode())
     flat = list(remote.list("raw"))
     assert [info.path for info in flat] == sorted(names, key=str.encode)
-    monkeypatch.setattr(s3_listing, "LIST_KEYS", 2)
+    monkeypatch.setattr(s3_objects, "LIST_KEYS", 2)
     assert list(remote.list("raw")) == flat
     assert list(remote.list()) == flat
-    monkeypatch.setattr(s3_listing, "LIST_THREADS", 3)
+    monkeypatch.setattr(s3_objects, "LIST_THREADS", 3)
     assert list(remote.list("raw")) == flat
 
 
@@ -119,17 +119,20 @@ def test_without_the_right_to_look_no_unfinished_upload_is_found(remote, monkeyp
         list(remote.unfinished())
 
 
-@pytest.mark.parametrize("way", ["put", "put_if", "move_in"])
-def test_what_is_written_is_encrypted_as_the_recipe_says(s3, remote, way):
-    with in_force(ObjectStorage(sse="aws:kms", kms_key_id="alias/corpus")):
-        if way == "put":
-            remote.put("x", b"1")
-        elif way == "put_if":
-            assert remote.put_if("x", b"1", None)
-        else:
-            local = remote.scratch() / "x"
-            local.write_bytes(b"1")
-            remote.move_in(local, "x")
+@pytest.mark.parametrize("way", ["put", "put_if", "move_in", "copy"])
+def test_objects_are_encrypted_as_the_options_say(s3, remote, way):
+    storage = S3Storage(remote.url, StorageOptions(sse="aws:kms", kms_key_id="alias/corpus"))
+    if way == "put":
+        storage.put("x", b"1")
+    elif way == "put_if":
+        assert storage.put_if("x", b"1", None)
+    elif way == "copy":
+        remote.put("w", b"1")
+        storage.copy("w", "x")
+    else:
+        local = storage.scratch() / "x"
+        local.write_bytes(b"1")
+        storage.move_in(local, "x")
     found = s3.client().head_object(Bucket=remote.bucket, Key="runs/one/x")
     assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", "alias/corpus")
     remote.put("y", b"1")
@@ -146,13 +149,15 @@ def test_requests_say_who_pays(remote):
     events = s3_clients.client_of(os.getpid()).meta.events
     events.register("before-call.s3", note)
     try:
-        with in_force(ObjectStorage(requester_pays=True)):
-            with remote.open("t.parquet") as file:
-                assert pq.ParquetFile(file).read_row_group(3)["doc_id"][0].as_py() == 3000
-            assert [info.path for info in remote.list()] == ["t.parquet"]
+        storage = S3Storage(remote.url, StorageOptions(requester_pays=True))
+        with storage.open("t.parquet") as file:
+            assert pq.ParquetFile(file).read_row_group(3)["doc_id"][0].as_py() == 3000
+        assert [info.path for info in storage.list()] == ["t.parquet"]
+        storage.delete("t.parquet")
+        storage.delete_tree("")
     finally:
         events.unregister("before-call.s3", note)
-    assert {name for name, _ in asked} == {"GetObject", "HeadObject", "ListObjectsV2"}
+    assert {name for name, _ in asked} == {"GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"}
     assert {payer for _, payer in asked} == {"requester"}
 
 

@@ -140,7 +140,7 @@ def evaluation_task(context: TaskContext, sets: dict[str, list[str]], ngram: int
     """The n-grams of all evaluation items, in one process: evaluation sets are small."""
     texts, names, numbers = [], [], []
     for name, (path, text_field) in sorted(sets.items()):
-        with open_url(path) as opened:
+        with open_url(path, context.storage.options) as opened:
             for batch in read_records(opened, path, Fields(text_field, None)):
                 texts.append(batch.texts)
                 names += [name] * len(batch.texts)

@@ -1,18 +1,17 @@
-"""What lies in a bucket: objects page by page, in ranges of keys side by side where there are many; unfinished uploads."""
+"""Objects of a bucket: listing them and unfinished uploads, reading one by range requests."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
-
-from curate.storage.options import reading
 
 LIST_KEYS = 1000
 """Most keys that one request may list (ListObjectsV2) or delete (DeleteObjects)."""
 
 LIST_THREADS = 16
-"""Ranges of keys that are listed side by side (one range gives about 5,000 to 10,000 keys a second)."""
+"""Ranges of keys that are listed at the same time (each gives about 5,000 to 10,000 keys a second)."""
 
 Ask = Callable[..., Any]
 """Sends one request for the bucket: ``ask("list_objects_v2", Prefix=…)``."""
@@ -27,10 +26,10 @@ class Object(NamedTuple):
 
 
 def objects(ask: Ask, folder: str, *, is_sorted: bool = True) -> list[Object]:
-    """Every object whose key begins with ``folder``: one request where one is enough, else ranges of keys side by side.
+    """Every object whose key begins with ``folder``. If one page does not hold all, ranges of keys are listed in parallel.
 
     Args:
-        is_sorted: the bucket lists in byte order of keys, so that ranges can be asked for.
+        is_sorted: the bucket lists keys in byte order, so that ranges can be requested.
     """
     first = _page(ask, folder, "")
     if not first.get("IsTruncated"):
@@ -46,7 +45,7 @@ def objects(ask: Ask, folder: str, *, is_sorted: bool = True) -> list[Object]:
 
 
 def keys_between(ask: Ask, folder: str, after: str = "", before: str | None = None) -> Iterator[Object]:
-    """Objects below ``folder`` whose keys come after ``after`` and not after ``before`` in byte order, page by page."""
+    """Objects below ``folder`` with ``after`` < key <= ``before`` in byte order, page by page."""
     token: dict[str, str] = {}
     while True:
         answer = _page(ask, folder, after, **token)
@@ -60,7 +59,7 @@ def keys_between(ask: Ask, folder: str, after: str = "", before: str | None = No
 
 
 def _bounds(ask: Ask, folder: str) -> list[str]:
-    """Keys that cut what lies below ``folder`` into at most LIST_THREADS ranges; the first is empty."""
+    """Keys that divide the objects below ``folder`` into at most LIST_THREADS ranges; the first is empty."""
     while True:
         answer = _page(ask, folder, "", Delimiter="/")
         folders = [entry["Prefix"] for entry in answer.get("CommonPrefixes", [])]
@@ -72,7 +71,7 @@ def _bounds(ask: Ask, folder: str) -> list[str]:
 
 
 def uploads(ask: Ask, prefix: str) -> list[tuple[str, str]]:
-    """(key, upload id) of the uploads in parts that were begun below ``prefix`` and neither finished nor aborted."""
+    """(key, upload id) of multipart uploads below ``prefix`` that were neither completed nor aborted."""
     found: list[tuple[str, str]] = []
     marker: dict[str, str] = {}
     while True:
@@ -85,9 +84,41 @@ def uploads(ask: Ask, prefix: str) -> list[tuple[str, str]]:
 
 def _page(ask: Ask, folder: str, after: str, **more: str) -> dict[str, Any]:
     start = {"StartAfter": after} if after else {}
-    answer: dict[str, Any] = ask("list_objects_v2", Prefix=folder, MaxKeys=LIST_KEYS, **start, **more, **reading())
+    answer: dict[str, Any] = ask("list_objects_v2", Prefix=folder, MaxKeys=LIST_KEYS, **start, **more)
     return answer
 
 
 def _objects_of(answer: dict[str, Any]) -> list[Object]:
     return [Object(item["Key"], item["Size"], item["ETag"].strip('"')) for item in answer.get("Contents", [])]
+
+
+class RangeFile(io.RawIOBase):
+    """An object for random access; every read is one range request."""
+
+    def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
+        self._read_range, self._size, self._at = read_range, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def size(self) -> int:
+        """Bytes of the object."""
+        return self._size
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._size - self._at, 0)
+        size = left if size < 0 else min(size, left)
+        data = self._read_range(self._at, size) if size else b""
+        self._at += len(data)
+        return data
