@@ -1,14 +1,14 @@
 """The upsample stage: token masses by source and length give rates, rates give copies by hash of doc_id.
 
-Steps: masses → rates, one a stage of the curriculum, in the driver → where a rate is no whole number, histograms of tokens
-by hash → copies. Documents of the validation set are drawn first and are in no mass.
+Steps: masses → rates, one for each phase of the curriculum, in the driver → where a rate is no whole number, histograms of
+tokens by hash → copies. The validation set is drawn first, by hash of the duplicate component, and is in no mass.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,127 +16,163 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import IDs, column, rows_of
 from curate.base.hashing import document_hash, unit_interval
-from curate.engine.stage import Spec, Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.context import TaskContext
+from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.engine.stage import Partition, Stage, StageRun, Step
+from curate.engine.task import Exchange, PartitionTask, Task
 from curate.mixing.quantiles import curve, histogram, places, stages_of_copies
 from curate.mixing.rates import RatePlan, plan_rates
 from curate.recipe import Recipe
-from curate.stages.held_out import duplicate_components, held_out
-from curate.tables.partition import column, rows_of
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
+TASK_ROWS = 2_000_000
+"""Duplicates that one task routes to the partitions of their keepers, about."""
+
+COMPONENTS = Exchange("components", "duplicate components to partitions", to="partition")
+
+_COMPONENT = pa.schema([("doc_id", pa.uint64()), ("component", pa.uint64())])
 _HISTOGRAM = pa.schema([("source", pa.string()), ("length", pa.int32()), ("tokens", pa.list_(pa.int64()))])
 _CURVE = pa.schema([("source", pa.string()), ("length", pa.int32()), ("share", pa.list_(pa.float64()))])
 
+Cell = tuple[str, int]
+"""(source, length class)."""
 
-def curriculum(recipe: Recipe) -> list[dict[str, Any]]:
-    """The stages of the curriculum with their budgets; one without a schedule."""
+Mass = tuple[str, int, int, int, int]
+"""(source, length class, power of two that the lengths reach up to, documents, tokens)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of the curriculum: its tokens, and what is wanted of long documents."""
+
+    budget: int | None
+    long_share: float
+    long_tokens: int
+
+
+def curriculum(recipe: Recipe) -> list[Phase]:
+    """The phases of the curriculum; a single one without a schedule."""
     section = recipe.upsample
     long_share = section.long_share
     if section.long_short is not None:
         long_share = section.long_short / (1 + section.long_short)
     if not recipe.pack.schedule:
-        return [{"budget": section.budget, "long_share": long_share, "long_tokens": section.long_tokens}]
+        return [Phase(section.budget, long_share, section.long_tokens)]
     return [
-        {
-            "budget": stage.tokens,
-            "long_share": stage.long_share or long_share,
-            "long_tokens": stage.long_tokens or section.long_tokens,
-        }
-        for stage in recipe.pack.schedule
+        Phase(phase.tokens, phase.long_share or long_share, phase.long_tokens or section.long_tokens)
+        for phase in recipe.pack.schedule
     ]
 
 
+def _validation_share(recipe: Recipe) -> float:
+    return recipe.shards.validation.share if recipe.shards.validation else 0.0
+
+
 def _settings(recipe: Recipe) -> Any:
-    share = recipe.shards.validation.share if recipe.shards.validation else 0.0
-    limit = (
-        {"min_rare_recurrence"} if not recipe.upsample.min_rare_recurrence else set()
-    )  # a later field, off by default
     return {
-        **recipe.upsample.model_dump(exclude=limit),
+        **recipe.upsample.model_dump(),
         "seed": recipe.seed,
-        "curriculum": curriculum(recipe),
-        "validation": share,
+        "curriculum": [asdict(phase) for phase in curriculum(recipe)],
+        "validation": _validation_share(recipe),
     }
 
 
 def _upsample(run: StageRun) -> None:
-    section, seed = run.recipe.upsample, run.recipe.seed
-    documents = run.tables["documents"]
-    stages = curriculum(run.recipe)
+    phases, is_staged = curriculum(run.recipe), bool(run.recipe.pack.schedule)
     # A document is of length class i when it has more tokens than i of the thresholds.
-    edges = sorted({stage["long_tokens"] for stage in stages})
-    share = run.recipe.shards.validation.share if run.recipe.shards.validation else 0.0
+    edges = sorted({phase.long_tokens for phase in phases})
+    inputs = _inputs(run, edges)
+    tasks = [MassesTask(name=part.name, documents=part.documents, lengths=lengths) for part, lengths in inputs]
+    masses, refused = _sum_masses(run.step("tmp/masses", tasks))
+    plans, rates = _rates(run, masses, edges, phases)
+    curves = None
+    if any(rate != round(rate) for values in rates.values() for rate in np.cumsum(values)):
+        curves = _curves(run, inputs)
+    copies = [
+        CopiesTask(
+            name=part.name, documents=part.documents, lengths=lengths, rates=rates, curves=curves, is_staged=is_staged
+        )
+        for part, lengths in inputs
+    ]
+    step = run.step("copies", copies)
+    details = {
+        "method": run.recipe.upsample.method,
+        "masses": [list(mass) for mass in masses],
+        "length_edges": edges,
+        "rates": [[source, length, values] for (source, length), values in sorted(rates.items())],
+        "report": plans[0].report if len(plans) == 1 else {"stages": [plan.report for plan in plans]},
+        "lengths": length_table(masses, rates, refused),
+    }
+    run.commit("copies", step.files("copies"), step.counters, details)
+
+
+def _inputs(run: StageRun, edges: Sequence[int]) -> list[tuple[Partition, LengthInputs]]:
+    """Every partition with what its tasks are told of the lengths of its documents."""
+    section, share = run.recipe.upsample, _validation_share(run.recipe)
     limits = {
         "long_range_gain": section.min_long_range_gain,
         "compression_ratio": section.min_compression_ratio,
         "rare_recurrence": section.min_rare_recurrence,
     }
     limits = {name: limit for name, limit in limits.items() if limit}
-    shared = {"edges": edges, "seed": seed, "validation": share, "limits": limits}
-    components = duplicate_components(run, documents) if share else None
-    extra: list[Any] = [components.content] if components else []
-    shared["components"] = components.path if components else None
-    extra.append(sorted(limits.items()))
-    specs = _specs(run, shared, [edges, *extra])
-    step = run.step("tmp/masses", masses_task, specs)
-    total: Counter[tuple[str, int, int, str]] = Counter()
-    for found in step.values("masses"):
-        for source, length, bucket, n_documents, n_tokens in found:
-            total[source, length, bucket, "documents"] += n_documents
-            total[source, length, bucket, "tokens"] += n_tokens
-    refused: Counter[tuple[str, int]] = Counter()
+    components = _duplicate_components(run, run.tables["documents"]).ref if share else None
+    return [
+        (
+            part,
+            LengthInputs(
+                tokens=part["tokens"],
+                order=part["order"],
+                signals=part["signals"] if limits else None,
+                limits=limits,
+                edges=tuple(edges),
+                seed=run.recipe.seed,
+                validation=share,
+                components=components,
+                partition=part.index,
+            ),
+        )
+        for part in run.partitions("tokens", "order", *(["signals"] if limits else []))
+    ]
+
+
+def _sum_masses(step: Step) -> tuple[list[Mass], Counter[Cell]]:
+    """The masses of all partitions, sorted; documents that count as short, by source and power of two."""
+    documents: Counter[tuple[str, int, int]] = Counter()
+    tokens: Counter[tuple[str, int, int]] = Counter()
+    for masses in step.values("masses"):
+        for *key, n_documents, n_tokens in masses:
+            documents[tuple(key)] += n_documents
+            tokens[tuple(key)] += n_tokens
+    refused: Counter[Cell] = Counter()
     for rows in step.values("refused"):
-        refused.update({(source, bucket): number for source, bucket, number in rows})
-    cells = sorted({key[:3] for key in total})
-    masses = [(*cell, total[*cell, "documents"], total[*cell, "tokens"]) for cell in cells]
-    plans, by_cell = _rates(run, masses, edges, stages)
-    curves = None
-    if any(rate != round(rate) for rates in by_cell.values() for rate in np.cumsum(rates)):
-        curves = _curves(run, specs)
-    rates = [[source, length, values] for (source, length), values in sorted(by_cell.items())]
-    params = {**shared, "rates": rates, "curves": asdict(curves) if curves else None}
-    params["staged"] = bool(run.recipe.pack.schedule)
-    step = run.step("copies", copies_task, _specs(run, params, [rates, params["staged"], *extra]))
-    details = {
-        "method": section.method,
-        "masses": [list(mass) for mass in masses],
-        "length_edges": edges,
-        "rates": rates,
-        "report": plans[0].report if len(plans) == 1 else {"stages": [plan.report for plan in plans]},
-        "lengths": length_table(masses, by_cell, refused),
-    }
-    run.commit("copies", step.files("copies"), step.counters, details)
-
-
-def _specs(run: StageRun, params: dict[str, Any], extra: Sequence[Any]) -> list[Spec]:
-    sidecars = {name: run.tables[name] for name in ("tokens", "order", *(["signals"] if params["limits"] else []))}
-    specs = partition_specs(run.tables["documents"], sidecars, params, extra)
-    for target, spec in enumerate(specs):
-        spec.params["target"] = target
-    return specs
+        refused.update({(source, power): count for source, power, count in rows})
+    return [(*key, documents[key], tokens[key]) for key in sorted(documents)], refused
 
 
 def _rates(
-    run: StageRun, masses: Sequence[Any], edges: list[int], stages: Sequence[dict[str, Any]]
-) -> tuple[list[RatePlan], dict[tuple[str, int], list[float]]]:
-    """One plan a stage of the curriculum, and by (source, length class) the rate of each."""
+    run: StageRun, masses: Sequence[Mass], edges: list[int], phases: Sequence[Phase]
+) -> tuple[list[RatePlan], dict[Cell, list[float]]]:
+    """One plan for each phase of the curriculum, and by cell the rate of each."""
     section = run.recipe.upsample
     cells = sorted({mass[:2] for mass in masses})
-    sizes = {cell: [sum(mass[k] for mass in masses if mass[:2] == cell) for k in (3, 4)] for cell in cells}
+    sizes = dict.fromkeys(cells, (0, 0))
+    for source, length, _, n_documents, n_tokens in masses:
+        before = sizes[source, length]
+        sizes[source, length] = before[0] + n_documents, before[1] + n_tokens
     plans, spent = [], [0.0] * len(cells)
-    rates: dict[tuple[str, int], list[float]] = {cell: [] for cell in cells}
-    for stage in stages:
-        long_from = edges.index(stage["long_tokens"]) + 1
+    rates: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    for phase in phases:
+        long_from = edges.index(phase.long_tokens) + 1
         plan = plan_rates(
-            [(source, length >= long_from, *sizes[source, length]) for source, length in cells],
+            [(cell[0], cell[1] >= long_from, *sizes[cell]) for cell in cells],
             "global" if section.method == "long_short" else section.method,
-            long_share=stage["long_share"],
-            budget=stage["budget"],
+            long_share=phase.long_share,
+            budget=phase.budget,
             max_copies=section.max_copies,
             weights=section.weights,
-            spent=spent if len(stages) > 1 else None,
+            spent=spent if len(phases) > 1 else None,
         )
         plans.append(plan)
         spent = [used + rate for used, rate in zip(spent, plan.rates, strict=True)]
@@ -146,35 +182,27 @@ def _rates(
 
 
 def length_table(
-    masses: Sequence[Any], rates: dict[tuple[str, int], list[float]], refused: Mapping[tuple[str, int], int]
+    masses: Sequence[Mass], rates: Mapping[Cell, list[float]], refused: Mapping[Cell, int]
 ) -> list[dict[str, Any]]:
     """Documents and tokens by source and length, before and (expected) after; lengths are in (upto / 2, upto].
 
     ``refused`` are the documents, by source and power of two, that count as short because of what was measured.
     """
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for source, length, bucket, n_documents, n_tokens in masses:
-        entry = found.setdefault(
-            (source, bucket),
-            {
-                "source": source,
-                "upto": 1 << bucket,
-                "documents": 0,
-                "refused": refused.get((source, bucket), 0),
-                "before": 0,
-                "after": 0.0,
-            },
-        )
-        entry["documents"] += n_documents
-        entry["before"] += n_tokens
-        entry["after"] += n_tokens * sum(rates[source, length])
-    return [{**entry, "after": round(entry["after"])} for _, entry in sorted(found.items())]
+    table: dict[Cell, dict[str, Any]] = {}
+    for source, length, power, n_documents, n_tokens in masses:
+        cell = source, power
+        row: dict[str, Any] = {"source": source, "upto": 1 << power, "documents": 0, "refused": refused.get(cell, 0)}
+        row = table.setdefault(cell, row | {"before": 0, "after": 0.0})
+        row["documents"] += n_documents
+        row["before"] += n_tokens
+        row["after"] += n_tokens * sum(rates[source, length])
+    return [{**row, "after": round(row["after"])} for _, row in sorted(table.items())]
 
 
 class _Lengths(NamedTuple):
-    """The documents on the path (S2) of one partition: what decides on their copies."""
+    """The ordered documents of one partition: what decides on their copies."""
 
-    ids: NDArray[np.uint64]
+    ids: IDs
     n_tokens: NDArray[np.int64]
     sources: NDArray[np.object_]
     length: NDArray[np.int64]
@@ -183,142 +211,233 @@ class _Lengths(NamedTuple):
     refused: NDArray[np.bool_]
     """Long, but not long-range: of length class 0."""
 
-
-def _read_lengths(
-    context: TaskContext,
-    documents: Any,
-    tokens: Any,
-    order: Any,
-    target: int,
-    edges: list[int],
-    seed: int,
-    validation: float,
-    components: str | None,
-    limits: dict[str, float],
-    signals: Any = None,
-) -> _Lengths:
-    ids = column(context.read(order, ["doc_id"]), "doc_id")
-    counted = context.read(tokens, ["doc_id", "n_tokens"])
-    n_tokens = column(counted, "n_tokens")[rows_of(ids, column(counted, "doc_id"))].astype(np.int64)
-    named = context.read(documents, ["doc_id", "source"])
-    sources = named["source"].take(pa.array(rows_of(ids, column(named, "doc_id")))).to_numpy()
-    uniform = unit_interval(document_hash(seed, "upsample", ids))
-    kept_out = held_out(context, ids, components, target, validation, seed)
-    length = np.searchsorted(edges, n_tokens)
-    refused = (length > 0) & _below_limits(context, signals, ids, limits)
-    return _Lengths(ids, n_tokens, sources, np.where(refused, 0, length), uniform, kept_out, refused)
+    def cells(self) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
+        """(source, length class, which documents) of each cell that has training documents."""
+        for source in sorted(set(self.sources)):
+            of_source = (self.sources == source) & ~self.held_out
+            for length in np.unique(self.length[of_source]).tolist():
+                yield source, length, of_source & (self.length == length)
 
 
-def _below_limits(
-    context: TaskContext, signals: Any, ids: NDArray[np.uint64], limits: dict[str, float]
-) -> NDArray[np.bool_]:
-    """bool[n]: documents with a signal below its limit; one that was not measured is not below."""
-    below = np.zeros(len(ids), np.bool_)
-    if limits:
-        measured = context.read(signals, ["doc_id", *limits])
-        rows = rows_of(ids, column(measured, "doc_id"))
-        for name, limit in limits.items():
-            below |= column(measured, name)[rows].astype(np.float64) < limit
-    return below
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthInputs:
+    """What tells the lengths of one partition's documents, and which are long or held out.
+
+    Attributes:
+        limits: by signal, the least value of a document that counts as long.
+        edges: thresholds of the length classes, in tokens, ascending.
+        validation: share of the documents that are held out.
+        components: duplicate components, by partition; None where nothing is held out.
+        partition: index of the partition.
+    """
+
+    tokens: TableFile
+    order: TableFile
+    signals: TableFile | None
+    limits: Mapping[str, float]
+    edges: tuple[int, ...]
+    seed: int
+    validation: float
+    components: TableRef | None
+    partition: int
+
+    def read(self, context: TaskContext, documents: TableFile) -> _Lengths:
+        """The documents with their lengths, in doc_id order."""
+        ids = column(context.read(self.order, ["doc_id"]), "doc_id")
+        counted = context.read(self.tokens, ["doc_id", "n_tokens"])
+        n_tokens = column(counted, "n_tokens")[rows_of(ids, column(counted, "doc_id"))].astype(np.int64)
+        named = context.read(documents, ["doc_id", "source"])
+        sources = named["source"].take(pa.array(rows_of(ids, column(named, "doc_id")))).to_numpy()
+        uniform = unit_interval(document_hash(self.seed, "upsample", ids))
+        length = np.searchsorted(self.edges, n_tokens)
+        refused = (length > 0) & self._below_limits(context, ids)
+        held_out = self._held_out(context, ids)
+        return _Lengths(ids, n_tokens, sources, np.where(refused, 0, length), uniform, held_out, refused)
+
+    def _below_limits(self, context: TaskContext, ids: IDs) -> NDArray[np.bool_]:
+        """bool[n]: documents with a signal below its limit; one that was not measured is not below."""
+        below = np.zeros(len(ids), np.bool_)
+        if self.signals is not None:
+            measured = context.read(self.signals, ["doc_id", *self.limits])
+            rows = rows_of(ids, column(measured, "doc_id"))
+            for name, limit in self.limits.items():
+                below |= column(measured, name)[rows].astype(np.float64) < limit
+        return below
+
+    def _held_out(self, context: TaskContext, ids: IDs) -> NDArray[np.bool_]:
+        """bool[n]: documents of the validation set, drawn by hash of their duplicate component."""
+        if self.components is None:
+            return np.zeros(len(ids), np.bool_)
+        rows = read_slices(context, self.components, self.partition, _COMPONENT).sort_by("doc_id")
+        keepers, first = np.unique(column(rows, "doc_id"), return_index=True)
+        key = ids.copy()
+        at = np.minimum(np.searchsorted(keepers, ids), max(len(keepers) - 1, 0))
+        if len(keepers):
+            known = keepers[at] == ids
+            key[known] = column(rows, "component")[first][at[known]]
+        return unit_interval(document_hash(self.seed, schemas.VALIDATION, key)) < self.validation
 
 
-def _cells(found: _Lengths) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
-    """(source, length class, which documents) of each cell that has training documents."""
-    for source in sorted(set(found.sources)):
-        mine = (found.sources == source) & ~found.held_out
-        for length in np.unique(found.length[mine]).tolist():
-            yield source, length, mine & (found.length == length)
+@dataclass(frozen=True, kw_only=True)
+class LengthTask(PartitionTask):
+    """A task that looks at the lengths of one partition's documents."""
+
+    grows_with = "kept"
+    receives = ((COMPONENTS, "one"),)
+
+    lengths: LengthInputs
 
 
-def masses_task(context: TaskContext, **partition: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class MassesTask(LengthTask):
     """Documents and tokens of one partition by source, length class and power of two."""
-    found = _read_lengths(context, **partition)
-    power = np.ceil(np.log2(np.maximum(found.n_tokens, 1))).astype(np.int64)
-    masses: list[list[Any]] = []
-    for source, length, mine in _cells(found):
-        for upto in np.unique(power[mine]).tolist():
-            some = mine & (power == upto)
-            masses.append([source, length, upto, int(some.sum()), int(found.n_tokens[some].sum())])
-    context.value("masses", masses)
-    refused = found.refused & ~found.held_out
-    counted = Counter(zip(found.sources[refused].tolist(), power[refused].tolist(), strict=True))
-    context.value("refused", [[*cell, number] for cell, number in sorted(counted.items())])
+
+    def work(self, context: TaskContext) -> None:
+        lengths = self.lengths.read(context, self.documents)
+        power = np.ceil(np.log2(np.maximum(lengths.n_tokens, 1))).astype(np.int64)
+        masses: list[Mass] = []
+        for source, length, of_cell in lengths.cells():
+            for upto in np.unique(power[of_cell]).tolist():
+                some = of_cell & (power == upto)
+                masses.append((source, length, upto, int(some.sum()), int(lengths.n_tokens[some].sum())))
+        context.value("masses", masses)
+        refused = lengths.refused & ~lengths.held_out
+        counted = Counter(zip(lengths.sources[refused].tolist(), power[refused].tolist(), strict=True))
+        context.value("refused", [[*cell, number] for cell, number in sorted(counted.items())])
 
 
-def histograms_task(context: TaskContext, **partition: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class HistogramsTask(LengthTask):
     """Tokens of one partition by source, length class and hash."""
-    found = _read_lengths(context, **partition)
-    rows = [
-        {"source": source, "length": length, "tokens": histogram(found.uniform[mine], found.n_tokens[mine])}
-        for source, length, mine in _cells(found)
-    ]
-    context.write("tmp/histograms", pa.Table.from_pylist(rows, schema=_HISTOGRAM))
+
+    def work(self, context: TaskContext) -> None:
+        lengths = self.lengths.read(context, self.documents)
+        rows = [
+            {"source": source, "length": length, "tokens": histogram(lengths.uniform[some], lengths.n_tokens[some])}
+            for source, length, some in lengths.cells()
+        ]
+        context.write("tmp/histograms", pa.Table.from_pylist(rows, schema=_HISTOGRAM))
 
 
-def _curves(run: StageRun, specs: Sequence[Spec]) -> TableFile:
+def _curves(run: StageRun, inputs: Sequence[tuple[Partition, LengthInputs]]) -> TableFile:
     """The share of each cell's tokens below a hash: only where a rate is no whole number."""
-    histograms = run.publish("tmp/histograms", run.step("tmp/histograms.map", histograms_task, specs))
-    spec = Spec("curves", [histograms.content], {"histograms": histograms.path})
-    return run.step("tmp/curves.map", curves_task, [spec]).files("tmp/curves")[0]
+    tasks = [HistogramsTask(name=part.name, documents=part.documents, lengths=lengths) for part, lengths in inputs]
+    histograms = run.publish("tmp/histograms", run.step("tmp/histograms", tasks))
+    return run.step("tmp/curves", [CurvesTask(name="curves", histograms=histograms.ref)]).files("tmp/curves")[0]
 
 
-def curves_task(context: TaskContext, histograms: str) -> None:
-    """The share of each cell's tokens below a hash, from all partitions: a few kB a cell."""
-    total: dict[tuple[str, int], NDArray[np.int64]] = {}
-    for file in context.snapshot(histograms).files:
-        for row in context.read(file).to_pylist():
-            cell = row["source"], row["length"]
-            total[cell] = total.get(cell, 0) + np.array(row["tokens"], np.int64)
-    rows = [{"source": cell[0], "length": cell[1], "share": curve(total[cell])} for cell in sorted(total)]
-    context.write("tmp/curves", pa.Table.from_pylist(rows, schema=_CURVE), name="curves")
+@dataclass(frozen=True, kw_only=True)
+class CurvesTask(Task):
+    """The share of each cell's tokens below a hash, from all partitions: a few kB for each cell."""
+
+    per = "one"
+    grows_with = "fixed"
+    opens = "partition"
+    bounded = 1
+
+    histograms: TableRef
+
+    def work(self, context: TaskContext) -> None:
+        total: dict[Cell, NDArray[np.int64]] = {}
+        for file in context.snapshot(self.histograms).files:
+            for row in context.read(file).to_pylist():
+                cell = row["source"], row["length"]
+                total[cell] = total.get(cell, 0) + np.array(row["tokens"], np.int64)
+        rows = [{"source": cell[0], "length": cell[1], "share": curve(total[cell])} for cell in sorted(total)]
+        context.write("tmp/curves", pa.Table.from_pylist(rows, schema=_CURVE))
 
 
-def copies_task(
-    context: TaskContext, rates: list[list[Any]], curves: Any, staged: bool, edges: list[int], **partition: Any
-) -> None:
-    """Copies of the documents of one partition, and the stage of the curriculum of each."""
-    found = _read_lengths(context, edges=edges, **partition)
-    drawn = {(source, length): values for source, length, values in rates}
-    known = {}
-    if curves is not None:
-        known = {(row["source"], row["length"]): np.array(row["share"]) for row in context.read(curves).to_pylist()}
-    rate = np.zeros((len(found.ids), max((len(values) for values in drawn.values()), default=1)))
-    place, reason = found.uniform.copy(), np.full(len(found.ids), "", object)
-    for source, length, mine in _cells(found):
-        rate[mine] = drawn[source, length]
-        reason[mine] = f"{source}.{_length_name(length, edges)}"
-        reason[mine & found.refused] = f"{source}.not_long_range"
-        if (source, length) in known:
-            place[mine] = places(place[mine], known[source, length])
-    rate[found.held_out, 0], place[found.held_out], reason[found.held_out] = 1.0, 0.0, schemas.VALIDATION
-    stages, offsets = stages_of_copies(place, rate)
-    copies = np.diff(offsets)
-    lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(stages))
-    columns = {
-        "doc_id": pa.array(found.ids),
-        "copies": pa.array(copies.astype(np.uint16)),
-        "reason": pa.array(reason, pa.string()),
-        "stages": lists if staged else pa.nulls(len(found.ids), lists.type),
-    }
-    context.write("copies", pa.table(columns, schema=schemas.COPIES))
-    context.count("documents", int((copies > 0).sum()))
-    context.count("copies", int(copies.sum()))
-    context.count("not_long_range", int((found.refused & ~found.held_out).sum()))
-    context.count("not_drawn", int((copies == 0).sum()))
-    context.count("tokens", int((copies * found.n_tokens).sum()))
-    context.count("validation.documents", int(found.held_out.sum()))
-    context.count("validation.tokens", int(found.n_tokens[found.held_out].sum()))
+@dataclass(frozen=True, kw_only=True)
+class CopiesTask(LengthTask):
+    """Copies of the documents of one partition, and the phase of the curriculum of each.
+
+    Attributes:
+        rates: by cell, the rate in each phase.
+        curves: shares of tokens by hash; None where every rate is a whole number.
+        is_staged: note the phase of each copy.
+    """
+
+    rates: Mapping[Cell, Sequence[float]]
+    curves: TableFile | None
+    is_staged: bool
+
+    def work(self, context: TaskContext) -> None:
+        lengths = self.lengths.read(context, self.documents)
+        known = {}
+        if self.curves is not None:
+            rows = context.read(self.curves).to_pylist()
+            known = {(row["source"], row["length"]): np.array(row["share"]) for row in rows}
+        rate = np.zeros((len(lengths.ids), max((len(values) for values in self.rates.values()), default=1)))
+        place, reason = lengths.uniform.copy(), np.full(len(lengths.ids), "", object)
+        for source, length, some in lengths.cells():
+            rate[some] = self.rates[source, length]
+            reason[some] = f"{source}.{_length_name(length, self.lengths.edges)}"
+            reason[some & lengths.refused] = f"{source}.not_long_range"
+            if (source, length) in known:
+                place[some] = places(place[some], known[source, length])
+        held_out = lengths.held_out
+        rate[held_out, 0], place[held_out], reason[held_out] = 1.0, 0.0, schemas.VALIDATION
+        phases, offsets = stages_of_copies(place, rate)
+        lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(phases))
+        columns = {
+            "doc_id": pa.array(lengths.ids),
+            "copies": pa.array(np.diff(offsets).astype(np.uint16)),
+            "reason": pa.array(reason, pa.string()),
+            "stages": lists if self.is_staged else pa.nulls(len(lengths.ids), lists.type),
+        }
+        copies = pa.table(columns, schema=schemas.COPIES)
+        context.write("copies", copies)
+        context.count_rows("copies", copies, lengths.n_tokens)
+        context.count("not_long_range", int((lengths.refused & ~held_out).sum()))
 
 
-def _length_name(kind: int, edges: list[int]) -> str:
+def _length_name(length: int, edges: Sequence[int]) -> str:
     if len(edges) == 1:
-        return "long" if kind else "short"
-    return f"over_{edges[kind - 1]}" if kind else "short"
+        return "long" if length else "short"
+    return f"over_{edges[length - 1]}" if length else "short"
+
+
+def _duplicate_components(run: StageRun, documents: Snapshot) -> Snapshot:
+    """The duplicate component of every keeper, sent to its partition."""
+    duplicates = run.tables["duplicates"]
+    # A few tasks, not one for each partition: each writes a slice for every partition.
+    number = max(1, -(-duplicates.rows // TASK_ROWS))
+    bundles = [[duplicates.files[i] for i in some] for some in np.array_split(np.arange(len(duplicates.files)), number)]
+    tasks = [
+        ComponentsTask(name=f"components-{i:05d}", duplicates=tuple(files), documents=documents.ref)
+        for i, files in enumerate(bundles)
+    ]
+    return run.publish(COMPONENTS, run.step(COMPONENTS.table, tasks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentsTask(Task):
+    """(keeper, component) of some partitions' duplicates; keepers of earlier generations are decided already."""
+
+    per = "one"  # for about TASK_ROWS duplicates
+    grows_with = "documents"
+    sends = (COMPONENTS,)
+
+    duplicates: tuple[TableFile, ...]
+    documents: TableRef
+
+    def work(self, context: TaskContext) -> None:
+        parts = [context.read(file, ["keeper", "component"]) for file in self.duplicates]
+        table = pa.concat_tables(parts) if parts else schemas.DUPLICATES.empty_table()
+        documents = context.snapshot(self.documents)
+        first = min((file.first for file in documents.files if file.first is not None), default=0)
+        keeper, component = column(table, "keeper"), column(table, "component")
+        _, rows = np.unique(keeper, return_index=True)
+        rows = rows[keeper[rows] >= np.uint64(first)]
+        sent = pa.table({"doc_id": pa.array(keeper[rows]), "component": pa.array(component[rows])}, schema=_COMPONENT)
+        writer = ExchangeWriter(context, COMPONENTS, _COMPONENT, len(documents.files))
+        writer.write(sent, partition_targets(keeper[rows], documents))
+        writer.finish()
 
 
 UPSAMPLE = Stage(
     "upsample",
-    3,
+    1,
     ("documents", "signals", "tokens", "duplicates", "order"),
     ("copies",),
     _settings,
