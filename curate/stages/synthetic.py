@@ -9,6 +9,7 @@ set give none. Without a share the table is empty and has no files.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,21 +17,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import IDs, column, flat_tokens, rows_of
 from curate.base.hashing import document_hash, unit_interval
 from curate.base.ids import synthetic_id
-from curate.engine.stage import Spec, Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.context import TaskContext
+from curate.engine.stage import Stage, StageRun
+from curate.engine.task import PartitionTask, Task
 from curate.mixing.blocks import Marks, marks
 from curate.mixing.quantiles import BINS, curve, histogram
 from curate.mixing.synthetic import FILL_IN_TOKENS, Example, Prompts, build, prompt_texts, prompts
 from curate.packing.sets import copies_of_items, sets_of_copies, shard_sets
 from curate.recipe import Recipe
 from curate.tables.artefact import read_artefact
-from curate.tables.partition import column, flat_tokens, rows_of
-from curate.tables.snapshot import Snapshot
+from curate.tables.snapshot import TableFile, TableRef, as_file
 from curate.tokens.encoder import load
 
 _HISTOGRAM = pa.schema([("tokens", pa.list_(pa.int64()))])
@@ -45,8 +46,8 @@ def _settings(recipe: Recipe) -> Any:
     if not recipe.synthetic.share:
         return None
     entry = synthetic_set(shard_sets(recipe))
-    begins = {"bos": True} if recipe.pack.bos else {}
-    return {**recipe.synthetic.model_dump(), **entry, "eos": bool(recipe.pack.eos), **begins, "seed": recipe.seed}
+    control = {"bos": bool(recipe.pack.bos), "eos": bool(recipe.pack.eos)}
+    return {**recipe.synthetic.model_dump(), **entry, **control, "seed": recipe.seed}
 
 
 def _synthetic(run: StageRun) -> None:
@@ -56,26 +57,45 @@ def _synthetic(run: StageRun) -> None:
         return
     tokens, sets = run.tables["tokens"], shard_sets(run.recipe)
     entry = synthetic_set(sets)
-    shared = {
-        "tokenizer": tokens.details["tokenizer"],
-        "tasks": list(section.tasks),
-        "least": section.min_tokens,
-        "room": entry["window"] - bool(run.recipe.pack.eos) - bool(run.recipe.pack.bos),
-        "seed": run.recipe.seed,
-    }
-    sidecars = {name: run.tables[name] for name in ("tokens", "copies")}
-    documents, extra = run.tables["documents"], [tokens.details["tokenizer_hash"]]
-    params = {**shared, "number": entry["set"], "validation": len(sets) - 1}
-    step = run.step("tmp/histograms", lengths_task, partition_specs(documents, sidecars, params, extra))
+    making = Making(
+        as_file(tokens.details["tokenizer"]),
+        section.tasks,
+        section.min_tokens,
+        entry["window"] - bool(run.recipe.pack.eos) - bool(run.recipe.pack.bos),
+        run.recipe.seed,
+    )
+    parts = run.partitions("tokens", "copies")
+    lengths = [
+        ExampleLengthsTask(
+            name=part.name,
+            documents=part.documents,
+            tokens=part["tokens"],
+            copies=part["copies"],
+            making=making,
+            number=entry["set"],
+            validation=len(sets) - 1,
+        )
+        for part in parts
+    ]
+    step = run.step("tmp/histograms", lengths)
     base, possible = step.counters.get("tokens", 0), step.counters.get("possible", 0)
     wanted = section.share / (1 - section.share) * base
     rate = min(1.0, wanted / possible) if possible else 0.0
-    histograms = run.publish("tmp/histograms", step)
-    spec = Spec("threshold", [histograms.content, rate], {"histograms": histograms.path, "rate": rate})
-    below = run.step("tmp/threshold", threshold_task, [spec]).values("below")[0]
-    specs = partition_specs(documents, sidecars, {**shared, "below": below}, [*extra, below])
-    made = run.step("synthetic", examples_task, specs)
-    reached = made.counters.get("tokens", 0)
+    threshold = ThresholdTask(name="threshold", histograms=run.publish("tmp/histograms", step).ref, rate=rate)
+    below = run.step("tmp/threshold", [threshold]).values("below")[0]
+    examples = [
+        ExamplesTask(
+            name=part.name,
+            documents=part.documents,
+            tokens=part["tokens"],
+            copies=part["copies"],
+            making=making,
+            below=below,
+        )
+        for part in parts
+    ]
+    step = run.step("synthetic", examples)
+    reached = step.counters.get("tokens", 0)
     share = round(reached / (base + reached), 4) if reached else 0.0
     if possible < wanted:
         run.progress.say(
@@ -90,12 +110,12 @@ def _synthetic(run: StageRun) -> None:
             "tokens": {"of documents": base, "wanted": round(wanted), "possible": possible, "made": reached},
         },
     }
-    run.commit("synthetic", made.files("synthetic"), made.counters, details)
+    run.commit("synthetic", step.files("synthetic"), step.counters, details)
 
 
-def synthetic_sidecar(run: StageRun) -> dict[str, Snapshot]:
-    """The table of examples as a side-car of the partitions; nothing where none were asked for."""
-    return {"synthetic": run.tables["synthetic"]} if run.recipe.synthetic.share else {}
+def synthetic_sidecar(recipe: Recipe) -> list[str]:
+    """The table of examples, a side-car of the partitions; nothing where none were asked for."""
+    return ["synthetic"] if recipe.synthetic.share else []
 
 
 class _Language(NamedTuple):
@@ -116,82 +136,135 @@ def _load_language(data: bytes, path: Path) -> _Language:
     return _Language(marks(*encoder.vocabulary()), prompts(texts, fill_in), encoder.vocab_size)
 
 
-def _examples(
-    context: TaskContext,
-    tokens: Any,
-    copies: Any,
-    tokenizer: Any,
-    tasks: list[str],
-    least: int,
-    room: int,
-    seed: int,
-    below: float = 1.0,
-) -> Iterator[tuple[NDArray[np.uint64], list[Example]]]:
-    """(doc_ids of the sources, their examples) of one partition, a row group of tokens at a time."""
-    language = read_artefact(context.storage, tokenizer, _load_language)
-    drawn = context.read(copies, ["doc_id", "copies", "reason"])
-    trained = pc.and_(pc.greater(drawn["copies"], 0), pc.not_equal(drawn["reason"], schemas.VALIDATION))
-    pool = column(drawn.filter(trained), "doc_id")
-    pool = pool[unit_interval(document_hash(seed, "synthetic", pool)) < below]
-    for batch in context.batches(tokens, None, pool):
-        rows = np.flatnonzero(np.isin(column(batch, "doc_id"), pool) & (column(batch, "n_tokens") >= least))
-        ids = column(batch, "doc_id")[rows]
-        flat, offsets = flat_tokens(batch)
-        keys = document_hash(seed, "synthetic.choice", ids).tolist()
-        made = [
-            build(flat[offsets[row] : offsets[row + 1]], key, tasks, room, language.marks, language.prompts)
-            for row, key in zip(rows.tolist(), keys, strict=True)
-        ]
-        could = np.array([one is not None for one in made], np.bool_)
-        yield ids[could], [one for one in made if one is not None]
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How examples are made.
+
+    Attributes:
+        tasks: names of the tasks.
+        min_tokens: a document of fewer tokens gives no example.
+        room: most tokens of an example.
+    """
+
+    tokenizer: TableFile
+    tasks: tuple[str, ...]
+    min_tokens: int
+    room: int
+    seed: int
 
 
-def lengths_task(
-    context: TaskContext, documents: Any, tokens: Any, copies: Any, number: int, validation: int, **settings: Any
-) -> None:
-    """Tokens of the documents in set ``number``, and of all examples that could be made, by hash."""
-    drawn = context.read(copies)
-    counted = context.read(tokens, ["doc_id", "n_tokens"])
-    lengths = column(counted, "n_tokens")[rows_of(column(drawn, "doc_id"), column(counted, "doc_id"))].astype(np.int64)
-    sets, item = copies_of_items(pa.chunked_array([sets_of_copies(drawn, validation)]))
-    context.count("tokens", int(lengths[item[sets == number]].sum()))
-    total = np.zeros(BINS, np.int64)
-    for ids, made in _examples(context, tokens, copies, **settings):
-        sizes = np.array([len(one.tokens) for one in made], np.int64)
-        total += histogram(unit_interval(document_hash(settings["seed"], "synthetic", ids)), sizes)
-    context.count("possible", int(total.sum()))
-    context.write("tmp/histograms", pa.Table.from_pylist([{"tokens": total}], schema=_HISTOGRAM))
+@dataclass(frozen=True, kw_only=True)
+class ExampleTask(PartitionTask):
+    """A task that makes the examples of one partition, whose hash is below ``below``."""
+
+    grows_with = "kept_bytes"
+    kernels = ("curate.tokens.pretokens:compile_kernels",)
+
+    tokens: TableFile
+    copies: TableFile
+    making: Making
+    below: float = 1.0
+
+    def language(self, context: TaskContext) -> _Language:
+        """The run's tokenizer and the prompts."""
+        return read_artefact(context.storage, self.making.tokenizer, _load_language)
+
+    def examples(self, context: TaskContext) -> Iterator[tuple[IDs, list[Example]]]:
+        """(doc_ids of the sources, their examples), a row group of tokens at a time."""
+        language, making = self.language(context), self.making
+        drawn = context.read(self.copies, ["doc_id", "copies", "reason"])
+        trained = pc.and_(pc.greater(drawn["copies"], 0), pc.not_equal(drawn["reason"], schemas.VALIDATION))
+        pool = column(drawn.filter(trained), "doc_id")
+        pool = pool[unit_interval(document_hash(making.seed, "synthetic", pool)) < self.below]
+        for batch in context.batches(self.tokens, None, pool):
+            is_long = column(batch, "n_tokens") >= making.min_tokens
+            rows = np.flatnonzero(np.isin(column(batch, "doc_id"), pool) & is_long)
+            ids = column(batch, "doc_id")[rows]
+            flat, offsets = flat_tokens(batch)
+            keys = document_hash(making.seed, "synthetic.choice", ids).tolist()
+            examples = [
+                build(
+                    flat[offsets[row] : offsets[row + 1]],
+                    key,
+                    making.tasks,
+                    making.room,
+                    language.marks,
+                    language.prompts,
+                )
+                for row, key in zip(rows.tolist(), keys, strict=True)
+            ]
+            could = np.array([example is not None for example in examples], np.bool_)
+            yield ids[could], [example for example in examples if example is not None]
 
 
-def threshold_task(context: TaskContext, histograms: str, rate: float) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExampleLengthsTask(ExampleTask):
+    """Tokens of the documents in set ``number``, and of all examples that could be made, by hash.
+
+    Attributes:
+        validation: number of the validation set.
+    """
+
+    number: int
+    validation: int
+
+    def work(self, context: TaskContext) -> None:
+        drawn = context.read(self.copies)
+        counted = context.read(self.tokens, ["doc_id", "n_tokens"])
+        rows = rows_of(column(drawn, "doc_id"), column(counted, "doc_id"))
+        lengths = column(counted, "n_tokens")[rows].astype(np.int64)
+        sets, item = copies_of_items(pa.chunked_array([sets_of_copies(drawn, self.validation)]))
+        context.count("tokens", int(lengths[item[sets == self.number]].sum()))
+        total = np.zeros(BINS, np.int64)
+        for ids, examples in self.examples(context):
+            sizes = np.array([len(example.tokens) for example in examples], np.int64)
+            total += histogram(unit_interval(document_hash(self.making.seed, "synthetic", ids)), sizes)
+        context.count("possible", int(total.sum()))
+        context.write("tmp/histograms", pa.Table.from_pylist([{"tokens": total}], schema=_HISTOGRAM))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdTask(Task):
     """The hash below which examples hold ``rate`` of the tokens of all that could be made."""
-    total = np.zeros(BINS, np.int64)
-    for file in context.snapshot(histograms).files:
-        total += np.array(context.read(file)["tokens"][0].as_py(), np.int64)
-    # the last hash of a share: bins without tokens above it change nothing
-    below = float(np.interp(rate, curve(total), np.linspace(0.0, 1.0, BINS + 1))) if rate < 1 else 1.0
-    context.value("below", below)
+
+    per = "one"
+    grows_with = "fixed"
+    opens = "partition"
+    bounded = 1
+
+    histograms: TableRef
+    rate: float
+
+    def work(self, context: TaskContext) -> None:
+        total = np.zeros(BINS, np.int64)
+        for file in context.snapshot(self.histograms).files:
+            total += np.array(context.read(file)["tokens"][0].as_py(), np.int64)
+        # the last hash of a share: bins without tokens above it change nothing
+        bins = np.linspace(0.0, 1.0, BINS + 1)
+        context.value("below", float(np.interp(self.rate, curve(total), bins)) if self.rate < 1 else 1.0)
 
 
-def examples_task(context: TaskContext, documents: Any, tokens: Any, copies: Any, **settings: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExamplesTask(ExampleTask):
     """The drawn examples of one partition."""
-    language = read_artefact(context.storage, settings["tokenizer"], _load_language)
-    with context.writer("synthetic", schemas.synthetic_schema(language.vocab_size)) as writer:
-        for ids, made in _examples(context, tokens, copies, **settings):
-            columns = {
-                "doc_id": pa.array(synthetic_id(ids)),
-                "task": pa.array([one.task for one in made], pa.string()),
-                "source_id": pa.array(ids),
-                "token_ids": pa.array([one.tokens for one in made], writer.schema.field("token_ids").type),
-                "n_tokens": pa.array([len(one.tokens) for one in made], pa.uint32()),
-            }
-            spans = {name: [getattr(one, name) for one in made] for name in ("at", "start", "length")}
-            columns |= {name: pa.array(lists, pa.list_(pa.uint32())) for name, lists in spans.items()}
-            writer.write(pa.table(columns))
-            for one in made:
-                context.count(f"task.{one.task}")
-                context.count("tokens", len(one.tokens))
-            context.count("documents", len(made))
+
+    def work(self, context: TaskContext) -> None:
+        with context.writer("synthetic", schemas.synthetic_schema(self.language(context).vocab_size)) as writer:
+            for ids, examples in self.examples(context):
+                columns = {
+                    "doc_id": pa.array(synthetic_id(ids)),
+                    "task": pa.array([example.task for example in examples], pa.string()),
+                    "source_id": pa.array(ids),
+                    "token_ids": pa.array(
+                        [example.tokens for example in examples], writer.schema.field("token_ids").type
+                    ),
+                    "n_tokens": pa.array([len(example.tokens) for example in examples], pa.uint32()),
+                }
+                spans = {name: [getattr(example, name) for example in examples] for name in ("at", "start", "length")}
+                columns |= {name: pa.array(lists, pa.list_(pa.uint32())) for name, lists in spans.items()}
+                rows = pa.table(columns)
+                writer.write(rows)
+                context.count_rows("synthetic", rows)
 
 
 SYNTHETIC = Stage(
