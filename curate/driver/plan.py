@@ -38,7 +38,7 @@ def stages() -> tuple[Stage, ...]:
     from curate.stages.ingest import INGEST
     from curate.stages.ledger import LEDGER
     from curate.stages.order import ORDER
-    from curate.stages.pack import PACK
+    from curate.stages.pack.stage import PACK
     from curate.stages.quality import SIGNALS, VERDICTS
     from curate.stages.select import SELECT
     from curate.stages.shards.stage import SHARDS

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from curate.base.ids import source_id
 from curate.engine.context import TaskContext
 from curate.engine.leaving import Leaving, Takedown
 from curate.engine.stage import StageRun
-from curate.engine.task import Task
+from curate.engine.task import Amount, Task
 from curate.tables.snapshot import TableFile
 
 
@@ -34,7 +35,7 @@ def who_leaves(context: TaskContext, leaving: Leaving) -> pa.Table:
 class TakedownTask(Task):
     """A task that makes a file anew without the documents that leave."""
 
-    grows_with = "documents"
+    grows_with: ClassVar[Amount] = "documents"
 
     file: TableFile
     leaving: Leaving

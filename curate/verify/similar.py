@@ -80,7 +80,7 @@ def check_similar(run: Run, report: Report) -> None:
 
     Where `pack.min_vendi` asks for diversity, count the windows that have less, as the packer measures it.
     """
-    from curate.stages.pack import max_similarity
+    from curate.stages.pack.stage import max_similarity
 
     limit = max_similarity(run.recipe)
     method = run.snapshots["windows"].details["method"]
