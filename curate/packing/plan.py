@@ -11,10 +11,11 @@ from curate.packing.best_fit import best_fit
 from curate.packing.buckets import buckets
 from curate.packing.concat import concat
 from curate.packing.conflicts import Conflicts, no_conflicts
+from curate.packing.inside import arrange
 from curate.packing.pieces import Pieces
 from curate.packing.refined import Refinement, refined
 from curate.packing.related import related
-from curate.packing.similar import no_similarity, similarity
+from curate.packing.similar import count_alike, no_similarity, similarity
 
 METHODS = ("related", "best_fit", "concat", "buckets")
 
@@ -79,6 +80,18 @@ def pack(
             raise ValueError("windows of buckets hold one piece; nothing can stand between two")
         return buckets(lengths, window)
     raise ValueError(f"unknown packing method {method!r}; methods: {', '.join(METHODS)}")
+
+
+def compile_kernels() -> None:
+    """Compile what packs, refines and arranges windows, on a few items."""
+    lengths, vectors = np.array([3, 9, 4, 5, 2, 6], np.int64), np.ones((6, 8), np.int8)
+    vectors[np.arange(6), np.arange(6)] = 9
+    neighbors = np.array([[(i + 1) % 6, (i + 2) % 6] for i in range(6)], np.int64)
+    refinement = Refinement(neighbors, cuts=1.0, fixed=np.zeros(6, np.bool_))
+    near = similarity(vectors, 0.95)
+    for method in METHODS:
+        pieces = pack(method, lengths, 12, vectors=vectors, max_similarity=0.95, refinement=refinement)
+        count_alike(arrange(pieces, near, "chain", lengths.astype(np.uint64)), near)
 
 
 __all__ = ["METHODS", "Conflicts", "Pieces", "pack"]

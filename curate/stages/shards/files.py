@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import column, is_in
+from curate.engine.context import TaskContext
 from curate.engine.exchange import read_slices
-from curate.engine.stage import Spec, StageRun, Step
-from curate.engine.tasks import TaskContext
+from curate.engine.stage import StageRun, Step
+from curate.engine.task import Task
 from curate.packing.sets import set_prefix
 from curate.recipe.portable import essential_recipe
 from curate.shards import conservation
@@ -25,9 +27,8 @@ from curate.shards.index import FORMAT_VERSION
 from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows, token_type, windows_of_plan
 from curate.stages.shards.formats import DENOISED, FilePart, join_formats, part_name, write_formats
-from curate.stages.shards.routing import assemble, shard_places, span_keys, span_schema
-from curate.tables.partition import column, is_in
-from curate.tables.snapshot import Snapshot, TableFile, as_file
+from curate.stages.shards.routing import SPANS, ShardPlace, assemble, shard_places, span_keys, span_schema
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 from curate.tables.validate import blamed_on
 
 Sum = NDArray[np.uint64]
@@ -39,150 +40,191 @@ CONTROL = ("bos_id", "separator_ids")
 Widths = dict[int, int]
 """Tokens of the longest denoised window of each set; empty without denoised windows."""
 
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
-def _shared(run: StageRun) -> dict[str, Any]:
-    return {
-        "folder": run.snapshot_id,
-        "vocab_size": int(run.tables["tokens"].details["vocab_size"]),
-        "formats": list(run.recipe.shards.formats),
-        "example_length": run.recipe.shards.denoise.length if run.recipe.shards.denoise else 0,
-    }
+Head = Mapping[str, Json]
+"""``index.json`` without its list of files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSettings:
+    """What is the same for all shards of a run.
+
+    Attributes:
+        formats: to write.
+        folder: of the whole shard set, named by what it is made from.
+        eos_id: token that ends documents, and that windows are filled up with.
+        bos_id: token that begins them.
+        separator: tokens between documents of a window.
+        example_length: most tokens of an example of denoised windows; 0: none are written.
+    """
+
+    formats: tuple[str, ...]
+    folder: str
+    vocab_size: int
+    eos_id: int | None
+    bos_id: int | None
+    separator: tuple[int, ...]
+    example_length: int
+    seed: int
+
+    @staticmethod
+    def of(run: StageRun) -> ShardSettings:
+        """Those of a run, by its recipe, its tokenizer and its plan."""
+        tokens, windows = run.tables["tokens"].details, run.tables["windows"].details
+        section = run.recipe.shards
+        return ShardSettings(
+            formats=section.formats,
+            folder=run.snapshot_id,
+            vocab_size=int(tokens["vocab_size"]),
+            eos_id=tokens["eos_id"],
+            bos_id=windows.get("bos_id"),
+            separator=tuple(windows.get("separator_ids", ())),
+            example_length=section.denoise.length if section.denoise else 0,
+            seed=run.recipe.seed,
+        )
+
+    @property
+    def mixture(self) -> Mixture:
+        """The denoisers."""
+        return Mixture.above(self.vocab_size, self.example_length)
+
+    def token_type(self, is_denoised: bool) -> np.dtype[Any]:
+        """The type of token ids in the files."""
+        return denoised_token_type(self.mixture) if is_denoised else token_type(self.vocab_size)
+
+    def assemble(self, plan: pa.Table, spans: pa.Table, size: int) -> ShardWindows:
+        """The windows of one shard from its plan and its token spans."""
+        return assemble(plan, spans, size, self.eos_id, self.bos_id, self.separator)
 
 
 def widths(run: StageRun, files: Sequence[TableFile]) -> Widths:
     """The widths of the sets as far as the shards planned in ``files`` decide them, from the plans alone."""
     if run.recipe.shards.denoise is None:
         return {}
-    named, shared = {file.name: file for file in files}, _shared(run)
-    params = {name: shared[name] for name in ("vocab_size", "example_length")} | {"seed": run.recipe.seed}
-    params["begins"] = "bos_id" in run.tables["windows"].details
-    places = [place for place in shard_places(run.tables["windows"].details["sets"]) if place.name in named]
-    specs = [
-        Spec(
-            place.name,
-            [named[place.name].checksum],
-            {"windows": asdict(named[place.name]), "shard": place.shard, "size": place.size, **params},
-        )
+    named, sets = {file.name: file for file in files}, run.tables["windows"].details["sets"]
+    settings = ShardSettings.of(run)
+    places = [place for place in shard_places(sets) if place.name in named]
+    tasks = [
+        WidthTask(name=place.name, windows=named[place.name], shard=place.shard, size=place.size, settings=settings)
         for place in places
     ]
-    found = {record.name: record.values["width"] for record in run.step("tmp/widths", width_task, specs).records}
-    made = {entry["set"]: 1 for entry in run.tables["windows"].details["sets"]}
+    by_shard = {record.name: record.values["width"] for record in run.step("tmp/widths", tasks).records}
+    by_set = {entry["set"]: 1 for entry in sets}
     for place in places:
-        made[place.number] = max(made[place.number], found[place.name])
-    return made
+        by_set[place.number] = max(by_set[place.number], by_shard[place.name])
+    return by_set
 
 
-def width_task(
-    context: TaskContext,
-    windows: Any,
-    shard: int,
-    size: int,
-    vocab_size: int,
-    example_length: int,
-    seed: int,
-    begins: bool,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class WidthTask(Task):
     """Tokens of the longest denoised window of one shard."""
-    plan = context.read(windows)
-    fields = {name: column(plan, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
-    planned = windows_of_plan(size, **fields, tokens=np.zeros(0, np.uint16), begins=begins)
-    context.value("width", layout(planned, shard, Mixture.above(vocab_size, example_length), seed).size)
+
+    per = "shard"
+    grows_with = "tokens"
+
+    windows: TableFile
+    shard: int
+    size: int
+    settings: ShardSettings
+
+    def work(self, context: TaskContext) -> None:
+        plan = context.read(self.windows)
+        fields = {name: column(plan, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
+        begins = self.settings.bos_id is not None
+        planned = windows_of_plan(self.size, **fields, tokens=np.zeros(0, np.uint16), begins=begins)
+        context.value("width", layout(planned, self.shard, self.settings.mixture, self.settings.seed).size)
 
 
-def shard_specs(run: StageRun, spans: Snapshot, files: Sequence[TableFile], width: Widths) -> list[Spec]:
-    """A task for each of the shards planned in ``files``."""
-    named = {file.name: file for file in files}
-    control = [run.tables["windows"].details[name] for name in CONTROL if name in run.tables["windows"].details]
-    params = {
-        **_shared(run),
-        "spans": spans.path,
-        "eos_id": run.tables["tokens"].details["eos_id"],
-        "bos_id": run.tables["windows"].details.get("bos_id"),
-        "separator": run.tables["windows"].details.get("separator_ids", []),
-        "seed": run.recipe.seed,
-    }
-    return [
-        Spec(
-            place.name,
-            [
-                named[place.name].checksum,
-                spans.content,
-                run.snapshot_id,
-                *([width[place.number]] if width else []),
-                *control,
-            ],
-            {
-                "windows": asdict(named[place.name]),
-                **asdict(place),
-                **params,
-                "width": width.get(place.number, 0),
-            },
+def write_shards(
+    run: StageRun,
+    spans: Snapshot,
+    files: Sequence[TableFile],
+    width: Widths,
+    previous: Mapping[str, TableFile] | None = None,
+) -> Step:
+    """Write the shards planned in ``files``; ``previous`` are their plans before a takedown, by name."""
+    named, settings = {file.name: file for file in files}, ShardSettings.of(run)
+    tasks = [
+        ShardTask(
+            name=place.name,
+            windows=named[place.name],
+            previous=previous[place.name] if previous else None,
+            spans=spans.ref,
+            place=place,
+            settings=settings,
+            width=width.get(place.number, 0),
         )
         for place in shard_places(run.tables["windows"].details["sets"])
         if place.name in named
     ]
+    return run.step("shards", tasks)
 
 
-def shard_task(
-    context: TaskContext,
-    windows: Any,
-    spans: str,
-    name: str,
-    number: int,
-    shard: int,
-    target: int,
-    prefix: str,
-    size: int,
-    folder: str,
-    vocab_size: int,
-    eos_id: int | None,
-    bos_id: int | None,
-    separator: list[int],
-    formats: list[str],
-    seed: int,
-    example_length: int,
-    width: int,
-    former: Any = None,
-) -> None:
-    """The files of one shard, and with ``example_length`` those of its windows denoised, as long as ``width`` at most.
+@dataclass(frozen=True, kw_only=True)
+class ShardTask(Task):
+    """The files of one shard, and where examples have a length those of its windows denoised.
 
-    ``former`` is its plan before documents were taken down, which the spans are of.
+    Attributes:
+        windows: its plan.
+        previous: its plan before documents were taken down, which the spans are of.
+        width: tokens of a denoised window, at most.
     """
-    rows = read_slices(context, context.snapshot(spans), target, span_schema(vocab_size))
-    plan = context.read(windows)
-    if former is not None:
-        with blamed_on(context.place(former)):
-            before = assemble(context.read(former), rows, size, eos_id, bos_id, separator)
-        context.value("sum_before", _sum(before))
+
+    per = "shard"
+    grows_with = "tokens"
+    receives = ((SPANS, "partition"),)
+    kernels = ("curate.stages.shards.routing:compile_kernels",)
+
+    windows: TableFile
+    previous: TableFile | None = None
+    spans: TableRef
+    place: ShardPlace
+    settings: ShardSettings
+    width: int
+
+    def work(self, context: TaskContext) -> None:
+        place, settings = self.place, self.settings
+        spans = read_slices(context, self.spans, place.target, span_schema(settings.vocab_size))
+        plan = context.read(self.windows)
+        if self.previous is not None:
+            spans = self._without_removed(context, self.previous, plan, spans)
+        with blamed_on(context.place(self.windows)):
+            whole = settings.assemble(plan, spans, place.size)
+            whole.check()
+        pad = 0 if settings.eos_id is None else settings.eos_id
+        write_formats(context, whole, settings.formats, place.shard, place.prefix, pad, settings.folder)
+        if settings.example_length:
+            after = denoise(whole, place.shard, settings.mixture, settings.seed, self.width)
+            prefix = f"{place.prefix}{DENOISED}"
+            write_formats(context, after, settings.formats, place.shard, prefix, pad, settings.folder)
+        if self.previous is None and (sample := measure_sample(whole, place.shard, settings.seed)) is not None:
+            context.value("sample", sample)
+        context.value("tokens", len(whole.tokens))
+        context.value("sum", _window_sum(whole))
+        context.count("windows", len(whole))
+        context.count("tokens", len(whole.tokens))
+
+    def _without_removed(self, context: TaskContext, previous: TableFile, plan: pa.Table, spans: pa.Table) -> pa.Table:
+        """The spans that the plan still has; notes the sum and the tokens of the shard as it was."""
+        with blamed_on(context.place(previous)):
+            before = self.settings.assemble(context.read(previous), spans, self.place.size)
+        context.value("sum_before", _window_sum(before))
         context.count("tokens_before", len(before.tokens))
-        there = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
-        rows = rows.filter(pa.array(is_in(span_keys(rows), np.sort(span_keys(there)))))
-    with blamed_on(context.place(windows)):
-        whole = assemble(plan, rows, size, eos_id, bos_id, separator)
-        whole.check()
-    pad = 0 if eos_id is None else eos_id
-    write_formats(context, whole, formats, shard, prefix, pad, folder)
-    if example_length:
-        after = denoise(whole, shard, Mixture.above(vocab_size, example_length), seed, width)
-        write_formats(context, after, formats, shard, f"{prefix}{DENOISED}", pad, folder)
-    if former is None and (sample := measure_sample(whole, shard, seed)) is not None:
-        context.value("sample", sample)
-    context.value("tokens", len(whole.tokens))
-    context.value("sum", _sum(whole))
-    context.count("windows", len(whole))
-    context.count("tokens", len(whole.tokens))
+        left = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
+        return spans.filter(pa.array(is_in(span_keys(spans), np.sort(span_keys(left)))))
 
 
-def _sum(windows: ShardWindows) -> list[int]:
+def _window_sum(windows: ShardWindows) -> list[int]:
     return [int(lane) for lane in conservation.add_sums(conservation.window_sums(windows))]
 
 
 def finish(
     run: StageRun,
     files: Sequence[TableFile],
-    parts: dict[str, FilePart],
-    sums: dict[int, Sum],
-    counters: dict[str, int],
+    parts: Mapping[str, FilePart],
+    sums: Mapping[int, Sum],
+    counters: Mapping[str, int],
     measures: Measures,
     width: Widths,
 ) -> None:
@@ -190,110 +232,147 @@ def finish(
 
     Args:
         files: files of the shards.
-        parts: where each shard's windows in Megatron's form lie, by :func:`part_name`.
+        parts: where each shard's windows in Megatron's form are, by :func:`part_name`.
         sums: the conservation sum of each set.
         counters: ``windows`` and ``tokens`` of all shards.
         measures: of a sample of windows, by their tokens.
         width: tokens of the longest denoised window of each set.
     """
-    tokens, windows = run.tables["tokens"], run.tables["windows"]
-    shared, sets = _shared(run), windows.details["sets"]
-    vocab_size, eos_id = shared["vocab_size"], tokens.details["eos_id"]
-    control: dict[str, Any] = {name: windows.details[name] for name in CONTROL if name in windows.details}
-    head = {
-        "format_version": FORMAT_VERSION,
-        "recipe": essential_recipe(run.recipe),
-        "tokenizer": {
-            "blake2b": tokens.details["tokenizer_hash"],
-            "vocab_size": vocab_size,
-            "eos_id": eos_id,
-            **control,
-        },
-    }
-    if width:
-        mixture = Mixture.above(vocab_size, shared["example_length"])
-        ids = {"modes": mixture.modes, "first_sentinel": mixture.sentinels[0], "sentinels": len(mixture.sentinels)}
-        head["denoise"] = {"length": mixture.length, **ids}
-    abouts = [{**entry, "conservation": conservation.hex_sum(sums[entry["set"]])} for entry in sets]
+    settings, sets = ShardSettings.of(run), run.tables["windows"].details["sets"]
+    head = _head(run, settings, is_denoised=bool(width))
     files = [*files]
-    for denoised in (
-        [True, False] if width else [False]
-    ):  # the index of a set has the files of its denoised windows, too
-        specs = []
-        for about in abouts:
-            prefix = set_prefix(about, sets, "/") + (DENOISED if denoised else "")
-            made = [asdict(file) for file in files if file.name.startswith(prefix)]
-            names = [part_name(place.name, denoised) for place in shard_places(sets) if place.number == about["set"]]
-            mine = [asdict(parts[name]) for name in names if name in parts]
-            own = about
-            if denoised:
-                own = {name: value for name, value in about.items() if name not in ("tokens", "measures")}
-                own |= {"denoised": True, "window": width[about["set"]], "window_before": about["window"]}
-            inputs = [[file["checksum"] for file in made], mine, own, head, run.snapshot_id]
-            params = {"shards": made, "parts": mine, "prefix": prefix, "head": {**head, **own}, "size": own["window"]}
-            name = f"index-{about['set']}{'-denoised' if denoised else ''}"
-            specs.append(Spec(name, inputs, {**params, **shared}))
-        files += run.step("shards", join_task, specs).files("shards")
-    total = conservation.hex_sum(_total(list(sums.values())))
+    for is_denoised in [True, False] if width else [False]:  # the index of a set lists its denoised files, too
+        tasks = []
+        for entry in sets:
+            own = {**head, **entry, "conservation": conservation.hex_sum(sums[entry["set"]])}
+            if is_denoised:
+                own = {name: value for name, value in own.items() if name not in ("tokens", "measures")}
+                own |= {"denoised": True, "window": width[entry["set"]], "window_before": entry["window"]}
+            tasks.append(_join_task(settings, sets, entry, files, parts, own, is_denoised=is_denoised))
+        files += run.step("shards", tasks).files("shards")
     totals: dict[str, Any] = {
         "sets": sets,
         "windows": counters.get("windows", 0),
         "tokens": counters.get("tokens", 0),
-        "conservation": total,
+        "conservation": conservation.hex_sum(_total(list(sums.values()))),
     }
     if len(sets) > 1:
-        spec = Spec(
-            "index",
-            [[file.checksum for file in files], totals, head, run.snapshot_id],
-            {"files": [asdict(file) for file in files], "head": {**head, **totals}, "folder": run.snapshot_id},
-        )
-        files += run.step("shards", index_task, [spec]).files("shards")
-    formats = [*shared["formats"], *(f"{DENOISED}{form}" for form in shared["formats"] if width)]
+        task = IndexTask(name="index", files=tuple(files), head={**head, **totals}, folder=settings.folder)
+        files += run.step("shards", [task]).files("shards")
+    formats = [*settings.formats, *(f"{DENOISED}{form}" for form in settings.formats if width)]
     details = {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
     run.commit("shards", files, counters, details | ({"measures": measures} if measures else {}))
 
 
+def _head(run: StageRun, settings: ShardSettings, *, is_denoised: bool) -> dict[str, Any]:
+    """What every ``index.json`` of the shard set begins with."""
+    tokens, windows = run.tables["tokens"].details, run.tables["windows"].details
+    head = {
+        "format_version": FORMAT_VERSION,
+        "recipe": essential_recipe(run.recipe),
+        "tokenizer": {
+            "blake2b": tokens["tokenizer_hash"],
+            "vocab_size": settings.vocab_size,
+            "eos_id": settings.eos_id,
+            **{name: windows[name] for name in CONTROL if name in windows},
+        },
+    }
+    if is_denoised:
+        mixture = settings.mixture
+        ids = {"modes": mixture.modes, "first_sentinel": mixture.sentinels[0], "sentinels": len(mixture.sentinels)}
+        head["denoise"] = {"length": mixture.length, **ids}
+    return head
+
+
+def _join_task(
+    settings: ShardSettings,
+    sets: Sequence[dict[str, Any]],
+    entry: dict[str, Any],
+    files: Sequence[TableFile],
+    parts: Mapping[str, FilePart],
+    head: dict[str, Any],
+    *,
+    is_denoised: bool,
+) -> JoinTask:
+    """The task that joins what formats keep once for a set, or for its denoised windows."""
+    prefix = set_prefix(entry, sets, "/") + (DENOISED if is_denoised else "")
+    names = [part_name(place.name, is_denoised) for place in shard_places(sets) if place.number == entry["set"]]
+    return JoinTask(
+        name=f"index-{entry['set']}{'-denoised' if is_denoised else ''}",
+        shards=tuple(file for file in files if file.name.startswith(prefix)),
+        parts=tuple(parts[name] for name in names if name in parts),
+        prefix=prefix,
+        size=head["window"],
+        settings=settings,
+        head=head,
+        is_denoised=is_denoised,
+    )
+
+
 def sums_of_sets(windows: Snapshot, written: Step, value: str) -> dict[int, Sum]:
     """The sum of ``value`` of the shards that were written, by set."""
-    lanes = {record.name: record.values[value] for record in written.records}
-    found: dict[int, list[Any]] = {entry["set"]: [] for entry in windows.details["sets"]}
+    by_shard = {record.name: record.values[value] for record in written.records}
+    lanes: dict[int, list[list[int]]] = {entry["set"]: [] for entry in windows.details["sets"]}
     for place in shard_places(windows.details["sets"]):
-        if place.name in lanes:
-            found[place.number].append(lanes[place.name])
-    return {number: _total(mine) for number, mine in found.items()}
+        if place.name in by_shard:
+            lanes[place.number].append(by_shard[place.name])
+    return {number: _total(of_set) for number, of_set in lanes.items()}
 
 
-def _total(lanes: list[Any]) -> Sum:
+def _total(lanes: Sequence[Sequence[int] | Sum]) -> Sum:
     return conservation.add_sums(np.array(lanes, np.uint64).reshape(-1, 2))
 
 
-def join_task(
-    context: TaskContext,
-    shards: list[dict[str, Any]],
-    parts: list[dict[str, Any]],
-    prefix: str,
-    folder: str,
-    size: int,
-    vocab_size: int,
-    formats: list[str],
-    example_length: int,
-    head: dict[str, Any],
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class JoinTask(Task):
     """What a format keeps in one place, and ``index.json``, of one set or of its denoised windows."""
-    files, denoised = [as_file(file) for file in shards], bool(head.get("denoised"))
-    kind = denoised_token_type(Mixture.above(vocab_size, example_length)) if denoised else token_type(vocab_size)
-    files += join_formats(context, files, parts, formats, prefix, size, kind, denoised, folder)
-    _write_index(context, files, head, prefix, folder)
+
+    per = "one"
+    grows_with = "shards"
+    opens = "shard"
+    bounded = 1
+
+    shards: tuple[TableFile, ...]
+    parts: tuple[FilePart, ...]
+    prefix: str
+    size: int
+    settings: ShardSettings
+    head: Head
+    is_denoised: bool
+
+    def work(self, context: TaskContext) -> None:
+        settings, kind = self.settings, self.settings.token_type(self.is_denoised)
+        joined = join_formats(
+            context,
+            self.shards,
+            self.parts,
+            settings.formats,
+            self.prefix,
+            self.size,
+            kind,
+            self.is_denoised,
+            settings.folder,
+        )
+        _write_index(context, [*self.shards, *joined], self.head, self.prefix, settings.folder)
 
 
-def index_task(context: TaskContext, files: list[dict[str, Any]], head: dict[str, Any], folder: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class IndexTask(Task):
     """``index.json`` over all sets."""
-    _write_index(context, [as_file(file) for file in files], head, "", folder)
+
+    per = "one"
+    grows_with = "shards"
+    bounded = 1
+
+    files: tuple[TableFile, ...]
+    head: Head
+    folder: str
+
+    def work(self, context: TaskContext) -> None:
+        _write_index(context, self.files, self.head, "", self.folder)
 
 
-def _write_index(
-    context: TaskContext, files: Sequence[TableFile], head: dict[str, Any], prefix: str, folder: str
-) -> None:
+def _write_index(context: TaskContext, files: Sequence[TableFile], head: Head, prefix: str, folder: str) -> None:
     listing = [
         {
             "name": f"{file.name.removeprefix(prefix)}{Path(file.path).suffix}",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.engine.tasks import TaskContext
+from curate.engine.context import TaskContext
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows
-from curate.tables.snapshot import TableFile, as_file
+from curate.tables.snapshot import TableFile
 
 COPY_BYTES = 8 << 20
 """Files are copied in pieces of this size."""
@@ -26,7 +26,7 @@ DENOISED = "denoised/"
 class FilePart:
     """Rows of windows inside a file, ``bytes`` from byte ``start`` on."""
 
-    file: dict[str, Any]
+    file: TableFile
     start: int
     bytes: int
     rows: int
@@ -34,7 +34,7 @@ class FilePart:
 
 def whole_file(file: TableFile) -> FilePart:
     """All of a file."""
-    return FilePart(asdict(file), 0, file.bytes, file.rows)
+    return FilePart(file, 0, file.bytes, file.rows)
 
 
 def part_name(plan: str, denoised: bool) -> str:
@@ -61,7 +61,7 @@ def write_formats(
     if "megatron" in formats:
         local = context.scratch_file()
         megatron.write_part(windows, str(local), pad)
-        context.add("tmp/megatron", part_name(context.task.name, denoised), ".bin", local, n)
+        context.add("tmp/megatron", part_name(context.job.name, denoised), ".bin", local, n)
     if "numpy" in formats:
         add(f"numpy/shard-{shard:05d}", ".npy", partial(memmap.write_tokens, pad=pad))
         add(f"numpy/shard-{shard:05d}", ".npz", memmap.write_index)
@@ -74,7 +74,7 @@ def write_formats(
 def join_formats(
     context: TaskContext,
     files: Sequence[TableFile],
-    parts: Sequence[dict[str, Any]],
+    parts: Sequence[FilePart],
     formats: Sequence[str],
     prefix: str,
     size: int,
@@ -95,13 +95,13 @@ def join_formats(
         local = context.scratch_file()
         with local.open("wb") as out:
             for part in parts:
-                with context.open(as_file(part["file"])) as source:
-                    source.seek(part["start"])
-                    left = part["bytes"]
+                with context.open(part.file) as source:
+                    source.seek(part.start)
+                    left = part.bytes
                     while block := source.read(min(COPY_BYTES, left)):
                         out.write(block)
                         left -= len(block)
-        n = sum(part["rows"] for part in parts)
+        n = sum(part.rows for part in parts)
         made.append(context.add("shards", f"{prefix}megatron/tokens", ".bin", local, n, folder=folder))
         local = context.scratch_file()
         megatron.write_index(str(local), n, size, kind)

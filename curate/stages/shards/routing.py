@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import column, flat_tokens, rows_of
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
-from curate.engine.stage import Spec, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.stage import StageRun, partitions
+from curate.engine.task import Exchange, PartitionTask, Task
 from curate.packing.sets import set_prefix
+from curate.shards import conservation
 from curate.shards.windows import ShardWindows, windows_of_plan
-from curate.tables.partition import column, flat_tokens, rows_of
-from curate.tables.snapshot import Snapshot, TableFile
+from curate.stages.synthetic import synthetic_sidecar
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 from curate.tables.validate import blamed_on
+
+PLACES = Exchange("places", "places to partitions", to="partition")
+SPANS = Exchange("spans", "token spans to shards", to="shard")
 
 _PLACE = pa.schema(
     [
@@ -35,26 +41,34 @@ _PLACE = pa.schema(
 
 
 def span_schema(vocab_size: int) -> pa.Schema:
+    """Tokens of the pieces of a shard's windows that hold text."""
     item = schemas.tokens_schema(vocab_size).field("token_ids").type
     return pa.schema([("window", pa.uint32()), ("piece", pa.uint32()), ("token_ids", item)])
 
 
 def route_spans(run: StageRun, tables: dict[str, Snapshot], files: Sequence[TableFile]) -> Snapshot:
-    """The token spans that the shards planned in ``files`` hold, routed to them."""
-    documents, tokens, sets = tables["documents"], tables["tokens"], tables["windows"].details["sets"]
-    specs = [
-        Spec(file.name, [file.checksum, documents.content], {"windows": asdict(file), "documents": documents.path})
-        for file in files
+    """The token spans that the shards planned in ``files`` hold, sent to them."""
+    documents, sets = tables["documents"], tables["windows"].details["sets"]
+    places = [PlacesTask(name=file.name, windows=file, documents=documents.ref) for file in files]
+    place_table = run.publish(PLACES, run.step(PLACES.table, places))
+    shards = [entry["shards"] for entry in sets]
+    firsts = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
+    examples = synthetic_sidecar(run.recipe)
+    spans = [
+        SpansTask(
+            name=part.name,
+            documents=part.documents,
+            tokens=part["tokens"],
+            synthetic=part["synthetic"] if examples else None,
+            places=place_table.ref,
+            partition=part.index,
+            offsets=tuple(firsts.tolist()),
+            shards=sum(shards),
+            vocab_size=int(tables["tokens"].details["vocab_size"]),
+        )
+        for part in partitions(documents, **{name: tables[name] for name in ("tokens", *examples)})
     ]
-    places = run.publish("tmp/places", run.step("tmp/places.map", places_task, specs))
-    params = {"places": places.path, "sets": sets, "vocab_size": int(tokens.details["vocab_size"])}
-    sidecars = {"tokens": tokens}
-    if run.recipe.synthetic.share:
-        sidecars["synthetic"] = tables["synthetic"]
-    specs = partition_specs(documents, sidecars, params, [places.content])
-    for target, spec in enumerate(specs):
-        spec.params["target"] = target
-    return run.publish("tmp/spans", run.step("tmp/spans.map", spans_task, specs))
+    return run.publish(SPANS, run.step(SPANS.table, spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +94,24 @@ def shard_places(sets: Sequence[dict[str, Any]]) -> list[ShardPlace]:
     return found
 
 
-def places_task(context: TaskContext, windows: Any, documents: str) -> None:
-    """Route the pieces of one shard that hold text to the partitions of their documents."""
-    table = context.read(windows)
-    table = table.filter(pa.array(schemas.holds_text(column(table, "kind")))).select(_PLACE.names)
-    writer = ExchangeWriter(context, _PLACE, len(context.snapshot(documents).files), "places")
-    writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
-    writer.finish()
+@dataclass(frozen=True, kw_only=True)
+class PlacesTask(Task):
+    """The pieces of one shard that hold text, sent to the partitions of their documents."""
+
+    per = "shard"
+    grows_with = "tokens"
+    sends = (PLACES,)
+
+    windows: TableFile
+    documents: TableRef
+
+    def work(self, context: TaskContext) -> None:
+        plan = context.read(self.windows)
+        plan = plan.filter(pa.array(schemas.holds_text(column(plan, "kind")))).select(_PLACE.names)
+        documents = context.snapshot(self.documents)
+        writer = ExchangeWriter(context, PLACES, _PLACE, len(documents.files))
+        writer.write(plan, partition_targets(column(plan, "doc_id"), documents))
+        writer.finish()
 
 
 @njit(nogil=True, cache=True)
@@ -96,28 +121,39 @@ def copy_spans(flat, sources, lengths, targets, out):  # type: ignore[no-untyped
         out[targets[i] : targets[i] + lengths[i]] = flat[sources[i] : sources[i] + lengths[i]]
 
 
-def spans_task(
-    context: TaskContext,
-    documents: Any,
-    tokens: Any,
-    places: str,
-    target: int,
-    sets: list[dict[str, Any]],
-    vocab_size: int,
-    synthetic: Any = None,
-) -> None:
-    """Cut the token spans of a partition's documents and synthetic examples and route them to their shards."""
-    wanted = read_slices(context, context.snapshot(places), target, _PLACE)
-    shards = [entry["shards"] for entry in sets]
-    base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
-    files = [tokens] if synthetic is None else [tokens, synthetic]  # synthetic ids are the larger ones
-    with blamed_on(f"{context.place(tokens)}, or the plan of windows that asks for its tokens,"):
-        slices = spans_by_target(
-            lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
-            wanted,
-            base[column(wanted, "set")] + column(wanted, "shard"),
-        )
-        write_slices(context, span_schema(vocab_size), sum(shards), "spans", slices)
+@dataclass(frozen=True, kw_only=True)
+class SpansTask(PartitionTask):
+    """The token spans of a partition's documents and synthetic examples, cut and sent to their shards.
+
+    Attributes:
+        partition: index of the partition.
+        offsets: by set, what to add to a shard's number in the set for its place among all shards.
+        shards: their number.
+    """
+
+    grows_with = "tokens"
+    sends = (SPANS,)
+    receives = ((PLACES, "shard"),)
+    kernels = ("curate.stages.shards.routing:compile_kernels",)
+
+    tokens: TableFile
+    synthetic: TableFile | None = None
+    places: TableRef
+    partition: int
+    offsets: tuple[int, ...]
+    shards: int
+    vocab_size: int
+
+    def work(self, context: TaskContext) -> None:
+        wanted = read_slices(context, self.places, self.partition, _PLACE)
+        files = [self.tokens] if self.synthetic is None else [self.tokens, self.synthetic]  # synthetic ids are larger
+        with blamed_on(f"{context.place(self.tokens)}, or the plan of windows that asks for its tokens,"):
+            slices = spans_by_target(
+                lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
+                wanted,
+                np.array(self.offsets, np.int64)[column(wanted, "set")] + column(wanted, "shard"),
+            )
+            write_slices(context, SPANS, span_schema(self.vocab_size), self.shards, slices)
 
 
 def spans_by_target(
@@ -197,3 +233,17 @@ def assemble(
         tokens[ends[:-1][kind == schemas.KIND_SEPARATOR] + place] = token
     columns = {name: column(pieces, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
     return windows_of_plan(size, **columns, tokens=tokens, begins=bos_id is not None)
+
+
+def compile_kernels() -> None:
+    """Compile what moves tokens to their windows and sums them up."""
+    for item in (pa.uint16(), pa.uint32()):
+        _compile_kernels(pa.array([[1, 2]], pa.large_list(item)))
+
+
+def _compile_kernels(token_ids: pa.LargeListArray) -> None:
+    plan = pa.table([[0], [0], [0], [0], [0], [7], [0], [0], [2]], schema=schemas.WINDOWS)
+    tokens = pa.table({"doc_id": pa.array([7], pa.uint64()), "token_ids": token_ids})
+    [(_, spans)] = spans_by_target(lambda: tokens, plan, np.zeros(1, np.int64))
+    conservation.window_sums(assemble(plan, spans, 8, None))
+    conservation.token_sum(np.array([7], np.uint64), np.array([1], np.uint16), *flat_tokens(tokens), 1)
