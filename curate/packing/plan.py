@@ -90,7 +90,7 @@ def compile_kernels() -> None:
     refinement = Refinement(neighbors, cuts=1.0, fixed=np.zeros(6, np.bool_))
     near = similarity(vectors, 0.95)
     for method in METHODS:
-        pieces = pack(method, lengths, 12, vectors=vectors, max_similarity=0.95, refinement=refinement)
+        pieces = pack(method, lengths, 16, vectors=vectors, max_similarity=0.95, refinement=refinement)
         count_alike(arrange(pieces, near, "chain", lengths.astype(np.uint64)), near)
 
 
