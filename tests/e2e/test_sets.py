@@ -94,7 +94,7 @@ def test_validation_documents_are_in_no_training_window_and_not_upsampled(corpus
 
 
 def test_a_validation_document_that_slips_into_training_is_a_fault(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("curate.stages.pack.sets_of_copies", slipping)
+    monkeypatch.setattr("curate.stages.pack.stage.sets_of_copies", slipping)
     run_recipe(from_dict(recipe_of(corpus, tmp_path / "run", shards={"validation": {"share": 0.2}}), tmp_path))
     report = verify(str(tmp_path / "run"))
     assert any("validation" in fault.what for fault in report.faults)

@@ -19,7 +19,7 @@ from curate.base.schemas import KIND_REMOVED
 from curate.driver import takedown as apply
 from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.stages.shards import takedown as without
+from curate.stages.shards import stage as shards_stage
 from curate.stages.shards.files import widths
 from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of
@@ -405,7 +405,9 @@ def test_denoised_windows_lose_the_document_too(tmp_path, monkeypatch, wider):
     before = shard_bytes(tmp_path / "run")
     one = kept(tmp_path).row(2, named=True)
     if wider:  # windows that are denoised otherwise than before may be longer than any was
-        monkeypatch.setattr(without, "widths", lambda run, files: {n: w + 9 for n, w in widths(run, files).items()})
+        monkeypatch.setattr(
+            shards_stage, "widths", lambda run, files: {n: w + 9 for n, w in widths(run, files).items()}
+        )
     without_ids(tmp_path, [one["id"]], apply=True)
     after = shard_bytes(tmp_path / "run")
     assert verify(str(tmp_path / "run")).faults == []

@@ -8,7 +8,7 @@ import pytest
 from curate.packing.likeness import likeness, summarise, vendi
 from curate.packing.pieces import Pieces
 from curate.relate.neighbors import renumbered
-from curate.stages.pack import along_path
+from curate.stages.pack.plan import along_path
 
 
 def windows(sizes: list[int]) -> Pieces:

@@ -1,0 +1,58 @@
+"""Tasks driven alone: small tables as committed files, one task at a time, what it wrote."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.engine.context import Record, run_job
+from curate.engine.task import Exchange, Job, Task
+from curate.storage.local import LocalStorage, file_checksum
+from curate.tables.parquet import TableWriter
+from curate.tables.snapshot import Snapshot, TableFile, TableRef, write_snapshot
+
+PART = "part-0000000-00000"
+
+
+class Workspace:
+    """A workspace in a folder, for tasks without a stage."""
+
+    def __init__(self, folder) -> None:
+        self.storage = LocalStorage(folder)
+
+    def write(self, table: str, rows: pa.Table, name: str = PART) -> TableFile:
+        """Rows as a file of a table."""
+        local, path = self.storage.scratch() / "given", f"{table}/given/{name}.parquet"
+        writer = TableWriter(local, rows.schema, {})
+        writer.write(rows)
+        writer.close()
+        file = TableFile(
+            name, path, rows.num_rows, local.stat().st_size, file_checksum(local), writer.first, writer.last
+        )
+        self.storage.move_in(local, path)
+        return file
+
+    def table(self, name: str, *files: TableFile) -> TableRef:
+        """A table of these files, as tasks are told of it."""
+        snapshot = Snapshot(name, "stage", "key", "given", tuple(sorted(files, key=lambda file: file.name)))
+        write_snapshot(self.storage, snapshot)
+        return snapshot.ref
+
+    def drive(self, task: Task) -> Record:
+        """What a task that must not fail wrote."""
+        record = run_job(Job(task, task.key("key"), "tmp/alone", "key", self.storage))
+        assert not record.error, record.error
+        return record
+
+    def send(self, exchange: Exchange, *tasks: Task) -> TableRef:
+        """The exchange that tasks wrote."""
+        return self.table(exchange.table, *(self.drive(task).files[exchange.table][0] for task in tasks))
+
+    def read(self, file: TableFile) -> pa.Table:
+        """The rows of a file."""
+        return pq.read_table(self.storage.local(file.path))
+
+
+def rows(schema: pa.Schema, *values: tuple) -> pa.Table:
+    """A table of a schema, row by row; columns that are not given are null."""
+    return pa.Table.from_pylist([dict(zip(schema.names, value, strict=False)) for value in values], schema=schema)
