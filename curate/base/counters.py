@@ -68,6 +68,10 @@ _COUNTERS: dict[str, Callable[[pa.Table, Tokens], dict[str, int]]] = {
     "edits": lambda rows, n_tokens: {"edits": rows.num_rows},
     "signatures": lambda rows, n_tokens: {"documents": rows.num_rows},
     "duplicates": lambda rows, n_tokens: {"removed.exact": 0, "removed.near": 0} | _by_value(rows, "kind", "removed."),
+    "kept": lambda rows, n_tokens: {
+        "documents": rows.num_rows,
+        "cut": pc.sum(pc.greater(pc.list_value_length(rows["cuts"]), 0)).as_py() or 0,
+    },
     "tokens": lambda rows, n_tokens: {"documents": rows.num_rows, "tokens": pc.sum(rows["n_tokens"]).as_py() or 0},
     "embeddings": lambda rows, n_tokens: {
         "documents": rows.num_rows,

@@ -187,3 +187,10 @@ def find_matches(texts: pa.Array | pa.ChunkedArray, index: NgramIndex, ngram: in
         if n <= len(out):
             return Matches(*(np.ascontiguousarray(out[:n, k]) for k in range(4)))
         out = np.empty((n, 4), np.int64)
+
+
+def compile_kernels() -> None:
+    """Compile what looks for n-grams of evaluation items."""
+    texts = pa.array(["The ship leaves the harbour."])
+    index, _ = ngram_index(texts, 3)
+    find_matches(texts, index, 3)

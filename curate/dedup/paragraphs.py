@@ -79,3 +79,8 @@ def paragraphs(texts: pa.Array | pa.ChunkedArray, unit: str = "paragraph") -> Pa
     signed = sign(text_column(data, edges), _CONTENT_ONLY)
     at = np.searchsorted(edges, starts)
     return Paragraphs(rows, starts - offsets[rows], ends - offsets[rows], signed.content_hash[at], signed.n_words[at])
+
+
+def compile_kernels() -> None:
+    """Compile what divides texts into paragraphs and signs these."""
+    paragraphs(pa.array(["The ship leaves.\n\nA storm follows."]))

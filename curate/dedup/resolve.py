@@ -11,13 +11,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.dedup.buckets import band_keys, group
 from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
-from curate.dedup.components import union_find
+from curate.dedup.components import components, union_find
 from curate.dedup.jaccard import Hashes, Ratios, Rows, containment, intersections
 from curate.dedup.keepers import CAPPED, MEASURED, POOL, SCREENED, choose_keepers
-from curate.dedup.minhash import Signature
+from curate.dedup.minhash import MinHashParams, Signature, sign
+from curate.dedup.shingles import shingle_sets
 
 MAX_ROUNDS = 8
 """Stars that a bucket may have (design: rejected members form a star of their own, at most eight times)."""
@@ -205,3 +208,17 @@ def _row_buckets(bucket_offsets: Rows, members: Rows, n: int) -> tuple[Rows, NDA
 
 def _offsets(rows: Rows, n: int) -> Rows:
     return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
+
+
+def compile_kernels() -> None:
+    """Compile what leads from texts to near duplicates: signatures, buckets, components, shingle sets, keepers."""
+    params = MinHashParams()
+    texts = pa.array(["The ship leaves the harbour at night.", "The ship leaves the harbour at night."] * 2)
+    signature = sign(texts, params).signature
+    signature.flags.writeable = False  # as it is read from a table
+    ids = np.arange(len(texts), dtype=np.uint64)
+    keys = band_keys(signature, params)
+    _, members, bounds = group(keys.ravel(), np.repeat(ids, params.bands))
+    components(ids[:-1], ids[1:])
+    values, offsets = shingle_sets(texts, params.ngram)
+    resolve(ids, values, offsets, np.zeros((len(ids), 1)), bounds, members.astype(np.int64), 0.8, signature=signature)

@@ -32,6 +32,7 @@ def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
     from curate.stages.cluster import CLUSTER
     from curate.stages.dedup.duplicates import DUPLICATES
+    from curate.stages.dedup.kept import KEPT
     from curate.stages.dedup.paragraphs import PARAGRAPHS
     from curate.stages.dedup.signatures import SIGNATURES
     from curate.stages.embed import EMBED
@@ -53,6 +54,7 @@ def stages() -> tuple[Stage, ...]:
         SIGNATURES,
         DUPLICATES,
         PARAGRAPHS,
+        KEPT,
         TOKENIZE,
         EMBED,
         CLUSTER,

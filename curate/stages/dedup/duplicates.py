@@ -18,8 +18,8 @@ along, are never removed, and their texts are read only where a bucket holds one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,23 +27,28 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import binary_column, bytes_matrix, column, is_in, rows_of, signature_matrix
 from curate.base.errors import RemovalAlarm
 from curate.base.hashing import mix64
 from curate.base.ids import ordinal_of
-from curate.base.matrices import binary_column, bytes_matrix, signature_matrix
-from curate.dedup.buckets import band_keys, group
-from curate.dedup.components import components
-from curate.dedup.minhash import MinHashParams
-from curate.dedup.resolve import resolve
+from curate.dedup.buckets import band_keys
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.engine.reuse import REUSE_COUNTERS
-from curate.engine.stage import Spec, Stage, StageRun, Step, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.stage import Partition, Stage, StageRun, Step, partitions
+from curate.engine.task import Exchange, PartitionTask, Task
 from curate.recipe import Dedup, Recipe, preferred_signals
-from curate.stages.dedup.labels import EDGE, find_labels
-from curate.stages.dedup.shingles import no_shingles_task, route_shingles, shingled_schema, shingles_key
-from curate.stages.dedup.signatures import check_signatures, dedup_section, minhash_params
-from curate.tables.partition import IDs, column, flat_lists, is_in, preferences, rows_of
+from curate.stages.dedup.labels import BAND, BANDS
+from curate.stages.dedup.shingles import NEAR_ROWS, DedupSettings, find_near
+from curate.stages.dedup.signatures import (
+    check_signatures,
+    commit_empty,
+    dedup_section,
+    minhash_params,
+    near_section,
+)
+from curate.tables.remaining import preferences
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
 EXAMPLES = 3
 """Removed documents of a partition that an alarm can name."""
@@ -54,94 +59,104 @@ TARGET_ROWS = 2_000_000
 FEW_TARGETS, FEW_ROWS = 4, 20_000
 """A smaller corpus still gets some targets, so that tasks run side by side, unless these would be tiny."""
 
+HASHES = Exchange("hashes", "band keys by content hash", to="target")
+EXACT_ROWS = Exchange("exact.rows", "exact copies to partitions", to="partition")
+SETTLED = Exchange("settled", "settled copies to partitions", to="partition")
 
 _EXACT = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
-_BAND = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
 
 
-def _hashed(bands: int, preferences: int) -> pa.Schema:
-    fields = [("doc_id", pa.uint64()), ("content_hash", pa.binary(16)), ("bands", pa.binary(8 * bands))]
-    fields.append(("has_words", pa.bool_()))
-    return pa.schema([*fields, *((f"prefer_{i}", pa.float64()) for i in range(preferences))])
+def _hashed(settings: DedupSettings) -> pa.Schema:
+    return settings.with_preferences(
+        ("doc_id", pa.uint64()),
+        ("content_hash", pa.binary(16)),
+        ("bands", pa.binary(8 * settings.minhash.bands)),
+        ("has_words", pa.bool_()),
+    )
 
 
 def _duplicates(run: StageRun) -> None:
-    section = dedup_section(run.recipe)
-    own = run.tables["documents"].files
-    if section is None or (not section.exact and section.near == "off"):
-        step = run.step("duplicates", no_duplicates_task, [Spec(file.name, [], {}) for file in own])
-        run.commit("shingles", step.files("shingles"))
-        run.commit("duplicates", step.files("duplicates"))
+    section, near_options = dedup_section(run.recipe), near_section(run.recipe)
+    if section is None or (not section.exact and near_options is None):
+        commit_empty(run, "shingles", "duplicates")
         return
+    params = minhash_params(run.recipe)
     for tables in (*run.earlier, run.tables):
-        check_signatures(tables["signatures"], minhash_params(run.recipe))
+        check_signatures(tables["signatures"], params)
     documents, signatures = run.reach("documents"), run.reach("signatures")
-    settings: dict[str, Any] = {
-        "minhash": asdict(minhash_params(run.recipe)),
-        "prefer": preferred_signals(run.recipe),
-        "exact": section.exact,
-        "near": section.near != "off",
-        "targets": number_of_targets(signatures.rows),
-        "first_new": run.first_new,
-        "documents": documents.path,
-    }
-    sidecars = {"signatures": signatures, "signals": run.reach("signals")}
-    specs = partition_specs(documents, sidecars, {"settings": settings}, [documents.content])
-    removed = {file.name: file for tables in run.earlier for file in tables["duplicates"].files}
-    for spec in specs:
-        before = removed.get(spec.name)
-        spec.params["removed"] = asdict(before) if before else None
-    exact = _reduce(
-        run, "exact", exact_reduce_task, run.step("tmp/exact.map", exact_map_task, specs), "hashes", settings
+    settings = DedupSettings(
+        minhash=params,
+        prefer=tuple(preferred_signals(run.recipe)),
+        exact=section.exact,
+        near=near_options is not None,
+        targets=number_of_targets(signatures.rows),
+        first_new=run.first_new,
     )
-    counters = dict(exact.counters)
-    copies = run.publish("tmp/exact.rows", exact)
-    near_rows = None
-    if not settings["near"]:
-        run.commit(
-            "shingles",
-            run.step("shingles", no_shingles_task, [Spec(file.name, [], {}) for file in own]).files("shingles"),
-        )
+    parts = partitions(documents, signatures=signatures, edits=run.reach("edits"), signals=run.reach("signals"))
+    exact = _find_exact(run, parts, documents, settings)
+    copies, near = run.publish(EXACT_ROWS, exact), None
+    counters = exact.counters
+    if near_options is None:
+        commit_empty(run, "shingles")
     else:
-        buckets = _reduce(run, "buckets", buckets_task, exact, "bands", settings)
-        labels = find_labels(run, run.publish("tmp/stars", buckets), documents, settings["targets"])
-        texts = route_shingles(run, documents, sidecars, labels, settings)
-        reused = {name: texts.counters.get(name, 0) for name in REUSE_COUNTERS}
-        run.commit("shingles", texts.files("shingles"), reused, rows_key=shingles_key(run))
-        shingles = run.publish("tmp/shingles", texts)
-        params = {"shingles": shingles.path, "settings": settings, "threshold": section.near.threshold}  # type: ignore[union-attr]
-        specs = [
-            Spec(f"target-{t:05d}", [shingles.content, t], {**params, "target": t}) for t in range(settings["targets"])
-        ]
-        near = run.step("tmp/resolve", resolve_task, specs)
-        near_rows = run.publish("tmp/near.rows", near)
-        counters |= buckets.counters | texts.counters | near.counters
-    parts, tasks = documents.files, settings["targets"]
-    inputs = [documents.content, copies.content, near_rows.content if near_rows else ""]
-    sources = {"exact": copies.path, "near": near_rows.path if near_rows else None, "documents": documents.path}
-    # A few tasks, not one a partition: each writes a slice for every partition.
-    spread = [(int(some[0]), int(some[-1]) + 1) for some in np.array_split(np.arange(len(parts)), tasks) if len(some)]
-    specs = [
-        Spec(f"settle-{start:07d}", [*inputs, start, stop], {"start": start, "stop": stop, **sources})
-        for start, stop in spread
-    ]
-    settled = run.publish("tmp/settled", run.step("tmp/settle", settle_task, specs))
-    maps = [settled.path] + ([near_rows.path] if near_rows else [])
-    first = len(parts) - len(own)
-    specs = [
-        Spec(
-            file.name,
-            [settled.content, *inputs, first + i],
-            {"maps": maps, "target": first + i, "documents": asdict(file)},
-        )
-        for i, file in enumerate(own)
-    ]
-    step = run.step("duplicates", duplicates_task, specs)
+        bands = run.publish(BANDS, exact)
+        near, counted = find_near(run, parts, documents, bands, settings, near_options.threshold)
+        counters |= counted
+    step = _settle(run, documents, copies, near, settings.targets)
     if section.max_removed_share is not None:
         check_removals(run, step, section)
     counters |= step.counters
     counters = {k: v for k, v in counters.items() if not k.startswith("exchange.") and k not in REUSE_COUNTERS}
     run.commit("duplicates", step.files("duplicates"), counters)
+
+
+def _find_exact(run: StageRun, parts: Sequence[Partition], documents: Snapshot, settings: DedupSettings) -> Step:
+    """The tasks that choose one keeper a content hash."""
+    earlier = {file.name: file for tables in run.earlier for file in tables["duplicates"].files}
+    map_tasks = [
+        ExactMapTask(
+            name=part.name,
+            signatures=part["signatures"],
+            signals=part["signals"],
+            removed=earlier.get(part.name),
+            settings=settings,
+        )
+        for part in parts
+    ]
+    hashes = run.publish(HASHES, run.step("tmp/exact.map", map_tasks))
+    tasks = [
+        ExactReduceTask(
+            name=f"target-{target:05d}", hashes=hashes.ref, target=target, partitions=documents.ref, settings=settings
+        )
+        for target in range(settings.targets)
+    ]
+    return run.step("tmp/exact", tasks)
+
+
+def _settle(run: StageRun, documents: Snapshot, copies: Snapshot, near: Snapshot | None, targets: int) -> Step:
+    """The tasks that bring all duplicates to their partitions, and write those of this generation."""
+    near_ref = near.ref if near is not None else None
+    # A few tasks, not one a partition: each writes a slice for every partition.
+    spread = [part for part in np.array_split(np.arange(len(documents.files)), targets) if len(part)]
+    settle_tasks = [
+        SettleTask(
+            name=f"settle-{part[0]:07d}",
+            start=int(part[0]),
+            stop=int(part[-1]) + 1,
+            exact=copies.ref,
+            near=near_ref,
+            partitions=documents.ref,
+        )
+        for part in spread
+    ]
+    settled = run.publish(SETTLED, run.step("tmp/settle", settle_tasks))
+    own = run.tables["documents"].files
+    first = len(documents.files) - len(own)
+    tasks = [
+        DuplicatesTask(name=file.name, documents=file, settled=settled.ref, near=near_ref, target=first + index)
+        for index, file in enumerate(own)
+    ]
+    return run.step("duplicates", tasks)
 
 
 def number_of_targets(documents: int) -> int:
@@ -178,179 +193,126 @@ def check_removals(run: StageRun, step: Step, section: Dedup) -> None:
             )
 
 
-def _reduce(
-    run: StageRun, name: str, function: Callable[..., None], step: Step, exchange: str, settings: dict[str, Any]
-) -> Step:
-    """One task for each target of an exchange that ``step`` has written."""
-    maps = run.publish(f"tmp/{exchange}", step)
-    specs = [
-        Spec(f"target-{t:05d}", [maps.content, t], {"maps": maps.path, "target": t, "settings": settings})
-        for t in range(settings["targets"])
-    ]
-    return run.step(f"tmp/{name}", function, specs)
+@dataclass(frozen=True, kw_only=True)
+class ExactMapTask(Task):
+    """Band keys and preferences of a partition by content hash; of an earlier generation, what it has kept."""
+
+    grows_with = "documents"
+    sends = (HASHES,)
+    kernels = ("curate.dedup.resolve:compile_kernels",)
+
+    signatures: TableFile
+    signals: TableFile
+    removed: TableFile | None
+    settings: DedupSettings
+
+    def work(self, context: TaskContext) -> None:
+        table, settings = context.read(self.signatures), self.settings
+        if self.removed is not None:
+            gone = column(context.read(self.removed, ["doc_id"]), "doc_id")
+            table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
+        ids, signature = column(table, "doc_id"), signature_matrix(table["signature"])
+        bands = np.zeros((len(ids), settings.minhash.bands), np.uint64)
+        if settings.near:
+            bands = band_keys(signature, settings.minhash)
+        table = table.append_column("bands", binary_column(bands))
+        # A text without words has no shingles: it is like nothing, and would fill one bucket with its kind.
+        table = table.append_column("has_words", pa.array((signature != np.uint32(0xFFFFFFFF)).any(axis=1)))
+        for name, values in preferences(context, self.signals, ids, list(settings.prefer)).items():
+            table = table.append_column(name, values)
+        hashes = bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy()
+        writer = ExchangeWriter(context, HASHES, _hashed(settings), settings.targets)
+        writer.write(table, hash_targets(mix64(hashes), settings.targets))
+        writer.finish()
 
 
-def no_duplicates_task(context: TaskContext) -> None:
-    """Empty slices of the tables."""
-    context.write("duplicates", schemas.DUPLICATES.empty_table())
-    context.write("shingles", schemas.SHINGLES.empty_table())
-
-
-def exact_map_task(
-    context: TaskContext, documents: Any, signatures: Any, signals: Any, settings: dict[str, Any], removed: Any
-) -> None:
-    """Route band keys and preferences of a partition by content hash; of an earlier generation, what it has kept."""
-    table = context.read(signatures)
-    params = MinHashParams(**settings["minhash"])
-    schema = _hashed(params.bands, len(settings["prefer"]))
-    if removed is not None:
-        gone = column(context.read(removed, ["doc_id"]), "doc_id")
-        table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
-    writer = ExchangeWriter(context, schema, settings["targets"], "hashes")
-    ids = column(table, "doc_id")
-    signature = signature_matrix(table["signature"])
-    bands = band_keys(signature, params) if settings["near"] else np.zeros((len(ids), params.bands), np.uint64)
-    table = table.append_column("bands", binary_column(bands))
-    # A text without words has no shingles: it is like nothing, and would fill one bucket with its kind.
-    table = table.append_column("has_words", pa.array((signature != np.uint32(0xFFFFFFFF)).any(axis=1)))
-    for name, values in preferences(context, signals, ids, settings["prefer"]).items():
-        table = table.append_column(name, values)
-    hashes = bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy()
-    writer.write(table, hash_targets(mix64(hashes), settings["targets"]))
-    writer.finish()
-
-
-def exact_reduce_task(context: TaskContext, maps: str, target: int, settings: dict[str, Any]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExactReduceTask(Task):
     """One keeper a content hash; copies go to the keeper's partition, band keys of the keepers to their buckets."""
-    params = MinHashParams(**settings["minhash"])
-    names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
-    rows = read_slices(context, context.snapshot(maps), target, _hashed(params.bands, len(names)))
-    ids = column(rows, "doc_id")
-    is_new = ids >= np.uint64(settings["first_new"])
-    hashes = bytes_matrix(rows["content_hash"]).view(np.uint64)
-    keys = [ids, *(-column(rows, name) for name in reversed(names)), is_new, hashes[:, 1], hashes[:, 0]]
-    order = np.lexsort(keys)
-    sorted_hashes = hashes[order]
-    first = np.ones(len(order), np.bool_)
-    if settings["exact"]:
-        first[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]).any(axis=1) | ~is_new[order][1:]
-    keeper = ids[order][np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))] if len(order) else ids
-    removed = ~first
-    documents = context.snapshot(settings["documents"])
-    writer = ExchangeWriter(context, _EXACT, len(documents.files), "exact.rows")
-    found = pa.table({"doc_id": pa.array(ids[order][removed]), "keeper": pa.array(keeper[removed])}, schema=_EXACT)
-    writer.write(found, partition_targets(keeper[removed], documents))
-    writer.finish()
-    context.count("exact.documents", int(is_new.sum()))
-    context.count("exact.removed", int(removed.sum()))
-    writer = ExchangeWriter(context, _BAND, settings["targets"], "bands")
-    if settings["near"]:
-        kept = order[first]
-        kept = kept[column(rows, "has_words")[kept]]
-        bands = bytes_matrix(rows["bands"]).view(np.uint64)[kept]
-        band_ids = np.repeat(ids[kept], bands.shape[1])
-        writer.write(
-            pa.table({"key": pa.array(bands.ravel()), "doc_id": pa.array(band_ids)}, schema=_BAND),
-            hash_targets(mix64(bands.ravel()), settings["targets"]),
-        )
-    writer.finish()
+
+    per = "target"
+    grows_with = "documents"
+    receives = ((HASHES, "partition"),)
+    sends = (EXACT_ROWS, BANDS)
+
+    hashes: TableRef
+    target: int
+    partitions: TableRef
+    settings: DedupSettings
+
+    def work(self, context: TaskContext) -> None:
+        settings = self.settings
+        rows = read_slices(context, self.hashes, self.target, _hashed(settings))
+        ids = column(rows, "doc_id")
+        is_new = ids >= np.uint64(settings.first_new)
+        hashes = bytes_matrix(rows["content_hash"]).view(np.uint64)
+        preferred = [-column(rows, name) for name in reversed(settings.preferences)]
+        order = np.lexsort([ids, *preferred, is_new, hashes[:, 1], hashes[:, 0]])
+        sorted_hashes = hashes[order]
+        first = np.ones(len(order), np.bool_)
+        if settings.exact:
+            first[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]).any(axis=1) | ~is_new[order][1:]
+        keeper = ids[order][np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))] if len(order) else ids
+        removed = ~first
+        documents = context.snapshot(self.partitions)
+        writer = ExchangeWriter(context, EXACT_ROWS, _EXACT, len(documents.files))
+        copies = pa.table({"doc_id": pa.array(ids[order][removed]), "keeper": pa.array(keeper[removed])}, schema=_EXACT)
+        writer.write(copies, partition_targets(keeper[removed], documents))
+        writer.finish()
+        context.count("exact.documents", int(is_new.sum()))
+        context.count("exact.removed", int(removed.sum()))
+        self._send_bands(context, rows, order[first])
+
+    def _send_bands(self, context: TaskContext, rows: pa.Table, keepers: NDArray[np.int64]) -> None:
+        targets = self.settings.targets
+        writer = ExchangeWriter(context, BANDS, BAND, targets)
+        if self.settings.near:
+            keepers = keepers[column(rows, "has_words")[keepers]]
+            bands = bytes_matrix(rows["bands"]).view(np.uint64)[keepers]
+            ids = np.repeat(column(rows, "doc_id")[keepers], bands.shape[1])
+            table = pa.table({"key": pa.array(bands.ravel()), "doc_id": pa.array(ids)}, schema=BAND)
+            writer.write(table, hash_targets(mix64(bands.ravel()), targets))
+        writer.finish()
 
 
-def buckets_task(context: TaskContext, maps: str, target: int, settings: dict[str, Any]) -> None:
-    """The buckets that hold two documents, a new one among them, contracted to stars around smallest documents."""
-    rows = read_slices(context, context.snapshot(maps), target, _BAND)
-    _, members, offsets = group(column(rows, "key"), column(rows, "doc_id"))
-    members, offsets = _with_new(members, offsets, settings["first_new"])
-    leader = np.repeat(members[offsets[:-1]], np.diff(offsets))
-    node, label = components(leader, members)
-    rest = node != label
-    table = pa.table({"node": pa.array(node[rest]), "neighbor": pa.array(label[rest])}, schema=EDGE)
-    context.write("tmp/stars", table)
-    context.count("near.band_rows", rows.num_rows)
-    context.count("near.buckets", len(offsets) - 1)
-
-
-def _with_new(members: IDs, offsets: NDArray[np.int64], first_new: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Buckets of ascending members that hold a new document, which is then their last."""
-    sizes = np.diff(offsets)
-    wanted = members[offsets[1:] - 1] >= np.uint64(first_new)
-    return members[np.repeat(wanted, sizes)], np.concatenate([[0], np.cumsum(sizes[wanted])]).astype(np.int64)
-
-
-def resolve_task(context: TaskContext, shingles: str, target: int, threshold: float, settings: dict[str, Any]) -> None:
-    """Verify, join and choose keepers among the documents of one target; rows go to the documents' partitions.
-
-    A bucket lies in one target, because it connects its members; so the buckets are found again from the signatures.
-    """
-    params = MinHashParams(**settings["minhash"])
-    names = [f"prefer_{i}" for i in range(len(settings["prefer"]))]
-    rows = read_slices(
-        context, context.snapshot(shingles), target, shingled_schema(params.num_perm, len(names))
-    ).sort_by("doc_id")
-    ids, signature = column(rows, "doc_id"), signature_matrix(rows["signature"])
-    keys = band_keys(signature, params)
-    _, members, offsets = group(keys.ravel(), np.repeat(ids, keys.shape[1]))
-    members, offsets = _with_new(members, offsets, settings["first_new"])
-    values, starts = flat_lists(rows["shingles"])
-    preference = np.stack([column(rows, name) for name in names], axis=1) if names else np.zeros((len(ids), 0))
-    found = resolve(
-        ids,
-        values,
-        starts,
-        preference,
-        offsets,
-        rows_of(members, ids),
-        threshold,
-        signature=signature,
-        pinned=ids < np.uint64(settings["first_new"]),
-    )
-    near = pa.table(
-        {
-            "doc_id": pa.array(ids[found.removed]),
-            "kind": pa.array(["near"] * len(found.removed), pa.string()),
-            "keeper": pa.array(ids[found.keeper]),
-            "component": pa.array(found.component),
-            "similarity": pa.array(found.similarity),
-            "shared_bands": pa.array(found.shared_bands),
-            "containment": pa.array(found.containment),
-        },
-        schema=schemas.DUPLICATES,
-    )
-    documents = context.snapshot(settings["documents"])
-    writer = ExchangeWriter(context, schemas.DUPLICATES, len(documents.files), "near.rows")
-    writer.write(near, partition_targets(column(near, "doc_id"), documents))
-    writer.finish()
-    for name, number in found.counters.items():
-        context.count(f"near.{name}", number)
-    context.count("near.documents", len(ids))
-
-
-def settle_task(context: TaskContext, start: int, stop: int, exact: str, near: str | None, documents: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SettleTask(Task):
     """Exact copies of the documents of some consecutive partitions, to their own partitions."""
-    snapshot = context.snapshot(documents)
-    writer = ExchangeWriter(context, schemas.DUPLICATES, len(snapshot.files), "settled")
-    for target in range(start, stop):
-        for table in _settled(context, target, exact, near):
-            writer.write(table, partition_targets(column(table, "doc_id"), snapshot))
-    writer.finish()
 
+    per = "target"
+    grows_with = "documents"
+    opens = "partition"
+    sends = (SETTLED,)
 
-def _settled(context: TaskContext, target: int, exact: str, near: str | None) -> list[pa.Table]:
-    """The copies of the documents of one partition.
+    start: int
+    stop: int
+    exact: TableRef
+    near: TableRef | None
+    partitions: TableRef
 
-    A copy of a document that was itself removed as near is like *its* keeper, and is recorded so.
-    """
-    copies = read_slices(context, context.snapshot(exact), target, _EXACT).sort_by("doc_id")
-    if near is None:
-        return [_exact_rows(copies)]
-    gone = read_slices(context, context.snapshot(near), target, schemas.DUPLICATES).sort_by("doc_id")
-    removed = column(gone, "doc_id")
-    of = column(copies, "keeper")
-    passed_on = is_in(of, removed)
-    moved = gone.take(pa.array(np.searchsorted(removed, of[passed_on])))
-    copied = pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()])
-    moved = moved.set_column(0, schemas.DUPLICATES.field(0), copied)
-    return [moved, _exact_rows(copies.filter(pa.array(~passed_on)))]
+    def work(self, context: TaskContext) -> None:
+        documents = context.snapshot(self.partitions)
+        writer = ExchangeWriter(context, SETTLED, schemas.DUPLICATES, len(documents.files))
+        for target in range(self.start, self.stop):
+            for table in self._settled(context, target):
+                writer.write(table, partition_targets(column(table, "doc_id"), documents))
+        writer.finish()
+
+    def _settled(self, context: TaskContext, target: int) -> list[pa.Table]:
+        """The copies of the documents of one partition.
+
+        A copy of a document that was itself removed as near is like *its* keeper, and is recorded so.
+        """
+        copies = read_slices(context, self.exact, target, _EXACT).sort_by("doc_id")
+        if self.near is None:
+            return [_exact_rows(copies)]
+        gone = read_slices(context, self.near, target, schemas.DUPLICATES).sort_by("doc_id")
+        removed, keeper = column(gone, "doc_id"), column(copies, "keeper")
+        passed_on = is_in(keeper, removed)
+        moved = gone.take(pa.array(np.searchsorted(removed, keeper[passed_on])))
+        copied = pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()])
+        moved = moved.set_column(0, schemas.DUPLICATES.field(0), copied)
+        return [moved, _exact_rows(copies.filter(pa.array(~passed_on)))]
 
 
 def _exact_rows(copies: pa.Table) -> pa.Table:
@@ -369,17 +331,27 @@ def _exact_rows(copies: pa.Table) -> pa.Table:
     )
 
 
-def duplicates_task(context: TaskContext, maps: list[str], target: int, documents: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DuplicatesTask(PartitionTask):
     """The duplicates of one partition, sorted by doc_id."""
-    parts = [read_slices(context, context.snapshot(path), target, schemas.DUPLICATES) for path in maps]
-    table = pa.concat_tables(parts).sort_by("doc_id")
-    context.write("duplicates", table)
-    few = table.slice(0, EXAMPLES)
-    named = context.read(documents, ["doc_id", "id"])
-    ids = named["id"].take(pa.array(rows_of(column(few, "doc_id"), column(named, "doc_id"))))
-    context.value("examples", [[one, *row.values()] for one, row in zip(ids.to_pylist(), few.to_pylist(), strict=True)])
-    for kind in ("exact", "near"):
-        context.count(f"removed.{kind}", sum(1 for value in table["kind"].to_pylist() if value == kind))
+
+    grows_with = "documents"
+    receives = ((SETTLED, "target"), (NEAR_ROWS, "target"))
+
+    settled: TableRef
+    near: TableRef | None
+    target: int
+
+    def work(self, context: TaskContext) -> None:
+        maps = [self.settled] if self.near is None else [self.settled, self.near]
+        parts = [read_slices(context, table, self.target, schemas.DUPLICATES) for table in maps]
+        table = pa.concat_tables(parts).sort_by("doc_id")
+        context.write("duplicates", table)
+        context.count_rows("duplicates", table)
+        few = table.slice(0, EXAMPLES)
+        named = context.read(self.documents, ["doc_id", "id"])
+        names = named["id"].take(pa.array(rows_of(column(few, "doc_id"), column(named, "doc_id")))).to_pylist()
+        context.value("examples", [[name, *row.values()] for name, row in zip(names, few.to_pylist(), strict=True)])
 
 
 def _duplicate_settings(recipe: Recipe) -> Any:
@@ -393,14 +365,14 @@ def _duplicate_settings(recipe: Recipe) -> Any:
 
 
 def _alarm(run: StageRun) -> Any:
-    """Part of the snapshot id but of no task: another limit is checked anew, and nothing is computed again."""
+    """Part of the snapshot id but of no task: another limit is checked again, and nothing else is done."""
     section = dedup_section(run.recipe)
     return None if section is None else [section.max_removed_share, sorted(section.accept_removal)]
 
 
 DUPLICATES = Stage(
     "dedup",
-    3,
+    1,
     ("documents", "edits", "verdicts", "signals", "signatures"),
     ("shingles", "duplicates"),
     _duplicate_settings,

@@ -1,132 +1,240 @@
-"""Which documents buckets connect, as part of the dedup stage: (doc_id, label) by partition of the documents.
+"""The dedup stage, labels: which documents buckets connect, as (doc_id, label) by partition of the documents.
 
-Each bucket task has contracted its buckets to stars. Where all stars fit the bound of one process, it joins them by
-union-find; else rounds of tasks do, over edges that lie by hash of their ends (:mod:`curate.dedup.stars`). The labels
-are the same: the smallest document of a component is a function of the edges alone.
+Each bucket task contracts its buckets to stars. Where all stars fit the bound of one process, it joins them by
+union-find; else rounds of tasks do, over edges that are routed by hash of their ends (:mod:`curate.dedup.stars`). The
+labels are the same: the smallest document of a component is a function of the edges alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from curate.base.columns import IDs, column
 from curate.base.hashing import mix64
+from curate.dedup.buckets import group
 from curate.dedup.components import components
-from curate.dedup.stars import IDs, distinct_rows, edges_digest, large_star, small_star, star_labels
+from curate.dedup.stars import distinct_rows, edges_digest, large_star, small_star, star_labels
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.engine.stage import Spec, StageRun
-from curate.engine.tasks import TaskContext
-from curate.tables.partition import column
-from curate.tables.snapshot import Snapshot
+from curate.engine.stage import StageRun
+from curate.engine.task import Exchange, Task
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
 EDGE_BOUND = 200_000_000
 """Star edges that one process joins (at most 16 B each); above it, rounds of tasks do."""
 
+BANDS = Exchange("bands", "bands to buckets", to="target")
+EDGES = Exchange("edges", "edges to both of their ends", to="target")
+LARGE_EDGES = Exchange("large.edges", "edges to their larger ends", to="target")
+LABELS = Exchange("labels", "labels to partitions", to="partition")
+
+BAND = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
 LABEL = pa.schema([("doc_id", pa.uint64()), ("label", pa.uint64())])
 EDGE = pa.schema([("node", pa.uint64()), ("neighbor", pa.uint64())])
 
 
-def find_labels(run: StageRun, stars: Snapshot, documents: Snapshot, targets: int) -> Snapshot:
-    """An exchange of (doc_id, label) to the partitions of ``documents``.
+def find_labels(
+    run: StageRun, bands: Snapshot, documents: Snapshot, targets: int, first_new: int
+) -> tuple[Snapshot, dict[str, int]]:
+    """(an exchange of (doc_id, label) to the partitions of ``documents``, what the buckets counted).
 
     Args:
-        stars: tables of edges (node, neighbor), one a bucket target.
+        run: the stage at work.
+        bands: the exchange of band keys.
         documents: the partitions that the doc_ids belong to.
-        targets: parts of the edges where rounds are needed.
+        targets: of the exchange of band keys, and of edges where rounds are needed.
+        first_new: documents of earlier generations have smaller doc_ids.
     """
-    if stars.rows <= EDGE_BOUND:
-        spec = Spec("labels", [stars.content, documents.content], {"stars": stars.path, "documents": documents.path})
-        return run.publish("tmp/labels", run.step("tmp/labels.map", labels_task, [spec]))
-    specs = [
-        Spec(file.name, [file.checksum, targets], {"stars": asdict(file), "targets": targets}) for file in stars.files
+    tasks = [
+        BucketsTask(name=f"target-{target:05d}", bands=bands.ref, target=target, first_new=first_new)
+        for target in range(targets)
     ]
-    edges = run.publish("tmp/edges", run.step("tmp/edges.map", edges_map_task, specs))
+    buckets = run.step("tmp/buckets", tasks)
+    stars = run.publish("tmp/stars", buckets)
+    if stars.rows <= EDGE_BOUND:
+        joined = run.step("tmp/labels.map", [LabelsTask(name="labels", stars=stars.ref, partitions=documents.ref)])
+    else:
+        edges = _join_in_rounds(run, stars, targets)
+        star_tasks = [
+            StarLabelsTask(name=f"target-{target:05d}", edges=edges.ref, target=target, partitions=documents.ref)
+            for target in range(targets)
+        ]
+        joined = run.step("tmp/labels.map", star_tasks)
+    return run.publish(LABELS, joined), buckets.counters
+
+
+def _join_in_rounds(run: StageRun, stars: Snapshot, targets: int) -> Snapshot:
+    """An exchange of edges that are one star a component, by both of their ends."""
+    tasks = [EdgesMapTask(name=file.name, stars=file, targets=targets) for file in stars.files]
+    edges = run.publish(EDGES, run.step("tmp/edges.map", tasks))
     before: list[int] = []
-    number = 0
     while True:
-        large = run.step(f"tmp/large-{number}", large_star_task, _specs(edges, targets, number))
+        large_tasks = [
+            LargeStarTask(name=f"target-{target:05d}", edges=edges.ref, target=target, targets=targets)
+            for target in range(targets)
+        ]
+        large = run.step("tmp/large", large_tasks)
         now = np.array(large.values("edges"), np.uint64).sum(axis=0, dtype=np.uint64).tolist()
         if now == before:
-            break
+            return edges
         before = now
-        halves = run.publish(f"tmp/large.edges-{number}", large)
-        small = run.step(f"tmp/small-{number}", small_star_task, _specs(halves, targets, number))
-        edges = run.publish(f"tmp/small.edges-{number}", small)
-        number += 1
-    specs = [
-        Spec(
-            f"target-{t:05d}",
-            [edges.content, documents.content, t],
-            {"edges": edges.path, "target": t, "documents": documents.path},
-        )
-        for t in range(targets)
-    ]
-    return run.publish("tmp/labels", run.step("tmp/labels.map", star_labels_task, specs))
+        halves = run.publish(LARGE_EDGES, large)
+        small_tasks = [
+            SmallStarTask(name=f"target-{target:05d}", edges=halves.ref, target=target, targets=targets)
+            for target in range(targets)
+        ]
+        edges = run.publish(EDGES, run.step("tmp/small", small_tasks))
 
 
-def _specs(edges: Snapshot, targets: int, number: int) -> list[Spec]:
-    return [
-        Spec(
-            f"target-{t:05d}",
-            [edges.content, t],
-            {"edges": edges.path, "target": t, "targets": targets, "number": number},
-        )
-        for t in range(targets)
-    ]
+@dataclass(frozen=True, kw_only=True)
+class BucketsTask(Task):
+    """The buckets that hold two documents, a new one among them, contracted to stars around smallest documents."""
+
+    per = "target"
+    grows_with = "documents"
+    receives = ((BANDS, "target"),)
+    kernels = ("curate.dedup.resolve:compile_kernels",)
+
+    bands: TableRef
+    target: int
+    first_new: int
+
+    def work(self, context: TaskContext) -> None:
+        rows = read_slices(context, self.bands, self.target, BAND)
+        _, members, offsets = group(column(rows, "key"), column(rows, "doc_id"))
+        members, offsets = with_new(members, offsets, self.first_new)
+        leader = np.repeat(members[offsets[:-1]], np.diff(offsets))
+        node, label = components(leader, members)
+        rest = node != label
+        context.write("tmp/stars", _edges(node[rest], label[rest]))
+        context.count("near.band_rows", rows.num_rows)
+        context.count("near.buckets", len(offsets) - 1)
 
 
-def _write_labels(context: TaskContext, ids: IDs, labels: IDs, documents: str) -> None:
-    snapshot = context.snapshot(documents)
-    writer = ExchangeWriter(context, LABEL, len(snapshot.files), "labels")
-    table = pa.table({"doc_id": pa.array(ids), "label": pa.array(labels)}, schema=LABEL)
-    writer.write(table, partition_targets(ids, snapshot))
-    writer.finish()
+def with_new(members: IDs, offsets: NDArray[np.int64], first_new: int) -> tuple[IDs, NDArray[np.int64]]:
+    """Buckets of ascending members that hold a new document, which is then their last."""
+    sizes = np.diff(offsets)
+    wanted = members[offsets[1:] - 1] >= np.uint64(first_new)
+    return members[np.repeat(wanted, sizes)], np.concatenate([[0], np.cumsum(sizes[wanted])]).astype(np.int64)
 
 
-def _write_edges(context: TaskContext, node: IDs, neighbor: IDs, targets: int, name: str) -> None:
-    writer = ExchangeWriter(context, EDGE, targets, name)
-    table = pa.table({"node": pa.array(node), "neighbor": pa.array(neighbor)}, schema=EDGE)
-    writer.write(table, hash_targets(mix64(node), targets))
-    writer.finish()
+@dataclass(frozen=True, kw_only=True)
+class LabelsTask(Task):
+    """Labels by union-find over all stars, in one process; bounded by EDGE_BOUND."""
+
+    per = "one"
+    grows_with = "documents"
+    opens = "target"
+    sends = (LABELS,)
+    bounded = 64 * EDGE_BOUND
+    kernels = ("curate.dedup.resolve:compile_kernels",)
+
+    stars: TableRef
+    partitions: TableRef
+
+    def work(self, context: TaskContext) -> None:
+        parts = [context.read(file) for file in context.snapshot(self.stars).files]
+        table = pa.concat_tables(parts) if parts else EDGE.empty_table()
+        ids, labels = components(column(table, "node"), column(table, "neighbor"))
+        _write_labels(context, ids, labels, self.partitions)
 
 
-def _read_edges(context: TaskContext, edges: str, target: int) -> tuple[IDs, IDs]:
-    rows = read_slices(context, context.snapshot(edges), target, EDGE)
-    return distinct_rows(column(rows, "node"), column(rows, "neighbor"))
+@dataclass(frozen=True, kw_only=True)
+class EdgesMapTask(Task):
+    """Each edge of one file of stars, on its way to both of its ends."""
+
+    per = "target"
+    grows_with = "documents"
+    sends = (EDGES,)
+
+    stars: TableFile
+    targets: int
+
+    def work(self, context: TaskContext) -> None:
+        table = context.read(self.stars)
+        _write_edges_both_ways(context, column(table, "node"), column(table, "neighbor"), self.targets)
 
 
-def labels_task(context: TaskContext, stars: str, documents: str) -> None:
-    """Join all stars in one process; bounded by EDGE_BOUND."""
-    parts = [context.read(file) for file in context.snapshot(stars).files]
-    table = pa.concat_tables(parts) if parts else EDGE.empty_table()
-    ids, labels = components(column(table, "node"), column(table, "neighbor"))
-    _write_labels(context, ids, labels, documents)
-
-
-def edges_map_task(context: TaskContext, stars: Any, targets: int) -> None:
-    """Send each edge of one file to both of its ends."""
-    table = context.read(stars)
-    node, neighbor = column(table, "node"), column(table, "neighbor")
-    _write_edges(context, np.concatenate([node, neighbor]), np.concatenate([neighbor, node]), targets, "edges")
-
-
-def large_star_task(context: TaskContext, edges: str, target: int, targets: int, number: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class LargeStarTask(Task):
     """The large-star step on the nodes of one target; results go to their larger end."""
-    node, neighbor = _read_edges(context, edges, target)
-    context.value("edges", edges_digest(node, neighbor))
-    _write_edges(context, *large_star(node, neighbor), targets, f"large.edges-{number}")
+
+    per = "target"
+    grows_with = "documents"
+    receives = ((EDGES, "target"),)
+    sends = (LARGE_EDGES,)
+
+    edges: TableRef
+    target: int
+    targets: int
+
+    def work(self, context: TaskContext) -> None:
+        node, neighbor = _read_edges(context, self.edges, self.target)
+        context.value("edges", edges_digest(node, neighbor))
+        _write_edges(context, LARGE_EDGES, *large_star(node, neighbor), self.targets)
 
 
-def small_star_task(context: TaskContext, edges: str, target: int, targets: int, number: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SmallStarTask(Task):
     """The small-star step on the nodes of one target; results go to both ends."""
-    node, neighbor = small_star(*_read_edges(context, edges, target))
-    both = np.concatenate([node, neighbor]), np.concatenate([neighbor, node])
-    _write_edges(context, *both, targets, f"small.edges-{number}")
+
+    per = "target"
+    grows_with = "documents"
+    receives = ((LARGE_EDGES, "target"),)
+    sends = (EDGES,)
+
+    edges: TableRef
+    target: int
+    targets: int
+
+    def work(self, context: TaskContext) -> None:
+        _write_edges_both_ways(context, *small_star(*_read_edges(context, self.edges, self.target)), self.targets)
 
 
-def star_labels_task(context: TaskContext, edges: str, target: int, documents: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class StarLabelsTask(Task):
     """Labels of the nodes of one target, once the edges are stars."""
-    _write_labels(context, *star_labels(*_read_edges(context, edges, target)), documents)
+
+    per = "target"
+    grows_with = "documents"
+    receives = ((EDGES, "target"),)
+    sends = (LABELS,)
+
+    edges: TableRef
+    target: int
+    partitions: TableRef
+
+    def work(self, context: TaskContext) -> None:
+        ids, labels = star_labels(*_read_edges(context, self.edges, self.target))
+        _write_labels(context, ids, labels, self.partitions)
+
+
+def _edges(node: IDs, neighbor: IDs) -> pa.Table:
+    return pa.table({"node": pa.array(node), "neighbor": pa.array(neighbor)}, schema=EDGE)
+
+
+def _write_labels(context: TaskContext, ids: IDs, labels: IDs, partitions: TableRef) -> None:
+    documents = context.snapshot(partitions)
+    writer = ExchangeWriter(context, LABELS, LABEL, len(documents.files))
+    table = pa.table({"doc_id": pa.array(ids), "label": pa.array(labels)}, schema=LABEL)
+    writer.write(table, partition_targets(ids, documents))
+    writer.finish()
+
+
+def _write_edges(context: TaskContext, exchange: Exchange, node: IDs, neighbor: IDs, targets: int) -> None:
+    writer = ExchangeWriter(context, exchange, EDGE, targets)
+    writer.write(_edges(node, neighbor), hash_targets(mix64(node), targets))
+    writer.finish()
+
+
+def _write_edges_both_ways(context: TaskContext, node: IDs, neighbor: IDs, targets: int) -> None:
+    _write_edges(context, EDGES, np.concatenate([node, neighbor]), np.concatenate([neighbor, node]), targets)
+
+
+def _read_edges(context: TaskContext, edges: TableRef, target: int) -> tuple[IDs, IDs]:
+    rows = read_slices(context, edges, target, EDGE)
+    return distinct_rows(column(rows, "node"), column(rows, "neighbor"))

@@ -3,7 +3,8 @@ left the content hash and MinHash signature."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,23 +13,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import IDs, binary_column
 from curate.base.errors import RequestError, WorkspaceError
-from curate.base.matrices import binary_column
 from curate.dedup.contamination import Matches, NgramIndex, check_index, find_matches, ngram_index
 from curate.dedup.minhash import MinHashParams, sign
+from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
 from curate.engine.inputs import open_url
-from curate.engine.reuse import Rows, held, rows_key, rows_of_partition, with_former
-from curate.engine.stage import Spec, Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
+from curate.engine.reuse import Files, PreviousFiles, Rows, read_edits, reusable, rows_key, rows_of_partition
+from curate.engine.stage import Stage, StageRun
+from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.reading.formats import format_of
 from curate.reading.formats import read as read_records
 from curate.reading.records import Fields
 from curate.recipe import Decontaminate, Dedup, Near, Recipe
 from curate.storage.local import file_checksum
 from curate.tables.artefact import artefact_path, read_artefact
-from curate.tables.partition import IDs, edited_texts, kept_by_verdict
-from curate.tables.snapshot import Snapshot
+from curate.tables.remaining import edited_texts, left_after
+from curate.tables.snapshot import Snapshot, TableFile
 from curate.tables.validate import blamed_on, damaged
 
 PERMUTATION_SEED = 1
@@ -86,28 +88,65 @@ def decontamination(recipe: Recipe) -> Decontaminate | None:
     return None if section is None else section.decontaminate
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmptyTask(Task):
+    """Empty files of the tables that a part of the stage writes, where that part is off."""
+
+    grows_with = "documents"
+
+    tables: tuple[str, ...]
+
+    def work(self, context: TaskContext) -> None:
+        for table in self.tables:
+            context.write(table, _EMPTY[table].empty_table())
+
+
+_EMPTY = {
+    "duplicates": schemas.DUPLICATES,
+    "shingles": schemas.SHINGLES,
+    "paragraph_hashes": schemas.PARAGRAPH_HASHES,
+    "paragraphs": schemas.PARAGRAPHS,
+}
+
+
+def commit_empty(run: StageRun, *tables: str) -> None:
+    """Commit ``tables`` without rows."""
+    step = run.step(tables[-1], [EmptyTask(name=file.name, tables=tables) for file in run.tables["documents"].files])
+    for table in tables:
+        run.commit(table, step.files(table))
+
+
 def _signatures(run: StageRun) -> None:
-    sidecars = {"verdicts": run.tables["verdicts"], "edits": run.tables["edits"]}
-    params = asdict(minhash_params(run.recipe))
+    params = minhash_params(run.recipe)
     section = decontamination(run.recipe)
-    shared: dict[str, Any] = {"minhash": params, "evaluation": None}
-    details: dict[str, Any] = {"minhash": params}
-    extra = []
+    details: dict[str, Any] = {"minhash": asdict(params)}
+    evaluation = None
     if section is not None:
-        index = run.model
-        shared["evaluation"] = {"index": asdict(index), "ngram": section.ngram, "remove": section.action == "remove"}
-        details["evaluation"] = asdict(index)
-        extra = [index.checksum]
-    specs = partition_specs(run.tables["documents"], sidecars, shared, extra, memory_factor=4)
-    step = run.step("signatures", signatures_task, with_former(run, specs, ["verdicts", "edits"]))
+        evaluation = EvaluationUse(index=run.model, ngram=section.ngram, remove=section.action == "remove")
+        details["evaluation"] = asdict(run.model)
+    previous = PreviousFiles(run, ["verdicts", "edits"])
+    tasks = [
+        SignaturesTask(
+            name=part.name,
+            documents=part.documents,
+            verdicts=part["verdicts"],
+            edits=part["edits"],
+            minhash=params,
+            evaluation=evaluation,
+            previous=previous.of(part),
+            memory=part.memory(4),
+        )
+        for part in run.partitions("verdicts", "edits")
+    ]
+    step = run.step("signatures", tasks)
     counters = {name: count for name, count in step.counters.items() if not name.startswith("contaminated")}
-    found = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
-    if section is not None:
-        with blamed_on(f"{run.storage.url}/{index.path}"):
-            loaded = load_evaluation(b"", artefact_path(run.storage, index))
-        found |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
+    overlaps = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
+    if evaluation is not None:
+        with blamed_on(f"{run.storage.url}/{run.model.path}"):
+            loaded = load_evaluation(b"", artefact_path(run.storage, run.model))
+        overlaps |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
     key = rows_key(run)
-    run.commit("contamination", step.files("contamination"), found, rows_key=key)
+    run.commit("contamination", step.files("contamination"), overlaps, rows_key=key)
     run.commit("signatures", step.files("signatures"), counters, details, key)
 
 
@@ -115,47 +154,73 @@ def _fit(run: StageRun) -> Fit | None:
     section = decontamination(run.recipe)
     if section is None:
         return None
-    settings = [_marks(section), section.ngram]
-    sets = {name: [entry.path, entry.text_field] for name, entry in sorted(section.sets.items())}
-    spec = Spec("evaluation", settings, {"sets": sets, "ngram": section.ngram})
-    return Fit("evaluation", settings, evaluation_task, lambda: spec)
+    files = evaluation_files(section)
+    settings = [_marks(files), section.ngram]
+    return Fit(
+        "evaluation", settings, lambda: EvaluationTask(name="evaluation", files=tuple(files), ngram=section.ngram)
+    )
 
 
-def _marks(section: Decontaminate) -> list[list[str]]:
-    """What an evaluation set depends on: its name, its field and the checksum of its file.
+@dataclass(frozen=True, slots=True)
+class EvaluationFile:
+    """An evaluation set: its name, its file and the checksum of that, and the field that holds an item."""
+
+    name: str
+    path: str = field(metadata=PLACE)
+    text_field: str
+    checksum: str
+
+
+def evaluation_files(section: Decontaminate) -> list[EvaluationFile]:
+    """The evaluation sets of a recipe, by name.
 
     Raises:
         RequestError: a file does not exist.
     """
-    found = []
+    files = []
     for name, entry in sorted(section.sets.items()):
         if not Path(entry.path).is_file():
             raise RequestError(f"dedup.decontaminate.sets.{name}: {entry.path} does not exist; name a local file")
         format_of(entry.path)
-        found.append([name, entry.text_field, file_checksum(Path(entry.path))])
-    return found
+        files.append(EvaluationFile(name, entry.path, entry.text_field, file_checksum(Path(entry.path))))
+    return files
 
 
-def evaluation_task(context: TaskContext, sets: dict[str, list[str]], ngram: int) -> None:
+def _marks(files: list[EvaluationFile]) -> list[list[str]]:
+    """What the n-grams of evaluation sets depend on."""
+    return [[file.name, file.text_field, file.checksum] for file in files]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationTask(Task):
     """The n-grams of all evaluation items, in one process: evaluation sets are small."""
-    texts, names, numbers = [], [], []
-    for name, (path, text_field) in sorted(sets.items()):
-        with open_url(path, context.storage.options) as opened:
-            for batch in read_records(opened, path, Fields(text_field, None)):
-                texts.append(batch.texts)
-                names += [name] * len(batch.texts)
-                numbers += batch.positions.tolist()
-        if name not in names:
-            raise ValueError(
-                f"dedup.decontaminate.sets.{name}: no record of {path} has a text in the field {text_field!r}"
-            )
-    index, short = ngram_index(pa.concat_arrays(texts).cast(pa.large_string()), ngram)
-    local = context.scratch_file()
-    with local.open("wb") as file:
-        # One array after the other: the archives that numpy writes hold the time.
-        for part in (index.keys, index.items, np.array(names), np.array(numbers, np.int64), np.array([short])):
-            np.save(file, part, allow_pickle=False)
-    context.add("artefacts", "evaluation", ".bin", local, len(names))
+
+    per = "one"
+    grows_with = "fixed"
+    kernels = ("curate.dedup.contamination:compile_kernels",)
+
+    files: tuple[EvaluationFile, ...]
+    ngram: int
+
+    def work(self, context: TaskContext) -> None:
+        texts, names, numbers = [], [], []
+        for file in self.files:
+            with open_url(file.path, context.storage.options) as opened:
+                for batch in read_records(opened, file.path, Fields(file.text_field, None)):
+                    texts.append(batch.texts)
+                    names += [file.name] * len(batch.texts)
+                    numbers += batch.positions.tolist()
+            if file.name not in names:
+                raise ValueError(
+                    f"dedup.decontaminate.sets.{file.name}: no record of {file.path} has a text in the field {file.text_field!r}"
+                )
+        index, short = ngram_index(pa.concat_arrays(texts).cast(pa.large_string()), self.ngram)
+        local = context.scratch_file()
+        with local.open("wb") as out:
+            # One array after the other: the archives that numpy writes hold the time.
+            for part in (index.keys, index.items, np.array(names), np.array(numbers, np.int64), np.array([short])):
+                np.save(out, part, allow_pickle=False)
+        context.add("artefacts", "evaluation", ".bin", local, len(names))
 
 
 class Evaluation(NamedTuple):
@@ -169,7 +234,7 @@ class Evaluation(NamedTuple):
 
 
 def load_evaluation(data: bytes, path: Path) -> Evaluation:
-    """What :func:`evaluation_task` has stored.
+    """What :class:`EvaluationTask` has stored.
 
     Raises:
         ValueError: the arrays do not fit each other.
@@ -183,56 +248,95 @@ def load_evaluation(data: bytes, path: Path) -> Evaluation:
     return Evaluation(index, sets, numbers, int(short[0]))
 
 
-def signatures_task(
-    context: TaskContext,
-    documents: Any,
-    verdicts: Any,
-    edits: Any,
-    former: Any,
-    minhash: dict[str, int],
-    evaluation: Any,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationUse:
+    """How documents are compared with evaluation sets: the index, words of an n-gram, whether whole documents leave."""
+
+    index: TableFile
+    ngram: int
+    remove: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditedTask(PartitionTask):
+    """A task that makes rows of texts as edited; those of an earlier run that hold are copied."""
+
+    edits: TableFile
+    previous: Files | None = field(default=None, metadata=PREVIOUS)
+
+    def rows(
+        self,
+        context: TaskContext,
+        tables: Sequence[str],
+        keep: IDs,
+        known: Callable[[Files], IDs],
+        make: Callable[[IDs, pa.LargeStringArray], Rows],
+    ) -> Iterator[Rows]:
+        """The rows of ``tables`` of the documents in ``keep`` (sorted), some of them at a time.
+
+        Args:
+            context: of the task.
+            tables: that are made of the texts.
+            keep: whose rows.
+            known: (previous files) → the documents of which the earlier run made rows, sorted.
+            make: (doc_ids, texts) → their rows.
+        """
+
+        def texts(ids: IDs) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
+            return edited_texts(context, self.documents, read_edits(context, self.edits), ids)
+
+        old = reusable(context, self.previous, tables, known, read_edits, edits=self.edits)
+        return rows_of_partition(context, self.documents, keep, old, texts, make)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignaturesTask(EditedTask):
     """Contamination and signatures of the documents of a partition that no rule removed, as edited."""
-    params = MinHashParams(**minhash)
-    known = None if evaluation is None else read_artefact(context.storage, evaluation["index"], load_evaluation)
 
-    def made(ids: IDs, texts: pa.LargeStringArray) -> Rows:
-        spans = schemas.CONTAMINATION.empty_table()
-        if known is not None:
-            found = find_matches(texts, known.ngrams, evaluation["ngram"])
-            spans = _spans(found, ids, known, evaluation["remove"])
-            if evaluation["remove"]:
-                left = np.ones(len(ids), np.bool_)
-                left[np.unique(found.row)] = False
-                ids, texts = ids[left], texts.filter(pa.array(left))
-        signed = sign(texts, params)
-        columns = {
-            "doc_id": pa.array(ids),
-            "content_hash": binary_column(signed.content_hash),
-            "signature": binary_column(signed.signature),
-        }
-        return {"contamination": spans, "signatures": pa.table(columns)}
-
-    keep = kept_by_verdict(context, verdicts)
-    old = held(
-        context,
-        former,
-        ("contamination", "signatures"),
-        lambda files: kept_by_verdict(context, files["verdicts"]),
-        edits=edits,
+    grows_with = "text_bytes"
+    kernels = (
+        "curate.dedup.resolve:compile_kernels",
+        "curate.dedup.contamination:compile_kernels",
+        "curate.base.text:compile_kernels",
     )
-    with (
-        context.writer("contamination", schemas.CONTAMINATION) as spans,
-        context.writer("signatures", schemas.signatures_schema(params.num_perm)) as signatures,
-    ):
-        for rows in rows_of_partition(
-            context, documents, keep, old, lambda ids: edited_texts(context, documents, edits, ids), made
+
+    verdicts: TableFile
+    minhash: MinHashParams
+    evaluation: EvaluationUse | None
+
+    def work(self, context: TaskContext) -> None:
+        evaluation = self.evaluation
+        known = None if evaluation is None else read_artefact(context.storage, evaluation.index, load_evaluation)
+
+        def make(ids: IDs, texts: pa.LargeStringArray) -> Rows:
+            spans = schemas.CONTAMINATION.empty_table()
+            if evaluation is not None and known is not None:
+                matches = find_matches(texts, known.ngrams, evaluation.ngram)
+                spans = _spans(matches, ids, known, evaluation.remove)
+                if evaluation.remove:
+                    left = np.ones(len(ids), np.bool_)
+                    left[np.unique(matches.row)] = False
+                    ids, texts = ids[left], texts.filter(pa.array(left))
+            signed = sign(texts, self.minhash)
+            columns = {
+                "doc_id": pa.array(ids),
+                "content_hash": binary_column(signed.content_hash),
+                "signature": binary_column(signed.signature),
+            }
+            return {"contamination": spans, "signatures": pa.table(columns)}
+
+        tables = ["contamination", "signatures"]
+        keep = left_after("quality", context, {"verdicts": self.verdicts})
+        with (
+            context.writer("contamination", schemas.CONTAMINATION) as spans,
+            context.writer("signatures", schemas.signatures_schema(self.minhash.num_perm)) as signatures,
         ):
-            spans.write(rows["contamination"])
-            signatures.write(rows["signatures"])
-            context.count("documents", rows["signatures"].num_rows)
-            if known is not None:
-                _count_overlaps(context, rows["contamination"])
+            for rows in self.rows(context, tables, keep, lambda files: left_after("quality", context, files), make):
+                spans.write(rows["contamination"])
+                signatures.write(rows["signatures"])
+                context.count_rows("signatures", rows["signatures"])
+                if known is not None:
+                    _count_overlaps(context, rows["contamination"])
 
 
 def _count_overlaps(context: TaskContext, spans: pa.Table) -> None:
@@ -242,27 +346,27 @@ def _count_overlaps(context: TaskContext, spans: pa.Table) -> None:
         context.count(f"contaminated.overlaps.{entry['values']}", entry["counts"])
 
 
-def _spans(found: Matches, ids: NDArray[np.uint64], known: Evaluation, removed: bool) -> pa.Table:
+def _spans(matches: Matches, ids: IDs, known: Evaluation, removed: bool) -> pa.Table:
     columns = {
-        "doc_id": pa.array(ids[found.row]),
-        "start": pa.array(found.start),
-        "end": pa.array(found.end),
-        "set": pa.array(known.sets[found.item].tolist(), pa.string()),
-        "item": pa.array(known.numbers[found.item]),
-        "removed": pa.array(np.full(len(found.row), removed)),
+        "doc_id": pa.array(ids[matches.row]),
+        "start": pa.array(matches.start),
+        "end": pa.array(matches.end),
+        "set": pa.array(known.sets[matches.item].tolist(), pa.string()),
+        "item": pa.array(known.numbers[matches.item]),
+        "removed": pa.array(np.full(len(matches.row), removed)),
     }
     return pa.table(columns, schema=schemas.CONTAMINATION)
 
 
 def _signature_settings(recipe: Recipe) -> Any:
     section = decontamination(recipe)
-    evaluation = None if section is None else [_marks(section), section.ngram, section.action]
+    evaluation = None if section is None else [_marks(evaluation_files(section)), section.ngram, section.action]
     return {"minhash": asdict(minhash_params(recipe)), "evaluation": evaluation}
 
 
 SIGNATURES = Stage(
     "dedup",
-    2,
+    1,
     ("documents", "edits", "verdicts"),
     ("contamination", "signatures"),
     _signature_settings,
