@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 
 IDs = NDArray[np.uint64]
 """uint64[n]: doc_ids."""
+
+Item = TypeVar("Item", bound=np.generic)
+
+
+def read_only(array: NDArray[Item]) -> NDArray[Item]:
+    """The values as contiguous, read-only memory: numba would compile a kernel again for an array that can be written."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def bytes_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
+from curate.base.columns import read_only
 from curate.dedup.minhash import MinHashParams, Signature
 from curate.dedup.shingles import fmix64
 
@@ -37,7 +38,7 @@ def band_keys(signature: Signature, params: MinHashParams) -> Keys:
     if signature.ndim != 2 or signature.shape[1] != params.num_perm:
         raise ValueError(f"signatures of shape {signature.shape} are not of {params.bands} bands x {params.rows} rows")
     out = np.empty((len(signature), params.bands), np.uint64)
-    _band_keys(np.ascontiguousarray(signature), params.bands, params.rows, out)
+    _band_keys(read_only(signature), params.bands, params.rows, out)
     return out
 
 
@@ -152,7 +153,7 @@ def group(keys: Keys, doc_ids: IDs) -> tuple[Keys, IDs, Offsets]:
     bits = min(12, max(1, (n // _PARTITION_ROWS).bit_length()))
     part_keys, part_ids = np.empty(n, np.uint64), np.empty(n, np.uint64)
     partitions = _scatter(
-        np.ascontiguousarray(keys, np.uint64), np.ascontiguousarray(doc_ids, np.uint64), bits, part_keys, part_ids
+        read_only(np.asarray(keys, np.uint64)), read_only(np.asarray(doc_ids, np.uint64)), bits, part_keys, part_ids
     )
     out_keys, out_ids = np.empty(n, np.uint64), np.empty(n, np.uint64)
     left_over = np.empty(2 * (n // _MOVES + 1), np.int64)
@@ -184,7 +185,7 @@ def _equal_counts(signature: Signature, a: Offsets, b: Offsets, out: Offsets) ->
 def equal_counts(signature: Signature, a: Offsets, b: Offsets) -> Offsets:
     """int64[E]: how many of the P values of rows ``a[e]`` and ``b[e]`` agree; divided by P the Jaccard estimate."""
     out = np.empty(len(a), np.int64)
-    _equal_counts(signature, a, b, out)
+    _equal_counts(read_only(signature), a, b, out)
     return out
 
 

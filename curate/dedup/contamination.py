@@ -15,7 +15,7 @@ import pyarrow as pa
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from curate.base.text import Bytes, Offsets
+from curate.base.text import Bytes, Offsets, sample_texts
 from curate.dedup.normalize import SEPARATOR, character_table
 from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash, utf8_buffers
 
@@ -191,6 +191,5 @@ def find_matches(texts: pa.Array | pa.ChunkedArray, index: NgramIndex, ngram: in
 
 def compile_kernels() -> None:
     """Compile what looks for n-grams of evaluation items."""
-    texts = pa.array(["The ship leaves the harbour."])
-    index, _ = ngram_index(texts, 3)
-    find_matches(texts, index, 3)
+    index, _ = ngram_index(sample_texts(), 3)
+    find_matches(sample_texts(), index, 3)

@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.columns import read_only
+
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 Ratios = NDArray[np.float64]
@@ -37,7 +39,7 @@ def _intersections(values: Hashes, offsets: Rows, a: Rows, b: Rows, out: Rows) -
 def intersections(values: Hashes, offsets: Rows, a: Rows, b: Rows) -> Rows:
     """int64[E]: |A ∩ B| of the sets of rows ``a[e]`` and ``b[e]``."""
     out = np.empty(len(a), np.int64)
-    _intersections(values, offsets, a, b, out)
+    _intersections(read_only(values), read_only(offsets), a, b, out)
     return out
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.base.text import Bytes, Offsets, text_column
+from curate.base.text import Bytes, Offsets, sample_texts, text_column
 from curate.dedup.minhash import MinHashParams, sign
 from curate.dedup.shingles import utf8_buffers
 
@@ -83,4 +83,4 @@ def paragraphs(texts: pa.Array | pa.ChunkedArray, unit: str = "paragraph") -> Pa
 
 def compile_kernels() -> None:
     """Compile what divides texts into paragraphs and signs these."""
-    paragraphs(pa.array(["The ship leaves.\n\nA storm follows."]))
+    paragraphs(sample_texts())

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.columns import read_only
+from curate.base.text import sample_texts
 from curate.dedup.buckets import band_keys, group
 from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
 from curate.dedup.components import components, union_find
@@ -102,17 +104,17 @@ def resolve(
     if signature is None:
         signature, cutoff = np.zeros((n, 0), np.uint32), 0.0
     else:
-        signature, cutoff = np.ascontiguousarray(signature), screen_cutoff(threshold, signature.shape[1])
+        cutoff = screen_cutoff(threshold, signature.shape[1])
     counts = choose_keepers(
-        values,
-        offsets,
+        read_only(values),
+        read_only(offsets),
         docs,
         component_offsets,
         *known,
         bucket_offsets,
         row_offsets,
         row_buckets,
-        signature,
+        read_only(signature),
         pinned,
         threshold,
         cutoff,
@@ -213,9 +215,8 @@ def _offsets(rows: Rows, n: int) -> Rows:
 def compile_kernels() -> None:
     """Compile what leads from texts to near duplicates: signatures, buckets, components, shingle sets, keepers."""
     params = MinHashParams()
-    texts = pa.array(["The ship leaves the harbour at night.", "The ship leaves the harbour at night."] * 2)
+    texts = pa.concat_arrays([sample_texts()] * 2)
     signature = sign(texts, params).signature
-    signature.flags.writeable = False  # as it is read from a table
     ids = np.arange(len(texts), dtype=np.uint64)
     keys = band_keys(signature, params)
     _, members, bounds = group(keys.ravel(), np.repeat(ids, params.bands))

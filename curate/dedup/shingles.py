@@ -15,6 +15,7 @@ import pyarrow as pa
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
+from curate.base.columns import read_only
 from curate.base.text import Bytes, Offsets, text_buffers
 from curate.dedup.normalize import (
     ALONE,
@@ -47,11 +48,9 @@ _U6, _U12, _U18 = np.uint32(6), np.uint32(12), np.uint32(18)
 
 
 def utf8_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Offsets]:
-    """:func:`curate.base.text.text_buffers`, always read-only: numba compiles a kernel anew for a writable array."""
+    """:func:`curate.base.text.text_buffers`, always read-only."""
     data, offsets = text_buffers(texts)
-    data, offsets = data.view(), offsets.view()
-    data.flags.writeable = offsets.flags.writeable = False
-    return data, offsets
+    return read_only(data), read_only(offsets)
 
 
 @njit(nogil=True, cache=True)

@@ -102,7 +102,7 @@ def reusable(
     previous: Files | None,
     tables: Sequence[str],
     known: Callable[[Files], IDs],
-    edits: Callable[[TaskContext, TableFile], pa.Table],
+    read_spans: Callable[[TaskContext, TableFile], pa.Table],
     **edited_by: TableFile,
 ) -> Reusable | None:
     """What holds of the previous rows of a partition; None when there are none.
@@ -112,7 +112,7 @@ def reusable(
         previous: as :meth:`PreviousFiles.of` gives it.
         tables: that the task writes.
         known: (previous) → the documents of which the earlier run made rows, sorted.
-        edits: reads the table by which texts are edited: doc_id, start, end, replacement.
+        read_spans: reads the table by which texts are edited: doc_id, start, end, replacement.
         edited_by: that table's name and present file.
     """
     # A file may have been lost since: then all rows are made again.
@@ -121,7 +121,7 @@ def reusable(
     ids = known(previous)
     for table, file in edited_by.items():
         if previous[table].checksum != file.checksum:
-            ids = ids[~is_in(ids, _differing(edits(context, previous[table]), edits(context, file)))]
+            ids = ids[~is_in(ids, _differing(read_spans(context, previous[table]), read_spans(context, file)))]
     if len(ids) == 0:
         return None
     return Reusable(ids, {table: _rows(context, previous[table], ids) for table in tables})
