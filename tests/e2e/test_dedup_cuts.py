@@ -43,6 +43,12 @@ def run(corpus, workspace, **dedup):
     return curate.open(workspace)
 
 
+def cuts_of(found):
+    """Spans by document, of documents with some."""
+    rows = found.table("kept").select("doc_id", "cuts").collect().iter_rows()
+    return {doc_id: [(span["start"], span["end"]) for span in spans] for doc_id, spans in rows if spans}
+
+
 def quiz(corpus, **more):
     return {"sets": {"quiz": {"path": str(corpus[0] / "quiz.jsonl"), "text_field": "question"}}, **more}
 
@@ -66,6 +72,8 @@ def test_an_evaluation_item_can_be_cut_instead(corpus, tmp_path):
     assert text[span["start"] : span["end"]].decode() == ITEM.lower()
     assert row["status"] == "kept"
     assert "A quiz:  Nobody knew" in found.text(row["doc_id"]).edited
+    assert cuts_of(found) == {row["doc_id"]: [(span["start"], span["end"])]}
+    assert found.snapshots["kept"].counters == {"cut": 1, "documents": found.snapshots["tokens"].rows}
     plain = run(corpus, tmp_path / "plain")
     before = plain.table("tokens").filter(pl.col("doc_id") == row["doc_id"]).collect()["n_tokens"][0]
     assert row["n_tokens"] < before
@@ -84,8 +92,10 @@ def test_duplicate_paragraphs_are_cut_from_all_but_the_first(corpus, tmp_path):
         False,
         True,
     ]
+    assert cuts_of(found) == {row["doc_id"]: [(row["start"], row["end"])] for row in cuts.to_dicts()}
     only = run(corpus, tmp_path / "count", paragraphs={**section, "cut": False})
     assert only.table("paragraphs").collect().height == 2
+    assert cuts_of(only) == {}
     total = [one.table("tokens").select(pl.col("n_tokens").sum()).collect().item() for one in (found, only)]
     assert total[0] < total[1]
 
