@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,7 +21,7 @@ PART = "part-0000000-00000"
 class Workspace:
     """A workspace in a folder, for tasks without a stage."""
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder: Path) -> None:
         self.storage = LocalStorage(folder)
 
     def write(self, table: str, rows: pa.Table, name: str = PART) -> TableFile:
@@ -34,7 +38,8 @@ class Workspace:
 
     def table(self, name: str, *files: TableFile) -> TableRef:
         """A table of these files, as tasks are told of it."""
-        snapshot = Snapshot(name, "stage", "key", "given", tuple(sorted(files, key=lambda file: file.name)))
+        snapshot = Snapshot(name, "stage", "key", "", tuple(sorted(files, key=lambda file: file.name)))
+        snapshot = replace(snapshot, id=snapshot.content)
         write_snapshot(self.storage, snapshot)
         return snapshot.ref
 
@@ -53,6 +58,6 @@ class Workspace:
         return pq.read_table(self.storage.local(file.path))
 
 
-def rows(schema: pa.Schema, *values: tuple) -> pa.Table:
+def rows(schema: pa.Schema, *values: tuple[Any, ...]) -> pa.Table:
     """A table of a schema, row by row; columns that are not given are null."""
     return pa.Table.from_pylist([dict(zip(schema.names, value, strict=False)) for value in values], schema=schema)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from curate.base import schemas
@@ -17,11 +15,19 @@ from curate.base.ids import doc_id
 from curate.dedup.buckets import band_keys
 from curate.dedup.minhash import MinHashParams, sign
 from curate.dedup.shingles import shingle_sets
-from curate.engine.context import Record, TaskContext, run_job
+from curate.engine.context import Record, TaskContext
 from curate.engine.exchange import ExchangeWriter, read_slices
-from curate.engine.task import Exchange, Job, Task
+from curate.engine.task import Exchange, Job
 from curate.stages.dedup import paragraphs
-from curate.stages.dedup.duplicates import EXACT_ROWS, HASHES, DuplicatesTask, ExactMapTask, ExactReduceTask, SettleTask
+from curate.stages.dedup.duplicates import (
+    EXACT_ROWS,
+    HASHES,
+    SETTLED,
+    DuplicatesTask,
+    ExactMapTask,
+    ExactReduceTask,
+    SettleTask,
+)
 from curate.stages.dedup.kept import KeptTask, kept_rows
 from curate.stages.dedup.labels import (
     BAND,
@@ -41,8 +47,8 @@ from curate.stages.dedup.labels import (
 from curate.stages.dedup.paragraphs import HashesTask, ParagraphsTask, RepeatedTask, SpreadTask
 from curate.stages.dedup.shingles import NEAR_ROWS, SHINGLES, DedupSettings, ResolveTask, ShinglesMapTask
 from curate.stages.dedup.signatures import EmptyTask, SignaturesTask
-from curate.storage.local import LocalStorage
-from curate.tables.snapshot import Snapshot, TableFile, TableRef, write_snapshot
+from curate.tables.snapshot import TableRef
+from tests.stages.alone import PART, Workspace, rows
 
 PARAMS = MinHashParams(ngram=2, bands=8, rows=2)
 LINE = "the old ship leaves the grey harbour at night and sails far to the west"
@@ -53,47 +59,30 @@ def settings(**changed: Any) -> DedupSettings:
     return DedupSettings(PARAMS, **{**given, **changed})
 
 
-class Bench:
-    """A workspace in which tasks run one by one."""
-
-    def __init__(self, root: Path) -> None:
-        self.storage = LocalStorage(root)
+class Bench(Workspace):
+    """A workspace with exchanges."""
 
     def context(self, name: str) -> TaskContext:
-        return TaskContext(Job(EmptyTask(name=name, tables=()), f"key-{name}", "given", "stage", self.storage))
-
-    def file(self, table: str, data: pa.Table, name: str = "part-0000001-00000") -> TableFile:
-        """A committed file."""
-        return self.context(name).write(table, data)
-
-    def ref(self, table: str, files: Iterable[TableFile]) -> TableRef:
-        """A committed table."""
-        snapshot = Snapshot(table, "dedup", "stage", "", tuple(files))
-        named = Snapshot(table, "dedup", "stage", snapshot.content, snapshot.files)
-        write_snapshot(self.storage, named)
-        return named.ref
+        """For what a test sends and receives itself."""
+        return TaskContext(Job(EmptyTask(name=name, tables=()), "key", "tmp/test", "key", self.storage))
 
     def sent(self, exchange: Exchange, rows: pa.Table, targets: list[int], number: int) -> TableRef:
         """An exchange that holds ``rows``."""
         writer = ExchangeWriter(self.context("sender"), exchange, rows.schema, number)
         writer.write(rows, np.array(targets, np.int64))
-        return self.ref(exchange.table, [writer.finish()])
+        return self.table(exchange.table, writer.finish())
 
-    def run(self, task: Task) -> Record:
-        record = run_job(Job(task, task.key("stage"), "home", "stage", self.storage))
-        assert not record.error, record.error
-        return record
-
-    def rows(self, record: Record, table: str) -> pa.Table:
+    def written(self, record: Record, table: str) -> pa.Table:
+        """The rows that a task wrote."""
         [file] = record.files[table]
-        return pq.read_table(self.storage.local(file.path)).replace_schema_metadata(None)
+        return self.read(file).replace_schema_metadata(None)
 
     def published(self, record: Record, exchange: Exchange) -> TableRef:
-        return self.ref(exchange.table, record.files[exchange.table])
+        return self.table(exchange.table, *record.files[exchange.table])
 
     def received(self, record: Record, exchange: Exchange, target: int, schema: pa.Schema) -> list[dict[str, Any]]:
-        rows = read_slices(self.context("reader"), self.published(record, exchange), target, schema)
-        return list(rows.to_pylist())
+        received = read_slices(self.context("reader"), self.published(record, exchange), target, schema)
+        return list(received.to_pylist())
 
 
 @pytest.fixture
@@ -116,47 +105,44 @@ def signatures(texts: dict[int, str]) -> pa.Table:
     return pa.table(columns, schema=schemas.signatures_schema(PARAMS.num_perm))
 
 
-def rows_of(schema: pa.Schema, *rows: tuple[Any, ...]) -> pa.Table:
-    """A table of rows; columns at the end may be left out."""
-    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=False)) for row in rows], schema)
-
-
 def test_signatures_are_of_the_texts_that_rules_leave_as_edited(bench: Bench) -> None:
     texts = {1: f"x {LINE}", 2: "removed by a rule", 3: LINE}
     task = SignaturesTask(
-        name="part-0000001-00000",
-        documents=bench.file("documents", documents(texts)),
-        verdicts=bench.file("verdicts", rows_of(schemas.VERDICTS, (1,), (2, "short", 1.0), (3,))),
-        edits=bench.file("edits", rows_of(schemas.EDITS, (1, 0, 2, "list"))),
+        name=PART,
+        documents=bench.write("documents", documents(texts)),
+        verdicts=bench.write("verdicts", rows(schemas.VERDICTS, (1,), (2, "short", 1.0), (3,))),
+        edits=bench.write("edits", rows(schemas.EDITS, (1, 0, 2, "list"))),
         minhash=PARAMS,
         evaluation=None,
     )
-    record = bench.run(task)
-    assert bench.rows(record, "signatures").equals(signatures({1: LINE, 3: LINE}))
-    assert bench.rows(record, "contamination").num_rows == 0
+    record = bench.drive(task)
+    assert bench.written(record, "signatures").equals(signatures({1: LINE, 3: LINE}))
+    assert bench.written(record, "contamination").num_rows == 0
     assert record.counters == {"documents": 2, "rows_reused": 0, "texts_read": 2}
 
 
 def test_the_preferred_document_of_equal_ones_is_the_keeper(bench: Bench) -> None:
     texts = {1: LINE, 2: LINE.upper(), 3: "something else", 4: "", 5: " "}
     both = settings(prefer=("n_words",), targets=2)
-    record = bench.run(
+    record = bench.drive(
         ExactMapTask(
-            name="part-0000001-00000",
-            signatures=bench.file("signatures", signatures(texts)),
-            signals=bench.file("signals", pa.table({"doc_id": [1, 2, 3, 4, 5], "n_words": [1.0, 2.0, 3.0, None, 5.0]})),
-            removed=bench.file("duplicates", rows_of(schemas.DUPLICATES, (5,))),
+            name=PART,
+            signatures=bench.write("signatures", signatures(texts)),
+            signals=bench.write(
+                "signals", pa.table({"doc_id": [1, 2, 3, 4, 5], "n_words": [1.0, 2.0, 3.0, None, 5.0]})
+            ),
+            removed=bench.write("duplicates", rows(schemas.DUPLICATES, (5,))),
             settings=both,
         )
     )
     hashes = bench.published(record, HASHES)
-    partitions = bench.ref("documents", [bench.file("documents", documents(texts))])
+    partitions = bench.table("documents", bench.write("documents", documents(texts)))
     copies, banded = [], []
     for target in range(2):
         task = ExactReduceTask(
             name=f"target-{target:05d}", hashes=hashes, target=target, partitions=partitions, settings=both
         )
-        record = bench.run(task)
+        record = bench.drive(task)
         copies += bench.received(record, EXACT_ROWS, 0, pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())]))
         banded += [row for part in range(2) for row in bench.received(record, BANDS, part, BAND)]
     assert copies == [{"doc_id": 1, "keeper": 2}]
@@ -166,16 +152,16 @@ def test_the_preferred_document_of_equal_ones_is_the_keeper(bench: Bench) -> Non
 
 
 def test_copies_of_a_near_duplicate_are_recorded_with_its_keeper(bench: Bench) -> None:
-    file = bench.file("documents", documents({1: "a", 2: "b", 3: "c", 4: "d", 5: "e"}))
-    partitions = bench.ref("documents", [file])
+    file = bench.write("documents", documents({1: "a", 2: "b", 3: "c", 4: "d", 5: "e"}))
+    partitions = bench.table("documents", file)
     exact_schema = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
-    exact = bench.sent(EXACT_ROWS, rows_of(exact_schema, (5, 3), (4, 2)), [0, 0], 1)
-    near = bench.sent(NEAR_ROWS, rows_of(schemas.DUPLICATES, (3, "near", 1, 1, 0.9, 7, 0.95)), [0], 1)
+    exact = bench.sent(EXACT_ROWS, rows(exact_schema, (5, 3), (4, 2)), [0, 0], 1)
+    near = bench.sent(NEAR_ROWS, rows(schemas.DUPLICATES, (3, "near", 1, 1, 0.9, 7, 0.95)), [0], 1)
     settle = SettleTask(name="settle-0000000", start=0, stop=1, exact=exact, near=near, partitions=partitions)
-    settled = bench.ref("tmp/settled", bench.run(settle).files["tmp/settled"])
-    record = bench.run(DuplicatesTask(name=file.name, documents=file, settled=settled, near=near, target=0))
-    rows = [(row["doc_id"], row["kind"], row["keeper"]) for row in bench.rows(record, "duplicates").to_pylist()]
-    assert rows == [(3, "near", 1), (4, "exact", 2), (5, "near", 1)]
+    settled = bench.send(SETTLED, settle)
+    record = bench.drive(DuplicatesTask(name=file.name, documents=file, settled=settled, near=near, target=0))
+    found = [(row["doc_id"], row["kind"], row["keeper"]) for row in bench.written(record, "duplicates").to_pylist()]
+    assert found == [(3, "near", 1), (4, "exact", 2), (5, "near", 1)]
     assert record.counters == {"removed.exact": 1, "removed.near": 2}
     assert [example[:4] for example in record.values["examples"]] == [
         ["d3", 3, "near", 1],
@@ -185,60 +171,63 @@ def test_copies_of_a_near_duplicate_are_recorded_with_its_keeper(bench: Bench) -
 
 
 def test_buckets_become_stars_unless_all_their_documents_are_old(bench: Bench) -> None:
-    rows = rows_of(BAND, (7, 30), (7, 20), (8, 1), (8, 2), (9, 1), (9, 20), (10, 40))
-    bands = bench.sent(BANDS, rows, [0] * rows.num_rows, 1)
-    record = bench.run(BucketsTask(name="target-00000", bands=bands, target=0, first_new=10))
-    assert bench.rows(record, "tmp/stars").equals(rows_of(EDGE, (20, 1), (30, 1)))
+    banded = rows(BAND, (7, 30), (7, 20), (8, 1), (8, 2), (9, 1), (9, 20), (10, 40))
+    bands = bench.sent(BANDS, banded, [0] * banded.num_rows, 1)
+    record = bench.drive(BucketsTask(name="target-00000", bands=bands, target=0, first_new=10))
+    assert bench.written(record, "tmp/stars").equals(rows(EDGE, (20, 1), (30, 1)))
     assert record.counters == {"near.band_rows": 7, "near.buckets": 2}
 
 
 def test_labels_are_the_smallest_documents_in_one_task_and_in_rounds(bench: Bench) -> None:
     ids = [doc_id(unit, 0) for unit in (1, 2)]
-    partitions = bench.ref(
+    partitions = bench.table(
         "documents",
-        [bench.file("documents", documents({one: "a", one + 1: "b"}), f"part-000000{i}") for i, one in enumerate(ids)],
+        *(
+            bench.write("documents", documents({one: "a", one + 1: "b"}), f"part-000000{i}")
+            for i, one in enumerate(ids)
+        ),
     )
-    stars = bench.file("tmp/stars", rows_of(EDGE, (ids[1], ids[0] + 1), (ids[1] + 1, ids[1])), "target-00000")
-    joined = bench.run(LabelsTask(name="labels", stars=bench.ref("tmp/stars", [stars]), partitions=partitions))
+    stars = bench.write("tmp/stars", rows(EDGE, (ids[1], ids[0] + 1), (ids[1] + 1, ids[1])), "target-00000")
+    joined = bench.drive(LabelsTask(name="labels", stars=bench.table("tmp/stars", stars), partitions=partitions))
     expected = [[(ids[0] + 1, ids[0] + 1)], [(ids[1], ids[0] + 1), (ids[1] + 1, ids[0] + 1)]]
 
     def labelled(records: list[Record], part: int) -> list[tuple[int, int]]:
-        rows = [row for record in records for row in bench.received(record, LABELS, part, LABEL)]
-        return sorted((row["doc_id"], row["label"]) for row in rows)
+        received = [row for record in records for row in bench.received(record, LABELS, part, LABEL)]
+        return sorted((row["doc_id"], row["label"]) for row in received)
 
     assert [labelled([joined], part) for part in range(2)] == expected
 
-    edges = bench.published(bench.run(EdgesMapTask(name="target-00000", stars=stars, targets=1)), EDGES)
+    edges = bench.published(bench.drive(EdgesMapTask(name="target-00000", stars=stars, targets=1)), EDGES)
     digests = []
     for _ in range(4):
         task = LargeStarTask(name="target-00000", edges=edges, target=0, targets=1)
-        record = bench.run(task)
+        record = bench.drive(task)
         digests.append(record.values["edges"])
         halves = bench.published(record, LARGE_EDGES)
         small = SmallStarTask(name="target-00000", edges=halves, target=0, targets=1)
-        edges = bench.published(bench.run(small), EDGES)
+        edges = bench.published(bench.drive(small), EDGES)
     assert digests[-1] == digests[-2] != digests[0]
-    record = bench.run(StarLabelsTask(name="target-00000", edges=edges, target=0, partitions=partitions))
+    record = bench.drive(StarLabelsTask(name="target-00000", edges=edges, target=0, partitions=partitions))
     assert [labelled([record], part) for part in range(2)] == expected
 
 
 def test_near_duplicates_of_one_label_are_found_from_their_texts(bench: Bench) -> None:
     texts = {1: LINE, 2: f"{LINE} again", 3: "words that are like no others here", 4: "no label"}
-    file = bench.file("documents", documents(texts))
-    labels = bench.sent(LABELS, rows_of(LABEL, (2, 1), (1, 1), (3, 1)), [0, 0, 0], 1)
+    file = bench.write("documents", documents(texts))
+    labels = bench.sent(LABELS, rows(LABEL, (2, 1), (1, 1), (3, 1)), [0, 0, 0], 1)
     task = ShinglesMapTask(
         name=file.name,
         documents=file,
-        edits=bench.file("edits", schemas.EDITS.empty_table()),
-        signatures=bench.file("signatures", signatures(texts)),
-        signals=bench.file("signals", pa.table({"doc_id": [1, 2, 3, 4], "n_words": [1.0, 2.0, 3.0, 4.0]})),
+        edits=bench.write("edits", schemas.EDITS.empty_table()),
+        signatures=bench.write("signatures", signatures(texts)),
+        signals=bench.write("signals", pa.table({"doc_id": [1, 2, 3, 4], "n_words": [1.0, 2.0, 3.0, 4.0]})),
         labels=labels,
         target=0,
         own=True,
         settings=settings(prefer=("n_words",)),
     )
-    record = bench.run(task)
-    table = bench.rows(record, "shingles")
+    record = bench.drive(task)
+    table = bench.written(record, "shingles")
     values, offsets = shingle_sets(pa.array([texts[1], texts[2], texts[3]], pa.large_string()), PARAMS.ngram)
     assert table["doc_id"].to_pylist() == [1, 2, 3]
     assert table["shingles"].to_pylist() == [part.tolist() for part in np.split(values, offsets[1:-1])]
@@ -247,10 +236,10 @@ def test_near_duplicates_of_one_label_are_found_from_their_texts(bench: Bench) -
         shingles=bench.published(record, SHINGLES),
         target=0,
         threshold=0.7,
-        partitions=bench.ref("documents", [file]),
+        partitions=bench.table("documents", file),
         settings=settings(prefer=("n_words",)),
     )
-    record = bench.run(resolve)
+    record = bench.drive(resolve)
     [row] = bench.received(record, NEAR_ROWS, 0, schemas.DUPLICATES)
     assert (row["doc_id"], row["keeper"], row["component"], row["containment"]) == (1, 2, 1, 1.0)
     assert record.counters["near.documents"] == 3
@@ -258,32 +247,32 @@ def test_near_duplicates_of_one_label_are_found_from_their_texts(bench: Bench) -
 
 def test_paragraphs_of_an_earlier_document_are_found(bench: Bench) -> None:
     texts = {1: f"one\n\n{LINE}", 2: f"two\n\n{LINE}\n\n{LINE}", 3: f"{LINE}\n\nleft", 4: LINE}
-    file = bench.file("documents", documents(texts))
+    file = bench.write("documents", documents(texts))
     task = HashesTask(
         name=file.name,
         documents=file,
-        edits=bench.file("edits", schemas.EDITS.empty_table()),
-        verdicts=bench.file("verdicts", rows_of(schemas.VERDICTS, (1,), (2,), (3, "short"), (4,))),
-        duplicates=bench.file("duplicates", rows_of(schemas.DUPLICATES, (4, "exact", 1))),
-        contamination=bench.file("contamination", schemas.CONTAMINATION.empty_table()),
+        edits=bench.write("edits", schemas.EDITS.empty_table()),
+        verdicts=bench.write("verdicts", rows(schemas.VERDICTS, (1,), (2,), (3, "short"), (4,))),
+        duplicates=bench.write("duplicates", rows(schemas.DUPLICATES, (4, "exact", 1))),
+        contamination=bench.write("contamination", schemas.CONTAMINATION.empty_table()),
         unit="paragraph",
         min_words=5,
     )
-    record = bench.run(task)
-    assert [row["doc_id"] for row in bench.rows(record, "paragraph_hashes").to_pylist()] == [1, 2, 2]
-    spread = bench.run(SpreadTask(name=file.name, hashes=record.files["paragraph_hashes"][0], targets=1))
+    record = bench.drive(task)
+    assert [row["doc_id"] for row in bench.written(record, "paragraph_hashes").to_pylist()] == [1, 2, 2]
+    spread = bench.drive(SpreadTask(name=file.name, hashes=record.files["paragraph_hashes"][0], targets=1))
     repeated = RepeatedTask(
         name="target-00000",
         spread=bench.published(spread, paragraphs.SPREAD),
         target=0,
-        partitions=bench.ref("documents", [file]),
+        partitions=bench.table("documents", file),
         first_new=0,
     )
-    sent = bench.published(bench.run(repeated), paragraphs.REPEATED)
-    record = bench.run(ParagraphsTask(name=file.name, repeated=sent, target=0))
-    rows = bench.rows(record, "paragraphs")
+    sent = bench.published(bench.drive(repeated), paragraphs.REPEATED)
+    record = bench.drive(ParagraphsTask(name=file.name, repeated=sent, target=0))
+    found = bench.written(record, "paragraphs")
     size = len(LINE)
-    assert rows.equals(rows_of(schemas.PARAGRAPHS, (2, 5, 7 + size, 1), (2, 7 + size, 7 + 2 * size, 1)))
+    assert found.equals(rows(schemas.PARAGRAPHS, (2, 5, 7 + size, 1), (2, 7 + size, 7 + 2 * size, 1)))
     assert record.counters == {
         "documents_with_duplicate_paragraphs": 1,
         "duplicate_bytes": 2 * size + 2,
@@ -293,47 +282,48 @@ def test_paragraphs_of_an_earlier_document_are_found(bench: Bench) -> None:
 
 @pytest.mark.parametrize("cut_paragraphs", [True, False])
 def test_kept_are_the_documents_left_with_all_that_is_cut_from_each(bench: Bench, cut_paragraphs: bool) -> None:
-    verdicts = rows_of(schemas.VERDICTS, (1,), (2, "short"), (3,), (4,), (5,), (6,))
-    edits = rows_of(schemas.EDITS, (1, 0, 4, "list"), (2, 0, 1, "list"), (4, 2, 4, "pii", "<email>"), (5, 0, 1, "list"))
-    overlaps = rows_of(schemas.CONTAMINATION, (5, 0, 9, "quiz", 0, True), (6, 3, 5, "quiz", 0, False))
-    repeated = rows_of(schemas.PARAGRAPHS, (3, 7, 9, 1), (4, 5, 11, 1), (6, 0, 4, 1))
+    verdicts = rows(schemas.VERDICTS, (1,), (2, "short"), (3,), (4,), (5,), (6,))
+    edits = rows(schemas.EDITS, (1, 0, 4, "list"), (2, 0, 1, "list"), (4, 2, 4, "pii", "<email>"), (5, 0, 1, "list"))
+    overlaps = rows(schemas.CONTAMINATION, (5, 0, 9, "quiz", 0, True), (6, 3, 5, "quiz", 0, False))
+    repeated = rows(schemas.PARAGRAPHS, (3, 7, 9, 1), (4, 5, 11, 1), (6, 0, 4, 1))
     task = KeptTask(
-        name="part-0000001-00000",
-        verdicts=bench.file("verdicts", verdicts),
-        edits=bench.file("edits", edits),
-        duplicates=bench.file("duplicates", rows_of(schemas.DUPLICATES, (3, "near", 1))),
-        contamination=bench.file("contamination", overlaps),
-        paragraphs=bench.file("paragraphs", repeated) if cut_paragraphs else None,
+        name=PART,
+        verdicts=bench.write("verdicts", verdicts),
+        edits=bench.write("edits", edits),
+        duplicates=bench.write("duplicates", rows(schemas.DUPLICATES, (3, "near", 1))),
+        contamination=bench.write("contamination", overlaps),
+        paragraphs=bench.write("paragraphs", repeated) if cut_paragraphs else None,
     )
-    record = bench.run(task)
+    record = bench.drive(task)
     masked = [(2, 4, "<em"), (4, 6, None)] if cut_paragraphs else [(2, 4, "<email>")]
     cuts = {1: [(0, 4, None)], 4: masked, 6: [(0 if cut_paragraphs else 3, 5, None)]}
     found = {
-        row["doc_id"]: [tuple(span.values()) for span in row["cuts"]] for row in bench.rows(record, "kept").to_pylist()
+        row["doc_id"]: [tuple(span.values()) for span in row["cuts"]]
+        for row in bench.written(record, "kept").to_pylist()
     }
     assert found == cuts
-    assert bench.rows(record, "kept").schema.equals(schemas.KEPT)
+    assert bench.written(record, "kept").schema.equals(schemas.KEPT)
     assert record.counters == {"cut": 3, "documents": 3}
 
 
 def test_a_stage_that_is_off_leaves_every_document_that_rules_leave(bench: Bench) -> None:
     tables = ("shingles", "duplicates", "paragraph_hashes", "paragraphs")
-    empty = bench.run(EmptyTask(name="part-0000001-00000", tables=tables))
-    assert {table: bench.rows(empty, table).num_rows for table in tables} == dict.fromkeys(tables, 0)
+    empty = bench.drive(EmptyTask(name=PART, tables=tables))
+    assert {table: bench.written(empty, table).num_rows for table in tables} == dict.fromkeys(tables, 0)
     task = KeptTask(
-        name="part-0000001-00000",
-        verdicts=bench.file("verdicts", rows_of(schemas.VERDICTS, (1,), (2, "short"), (3,))),
-        edits=bench.file("edits", schemas.EDITS.empty_table()),
+        name=PART,
+        verdicts=bench.write("verdicts", rows(schemas.VERDICTS, (1,), (2, "short"), (3,))),
+        edits=bench.write("edits", schemas.EDITS.empty_table()),
         duplicates=empty.files["duplicates"][0],
-        contamination=bench.file("contamination", schemas.CONTAMINATION.empty_table()),
+        contamination=bench.write("contamination", schemas.CONTAMINATION.empty_table()),
         paragraphs=empty.files["paragraphs"][0],
     )
-    record = bench.run(task)
-    assert bench.rows(record, "kept").to_pylist() == [{"doc_id": 1, "cuts": []}, {"doc_id": 3, "cuts": []}]
+    record = bench.drive(task)
+    assert bench.written(record, "kept").to_pylist() == [{"doc_id": 1, "cuts": []}, {"doc_id": 3, "cuts": []}]
     assert record.counters == {"cut": 0, "documents": 2}
 
 
 def test_no_document_is_kept_of_none() -> None:
-    cuts = rows_of(schemas.PARAGRAPHS, (1, 0, 5, 2))
+    cuts = rows(schemas.PARAGRAPHS, (1, 0, 5, 2))
     table = kept_rows(np.zeros(0, np.uint64), schemas.EDITS.empty_table(), cuts.select(["doc_id", "start", "end"]))
     assert table.equals(schemas.KEPT.empty_table())
