@@ -80,7 +80,6 @@ def warm_relate() -> None:
     """The embedder, cells, neighbours, paths, and the map."""
     import numpy as np
 
-    from curate.inspect.plane import plane
     from curate.relate.cells import assign, fit_cells
     from curate.relate.embedders.lexical import fit
     from curate.relate.embedders.quantised import quantise_directions
@@ -88,6 +87,7 @@ def warm_relate() -> None:
     from curate.relate.paths import find_path
     from curate.relate.super_cells import fit as fit_levels
     from curate.relate.super_cells import nearest_cell
+    from curate.report.map import plane
 
     fit(_texts(), dim=8).transform(_texts())
     quantise_directions(np.ones((2, 8), np.float32), np.zeros(8))

@@ -17,11 +17,11 @@ from curate.tables.validate import sound
 from curate.tables.workspace import history
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 
-def check_removed(run: Run, report: Report) -> None:
+def check_removed(run: RunReader, report: Report) -> None:
     """Look for the documents of ``removed`` in every table; that shards hold nothing but the plan's documents, the check
     of their tokens proves."""
     removed = Removed.of(run.storage, run.snapshots)
