@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from curate.base import schemas
 from curate.base.ids import doc_id
-from curate.engine.tasks import TableWriter
 from curate.storage.local import LocalStorage, file_checksum
+from curate.tables.parquet import TableWriter
 from curate.tables.snapshot import Snapshot, TableFile, write_snapshot
 from curate.tables.workspace import RunState, write_run
 

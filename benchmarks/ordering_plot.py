@@ -2,7 +2,7 @@
 
     python benchmarks/ordering_plot.py CORPUS.jsonl.zst -o ordering.svg [--windows 12]
 
-The map is that of `curate.inspect.plane`; its axes mean nothing. Left the path, right some windows of `pack: related`, each as a star about its middle.
+The map is that of `curate.report.map`; its axes mean nothing. Left the path, right some windows of `pack: related`, each as a star about its middle.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ordering import Windows
 from ordering_corpora import prepare
 
 from curate.base.hashing import document_hash
-from curate.inspect.plane import plane
+from curate.report.map import plane
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e", "#97bbf5", "#3ca951")
 SIDE, MARGIN = 480, 20

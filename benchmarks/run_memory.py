@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 import curate
 from curate.driver.plan import stages
-from curate.inspect.run import Run
+from curate.finished_run import Run
 
 GIB = 2**30
 INTERVAL_S = 0.5

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from curate.driver.execute import Outcome
     from curate.driver.takedown import Removal
     from curate.engine.progress import Progress
-    from curate.inspect.run import Run
+    from curate.finished_run import Run
     from curate.recipe import Recipe
 
 
@@ -46,7 +46,7 @@ def run(
         RequestError: the request is wrong; nothing was started.
         RunError: something failed; what is committed stays, and the same call goes on.
     """
-    from curate.inspect.run import Run
+    from curate.finished_run import Run
 
     outcome = execute(
         recipe,
@@ -116,7 +116,7 @@ def open_run(workspace: str | Path) -> Run:
     Raises:
         WorkspaceError: there is none.
     """
-    from curate.inspect.run import Run
+    from curate.finished_run import Run
 
     return Run(str(workspace))
 

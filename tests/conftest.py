@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 import curate
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from tests.corpus import recipe_of, write_corpus
 from tests.hand import Builder, build
 

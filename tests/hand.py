@@ -168,7 +168,7 @@ class Builder:
     def finish(self, recipe: dict[str, Any] = RECIPE) -> str:
         """Write run.json; returns the workspace."""
         stages = [
-            {"stage": s.stage, "writes": [t], "seconds": s.seconds, "tasks": 1, "skipped": False}
+            {"stage": s.stage, "writes": [t], "seconds": s.seconds, "tasks": 1, "skipped": False, "usage": {}}
             for t, s in self.snapshots.items()
         ]
         write_run(

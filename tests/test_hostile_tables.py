@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 import curate
 from curate.base import schemas
+from curate.base.columns import int32_matrix
 from curate.base.errors import CurateError, WorkspaceError
-from curate.base.matrices import int32_matrix
 from curate.base.text import cut_spans
 from curate.dedup.contamination import NgramIndex, check_index, ngram_index
-from curate.driver import repeat
+from curate.engine.context import Task, TaskContext
 from curate.engine.exchange import ExchangeWriter, read_slices
-from curate.engine.tasks import Task, TaskContext
+from curate.inspect.reader import stored_recipe
 from curate.relate.embedders.lexical import LexicalModel, fit
 from curate.relate.embedders.quantised import quantise_directions
 from curate.relate.neighbors import check_neighbors, renumbered
@@ -366,7 +366,7 @@ def replaced_column(name: str, make):
 
 def run_again(workspace: Path) -> str:
     """What a run in the workspace says when it fails; it takes no rows of the former run over."""
-    recipe = repeat.recipe_of(str(workspace))
+    recipe = stored_recipe(str(workspace))
     (workspace / "run.json").rename(workspace / "kept.json")
     with pytest.raises(CurateError) as raised:
         curate.run(recipe)

@@ -13,10 +13,9 @@ import zstandard
 
 import curate
 from curate.base.schemas import KIND_DOCUMENT
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from curate.quality.training import TrainingOptions
 from curate.recipe.file import load
-from curate.report.summary import shard_places
 from curate.tools.train import train_classifier
 from curate.verify.verify import verify
 from tests.cli_examples import letter, write_texts
@@ -81,7 +80,7 @@ def test_recipe_ends_in_shards(run: Run) -> None:
     assert {one["stage"] for one in stats["funnel"]["removals"]} >= {"ingest", "quality", "dedup"}
     assert stats["packing"]["window"] == run.recipe.pack.window
     assert stats["shards"]["counters"]["windows"] > 0
-    formats = {place["format"].rpartition("/")[2] for place in shard_places(run)}  # set-3/parquet
+    formats = {place["format"].rpartition("/")[2] for place in run.shard_places()}  # set-3/parquet
     assert formats == set(run.recipe.shards.formats)
     assert verify(run.url).faults == []
     AS_THE_PAPER_SAYS[Path(run.recipe.workspace).name](run, stats)

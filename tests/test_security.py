@@ -13,8 +13,8 @@ import curate
 from curate.base.errors import WorkspaceError
 from curate.base.schemas import SCHEMA_VERSION
 from curate.cli import main
-from curate.driver import repeat
-from curate.engine.tasks import Record
+from curate.engine.context import Record
+from curate.inspect.reader import stored_recipe
 from curate.storage.local import LocalStorage
 from curate.tables.artefact import artefact_path
 from curate.tables.snapshot import TableFile, read_snapshot
@@ -155,7 +155,7 @@ def test_a_damaged_former_state_is_named(finished, tmp_path):
 def test_records_and_models_of_another_schema_version_are_refused(finished, tmp_path, version, kept):
     """A run of another release was stopped before it committed anything."""
     workspace = a_copy(finished, tmp_path)
-    recipe = repeat.recipe_of(str(workspace))
+    recipe = stored_recipe(str(workspace))
     for committed in ("run.json", "history"):
         path = workspace / committed
         path.unlink() if path.is_file() else shutil.rmtree(path)
@@ -178,6 +178,6 @@ def test_records_and_models_that_name_no_version_are_read(finished, tmp_path):
     for manifest in workspace.glob("windows/*/*/_manifest.json"):
         manifest.unlink()
     (workspace / "run.json").unlink()
-    outcome = curate.api.execute(repeat.recipe_of(str(finished)).model_copy(update={"workspace": str(workspace)}))
+    outcome = curate.api.execute(stored_recipe(str(finished)).model_copy(update={"workspace": str(workspace)}))
     made = {stage["stage"]: stage["tasks"] for stage in outcome.stages}
     assert made["pack"] > 0 == made["tokenize"] == made["embed"] == made["cluster"]

@@ -57,11 +57,11 @@ def make_parser() -> argparse.ArgumentParser:
     def command(
         name: str, function: Callable[[argparse.Namespace], int], summary: str, more: str = ""
     ) -> argparse.ArgumentParser:
-        made = commands.add_parser(
+        added = commands.add_parser(
             name, help=summary, description=(summary[0].upper() + summary[1:] + ". " + more).strip()
         )
-        made.set_defaults(run=function)
-        return made
+        added.set_defaults(run=function)
+        return added
 
     for module in (running, training, looking, keeping):
         module.add(command)

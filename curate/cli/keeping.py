@@ -9,34 +9,34 @@ from curate.cli.shared import AddCommand, add_workspace, natural, output, positi
 
 
 def add(command: AddCommand) -> None:
-    """Their arguments."""
-    made = command(
+    """Add the commands to the parser."""
+    parser = command(
         "export",
         export,
         "write the kept documents as text, with their metadata and what was decided about them",
         "For those who want text, not tokens. Of a run that was stopped after dedup, the documents left by it.",
     )
-    add_workspace(made)
-    made.add_argument("--to", metavar="PATH", required=True, help="a new or empty folder, or s3://bucket/prefix")
-    made.add_argument(
+    add_workspace(parser)
+    parser.add_argument("--to", metavar="PATH", required=True, help="a new or empty folder, or s3://bucket/prefix")
+    parser.add_argument(
         "--format", choices=("parquet", "jsonl.zst"), default="parquet", help="format of the files (default: parquet)"
     )
-    made.add_argument("--json", action="store_true", help="print what was written as JSON")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
-    made = command(
+    parser = command(
         "verify", verify, "check every file, count and token of a finished run", "Reads everything; changes nothing."
     )
-    add_workspace(made)
-    made.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_workspace(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
-    made = command("clean", clean, "list, then remove, files that no kept state of the workspace uses")
-    add_workspace(made)
-    made.add_argument(
-        "--keep", type=natural, default=0, metavar="N", help="also keep this many former states (default: 0)"
+    parser = command("clean", clean, "list, then remove, files that no kept state of the workspace uses")
+    add_workspace(parser)
+    parser.add_argument(
+        "--keep", type=natural, default=0, metavar="N", help="also keep this many previous states (default: 0)"
     )
-    made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
 
-    made = command(
+    parser = command(
         "remove",
         remove,
         "takedown: list, then remove, documents from every table and shard of a finished run",
@@ -44,58 +44,56 @@ def add(command: AddCommand) -> None:
         "the same text or were removed as their duplicates. Windows keep their places; what leaves them becomes padding. "
         "The documents are refused when they come again, and the table `audit` keeps who asked for what.",
     )
-    add_workspace(made)
-    what = made.add_mutually_exclusive_group(required=True)
+    add_workspace(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--ids", metavar="FILE", help="ids or doc_ids, one a line; - for standard input")
     what.add_argument("--where", metavar="EXPR", help="a condition, as in quality.where: meta.author == 'X'")
     what.add_argument("--like", metavar="FILE", help="a text; - for standard input")
-    made.add_argument("--by", default="", metavar="WHO", help="who asks, for the audit")
-    made.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit")
-    made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
-    made.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
-    made.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster")
-    made.add_argument("--json", action="store_true", help="print what was found and done as JSON")
+    parser.add_argument("--by", default="", metavar="WHO", help="who asks, for the audit")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit")
+    parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    parser.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
+    parser.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster")
+    parser.add_argument("--json", action="store_true", help="print what was found and done as JSON")
 
 
 def export(options: argparse.Namespace) -> int:
     """``curate export``."""
     from curate.api import open_run
-    from curate.tools.export import sections
+    from curate.report.outcomes import exported
 
-    output(open_run(options.workspace).export(options.to, options.format).as_dict(), sections, options.json)
-    return 0
+    written = open_run(options.workspace).export(options.to, options.format)
+    return output(written.as_dict(), exported, options.json)
 
 
 def verify(options: argparse.Namespace) -> int:
     """``curate verify``."""
-    from curate.verify.verify import sections
-    from curate.verify.verify import verify as look
+    from curate.report.outcomes import verification
+    from curate.verify.verify import verify as check
 
-    report = look(
-        options.workspace, say=None if options.json else lambda text: print(text, file=sys.stderr, flush=True)
-    )
-    output(report.as_dict(), sections, options.json)
+    say = None if options.json else lambda text: print(text, file=sys.stderr, flush=True)
+    report = check(options.workspace, say=say)
+    output(report.as_dict(), verification, options.json)
     return 1 if report.faults else 0
 
 
 def clean(options: argparse.Namespace) -> int:
     """``curate clean``."""
     from curate.driver.clean import clean as sweep
-    from curate.driver.clean import sections
+    from curate.report.outcomes import garbage
 
-    output(sweep(options.workspace, keep=options.keep, remove=options.yes).as_dict(), sections, as_json=False)
-    return 0
+    return output(sweep(options.workspace, keep=options.keep, remove=options.yes), garbage, as_json=False)
 
 
 def remove(options: argparse.Namespace) -> int:
     """``curate remove``."""
     from curate.api import remove as take_down
     from curate.engine.progress import choose_progress
-    from curate.report.takedown import sections
+    from curate.report.outcomes import removal
 
     ids = [line.strip() for line in text_of(options.ids).splitlines() if line.strip()] if options.ids else []
     like = text_of(options.like) if options.like else ""
-    found = take_down(
+    done = take_down(
         options.workspace,
         ids=ids,
         where=options.where or "",
@@ -107,5 +105,4 @@ def remove(options: argparse.Namespace) -> int:
         address=options.address,
         progress=choose_progress(as_json=False) if options.yes and not options.json else None,
     )
-    output(found.as_dict(), sections, options.json)
-    return 0
+    return output(done, removal, options.json)

@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from curate.base.errors import RequestError
-from curate.cli.shared import STAGES, AddCommand, add_set, output, positive
+from curate.cli.shared import STAGE_LIST, AddCommand, add_set, output, positive
 
 if TYPE_CHECKING:
     from curate.driver.execute import Outcome
+    from curate.planning.costs import Costs
 
 
 def add(command: AddCommand) -> None:
-    """Their arguments."""
-    made = command(
+    """Add the commands to the parser."""
+    _add_recipes(command)
+    _add_runs(command)
+
+
+def _add_recipes(command: AddCommand) -> None:
+    """Commands that make or check a recipe: demo, init, check."""
+    parser = command(
         "demo", demo, "gather the text of your Python environment, write a recipe, run it, and show the result"
     )
-    made.add_argument(
+    parser.add_argument(
         "dir",
         metavar="DIR",
         nargs="?",
         default="curate-demo",
         help="folder for the corpus, the recipe and the run (default: ./curate-demo)",
     )
-    made.add_argument("--cpus", type=positive, metavar="N", help="processors to use (default: all)")
+    parser.add_argument("--cpus", type=positive, metavar="N", help="processors to use (default: all)")
 
-    made = command(
+    parser = command(
         "init",
         init,
         "look at your files and write a commented recipe for them",
         "An existing recipe is never overwritten.",
     )
-    made.add_argument("dir", metavar="DIR", help="folder in which recipe.yaml is written")
-    made.add_argument(
+    parser.add_argument("dir", metavar="DIR", help="folder in which recipe.yaml is written")
+    parser.add_argument(
         "--input",
         metavar="PATH",
         nargs="+",
@@ -43,86 +51,89 @@ def add(command: AddCommand) -> None:
         help="files, folders or patterns; local or s3://bucket/…",
     )
 
-    made = command(
+    parser = command(
         "check",
         check,
         "validate a recipe, open its inputs and print what a run would do",
         "Nothing is run and Ray is not started.",
     )
-    made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
-    add_set(made)
-    made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
-    made.add_argument(
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
+    add_set(parser)
+    parser.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGE_LIST}")
+    parser.add_argument(
         "--documents",
         type=float,
         metavar="N",
         help="plan on paper for a corpus of N documents (1e10), whatever the inputs hold; the recipe may be left out",
     )
-    made.add_argument(
+    parser.add_argument(
         "--document-bytes",
         type=float,
         metavar="B",
         help="text of a document (4000; with --like, that of its documents)",
     )
-    made.add_argument("--nodes", type=positive, default=1, metavar="N", help="nodes of the cluster (1)")
-    made.add_argument("--node", default="m7i.8xlarge", metavar="TYPE", help="their type, or CORESxGIB (m7i.8xlarge)")
-    made.add_argument(
+    parser.add_argument("--nodes", type=positive, default=1, metavar="N", help="nodes of the cluster (1)")
+    parser.add_argument("--node", default="m7i.8xlarge", metavar="TYPE", help="their type, or CORESxGIB (m7i.8xlarge)")
+    parser.add_argument(
         "--like",
         metavar="WORKSPACE",
-        help="plan with what the run there has cost, as of a sample of the corpus, instead of what a release was measured with",
+        help="plan with the costs of the run there, as of a sample of the corpus, instead of those measured for the release",
     )
-    made.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
-    made = command(
+
+def _add_runs(command: AddCommand) -> None:
+    """Commands that run a recipe: run, submit; and schema."""
+    parser = command(
         "run",
         run,
         "run what is missing of a recipe",
-        "What is there already is skipped, so that the same command goes on after an interruption.",
+        "Finished stages are skipped, so that the same command goes on after an interruption.",
     )
-    made.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
-    made.add_argument("--from", dest="workspace", metavar="WORKSPACE", help="take the recipe from a finished run")
-    add_set(made)
-    made.add_argument("--until", metavar="STAGE", help=f"last stage to run: {STAGES.replace(' ', ', ')}")
-    made.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
-    made.add_argument("--address", metavar="A", help="a running Ray cluster, as in ray://host:10001 or auto")
-    made.add_argument(
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
+    parser.add_argument("--from", dest="workspace", metavar="WORKSPACE", help="take the recipe from a finished run")
+    add_set(parser)
+    parser.add_argument("--until", metavar="STAGE", help=f"last stage to run: {STAGE_LIST}")
+    parser.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
+    parser.add_argument("--address", metavar="A", help="a running Ray cluster, as in ray://host:10001 or auto")
+    parser.add_argument(
         "--sample",
         type=float,
         metavar="SHARE",
         help="take this share of the documents, by hash, in a workspace of its own",
     )
-    made.add_argument(
+    parser.add_argument(
         "--allow-missing",
         action="store_true",
         help="go on when an input of an earlier run has gone: its documents leave",
     )
-    made.add_argument(
+    parser.add_argument(
         "--repack",
         action="store_true",
         help="decide again over all inputs together: old and new documents meet in the windows, and all shards change",
     )
-    made.add_argument(
+    parser.add_argument(
         "--refit",
         action="store_true",
         help="fit the tokenizer, the lexical model and the cells again, on the documents that are kept now",
     )
-    made.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
+    parser.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
 
-    made = command(
+    parser = command(
         "submit",
         submit,
         "run a recipe as a job on a Ray cluster; submitted again, it goes on",
         "Local paths must lie on a disk that all nodes share; the nodes have their own credentials. "
         "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH names the cluster's token.",
     )
-    made.add_argument("recipe", metavar="RECIPE", help="a YAML file")
-    made.add_argument("--address", metavar="URL", required=True, help="the cluster's Jobs API: http://HEAD:8265")
-    add_set(made)
-    made.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGES.replace(' ', ', ')}")
-    made.add_argument("--wait", action="store_true", help="follow the log until the job has ended")
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file")
+    parser.add_argument("--address", metavar="URL", required=True, help="the cluster's Jobs API: http://HEAD:8265")
+    add_set(parser)
+    parser.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGE_LIST}")
+    parser.add_argument("--wait", action="store_true", help="follow the log until the job has ended")
 
-    made = command("schema", schema, "print every recipe field with its type, default and meaning")
-    made.add_argument("field", metavar="FIELD", nargs="?", help="only this field and those below it: pack")
+    parser = command("schema", schema, "print every recipe field with its type, default and meaning")
+    parser.add_argument("field", metavar="FIELD", nargs="?", help="only this field and those below it: pack")
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -148,29 +159,34 @@ def init(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """``curate check``."""
     from curate.api import as_recipe
-    from curate.planning.check import DOCUMENT_BYTES, sections
-    from curate.planning.check import check as look
-    from curate.planning.costs import costs_of, shipped
+    from curate.planning.check import check as plan_of
+    from curate.planning.costs import costs_of
+    from curate.report.plans import plan
 
-    recipe, changes = _recipe_and_changes(options)
+    source, changes = _recipe_and_changes(options)
     like = costs_of(options.like) if options.like else None
     if options.documents is not None:
-        from curate.driver.repeat import recipe_of
-        from curate.planning import capacity
-
-        if recipe is None and options.like:
-            made = recipe_of(options.like, changes)
-        else:
-            made = as_recipe(recipe or {"inputs": [{"source": "any", "path": "s3://bucket/*.jsonl"}]}, changes)
-        size = options.document_bytes or (None if like else DOCUMENT_BYTES)
-        on_paper = capacity.capacity(made, options.documents, size, options.nodes, options.node, like or shipped())
-        output(on_paper, capacity.sections, options.json)
-        return 0
-    if recipe is None:
+        return _check_on_paper(options, source, changes, like)
+    if source is None:
         raise RequestError("name a recipe: `curate check RECIPE`")
-    made = as_recipe(recipe, changes)
-    output(look(made, options.until, costs=like), sections, options.json)
-    return 0
+    return output(plan_of(as_recipe(source, changes), options.until, costs=like), plan, options.json)
+
+
+def _check_on_paper(options: argparse.Namespace, source: str | None, changes: list[str], like: Costs | None) -> int:
+    from curate.api import as_recipe
+    from curate.inspect.reader import stored_recipe
+    from curate.planning.capacity import capacity
+    from curate.planning.check import DOCUMENT_BYTES
+    from curate.planning.costs import shipped
+    from curate.report.plans import capacity as sections
+
+    if source is None and options.like:
+        recipe = stored_recipe(options.like, changes)
+    else:
+        recipe = as_recipe(source or {"inputs": [{"source": "any", "path": "s3://bucket/*.jsonl"}]}, changes)
+    size = options.document_bytes or (None if like else DOCUMENT_BYTES)
+    plan = capacity(recipe, options.documents, size, options.nodes, options.node, like or shipped())
+    return output(plan, sections, options.json)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -180,9 +196,9 @@ def run(options: argparse.Namespace) -> int:
     if (recipe is None) == (options.workspace is None):
         raise RequestError("name one recipe: `curate run RECIPE`, or `curate run --from WORKSPACE`")
     if options.workspace is not None:
-        from curate.driver.repeat import recipe_of
+        from curate.inspect.reader import stored_recipe
 
-        recipe, changes = recipe_of(options.workspace, changes), []
+        recipe, changes = stored_recipe(options.workspace, changes), []
     outcome = _execute(
         recipe,
         options.cpus,
@@ -218,10 +234,9 @@ def submit(options: argparse.Namespace) -> int:
 def schema(options: argparse.Namespace) -> int:
     """``curate schema``."""
     from curate.recipe.file import rows_of
-    from curate.report.render import console, show, table
+    from curate.report.terminal import Table, show
 
-    rows = rows_of(options.field)
-    show([table("", ("field", "type", "default", "meaning"), rows, plain=not console().is_terminal, left=4)])
+    show([Table("", ("field", "type", "default", "meaning"), rows_of(options.field), 4)])
     return 0
 
 
@@ -250,14 +265,11 @@ def _execute(recipe: Any, cpus: int | None, *, as_json: bool = False, **settings
 
 
 def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = None) -> int:
-    from curate.inspect.run import Run
-    from curate.report.summary import as_dict, sections
+    from curate.finished_run import Run
+    from curate.report.outcomes import summary, summary_of
 
-    summary = as_dict(Run(outcome.workspace, outcome.options), outcome, partial)
+    found = summary_of(Run(outcome.workspace, outcome.options), outcome, partial)
     if as_json:
-        import json
-
-        print(json.dumps({"event": "done", **summary}, ensure_ascii=False))
+        print(json.dumps({"event": "done", **found}, ensure_ascii=False))
         return 0
-    output(summary, sections, as_json=False)
-    return 0
+    return output(found, summary, as_json=False)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable
-from typing import IO, Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
 
-STAGES = "ingest quality dedup tokenize embed cluster order upsample synthetic pack shards ledger"
+if TYPE_CHECKING:
+    from curate.report.terminal import Section
+
+T = TypeVar("T")
+
+STAGE_LIST = ", ".join(STAGES)
+"""Names of the stages, for help texts."""
 
 
 class AddCommand(Protocol):
@@ -74,13 +82,15 @@ def text_of(file: str) -> str:
         raise RequestError(f"{file} is not UTF-8 (byte {error.start}); convert it first") from None
 
 
-def output(value: Any, sections: Callable[..., Any], as_json: bool, out: IO[str] | None = None) -> None:
-    """``value`` as JSON, or as text laid out by ``sections``."""
+def output(value: T, sections: Callable[[T], Iterable[Section]], as_json: bool) -> int:
+    """Print ``value`` as JSON, or as ``sections`` lays it out; returns the exit code 0.
+
+    Objects in ``value`` become JSON by their ``as_dict``.
+    """
     if as_json:
-        import json
+        print(json.dumps(value, indent=1, ensure_ascii=False, default=lambda part: part.as_dict()))
+    else:
+        from curate.report.terminal import show
 
-        print(json.dumps(value, indent=1, ensure_ascii=False), file=out or sys.stdout)
-        return
-    from curate.report.render import console, show
-
-    show(sections(value, plain=not console(out).is_terminal), out)
+        show(sections(value))
+    return 0

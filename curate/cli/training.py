@@ -9,18 +9,20 @@ from curate.cli.shared import AddCommand, natural, output, positive
 
 
 def add(command: AddCommand) -> None:
-    """Their arguments."""
-    made = command(
+    """Add the commands to the parser."""
+    parser = command(
         "train-classifier",
         train_classifier,
         "train a fastText quality classifier and measure it on texts that are held out",
         "The same texts and options give the same model.",
     )
-    made.add_argument("--positive", metavar="PATH", nargs="+", action="extend", default=[], help="texts worth keeping")
-    made.add_argument(
+    parser.add_argument(
+        "--positive", metavar="PATH", nargs="+", action="extend", default=[], help="texts worth keeping"
+    )
+    parser.add_argument(
         "--negative", metavar="PATH", nargs="+", action="extend", default=[], help="texts of the other kind"
     )
-    made.add_argument(
+    parser.add_argument(
         "--label",
         dest="labels",
         metavar="NAME=PATH",
@@ -29,19 +31,19 @@ def add(command: AddCommand) -> None:
         default=[],
         help="texts of any label, instead of --positive (label hq) and --negative (label lq)",
     )
-    made.add_argument("-o", "--output", metavar="MODEL", required=True, help="the .bin file to write")
-    made.add_argument("--score", metavar="NAME", help="the label whose probability is the score (default: hq)")
-    made.add_argument("--sample", metavar="PATH", nargs="+", default=[], help="texts to take the thresholds from")
-    made.add_argument("--keep", type=float, metavar="SHARE", help="share of the sample to keep: prints its min_score")
-    made.add_argument("--text-field", metavar="F", default="text", help="field that holds the text (default: text)")
-    made.add_argument("--epochs", type=positive, default=5, metavar="N", help="passes over the texts (default: 5)")
-    made.add_argument(
+    parser.add_argument("-o", "--output", metavar="MODEL", required=True, help="the .bin file to write")
+    parser.add_argument("--score", metavar="NAME", help="the label whose probability is the score (default: hq)")
+    parser.add_argument("--sample", metavar="PATH", nargs="+", default=[], help="texts to take the thresholds from")
+    parser.add_argument("--keep", type=float, metavar="SHARE", help="share of the sample to keep: prints its min_score")
+    parser.add_argument("--text-field", metavar="F", default="text", help="field that holds the text (default: text)")
+    parser.add_argument("--epochs", type=positive, default=5, metavar="N", help="passes over the texts (default: 5)")
+    parser.add_argument(
         "--learning-rate", type=float, default=1.0, metavar="R", help="learning rate (default: 1; 0.1 for 10⁵ texts)"
     )
-    made.add_argument("--dim", type=positive, default=100, metavar="N", help="dimensions of a word (default: 100)")
-    made.add_argument("--ngrams", type=positive, default=2, metavar="N", help="longest word n-gram (default: 2)")
-    made.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of the training (default: 0)")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--dim", type=positive, default=100, metavar="N", help="dimensions of a word (default: 100)")
+    parser.add_argument("--ngrams", type=positive, default=2, metavar="N", help="longest word n-gram (default: 2)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of the training (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def train_classifier(options: argparse.Namespace) -> int:
@@ -49,7 +51,7 @@ def train_classifier(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from curate.quality.training import TrainingOptions
-    from curate.tools.train import sections
+    from curate.report.outcomes import trained
     from curate.tools.train import train_classifier as train
 
     places: dict[str, list[str]] = {}
@@ -82,5 +84,4 @@ def train_classifier(options: argparse.Namespace) -> int:
         sample=options.sample,
         keep=options.keep,
     )
-    output(result, sections, options.json)
-    return 0
+    return output(result, trained, options.json)

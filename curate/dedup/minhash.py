@@ -9,9 +9,10 @@ Legend: N documents, P permutations = B bands × R rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +64,18 @@ class MinHashParams:
     def num_perm(self) -> int:
         """Number of permutations, and of values in a signature."""
         return self.bands * self.rows
+
+
+def params_of(details: Mapping[str, Any]) -> MinHashParams:
+    """The parameters that the details of a table of signatures name.
+
+    Raises:
+        ValueError: they name none that are possible.
+    """
+    try:
+        return MinHashParams(**details["minhash"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"its details hold no parameters of signatures ({error})") from None
 
 
 class Signed(NamedTuple):

@@ -1,19 +1,16 @@
-"""Removing what no kept state of a workspace reaches: outputs of former recipes, of interrupted runs, intermediates."""
+"""Removes files that no kept state of a workspace uses: outputs of previous recipes and interrupted runs, intermediates."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.storage.interface import Storage
 from curate.storage.lease import Lease
 from curate.tables.snapshot import artefacts_of, manifest_path
 from curate.tables.workspace import history, open_state, read_run, snapshots
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _OURS = re.compile(r"^(tmp/|[a-z_]+/[0-9a-f]{16}/|history/run-\d{5}\.json$|(.*/)?\.[^/]+\.partial$)")
 """What a run writes and may be removed. Anything else in the folder (a recipe, notes, other data) is left alone."""
@@ -161,18 +158,3 @@ def _prune(storage: Storage) -> None:
     for folder in sorted((place for place in root.rglob("*") if place.is_dir()), key=lambda place: -len(place.parts)):
         if _OURS.match(folder.relative_to(root).as_posix() + "/") and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The list as text."""
-    from curate.base import amounts
-    from curate.report import render
-
-    kept = f"{found['kept_files']:,} files, {amounts.size(found['kept_bytes'])}"
-    if not found["files"]:
-        return [f"nothing to remove from {found['workspace']}; {kept} are in use"]
-    rows = [(name, files, amounts.size(size)) for name, (files, size) in found["folders"].items()]
-    rows.append(("all", found["files"], amounts.size(found["bytes"])))
-    title = "Removed" if found["removed"] else "Reached by no kept state"
-    after = f"{kept} are in use and stay" + ("" if found["removed"] else "; `--yes` removes the others")
-    return [render.table(title, ("table", "files", "size"), rows, plain=plain), after]

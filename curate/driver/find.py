@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import IDs, column, is_in
 from curate.base.hashing import text_hashes
 from curate.driver import request as asked
 from curate.driver.files import put_file
 from curate.driver.request import Request
+from curate.engine.context import TaskContext
 from curate.engine.stage import StageRun, Step, partition_specs
-from curate.engine.tasks import TaskContext
-from curate.tables.partition import IDs, column, is_in
 from curate.tables.snapshot import Snapshot, TableFile
 
 FOUND = pa.schema([*(field for field in schemas.REMOVED if field.name != "request"), ("n_bytes", pa.int64())])

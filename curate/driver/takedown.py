@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from curate.engine.stage import StageRun
 from curate.engine.takedown import Takedown, any_within, without_rows
 from curate.quality.verdicts import FIELDS
 from curate.recipe import Recipe
-from curate.recipe.file import from_dict
+from curate.recipe.portable import absolute_recipe
 from curate.storage.interface import Storage
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import Snapshot, manifest_path, read_snapshot, table_home, write_snapshot
@@ -95,9 +94,7 @@ def take_down(
     """
     progress = progress or NoProgress()
     storage, state = open_state(workspace)
-    base = Path.cwd() if "://" in storage.url else Path(storage.url)
-    written = {**state.recipe, "workspace": storage.url}
-    recipe = from_dict(written, base, origin=f"{storage.url}/run.json")
+    recipe = absolute_recipe(state.recipe, storage.url)
     outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
     if apply and (outcome.request or _is_remembered(storage)):
         _forget(storage, recipe)

@@ -1,6 +1,6 @@
-"""``curate clusters``: what lies in every cluster, for a person who decides which ones to drop (``quality.drop_clusters``).
+"""``curate clusters``: size, scores, terms and examples of each cluster, to decide on ``quality.drop_clusters``.
 
-Clusters are those of the fitted centroids: their numbers stay while the workspace keeps the fit.
+Clusters are those of the fitted centroids. Their numbers stay the same while the workspace keeps the fit.
 """
 
 from __future__ import annotations
@@ -8,20 +8,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from math import log
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
+from curate.inspect.reader import RunReader
 
 TERM_DOCUMENTS = 20
-"""Documents of a cluster, by hash, that its terms are taken from."""
+"""Sample of a cluster from which its terms are taken."""
 TERM_CHARS = 5_000
 TERMS = 8
 EXAMPLES = 3
@@ -30,10 +26,8 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 SCORES = ("language_score", "gopher_quality_alpha_words_ratio", "gopher_repetition_duplicated_5_n_grams")
 """Signals whose mean over a cluster is shown, beside those of classifiers."""
 
-ORDERS = ("size", "tokens", "score")
 
-
-def clusters_of(run: Run, n: int = 20, by: str = "size") -> list[dict[str, Any]]:
+def clusters_of(run: RunReader, n: int = 20, by: str = "size") -> list[dict[str, Any]]:
     """The ``n`` first clusters: largest first (by documents or tokens), or lowest mean score of the first classifier first.
 
     Keys: cluster, documents, tokens, kept, scores (means by signal), terms, examples (doc_id, id, begins).
@@ -69,7 +63,7 @@ def clusters_of(run: Run, n: int = 20, by: str = "size") -> list[dict[str, Any]]
     key, falls = {"size": ("documents", True), "tokens": ("tokens", True)}.get(by) or (classifiers[0], False)
     shown = found.sort([key, "cluster"], descending=[falls, False], nulls_last=True).head(n)
     texts = _texts(run, shown["cluster"].to_list())
-    terms = _terms({cluster: [text for _, text in some] for cluster, some in texts.items()})
+    terms = _terms({cluster: [text for _, text in sample] for cluster, sample in texts.items()})
     rows = []
     for row in shown.to_dicts():
         cluster = row["cluster"]
@@ -88,14 +82,14 @@ def clusters_of(run: Run, n: int = 20, by: str = "size") -> list[dict[str, Any]]
     return rows
 
 
-def terms_of(run: Run, clusters: list[int]) -> dict[int, list[str]]:
-    """The words that set each of some clusters apart from the others, most telling first."""
+def terms_of(run: RunReader, clusters: list[int]) -> dict[int, list[str]]:
+    """{cluster: its most telling words, compared with the other ``clusters``}."""
     texts = _texts(run, clusters)
-    return _terms({cluster: [text for _, text in some] for cluster, some in texts.items()})
+    return _terms({cluster: [text for _, text in sample] for cluster, sample in texts.items()})
 
 
-def _texts(run: Run, clusters: list[int]) -> dict[int, list[tuple[int, str]]]:
-    """(doc_id, beginning of the text) of some documents of every cluster, by hash of doc_id."""
+def _texts(run: RunReader, clusters: list[int]) -> dict[int, list[tuple[int, str]]]:
+    """{cluster: (doc_id, beginning of the text) of its sample}, by hash of doc_id."""
     members = run.table("clusters").filter(pl.col("cluster").is_in(clusters)).select("doc_id", "cluster").collect()
     hashes = document_hash(0, "clusters", members["doc_id"].to_numpy())
     members = members.with_columns(pl.Series("hash", hashes)).sort("hash", "doc_id")
@@ -112,36 +106,14 @@ def _texts(run: Run, clusters: list[int]) -> dict[int, list[tuple[int, str]]]:
 def _terms(texts: dict[int, list[str]]) -> dict[int, list[str]]:
     """Words that many of a cluster's documents have and few of other clusters (TF-IDF over clusters; ties by the word)."""
     counts = {
-        cluster: Counter(word for text in some for word in set(_WORD.findall(text.lower())))
-        for cluster, some in texts.items()
+        cluster: Counter(word for text in sample for word in set(_WORD.findall(text.lower())))
+        for cluster, sample in texts.items()
     }
-    among = Counter(word for one in counts.values() for word in one)
-    found = {}
-    for cluster, one in counts.items():
-        weights = {word: times * log((1 + len(counts)) / among[word]) for word, times in one.items() if times > 1}
-        found[cluster] = [word for word, _ in sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:TERMS]]
-    return found
-
-
-def sections(rows: list[dict[str, Any]], *, plain: bool) -> list[RenderableType]:
-    """The clusters as text."""
-    from curate.report.render import table
-
-    names = list(rows[0]["scores"]) if rows else []
-    short = [
-        name.removeprefix("classifier_").removeprefix("gopher_quality_").removeprefix("gopher_repetition_")
-        for name in names
-    ]
-    lines = []
-    for row in rows:
-        values = [row["scores"][name] for name in names]
-        scores = ["" if value is None else f"{value:.3f}" for value in values]
-        kept = "" if row["kept"] is None else row["kept"]
-        lines.append((row["cluster"], " ".join(row["terms"]), row["documents"], kept, row["tokens"] or 0, *scores))
-    head = ("cluster", "terms", "documents", "kept", "tokens", *(f"mean {name}" for name in short))
-    examples = [(row["cluster"], one["id"], one["begins"][:90]) for row in rows for one in row["examples"]]
-    return [
-        table("Clusters", head, lines, plain=plain, left=2),
-        table("Examples", ("cluster", "document", "begins"), examples, plain=plain, left=3),
-        "leave some out: quality: {drop_clusters: [" + ", ".join(str(row["cluster"]) for row in rows[:2]) + "]}",
-    ]
+    clusters_with = Counter(word for words in counts.values() for word in words)
+    terms = {}
+    for cluster, words in counts.items():
+        weights = {
+            word: times * log((1 + len(counts)) / clusters_with[word]) for word, times in words.items() if times > 1
+        }
+        terms[cluster] = [word for word, _ in sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:TERMS]]
+    return terms

@@ -1,30 +1,25 @@
-"""Whether what shares a window belongs together, judged by what the windows were not made with.
+"""Whether documents that share a window belong together, judged by measures that packing did not use.
 
-A hashed sample of windows is compared with windows of the same pieces in a hashed arrangement: compression and
-burstiness of their tokens, a label of the records, and the vectors of another embedding model.
+A sample of windows (by hash) is compared with windows of the same pieces arranged by hash: compression and burstiness of
+their tokens, a label of the records, and the vectors of another embedding model.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.columns import flat_tokens, vector_matrix
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
-from curate.base.matrices import vector_matrix
 from curate.base.schemas import KIND_DOCUMENT
+from curate.inspect.reader import RunReader
 from curate.inspect.windows import Piece, Window, windows_of
 from curate.packing.tokens_inside import MEASURES, arranged_by_hash, mean_over_windows
 from curate.relate.measures import same_label_in_window, window_measures
-from curate.tables.partition import flat_tokens
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
 
 FILES = 8
 """Shards that are read at most."""
@@ -32,17 +27,8 @@ FILES = 8
 LABEL_WINDOWS = 400
 """Windows whose labels are compared by ``curate stats --label``."""
 
-MEANINGS = {
-    "similarity": "mean cosine of two documents of a window, by the run's own vectors",
-    "similarity_by_judge": "the same by an embedding model that the windows were not made with",
-    "compression_gain": "share of the compressed size that a window saves over its pieces compressed alone",
-    "zipf_exponent": "of a window's token counts; lower is burstier",
-    "same_label": "share of the pairs in a window that have the same label",
-}
-"""Name of a measure → what it is."""
 
-
-def coherence(run: Run, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
+def coherence(run: RunReader, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
     """Measures of a sample of windows, each beside that of the same pieces arranged by hash.
 
     Args:
@@ -55,44 +41,52 @@ def coherence(run: Run, windows: int = 100, label: str | None = None, judge: str
         ``windows``, ``documents``, and ``measures``: name → {``windows``, ``random``}.
 
     Raises:
-        RequestError: the run has no windows, or none with two documents; the label or the model is not there.
+        RequestError: the run has no windows, or none with two documents; the label or the model does not exist.
     """
     drawn = _draw(run, windows)
-    found: dict[str, tuple[float, float]] = {}
+    measures: dict[str, tuple[float, float]] = {}
     vectors = vector_matrix(run.rows("embeddings", drawn.ids.tolist(), ["vector"])["vector"])
-    found["similarity"] = _similar(vectors[drawn.row], drawn)
+    measures["similarity"] = _similar(vectors[drawn.row], drawn)
     if judge is not None:
-        found["similarity_by_judge"] = _similar(_judged(run, judge, drawn.ids)[drawn.row], drawn)
+        measures["similarity_by_judge"] = _similar(_judged(run, judge, drawn.ids)[drawn.row], drawn)
     spans = _spans(run, drawn)
     for name, measure in MEASURES.items():
-        found[name] = (
+        measures[name] = (
             mean_over_windows(spans, drawn.window, measure),
             mean_over_windows(spans, drawn.other, measure),
         )
     if label is not None:
-        found["same_label"] = _same_label(run, label, drawn)
+        measures["same_label"] = _same_label(run, label, drawn)
     return {
         "windows": drawn.windows,
         "documents": len(drawn.ids),
         "measures": {
-            name: {"windows": round(mine, 4), "random": round(random, 4)} for name, (mine, random) in found.items()
+            name: {"windows": round(own, 4), "random": round(random, 4)} for name, (own, random) in measures.items()
         },
     }
 
 
-def label_agreement(run: Run, label: str, windows: int = LABEL_WINDOWS) -> dict[str, float]:
-    """``same_label`` and ``same_label_random``: of :func:`coherence`, what needs neither tokens nor vectors.
+def label_agreement(run: RunReader, label: str, windows: int = LABEL_WINDOWS) -> dict[str, float]:
+    """``same_label`` and ``same_label_random``: the measure of :func:`coherence` that needs neither tokens nor vectors.
 
     Raises:
-        RequestError: as there.
+        RequestError: as :func:`coherence`.
     """
-    mine, random = _same_label(run, label, _draw(run, windows))
-    return {"same_label": round(mine, 4), "same_label_random": round(random, 4)}
+    own, random = _same_label(run, label, _draw(run, windows))
+    return {"same_label": round(own, 4), "same_label_random": round(random, 4)}
 
 
 class _Drawn(NamedTuple):
-    """A sample of windows: P pieces of documents, the window of each (int64[P]) and another one by hash, the documents
-    (uint64[N], ascending) and which of them each piece is of (int64[P])."""
+    """A sample of windows with P pieces of N documents.
+
+    Attributes:
+        windows: number of windows.
+        pieces: P pieces.
+        window: int64[P], the window of each piece.
+        other: int64[P], the window of each piece in the arrangement by hash.
+        ids: uint64[N], doc_ids, ascending.
+        row: int64[P], row in ``ids`` of each piece's document.
+    """
 
     windows: int
     pieces: list[Piece]
@@ -102,7 +96,7 @@ class _Drawn(NamedTuple):
     row: NDArray[np.int64]
 
 
-def _draw(run: Run, count: int) -> _Drawn:
+def _draw(run: RunReader, count: int) -> _Drawn:
     chosen = _sample(run, count)
     if not chosen:
         raise RequestError(f"{run.url} has no window with two documents; there is nothing to compare")
@@ -118,7 +112,7 @@ def _documents(window: Window) -> list[Piece]:
     return [piece for piece in window.pieces if piece.kind == KIND_DOCUMENT]
 
 
-def _sample(run: Run, count: int) -> list[Window]:
+def _sample(run: RunReader, count: int) -> list[Window]:
     """At most ``count`` windows with two documents, always the same ones."""
     files = run.parquet_files("windows")
     order = np.argsort(document_hash(run.recipe.seed, "shards", np.arange(len(files), dtype=np.uint64)), kind="stable")
@@ -132,16 +126,16 @@ def _sample(run: Run, count: int) -> list[Window]:
 
 def _similar(vectors: NDArray[np.int8], drawn: _Drawn) -> tuple[float, float]:
     nobody = np.zeros((len(vectors), 0), np.int64)
-    mine, random = (window_measures(one, vectors, nobody, 2.0).pairs for one in (drawn.window, drawn.other))
-    return mine, random
+    own, random = (window_measures(window, vectors, nobody, 2.0).pairs for window in (drawn.window, drawn.other))
+    return own, random
 
 
-def _same_label(run: Run, label: str, drawn: _Drawn) -> tuple[float, float]:
+def _same_label(run: RunReader, label: str, drawn: _Drawn) -> tuple[float, float]:
     labels = _labels(run, label, drawn.ids)[drawn.row]
     return same_label_in_window(drawn.window, labels), same_label_in_window(drawn.other, labels)
 
 
-def _spans(run: Run, drawn: _Drawn) -> list[NDArray[np.uint32]]:
+def _spans(run: RunReader, drawn: _Drawn) -> list[NDArray[np.uint32]]:
     """The tokens of every piece."""
     flat, offsets = flat_tokens(run.rows("tokens", drawn.ids.tolist(), ["token_ids"]))
     return [
@@ -150,7 +144,7 @@ def _spans(run: Run, drawn: _Drawn) -> list[NDArray[np.uint32]]:
     ]
 
 
-def _judged(run: Run, judge: str, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
+def _judged(run: RunReader, judge: str, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
     """int8[N, D]: vectors of documents, as edited, by another model, less their mean."""
     from curate.relate.embedders.folder import ModelEmbedder, find_model
     from curate.relate.embedders.quantised import mean_direction, quantise_directions
@@ -159,7 +153,7 @@ def _judged(run: Run, judge: str, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
     return quantise_directions(rows, mean_direction(rows))[0]
 
 
-def _labels(run: Run, label: str, ids: NDArray[np.uint64]) -> NDArray[np.str_]:
+def _labels(run: RunReader, label: str, ids: NDArray[np.uint64]) -> NDArray[np.str_]:
     """The label of every document, as text; empty where a record has none."""
     name = label.removeprefix("meta.")
     metas = run.rows("documents", ids.tolist(), ["meta"])["meta"]
@@ -167,15 +161,3 @@ def _labels(run: Run, label: str, ids: NDArray[np.uint64]) -> NDArray[np.str_]:
     if all(value is None for value in values):
         raise RequestError(f"no document of the sample has a field {name!r} in its metadata; name one as meta.FIELD")
     return np.array(["" if value is None else str(value) for value in values])
-
-
-def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The measures as text."""
-    from curate.report import render
-
-    rows: list[Any] = [
-        (name, MEANINGS[name], f"{one['windows']:.4f}", f"{one['random']:.4f}")
-        for name, one in found["measures"].items()
-    ]
-    title = f"{found['windows']:,} windows, {found['documents']:,} documents"
-    return [render.table(title, ("measure", "what it is", "windows", "by hash"), rows, plain=plain, left=2)]

@@ -1,27 +1,22 @@
-"""``curate compare``: what differs between two runs: recipes, documents (which end, and why) and measures."""
+"""``curate compare``: differences between two runs: recipes, ends of their records and why, and measures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from curate.inspect.reader import RunReader
+from curate.inspect.stats import collect
 from curate.recipe.portable import essential_recipe
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
-
 EXAMPLES = 3
-SHOWN_CHANGES = 30
-"""Changes that the terminal shows; ``--json`` has all."""
 ABSENT = "no such record"
 NOT_KEPT = ("removed", "rejected")
 
 
-def compare(first: Run, second: Run) -> dict[str, Any]:
+def compare(first: RunReader, second: RunReader) -> dict[str, Any]:
     """What differs from ``first`` to ``second``, as plain values.
 
     Keys: first, second (names), recipe ({field, first, second} of every setting that differs), matched_by, records,
@@ -75,13 +70,13 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
     }
 
 
-def _units(run: Run) -> list[Any]:
-    """What the doc_ids of a run stand for."""
+def _units(run: RunReader) -> list[Any]:
+    """The input units that the doc_ids of a run number."""
     units = run.snapshot("documents").details.get("units", [])
     return [[unit["ordinal"], unit["source"], unit["files"], unit["gone"]] for unit in units]
 
 
-def _ends(run: Run, keys: list[str], number: int) -> pl.LazyFrame:
+def _ends(run: RunReader, keys: list[str], number: int) -> pl.LazyFrame:
     """The key columns of every record, its end in words, and its id."""
     removed = pl.concat_str("status", pl.lit(": "), pl.coalesce("reason", "stage"))
     end = pl.when(pl.col("status") == "kept").then(pl.lit("kept")).otherwise(removed)
@@ -91,7 +86,7 @@ def _ends(run: Run, keys: list[str], number: int) -> pl.LazyFrame:
     return table.select(*keys, pl.col("id").alias(f"id_{number}"), f"end_{number}")
 
 
-def _settings(first: Run, second: Run) -> list[dict[str, Any]]:
+def _settings(first: RunReader, second: RunReader) -> list[dict[str, Any]]:
     one, other = (dict(_flat(essential_recipe(run.recipe))) for run in (first, second))
     return [
         {"field": name, "first": one.get(name), "second": other.get(name)}
@@ -110,11 +105,11 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(inner, f"{name}.{key}" if name else str(key))
 
 
-def _measures(first: Run, second: Run) -> list[dict[str, Any]]:
+def _measures(first: RunReader, second: RunReader) -> list[dict[str, Any]]:
     """Numbers of the statistics that are in one of the runs; those of the sources by name."""
     found: list[dict[str, float]] = []
     for run in (first, second):
-        stats = run.stats()
+        stats = collect(run)
         numbers: dict[str, float] = {f"funnel.{name}": stats["funnel"][name] for name in ("input", "kept", *NOT_KEPT)}
         for one in stats["sources"]:
             numbers |= {f"sources.{one['source']}.{name}": one[name] for name in ("kept", "tokens", "share")}
@@ -125,44 +120,3 @@ def _measures(first: Run, second: Run) -> list[dict[str, Any]]:
         found.append(numbers)
     names = dict.fromkeys([*found[0], *found[1]])
     return [{"name": name, "first": found[0].get(name), "second": found[1].get(name)} for name in names]
-
-
-def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The differences as text."""
-    from curate.inspect.measures import meaning_of
-    from curate.report import render
-
-    shown: list[RenderableType] = []
-    settings = [(one["field"], str(one["first"]), str(one["second"])) for one in found["recipe"]]
-    if settings:
-        shown.append(render.table("Recipe", ("field", "first", "second"), settings, plain=plain, left=3))
-    kept = found["kept"]
-    head = ("", *kept)
-    shown.append(
-        render.table(f"Records (matched by {found['matched_by']})", head, [("kept in", *kept.values())], plain=plain)
-    )
-    changes = [
-        (one["first"], one["second"], ", ".join(one["examples"])[:80], one["records"])
-        for one in found["changes"][:SHOWN_CHANGES]
-    ]
-    if changes:
-        more = len(found["changes"]) - len(changes)
-        title = "Other ends" + (f" ({more} more with --json)" if more else "")
-        shown.append(render.table(title, ("first", "second", "as", "records"), changes, plain=plain, left=3))
-    measures = [
-        (one["name"], meaning_of(one["name"]), one["first"], one["second"], _difference(one["first"], one["second"]))
-        for one in found["measures"]
-        if one["first"] != one["second"]
-    ]
-    if measures:
-        head = ("", "meaning", "first", "second", "difference")
-        shown.append(render.table("Measures that differ", head, measures, plain=plain, left=2))
-    if not (settings or changes or measures):
-        shown.append("no difference in recipe, documents or measures")
-    return shown
-
-
-def _difference(first: float | None, second: float | None) -> str:
-    if first is None or second is None:
-        return ""
-    return f"{second - first:+,}" if isinstance(first, int) and isinstance(second, int) else f"{second - first:+.4f}"

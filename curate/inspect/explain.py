@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow.compute as pc
 
-from curate.base.errors import RequestError
+from curate.base.amounts import number
 from curate.base.ids import SYNTHETIC_BIT
-from curate.base.matrices import vector_matrix
 from curate.base.schemas import KIND_DOCUMENT, KIND_SYNTHETIC
-from curate.inspect.reasons import because
-from curate.inspect.windows import Windows
+from curate.inspect.reader import RunReader
+from curate.inspect.records import because, cosines_to, find, first_row, keeper_of, named
+from curate.inspect.windows import Windows, place_text
 from curate.reading.records import REMOVED_ON_REQUEST
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
 
 MAX_ANSWERS = 20
 """Records that are explained when many share an id."""
@@ -28,10 +22,9 @@ MAX_ANSWERS = 20
 MAX_WINDOWS = 200
 """Windows of one document whose neighbours are looked up."""
 
-SHOWN_WINDOWS = 6
-"""Windows that the terminal shows."""
-
-_SIGNALS = ("n_bytes", "n_chars", "n_words", "language", "language_score")
+SHOWN_PIECES = 6
+SHOWN_NEIGHBOURS = 8
+"""Pieces, and neighbours in each of their windows, that the text of an explanation lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +37,18 @@ class Explanation:
         source: name of its source.
         status: kept, removed or rejected.
         stage: the stage that removed it; None when it is kept.
-        reason: the reason as the tables hold it.
+        reason: the reason as the tables name it.
         because: the reason in words, with the measured value and the limit.
-        signals: what was measured of its text; empty for a reject.
-        keeper: of a duplicate: the document kept in its place, with id, source and similarity (true Jaccard).
-        kept_for: records that were removed as its duplicates: how many, and the first of them.
+        signals: statistics of its text; empty for a reject.
+        keeper: for a duplicate, the document kept instead, with id, source and similarity (true Jaccard).
+        kept_for: how many records were removed as its duplicates, and the first of them.
         n_tokens: tokens; None when it was not tokenized.
-        copies: how often it is in the shards.
+        copies: how often it occurs in the shards.
         cluster: its cell; None before that stage.
         position: its place on the path.
-        pieces: where it is: {set, shard, window, copy, start, length} of every piece.
-        windows: what else is in those windows: {set, shard, window, neighbours: [{doc_id, id, source, tokens, similarity}]}.
-        synthetic: the example of a long-range task that was made of it: {doc_id, task, n_tokens, pieces}; None without one.
+        pieces: {set, shard, window, copy, start, length} of every piece in the shards.
+        windows: other documents in those windows: {set, shard, window, neighbours: [{doc_id, id, source, tokens, similarity}]}.
+        synthetic: the example of a long-range task made from it: {doc_id, task, n_tokens, pieces}; None without one.
         text: the beginning of the text, or of a reject the snippet.
     """
 
@@ -82,46 +75,32 @@ class Explanation:
         """The explanation as a JSON-able dict."""
         return asdict(self)
 
+    @property
+    def origin(self) -> str:
+        """doc_id and source, in parentheses."""
+        return f"(doc_id {self.doc_id}, source {self.source})"
+
+    @property
+    def details(self) -> str:
+        """What follows the status: the stage, and a line for everything that is known, in the order readers ask."""
+        stage = f" by {self.stage}" if self.stage else ""
+        return stage + "".join(f"\n  {name:<12} {value}" for name, value in _lines(self)).rstrip()
+
     def __str__(self) -> str:
-        from curate.report.explain_text import as_text
-
-        return as_text(self.as_dict()).plain
+        return f"{self.id}  {self.origin}\n{self.status}{self.details}"
 
 
-def explain(run: Run, document: str | int) -> list[Explanation]:
-    """Explanations of every record whose id or doc_id is ``document``, by doc_id; at most 20.
+def explain(run: RunReader, document: str | int) -> list[Explanation]:
+    """Explanations of the records whose id or doc_id is ``document``, by doc_id; of the first 20.
 
     Raises:
         RequestError: there is none.
     """
-    rows = find(run, document)
-    if not rows:
-        example = run.table("ledger").select("id").head(1).collect()
-        hint = f"; ids there look like {example['id'][0]!r}" if example.height else ""
-        raise RequestError(f"no record in {run.url} has the id or doc_id {str(document)!r}{hint}")
-    return [_explain(run, row) for row in rows[:MAX_ANSWERS]]
+    return [_explain(run, row) for row in find(run, document)[:MAX_ANSWERS]]
 
 
-def find(run: Run, document: str | int) -> list[dict[str, Any]]:
-    """Ledger rows of every record whose id or doc_id is ``document``, or of which that example was made; by doc_id."""
-    rows = {}
-    if isinstance(document, str):
-        run.snapshot("ledger")
-        for row in run.table("ledger").filter(pl.col("id") == document).collect(engine="streaming").to_dicts():
-            rows[row["doc_id"]] = row
-    if not rows and isinstance(document, str) and run.has("removed"):
-        gone = run.table("removed").filter(pl.col("id") == document).collect()["doc_id"].to_list()
-        rows = {row["doc_id"]: row for row in run.rows("ledger", gone).to_pylist()} if gone else {}
-    number = int(document) if isinstance(document, int) or (document.isascii() and document.isdigit()) else -1
-    if 0 <= number < 2**64:
-        # of a synthetic example: its source
-        for row in run.rows("ledger", [number & ~int(SYNTHETIC_BIT)]).to_pylist():
-            rows[row["doc_id"]] = row
-    return [rows[doc_id] for doc_id in sorted(rows)]
-
-
-def _request_of(run: Run, doc_id: int) -> str:
-    """Which request took a document down; nothing where it was refused for another's id or text."""
+def _request_of(run: RunReader, doc_id: int) -> str:
+    """Which request took a document down, in words."""
     rows = run.rows("removed", [doc_id]).to_pylist() if run.has("removed") else []
     if not rows:
         return "; refused because its id or text was taken down before"
@@ -132,7 +111,7 @@ def _request_of(run: Run, doc_id: int) -> str:
     )
 
 
-def _explain(run: Run, row: dict[str, Any]) -> Explanation:
+def _explain(run: RunReader, row: dict[str, Any]) -> Explanation:
     doc_id = row["doc_id"]
     base = {name: row[name] for name in ("doc_id", "id", "source", "status", "stage", "reason")}
     if row["status"] == "rejected":
@@ -140,11 +119,11 @@ def _explain(run: Run, row: dict[str, Any]) -> Explanation:
         if row["reason"] == REMOVED_ON_REQUEST:
             why += _request_of(run, doc_id)
         return Explanation(**base, because=why, text=row["detail"] or "")
-    pieces, windows = places(run, row) if row["status"] == "kept" else ([], [])
+    pieces, windows = _places(run, row) if row["status"] == "kept" else ([], [])
     return Explanation(
         **base,
         because=because(run, row),
-        signals=_first(run, "signals", doc_id),
+        signals=first_row(run, "signals", doc_id),
         keeper=keeper_of(run, doc_id) if row["keeper"] is not None else None,
         kept_for=_kept_for(run, doc_id) if row["keeper"] is None else None,
         n_tokens=row["n_tokens"],
@@ -158,83 +137,35 @@ def _explain(run: Run, row: dict[str, Any]) -> Explanation:
     )
 
 
-def _synthetic_of(run: Run, doc_id: int) -> dict[str, Any] | None:
-    number = doc_id | int(SYNTHETIC_BIT)
-    found = _first(run, "synthetic", number)
-    if not found:
+def _synthetic_of(run: RunReader, doc_id: int) -> dict[str, Any] | None:
+    example_id = doc_id | int(SYNTHETIC_BIT)
+    example = first_row(run, "synthetic", example_id)
+    if not example:
         return None
-    pieces = Windows(run).holding(number)
-    pieces = pieces.filter(pc.equal(pieces["kind"], KIND_SYNTHETIC)) if pieces.num_rows else pieces
+    pieces = [row for row in Windows(run).holding(example_id).to_pylist() if row["kind"] == KIND_SYNTHETIC]
     names = ("set", "shard", "window", "start", "length")
     return {
-        "doc_id": number,
-        **{name: found[name] for name in ("task", "n_tokens")},
-        "pieces": [{name: row[name] for name in names} for row in pieces.to_pylist()],
+        "doc_id": example_id,
+        **{name: example[name] for name in ("task", "n_tokens")},
+        "pieces": [{name: piece[name] for name in names} for piece in pieces],
     }
 
 
-def _first(run: Run, table: str, doc_id: int) -> dict[str, Any]:
-    if not run.has(table):
-        return {}
-    found = run.rows(table, [doc_id]).to_pylist()
-    return {name: value for name, value in found[0].items() if name != "doc_id" and value is not None} if found else {}
-
-
-def named(run: Run, doc_ids: list[int]) -> dict[int, dict[str, Any]]:
-    """id and source of documents, from the narrowest table that has them."""
-    table = "ledger" if run.has("ledger") else "documents"
-    found = run.rows(table, doc_ids, ["doc_id", "id", "source"]) if doc_ids else None
-    return (
-        {}
-        if found is None
-        else {
-            row["doc_id"]: {"doc_id": row["doc_id"], "id": row["id"], "source": row["source"]}
-            for row in found.to_pylist()
-        }
-    )
-
-
-def keeper_of(run: Run, doc_id: int) -> dict[str, Any] | None:
-    """The document kept in the place of a duplicate: kind, doc_id, id, source, similarity, shared bands, and whether it was
-    taken down since (of semantic duplicates, which stay removed then).
-    """
-    found = _first(run, "duplicates", doc_id)
-    if not found and run.has("semantic"):
-        found = _first(run, "semantic", doc_id)
-        found |= {"kind": "semantic", "shared_bands": 0, "component": found["keeper"]} if found else {}
-    if not found:
-        return None
-    keeper = named(run, [found["keeper"]]).get(found["keeper"], {"doc_id": found["keeper"], "id": "", "source": ""})
-    return {
-        "kind": found["kind"],
-        **keeper,
-        "similarity": round(found["similarity"], 4),
-        "containment": _rounded(found.get("containment")),
-        "shared_bands": found["shared_bands"],
-        "component": found["component"],
-        "taken_down": run.has("removed") and run.rows("removed", [found["keeper"]], ["doc_id"]).num_rows > 0,
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _kept_for(run: Run, doc_id: int) -> dict[str, Any] | None:
+def _kept_for(run: RunReader, doc_id: int) -> dict[str, Any] | None:
     if not run.has("duplicates"):
         return None
-    mine = (
+    removed = (
         run.table("duplicates")
         .filter(pl.col("keeper") == pl.lit(doc_id, pl.UInt64))
         .select("doc_id", "similarity")
         .collect(engine="streaming")
     )
-    if mine.height == 0:
+    if removed.height == 0:
         return None
-    first = mine.sort(["similarity", "doc_id"], descending=[True, False]).head(3)
+    first = removed.sort(["similarity", "doc_id"], descending=[True, False]).head(3)
     names = named(run, first["doc_id"].to_list())
     return {
-        "records": mine.height,
+        "records": removed.height,
         "first": [
             {**names.get(i, {"doc_id": i}), "similarity": round(s, 4)}
             for i, s in zip(first["doc_id"], first["similarity"], strict=True)
@@ -242,62 +173,79 @@ def _kept_for(run: Run, doc_id: int) -> dict[str, Any] | None:
     }
 
 
-def places(run: Run, entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(pieces of a kept document, its windows with the other documents in them); ``entry`` is its row of the ledger."""
+def _places(run: RunReader, entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(pieces, windows) of a kept document as in :class:`Explanation`; ``entry`` is its row of the ledger."""
     windows, doc_id = Windows(run), entry["doc_id"]
-    everywhere = windows.holding(doc_id, entry["first_shard"], entry["n_tokens"] * entry["copies"])
-    mine = [row for row in everywhere.to_pylist() if row["kind"] == KIND_DOCUMENT]
-    pieces = [{name: row[name] for name in ("set", "shard", "window", "copy", "start", "length")} for row in mine]
-    where = sorted({(row["set"], row["shard"], row["window"]) for row in mine})
-    rows = windows.rows(where[:MAX_WINDOWS]).to_pylist() if where else []
-    others: dict[tuple[int, int, int], dict[int, int]] = {place: {} for place in where[:MAX_WINDOWS]}
-    for row in rows:
+    rows = windows.holding(doc_id, entry["first_shard"], entry["n_tokens"] * entry["copies"]).to_pylist()
+    own = [row for row in rows if row["kind"] == KIND_DOCUMENT]
+    pieces = [{name: row[name] for name in ("set", "shard", "window", "copy", "start", "length")} for row in own]
+    places = sorted({_place(row) for row in own})[:MAX_WINDOWS]
+    tokens: dict[tuple[int, int, int], dict[int, int]] = {place: {} for place in places}
+    for row in windows.rows(places).to_pylist():
         if row["kind"] == KIND_DOCUMENT and row["doc_id"] != doc_id:
-            held = others[row["set"], row["shard"], row["window"]]
-            held[row["doc_id"]] = held.get(row["doc_id"], 0) + row["length"]
-    ids = sorted({other for held in others.values() for other in held})
+            beside = tokens[_place(row)]
+            beside[row["doc_id"]] = beside.get(row["doc_id"], 0) + row["length"]
+    ids = sorted({other for beside in tokens.values() for other in beside})
     names, cosines = named(run, ids), cosines_to(run, doc_id, ids)
     return pieces, [
         {
-            "set": place[0],
-            "shard": place[1],
-            "window": place[2],
+            **dict(zip(("set", "shard", "window"), place, strict=True)),
             "neighbours": [
-                {**names.get(i, {"doc_id": i}), "tokens": tokens, "similarity": cosines.get(i)}
-                for i, tokens in held.items()
+                {**names.get(i, {"doc_id": i}), "tokens": n, "similarity": cosines.get(i)} for i, n in beside.items()
             ],
         }
-        for place, held in others.items()
+        for place, beside in tokens.items()
     ]
 
 
-def cosines_to(run: Run, doc_id: int, others: list[int]) -> dict[int, float]:
-    """Cosine of a document's embedding to others', rounded to 1e-4; 0 for a zero vector."""
-    if not others or not run.has("embeddings"):
-        return {}
-    table = run.rows("embeddings", [doc_id, *others], ["doc_id", "vector"])
-    ids = table["doc_id"].to_pylist()
-    if doc_id not in ids:
-        return {}
-    vectors = vector_matrix(table["vector"]).astype(np.int64)
-    mine = vectors[ids.index(doc_id)]
-    norms = np.sqrt((vectors * vectors).sum(axis=1)) * np.sqrt((mine * mine).sum())
-    dots = vectors @ mine
-    return {
-        i: round(float(dot / norm), 4) if norm else 0.0
-        for i, dot, norm in zip(ids, dots, norms, strict=True)
-        if i != doc_id
-    }
+def _place(row: dict[str, Any]) -> tuple[int, int, int]:
+    return row["set"], row["shard"], row["window"]
 
 
-def sections(found: list[dict[str, Any]], *, plain: bool) -> list[RenderableType]:
-    """The explanations as text."""
-    from curate.report.explain_text import as_text
+def _lines(record: Explanation) -> Iterator[tuple[str, str]]:
+    if record.because:
+        yield "why", record.because
+    signals = record.signals
+    if signals:
+        sizes = [name for name in ("n_words", "n_chars", "n_bytes") if name in signals]
+        yield "text", ", ".join(f"{number(signals[name])} {name.removeprefix('n_')}" for name in sizes)
+    if "language" in signals:
+        yield "language", f"{signals['language']} (score {signals.get('language_score', 0):.2f})"
+    for name, score in signals.items():
+        if name.startswith("classifier_"):
+            yield "score", f"{name.removeprefix('classifier_')} {score:.4g}"
+    if record.n_tokens is not None:
+        copies = "" if record.copies is None else ", once" if record.copies == 1 else f", {record.copies} copies"
+        yield "tokens", number(record.n_tokens) + copies
+    if record.kept_for:
+        first, count = record.kept_for["first"][0], number(record.kept_for["records"])
+        nearest = f"the nearest {_name(first)}, similarity {first['similarity']:g}"
+        yield "duplicates", f"{count} removed as like it, {nearest}"
+    if record.position is not None:
+        yield "path", f"position {number(record.position)}, cell {record.cluster}"
+    yield from _where(record)
+    if example := record.synthetic:
+        places = "; ".join(place_text(*place) for place in sorted({_place(piece) for piece in example["pieces"]}))
+        yield "synthetic", f"{example['task']} ({number(example['n_tokens'])} tokens, {example['doc_id']}): {places}"
+    if record.text:
+        yield "begins", " ".join(record.text.split())[:160]
 
-    head: list[RenderableType] = []
-    if len(found) > 1:
-        head = [
-            f"{len(found)} records match"
-            + (f"; the first {MAX_ANSWERS} are shown" if len(found) == MAX_ANSWERS else "")
-        ]
-    return [*head, *(as_text(one, plain=plain) for one in found)]
+
+def _where(record: Explanation) -> Iterator[tuple[str, str]]:
+    neighbours = {_place(window): window["neighbours"] for window in record.windows}
+    for piece in record.pieces[:SHOWN_PIECES]:
+        copy = f", copy {piece['copy']}" if (record.copies or 0) > 1 else ""
+        tokens = f"tokens {number(piece['start'])} to {number(piece['start'] + piece['length'])}"
+        yield "window", f"{place_text(*_place(piece))}: {tokens}{copy}"
+        beside = neighbours.get(_place(piece), [])
+        for other in beside[:SHOWN_NEIGHBOURS]:
+            similarity = "" if other["similarity"] is None else f", similarity {other['similarity']:g}"
+            yield "", f"  beside {_name(other)}: {number(other['tokens'])} tokens{similarity}"
+        if len(beside) > SHOWN_NEIGHBOURS:
+            yield "", f"  … and {len(beside) - SHOWN_NEIGHBOURS} more"
+    if len(record.pieces) > SHOWN_PIECES:
+        yield "", f"… and {len(record.pieces) - SHOWN_PIECES} more pieces (--json has all)"
+
+
+def _name(document: dict[str, Any]) -> str:
+    return f"{document.get('id', '?')} (doc_id {document['doc_id']}, {document.get('source', '?')})"

@@ -1,4 +1,4 @@
-"""New texts against a finished run: which kept documents say the same, without reading the corpus.
+"""Kept documents that are like a new text, found without reading the corpus.
 
 The signatures are read one row group at a time and compared by band keys; only the texts of documents that share a band
 with the new text are read.
@@ -14,33 +14,34 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.columns import bytes_matrix, is_in, signature_matrix
 from curate.base.edits import apply_edits
 from curate.base.errors import RequestError
-from curate.base.matrices import bytes_matrix, signature_matrix
 from curate.dedup.buckets import band_keys, equal_counts
 from curate.dedup.jaccard import containment, jaccard
-from curate.dedup.minhash import MinHashParams, sign
+from curate.dedup.minhash import MinHashParams, params_of, sign
 from curate.dedup.shingles import shingle_sets
-from curate.stages.dedup.signatures import stored_params
-from curate.tables.partition import is_in
-from curate.tables.validate import blamed_on
+from curate.inspect.reader import RunReader
+from curate.tables.validate import blamed_on, damaged
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
 
 MAX_CANDIDATES = 1_000
-"""Texts that one lookup reads, the nearest by signature first."""
+"""Texts that one lookup reads, at most: those nearest by signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """A kept document that shares a band with the text.
 
-    ``similarity``: true Jaccard of the shingle sets; ``containment``: share of the smaller set that lies in the other;
-    ``exact``: same normalised words; ``duplicate``: what the run's recipe would remove as a duplicate.
+    Attributes:
+        doc_id, id, source: of the document.
+        similarity: true Jaccard of the shingle sets.
+        containment: share of the smaller set that is in the other.
+        shared_bands: bands that both signatures share.
+        exact: whether the normalised words are the same.
+        duplicate: whether the run's recipe would remove the text as a duplicate.
     """
 
     doc_id: int
@@ -57,18 +58,23 @@ class Match:
         return asdict(self)
 
 
-def signature_params(run: Run) -> MinHashParams:
+def signature_params(run: RunReader) -> MinHashParams:
     """The parameters of the run's signatures.
 
     Raises:
         RequestError: the run has no signatures.
+        WorkspaceError: their manifest is damaged.
     """
     if not run.has("signatures"):
         raise RequestError(f"{run.url} has no signatures yet; run its recipe at least until dedup")
-    return stored_params(run.snapshot("signatures"))
+    signatures = run.snapshot("signatures")
+    try:
+        return params_of(signatures.details)
+    except ValueError as error:
+        raise damaged(signatures.path, error) from None
 
 
-def kept_signatures(run: Run) -> Iterator[pa.Table]:
+def kept_signatures(run: RunReader) -> Iterator[pa.Table]:
     """(doc_id, content_hash, signature) of the documents that deduplication kept, one row group at a time."""
     removals = [
         {one.name: one for one in run.parquet_files(name)} for name in ("duplicates", "semantic") if run.has(name)
@@ -82,10 +88,10 @@ def kept_signatures(run: Run) -> Iterator[pa.Table]:
             yield table.filter(pa.array(~is_in(table["doc_id"].to_numpy(), gone)))
 
 
-def lookup(run: Run, text: str) -> list[Match]:
+def lookup(run: RunReader, text: str) -> list[Match]:
     """Kept documents that share a band (or all words) with ``text``, the most similar first.
 
-    Where more than MAX_CANDIDATES do, those nearest by signature are compared.
+    If more than :data:`MAX_CANDIDATES` do, only those nearest by signature are compared.
 
     Raises:
         RequestError: the run has no signatures, or the text has no words.
@@ -108,37 +114,37 @@ def lookup(run: Run, text: str) -> list[Match]:
     inside = containment(values, offsets, first, others)
     near = run.recipe.dedup.near if run.recipe.dedup != "off" else "off"
     threshold = 1.0 if near == "off" else near.threshold
-    found = [
+    matches = [
         Match(
-            int(ids[i]),
-            documents["id"][i].as_py(),
-            documents["source"][i].as_py(),
-            round(float(similarity[i]), 4),
-            round(float(inside[i]), 4),
-            int(shared[i]),
-            bool(exact[i]),
-            bool(exact[i] or similarity[i] >= threshold),
+            doc_id=int(ids[i]),
+            id=documents["id"][i].as_py(),
+            source=documents["source"][i].as_py(),
+            similarity=round(float(similarity[i]), 4),
+            containment=round(float(inside[i]), 4),
+            shared_bands=int(shared[i]),
+            exact=bool(exact[i]),
+            duplicate=bool(exact[i] or similarity[i] >= threshold),
         )
         for i in range(len(ids))
     ]
-    return sorted(found, key=lambda one: (not one.exact, -one.similarity, one.doc_id))
+    return sorted(matches, key=lambda match: (not match.exact, -match.similarity, match.doc_id))
 
 
 def _candidates(
-    run: Run, params: MinHashParams, signature: NDArray[np.uint32], content_hash: NDArray[np.uint8]
+    run: RunReader, params: MinHashParams, signature: NDArray[np.uint32], content_hash: NDArray[np.uint8]
 ) -> dict[str, NDArray[Any]]:
     """doc_id, shared bands and equality of at most MAX_CANDIDATES documents, the nearest by signature."""
     wanted = band_keys(signature, params)
     best = {"doc_id": np.zeros(0, np.uint64), "shared": np.zeros(0, np.int64), "exact": np.zeros(0, np.bool_)}
     near = np.zeros(0, np.int64)
     for table in kept_signatures(run):
-        theirs = signature_matrix(table["signature"])
-        shared = (band_keys(theirs, params) == wanted).sum(axis=1)
+        signatures = signature_matrix(table["signature"])
+        shared = (band_keys(signatures, params) == wanted).sum(axis=1)
         exact = (bytes_matrix(table["content_hash"]) == content_hash).all(axis=1)
         rows = np.flatnonzero((shared > 0) | exact)
         if not len(rows):
             continue
-        both = np.concatenate([signature, theirs[rows]])
+        both = np.concatenate([signature, signatures[rows]])
         equal = equal_counts(both, np.zeros(len(rows), np.int64), np.arange(1, len(rows) + 1))
         found = {"doc_id": table["doc_id"].to_numpy()[rows], "shared": shared[rows], "exact": exact[rows]}
         best = {name: np.concatenate([values, found[name]]) for name, values in best.items()}
@@ -148,8 +154,8 @@ def _candidates(
     return best
 
 
-def _edited(run: Run, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> pa.Array:
-    """The texts of documents (ascending) as later stages see them."""
+def _edited(run: RunReader, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> pa.Array:
+    """The texts of documents (ascending doc_ids), with edits applied."""
     whole = texts.combine_chunks()
     edits = run.rows("edits", ids, ["doc_id", "start", "end", "replacement"])
     if not edits.num_rows:
@@ -160,13 +166,13 @@ def _edited(run: Run, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> pa.Arr
         return apply_edits(whole, np.searchsorted(ids, rows), start, end, edits["replacement"])
 
 
-def lsh_index(run: Run) -> MinHashLSH:
+def lsh_index(run: RunReader) -> MinHashLSH:
     """A ``datasketch.MinHashLSH`` over the kept documents, by doc_id; all of it in memory (about 3 KB a document).
 
     Raises:
         RequestError: the run has no signatures.
     """
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHashLSH
 
     params = signature_params(run)
     index = MinHashLSH(num_perm=params.num_perm, params=(params.bands, params.rows))
@@ -174,44 +180,21 @@ def lsh_index(run: Run) -> MinHashLSH:
         for table in kept_signatures(run):
             rows = signature_matrix(table["signature"])
             for doc_id, values in zip(table["doc_id"].to_pylist(), rows, strict=True):
-                sketch = MinHash(num_perm=params.num_perm, seed=params.seed, scheme="affine32", hashvalues=values)
-                session.insert(doc_id, sketch)
+                session.insert(doc_id, _sketch(params, values))
     return index
 
 
-def minhash_of(run: Run, text: str) -> MinHash:
+def minhash_of(run: RunReader, text: str) -> MinHash:
     """The ``datasketch.MinHash`` of a text, comparable with those in :func:`lsh_index`.
 
     Raises:
         RequestError: the run has no signatures.
     """
+    params = signature_params(run)
+    return _sketch(params, sign(pa.array([text], pa.large_string()), params).signature[0])
+
+
+def _sketch(params: MinHashParams, values: NDArray[np.uint32]) -> MinHash:
     from datasketch import MinHash
 
-    params = signature_params(run)
-    values = sign(pa.array([text], pa.large_string()), params).signature[0]
     return MinHash(num_perm=params.num_perm, seed=params.seed, scheme="affine32", hashvalues=values)
-
-
-def sections(matches: list[dict[str, Any]], *, plain: bool) -> list[RenderableType]:
-    """The matches as text."""
-    from curate.report import render
-
-    if not matches:
-        return ["no kept document shares a band with this text"]
-    columns = ("id", "source", "doc_id", "Jaccard", "containment", "shared bands", "")
-    rows: list[Any] = [
-        (
-            one["id"],
-            one["source"],
-            one["doc_id"],
-            f"{one['similarity']:.4f}",
-            f"{one['containment']:.4f}",
-            one["shared_bands"],
-            "exact" if one["exact"] else "near" if one["duplicate"] else "",
-        )
-        for one in matches
-    ]
-    table = render.table("Kept documents like this text", columns, rows, plain=plain, left=2)
-    if len(matches) < MAX_CANDIDATES:
-        return [table]
-    return [table, f"these are the {MAX_CANDIDATES:,} nearest by signature; more may share a band"]

@@ -1,32 +1,30 @@
-"""What lies near a document, or near a new text: by the vectors of the run."""
+"""Documents near a document or near a new text, by the vectors of the run."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.columns import int32_matrix, vector_matrix
 from curate.base.errors import RequestError
-from curate.base.matrices import int32_matrix, vector_matrix
-from curate.inspect.explain import cosines_to, find, named
+from curate.base.markup import Markup, element
+from curate.inspect.reader import RunReader
+from curate.inspect.records import cosines_to, find, named
 from curate.relate.neighbors import check_neighbors
-from curate.report.markup import element
 from curate.tables.artefact import artefact_path
 from curate.tables.validate import blamed_on
-
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
 
 BEGIN_CHARS = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A document, the cosine of its vector to what was asked for, and the beginning of its text as edited."""
+    """A document, the cosine of its vector to the one asked for, and the beginning of its edited text."""
 
     doc_id: int
     id: str
@@ -43,26 +41,24 @@ class Nearest(list[Near]):
     """Documents, the nearest first; a table in notebooks."""
 
     def _repr_html_(self) -> str:
-        head = element("tr", *(element("th", name) for name in ("similarity", "id", "source", "begins")))
-        rows = [
-            element("tr", *(element("td", text) for text in (f"{one.similarity:.4f}", one.id, one.source, one.begins)))
-            for one in self
-        ]
-        return element("table", element("thead", head), element("tbody", *rows))
+        def row(kind: str, *cells: str) -> Markup:
+            return element("tr", *(element(kind, cell) for cell in cells))
+
+        rows = [row("td", f"{near.similarity:.4f}", near.id, near.source, near.begins) for near in self]
+        head = element("thead", row("th", "similarity", "id", "source", "begins"))
+        return element("table", head, element("tbody", *rows))
 
     def __str__(self) -> str:
         return "\n".join(f"{one.similarity:.4f}  {one.id} ({one.source})  {one.begins}" for one in self)
 
 
-def neighbors(run: Run, document: str | int, n: int = 10) -> Nearest:
-    """The nearest documents that the order was made from: of the same region, below the similarity of duplicates.
+def neighbors(run: RunReader, document: str | int, n: int = 10) -> Nearest:
+    """The nearest documents that the order used: of the same region, below the similarity of duplicates.
 
     Raises:
         RequestError: there is no such document, several have this id, or it is not on the path.
     """
     rows = find(run, document)
-    if not rows:
-        raise RequestError(f"no record in {run.url} has the id or doc_id {str(document)!r}")
     if len(rows) > 1:
         ids = ", ".join(str(row["doc_id"]) for row in rows)
         raise RequestError(f"{len(rows)} records have the id {str(document)!r}; name one by its doc_id: {ids}")
@@ -73,17 +69,16 @@ def neighbors(run: Run, document: str | int, n: int = 10) -> Nearest:
         ids = run.read(file, ["doc_id"])["doc_id"].to_numpy()
         at = int(np.searchsorted(ids, np.uint64(doc_id)))
         if at < len(ids) and ids[at] == doc_id:
-            mine = int32_matrix(run.rows("neighbors", [doc_id], ["neighbors"])["neighbors"])[0]
+            near = int32_matrix(run.rows("neighbors", [doc_id], ["neighbors"])["neighbors"])[0]
             with blamed_on(run.place(file)):
-                check_neighbors(mine, len(ids))
-            near = ids[mine[mine >= 0]].tolist()
-            cosines = cosines_to(run, doc_id, near)
+                check_neighbors(near, len(ids))
+            cosines = cosines_to(run, doc_id, ids[near[near >= 0]].tolist())
             return _described(run, sorted(cosines.items(), key=lambda item: (-item[1], item[0]))[:n])
     raise RequestError(f"{str(document)!r} is not on the path ({rows[0]['status']}); it has no neighbours")
 
 
-def search(run: Run, text: str, n: int = 10) -> Nearest:
-    """The documents left after deduplication whose vectors are nearest to that of ``text``: all vectors are read, part by part.
+def search(run: RunReader, text: str, n: int = 10) -> Nearest:
+    """The documents left after deduplication whose vectors are nearest to that of ``text``. Reads all vectors, part by part.
 
     Raises:
         RequestError: the run has no vectors, or knows no word of the text.
@@ -107,8 +102,8 @@ def search(run: Run, text: str, n: int = 10) -> Nearest:
     return _described(run, [(doc_id, round(cosine, 4)) for cosine, doc_id in best])
 
 
-def text_vector(run: Run, text: str) -> NDArray[np.int64]:
-    """int64[D]: the vector of a new text, by the model that made those of the run."""
+def text_vector(run: RunReader, text: str) -> NDArray[np.int64]:
+    """Vector of a new text by the model of the run, int64[D]."""
     from curate.relate.embedders.opened import open_embedder
 
     how = run.snapshot("embeddings").details["embedder"]
@@ -116,7 +111,7 @@ def text_vector(run: Run, text: str) -> NDArray[np.int64]:
     return vectors[0].astype(np.int64)
 
 
-def _described(run: Run, found: list[tuple[int, float]]) -> Nearest:
+def _described(run: RunReader, found: list[tuple[int, float]]) -> Nearest:
     names = named(run, [doc_id for doc_id, _ in found])
     return Nearest(
         Near(doc_id, names[doc_id]["id"], names[doc_id]["source"], cosine, begin)

@@ -1,22 +1,39 @@
-"""Duplicates beside the documents that are kept in their place, with what differs between the two texts."""
+"""Duplicates beside the documents kept instead, with the differences between the two texts word by word."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from difflib import SequenceMatcher
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
 from curate.base.errors import RequestError
-from curate.inspect.explain import find, keeper_of, named
-from curate.report.diff import Difference, as_markup, as_text, differences
-from curate.report.markup import element
-
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
+from curate.base.markup import Markup, element
+from curate.inspect.reader import RunReader
+from curate.inspect.records import find, keeper_of, named
 
 MAX_PAIRS = 20
-"""Pairs that are shown of one document."""
+"""Pairs of one document, at most."""
+
+MAX_WORDS = 2_000
+"""Words of each text that are compared."""
+
+CONTEXT_WORDS = 12
+"""Words that are shown on each side of a difference."""
+
+_WORD = re.compile(r"\s*(?:[^\W぀-ヿ㐀-鿿豈-﫿฀-໿]{1,40}|\S)")
+"""With the space before it; a letter of a script without spaces between words is a word."""
+
+
+class Difference(NamedTuple):
+    """Consecutive words in both texts (``same``), only in the first (``removed``), only in the second (``added``), or
+    ``skipped`` (the same and left out; the text says how many)."""
+
+    kind: Literal["same", "removed", "added", "skipped"]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +59,7 @@ class Pair:
 
     @property
     def title(self) -> str:
-        """Which documents, and how like they are."""
+        """Both documents and their similarity."""
         return f"{self.kind}, similarity {self.similarity:g}: {_name(self.removed)} removed, {_name(self.keeper)} kept"
 
     def __str__(self) -> str:
@@ -56,32 +73,29 @@ def _name(document: dict[str, Any]) -> str:
     return f"{document['id']} ({document['source']})"
 
 
-def duplicates(run: Run, document: str | int) -> list[Pair]:
+def duplicates(run: RunReader, document: str | int) -> list[Pair]:
     """The pair of every removed duplicate whose id or doc_id is ``document``, and of those removed in its place.
 
     Raises:
-        RequestError: there is no such document, or it is no duplicate and none was removed for it.
+        RequestError: there is no such document, or it is no duplicate and nothing was removed for it.
     """
-    rows = find(run, document)
-    if not rows:
-        raise RequestError(f"no record in {run.url} has the id or doc_id {str(document)!r}")
     ids: list[int] = []
-    for row in rows:
+    for row in find(run, document):
         if row["keeper"] is not None:
             ids.append(row["doc_id"])
         for table in ("duplicates", "semantic"):
             if run.has(table) and run.snapshots[table].rows:
-                mine = pl.col("keeper") == pl.lit(row["doc_id"], pl.UInt64)
-                best = run.table(table).filter(mine).sort(["similarity", "doc_id"], descending=[True, False])
+                kept = pl.col("keeper") == pl.lit(row["doc_id"], pl.UInt64)
+                best = run.table(table).filter(kept).sort(["similarity", "doc_id"], descending=[True, False])
                 ids += best.select("doc_id").head(MAX_PAIRS).collect()["doc_id"].to_list()
     if not ids:
         raise RequestError(f"{str(document)!r} is no duplicate, and none was removed in its place")
     return pairs(run, ids[:MAX_PAIRS])
 
 
-def pairs(run: Run, removed: list[int]) -> list[Pair]:
+def pairs(run: RunReader, removed: list[int]) -> list[Pair]:
     """The pairs of removed duplicates, by doc_id; without those whose keeper was taken down."""
-    found = []
+    shown = []
     names = named(run, removed)
     for doc_id in removed:
         keeper = keeper_of(run, doc_id)
@@ -89,13 +103,80 @@ def pairs(run: Run, removed: list[int]) -> list[Pair]:
             continue
         kept = {name: keeper[name] for name in ("doc_id", "id", "source")}
         parts = differences(run.text(keeper["doc_id"]).edited, run.text(doc_id).edited)
-        found.append(Pair(names[doc_id], kept, keeper["kind"], keeper["similarity"], parts))
-    return found
+        shown.append(Pair(names[doc_id], kept, keeper["kind"], keeper["similarity"], parts))
+    return shown
 
 
-def borderline(run: Run, n: int) -> list[Pair]:
+def borderline(run: RunReader, n: int) -> list[Pair]:
     """The removed near duplicates least like their keepers: those at the threshold."""
     if not run.has("duplicates") or not run.snapshots["duplicates"].rows:
         return []
     near = run.table("duplicates").filter(kind="near").sort("similarity", "doc_id").head(n)
     return pairs(run, near.select("doc_id").collect()["doc_id"].to_list())
+
+
+def differences(first: str, second: str) -> list[Difference]:
+    """Differences from ``first`` to ``second``; of longer texts, their first 2,000 words are compared."""
+    a, b = _words(first), _words(second)
+    matcher = SequenceMatcher(None, [word.strip() for word in a], [word.strip() for word in b], autojunk=False)
+    found: list[Difference] = []
+    runs = matcher.get_opcodes()
+    for i, (_, low, high, other, end) in enumerate(runs):
+        if runs[i][0] == "equal":
+            found += _same(a[low:high], i > 0, i < len(runs) - 1)
+            continue
+        if high > low:
+            found.append(Difference("removed", "".join(a[low:high])))
+        if end > other:
+            found.append(Difference("added", "".join(b[other:end])))
+    if len(a) == MAX_WORDS or len(b) == MAX_WORDS:
+        found.append(Difference("skipped", f"only the first {MAX_WORDS:,} words are compared"))
+    return found
+
+
+def _words(text: str) -> list[str]:
+    # A word carries the space before it. The first word gets one too, so that a mark put before it stays apart.
+    return [match.group() for _, match in zip(range(MAX_WORDS), _WORD.finditer(f" {text}"), strict=False)]
+
+
+def _same(words: list[str], before: bool, after: bool) -> Iterator[Difference]:
+    """Equal words, shortened where no difference is near."""
+    head, tail = CONTEXT_WORDS * before, CONTEXT_WORDS * after
+    if len(words) <= head + tail + CONTEXT_WORDS:
+        yield Difference("same", "".join(words))
+        return
+    if head:
+        yield Difference("same", "".join(words[:head]))
+    yield Difference("skipped", f"{len(words) - head - tail:,} words the same")
+    if tail:
+        yield Difference("same", "".join(words[-tail:]))
+
+
+def as_text(found: list[Difference]) -> str:
+    """``same [-removed-] {+added+} […]``, as ``git diff --word-diff`` writes it."""
+    marks = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}"), "skipped": (" […", "…] ")}
+    parts = []
+    for kind, text in found:
+        before, after = marks[kind]
+        space = text[: len(text) - len(text.lstrip())]
+        parts.append(f"{space}{before}{text.strip()}{after}" if kind != "same" else text)
+    return "".join(parts).strip()
+
+
+def as_markup(found: list[Difference], limit: int | None = None) -> Markup:
+    """Differences as a paragraph of HTML, with about ``limit`` characters of text at most."""
+    names = {"same": "span", "removed": "del", "added": "ins"}
+    parts: list[Markup] = []
+    left = limit
+    for kind, text in found:
+        if kind == "skipped":
+            parts.append(element("em", f" [… {text} …] ", class_="skipped"))
+            continue
+        shown = text if left is None else text[:left]
+        parts.append(element(names[kind], shown))
+        if left is not None:
+            left -= len(shown)
+            if left <= 0:
+                parts.append(element("em", " …", class_="skipped"))
+                break
+    return element("p", *parts, class_="diff", dir="auto")

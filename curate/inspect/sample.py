@@ -1,9 +1,9 @@
-"""Documents to look at, with what became of them and the beginning of their text: always the same ones, by hash."""
+"""Samples of records with what became of them and the beginning of their text: always the same records, by hash."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,18 +11,11 @@ from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
-from curate.inspect.reasons import because
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
+from curate.inspect.reader import RunReader
+from curate.inspect.records import because
 
 TEXT_CHARS = 2_000
 """Characters of the text that a sample holds."""
-
-SHOWN_CHARS = 400
-"""Characters of it that the terminal shows."""
 
 _COLUMNS = ["doc_id", "source", "status", "stage", "reason"]
 
@@ -46,17 +39,18 @@ class Sample:
         return asdict(self)
 
 
-def sample(run: Run, removed_by: str | None = None, source: str | None = None, n: int = 5) -> list[Sample]:
-    """``n`` records with the smallest hash of (seed, doc_id) among those asked for.
+def sample(run: RunReader, removed_by: str | None = None, source: str | None = None, n: int = 5) -> list[Sample]:
+    """The ``n`` records with the smallest hash of (seed, doc_id) among the records asked for.
 
     Args:
-        run: an opened run.
-        removed_by: a reason, a rule set (everything before the point), a stage, or ``any``; None: kept ones as well.
+        run: a finished run.
+        removed_by: a reason, a rule set (the part of a reason before the point), a stage, or ``any``; None includes kept
+            records.
         source: only records of this source.
         n: how many.
 
     Raises:
-        RequestError: there is no such reason or source in the run; the message names those that there are.
+        RequestError: there is no such reason or source in the run; the message names the known ones.
     """
     run.snapshot("ledger")
     if source is not None and source not in run.recipe.sources:
@@ -72,40 +66,28 @@ def sample(run: Run, removed_by: str | None = None, source: str | None = None, n
     if any(rows[i]["status"] != "rejected" for i in ids):
         found = run.rows("documents", ids, ["text"])
         texts = {row["doc_id"]: row["text"][:TEXT_CHARS] for row in found.to_pylist()}
+    columns = ("doc_id", "id", "source", "status", "stage", "reason", "n_tokens")
     return [
         Sample(
-            i,
-            row["id"],
-            row["source"],
-            row["status"],
-            row["stage"],
-            row["reason"],
-            because(run, row),
-            row["n_tokens"],
-            texts.get(i, row["detail"] or ""),
+            **{name: row[name] for name in columns}, because=because(run, row), text=texts.get(i, row["detail"] or "")
         )
         for i, row in ((i, rows[i]) for i in ids)
     ]
 
 
-def reasons(run: Run) -> list[tuple[str, str]]:
+def reasons(run: RunReader) -> list[tuple[str, str]]:
     """(stage, reason) of everything that was removed or rejected."""
-    found = []
-    for name in run.snapshot("ledger").counters:
-        kind, _, rest = name.partition(".")
-        if kind == "rejected" and rest:
-            found.append(("ingest", rest))
-        elif kind == "removed" and rest:
-            stage, _, reason = rest.partition(".")
-            found.append((stage, reason))
-    return found
+    names = [name.partition(".") for name in run.snapshot("ledger").counters]
+    rejected = [("ingest", reason) for kind, _, reason in names if kind == "rejected" and reason]
+    removed = [rest.partition(".")[::2] for kind, _, rest in names if kind == "removed" and rest]
+    return rejected + [(stage, reason) for stage, reason in removed]
 
 
 def _named(wanted: str, stage: str, reason: str) -> bool:
     return wanted in (stage, reason, reason.partition(".")[0])
 
 
-def _smallest(run: Run, removed_by: str | None, source: str | None, n: int) -> list[int]:
+def _smallest(run: RunReader, removed_by: str | None, source: str | None, n: int) -> list[int]:
     """doc_ids of the ``n`` smallest hashes, smallest first; one file of the ledger at a time."""
     best_ids: NDArray[np.uint64] = np.zeros(0, np.uint64)
     best: NDArray[np.uint64] = np.zeros(0, np.uint64)
@@ -125,26 +107,3 @@ def _smallest(run: Run, removed_by: str | None, source: str | None, n: int) -> l
         order = np.lexsort((ids, hashes))[:n]
         best, best_ids = hashes[order], ids[order]
     return [int(value) for value in best_ids]
-
-
-def sections(samples: list[dict[str, Any]], *, plain: bool) -> list[RenderableType]:
-    """The samples as text."""
-    from rich.text import Text
-
-    found: list[RenderableType] = []
-    for one in samples:
-        text = Text()
-        text.append(one["id"], style="" if plain else "bold")
-        text.append(f"  (doc_id {one['doc_id']}, source {one['source']})\n")
-        text.append(
-            f"{one['status']}: " if one["because"] else one["status"],
-            style="" if plain else "green" if one["status"] == "kept" else "yellow",
-        )
-        text.append(one["because"] + "\n")
-        shown = one["text"][:SHOWN_CHARS].strip()
-        text.append(
-            "\n".join(f"  {line}" for line in shown.splitlines() if line.strip())
-            + (" …" if len(one["text"]) > SHOWN_CHARS else "")
-        )
-        found.append(text)
-    return found or [Text("nothing to show: no record matches")]

@@ -1,32 +1,31 @@
 """Statistics of a run: plain dicts and lists that can be written as JSON.
 
-Everything is taken from the snapshots' counters and details, and from streaming aggregations over the ledger: memory
-grows with the number of sources, reasons and distinct lengths, never with the number of documents.
+Sources are the snapshots' counters and details, and streaming aggregations over the ledger. Memory grows with the number
+of sources, reasons and distinct lengths, not with the number of documents.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from curate.base.catalog import STAGES
 from curate.base.errors import RequestError, RunError
-from curate.inspect.spent import spent_on
+from curate.inspect.reader import RunReader
+from curate.storage.usage import Usage
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
-
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
-"""Of the lengths, the document at each share, counted from the shortest."""
+"""Shares of the documents, from the shortest, whose length is given."""
 
 
-def collect(run: Run, label: str | None = None) -> dict[str, Any]:
-    """The statistics of a run; parts whose tables are not there yet are left out.
+def collect(run: RunReader, label: str | None = None) -> dict[str, Any]:
+    """The statistics of a run; parts whose tables do not exist yet are left out.
 
-    With ``label``, a field of the records' metadata (``meta.topic``), the measures of packing say how often the documents
-    of a window share it, on a sample of windows.
+    With ``label``, a field of the records' metadata (``meta.topic``), the measures of packing include how often the
+    documents of a window share it, on a sample of windows.
 
     Keys: name, workspace, engine, run, funnel, sources, lengths, rules, languages, duplicates, upsampling, synthetic (where
     examples were made), order, packing, shards, tables, seconds.
@@ -60,19 +59,16 @@ def collect(run: Run, label: str | None = None) -> dict[str, Any]:
         snapshot = run.snapshots["copies"]
         found["upsampling"] = {**snapshot.counters, **_details(snapshot), "lengths": _lengths(snapshot)}
     if run.recipe.synthetic.share and run.has("synthetic"):
-        snapshot = run.snapshots["synthetic"]
-        found["synthetic"] = {"counters": snapshot.counters, **_details(snapshot)}
+        found["synthetic"] = _counters_and_details(run, "synthetic")
     if run.has("selection") and run.snapshots["selection"].counters:
-        snapshot = run.snapshots["selection"]
-        found["selection"] = {"counters": snapshot.counters, **_details(snapshot)}
+        found["selection"] = _counters_and_details(run, "selection")
     for name, table in (("clusters", "clusters"), ("order", "order"), ("packing", "windows"), ("shards", "shards")):
         if run.has(table):
-            snapshot = run.snapshots[table]
-            found[name] = {"counters": snapshot.counters, **_details(snapshot)}
+            found[name] = _counters_and_details(run, table)
     if "shards" in found:
         _move_measures(found["shards"], found["packing"])
     if label is not None:
-        from curate.inspect.coherence import label_agreement
+        from curate.inspect.coherence import label_agreement  # loads kernels
 
         if "packing" not in found:
             raise RequestError(f"{run.url} has no windows yet; run its recipe at least until pack")
@@ -81,11 +77,11 @@ def collect(run: Run, label: str | None = None) -> dict[str, Any]:
         name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)}
         for name, snapshot in run.snapshots.items()
     }
-    found["seconds"] = spent_on(run)
+    found["seconds"] = costs_of_stages(run)
     return found
 
 
-def ledger_outcomes(run: Run) -> list[dict[str, Any]]:
+def ledger_outcomes(run: RunReader) -> list[dict[str, Any]]:
     """One dict for each (source, status, stage, reason): records, tokens, and tokens times copies."""
     tokens = pl.col("n_tokens").cast(pl.Int64)
     return (
@@ -102,14 +98,12 @@ def ledger_outcomes(run: Run) -> list[dict[str, Any]]:
     )
 
 
-def funnel_of(run: Run, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+def funnel_of(run: RunReader, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     """Input, rejected, removed and kept records, and every removal by stage and reason in the order of the stages.
 
     Raises:
         RunError: they do not add up.
     """
-    from curate.driver.plan import STAGE_NAMES
-
     by_status = dict.fromkeys(("rejected", "removed", "kept"), 0)
     by_reason: dict[tuple[str, str], int] = {}
     for outcome in outcomes:
@@ -127,7 +121,7 @@ def funnel_of(run: Run, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
             + ", ".join(f"{number:,} {name}" for name, number in by_status.items())
             + "; run `curate verify` to see where"
         )
-    order = {name: i for i, name in enumerate(STAGE_NAMES)}
+    order = {name: i for i, name in enumerate(STAGES)}
     steps = [
         {"stage": stage, "reason": reason, "records": records}
         for (stage, reason), records in sorted(
@@ -137,7 +131,7 @@ def funnel_of(run: Run, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"input": inputs, **by_status, "removals": steps}
 
 
-def funnel_so_far(run: Run) -> dict[str, Any]:
+def funnel_so_far(run: RunReader) -> dict[str, Any]:
     """The funnel of a run that was stopped before the ledger, from counters alone."""
     rejected = run.snapshots["rejects"].rows if run.has("rejects") else 0
     documents = run.snapshots["documents"].rows if run.has("documents") else 0
@@ -162,19 +156,19 @@ def funnel_so_far(run: Run) -> dict[str, Any]:
     }
 
 
-def sources_of(run: Run, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def sources_of(run: RunReader, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One dict a source, in the order of the recipe: records by status, tokens kept, tokens in the shards, their shares."""
     licences = {entry.source: entry.licence for entry in run.recipe.inputs if entry.licence}
     total = sum(outcome["tokens_with_copies"] for outcome in outcomes if outcome["status"] == "kept")
     found = []
     names = sorted({outcome["source"] for outcome in outcomes}, key=[*run.recipe.sources].index)
     for name in names:
-        mine = [outcome for outcome in outcomes if outcome["source"] == name]
+        own = [outcome for outcome in outcomes if outcome["source"] == name]
         counts = {
-            status: sum(o["records"] for o in mine if o["status"] == status)
+            status: sum(o["records"] for o in own if o["status"] == status)
             for status in ("rejected", "removed", "kept")
         }
-        kept = [outcome for outcome in mine if outcome["status"] == "kept"]
+        kept = [outcome for outcome in own if outcome["status"] == "kept"]
         tokens, copied = sum(o["tokens"] for o in kept), sum(o["tokens_with_copies"] for o in kept)
         found.append(
             {
@@ -190,7 +184,7 @@ def sources_of(run: Run, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]
     return found
 
 
-def lengths_of(run: Run) -> dict[str, Any]:
+def lengths_of(run: RunReader) -> dict[str, Any]:
     """Tokens of the kept documents (one copy each): total, mean and exact quantiles, of all and by source."""
     counted = (
         run.table("ledger")
@@ -221,7 +215,8 @@ def _quantiles(counted: pl.DataFrame) -> dict[str, Any]:
 
 
 def rules_of(counters: dict[str, int]) -> list[dict[str, Any]]:
-    """Every quality rule that fires: documents that it removes as the first one, would remove on its own, and that only it would."""
+    """One dict for each quality rule that fires: documents that it removes as the first rule, that it would remove alone, and
+    that only it would remove."""
     return [
         {
             "reason": name.removeprefix("alone."),
@@ -244,7 +239,7 @@ def languages_of(counters: dict[str, int]) -> dict[str, dict[str, int]]:
     return dict(sorted(found.items()))
 
 
-def duplicates_of(run: Run) -> dict[str, Any]:
+def duplicates_of(run: RunReader) -> dict[str, Any]:
     """Exact and near duplicates that were removed, their groups, and the similarity to the keepers."""
     counted = run.snapshots["duplicates"].counters
     counters = {name: number for name, number in counted.items() if not name.startswith("removed.")}
@@ -258,13 +253,10 @@ def duplicates_of(run: Run) -> dict[str, Any]:
         .collect(engine="streaming")
         .to_dicts()[0]
     )
+    similarity = pl.col("similarity")
     near = (
         table.filter(pl.col("kind") == "near")
-        .select(
-            pl.col("similarity").min().alias("min"),
-            pl.col("similarity").mean().alias("mean"),
-            pl.col("similarity").max().alias("max"),
-        )
+        .select(min=similarity.min(), mean=similarity.mean(), max=similarity.max())
         .collect(engine="streaming")
         .to_dicts()[0]
     )
@@ -273,8 +265,13 @@ def duplicates_of(run: Run) -> dict[str, Any]:
     return {**found, **summary, "counters": counters}
 
 
+def _counters_and_details(run: RunReader, table: str) -> dict[str, Any]:
+    snapshot = run.snapshots[table]
+    return {"counters": snapshot.counters, **_details(snapshot)}
+
+
 def _details(snapshot: Snapshot) -> dict[str, Any]:
-    """Details of a table; of several generations, what they share and the measures and reports of each."""
+    """Details of a table; for several generations, those they share, and the measures and reports of each."""
     found = _without_files(snapshot.details)
     for number, part in enumerate(found.pop("generations", [])):
         own = {name: part[name] for name in ("measures", "report") if name in part and name not in found}
@@ -283,7 +280,7 @@ def _details(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _move_measures(shards: dict[str, Any], packing: dict[str, Any]) -> None:
-    """What the shards' tokens say of the windows stands beside the other measures of windows."""
+    """Move measures of windows that the shards stage takes from the tokens to those of packing."""
     for name in ["measures", *(key for key in shards if key.startswith("generation_"))]:
         moved = shards.pop(name, {})
         if moved and name == "measures":
@@ -303,14 +300,53 @@ def _lengths(snapshot: Snapshot) -> list[dict[str, Any]]:
         for one in part.get("lengths", []):
             entry = total.setdefault((one["source"], one["upto"]), {**one, **dict.fromkeys(_MASSES, 0)})
             for name in _MASSES:
-                entry[name] += one.get(name, 0)  # an older run did not count those refused
+                entry[name] += one[name]
     return [entry for _, entry in sorted(total.items())]
 
 
 def _without_files(details: dict[str, Any]) -> dict[str, Any]:
-    """Details without the places of artefacts, the recipe and what only stages read."""
+    """Details without paths of artefacts, the recipe, and what only stages read."""
     return {
         name: value
         for name, value in details.items()
         if name not in ("recipe", "sets", "cutoff") and not (isinstance(value, dict) and "checksum" in value)
     }
+
+
+def costs_of_stages(run: RunReader) -> list[dict[str, Any]]:
+    """What each entry of the plan cost when it last ran: seconds, and what its tasks used together (``peak_bytes`` of one)."""
+    costs = []
+    for entry in run.state.stages:
+        used = sum((Usage(**step) for step in entry["usage"].values()), Usage())
+        costs.append(
+            {
+                **{name: entry[name] for name in ("stage", "writes", "seconds")},
+                "processor_seconds": used.seconds,
+                "read_bytes": used.read,
+                "written_bytes": used.written,
+                "requests": used.gets + used.puts,
+                "peak_bytes": used.peak,
+            }
+        )
+    return costs
+
+
+def shard_places(run: RunReader) -> list[dict[str, Any]]:
+    """The folders of the shards: one dict (format, path, files, bytes) for each format, and for the mirror if there is one."""
+    if not run.has("shards"):
+        return []
+    snapshot = run.snapshots["shards"]
+    places: dict[str, dict[str, Any]] = {}
+    for file in snapshot.files:
+        # shards/<stage key>/<snapshot of a generation>/[set-<n>/]<format>/<file>
+        folder, *parts = file.path.split("/")[2:]
+        if len(parts) > 1 and not parts[-2].startswith("set-"):
+            form = "/".join(parts[:-1])
+            path = f"{run.url}/shards/{snapshot.stage_key}/{folder}/{form}"
+            entry = places.setdefault(path, {"format": form, "path": path, "files": 0, "bytes": 0})
+            entry["files"] += 1
+            entry["bytes"] += file.bytes
+    if mirror := run.recipe.shards.path:
+        files, size = len(snapshot.files), snapshot.bytes
+        places["mirror"] = {"format": "all", "path": mirror, "files": files, "bytes": size}
+    return list(places.values())

@@ -1,38 +1,34 @@
-"""A report on exact substrings that occur more than once among the kept documents (:mod:`curate.dedup.substrings`)."""
+"""``curate substrings``: exact substrings that occur more than once among the documents left after deduplication."""
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.columns import flat_tokens
 from curate.base.errors import RequestError
+from curate.base.ids import ordinal_of
 from curate.dedup.substrings import cover, repeated, window_hashes
-from curate.report import render
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
+from curate.inspect.reader import RunReader
 
 WINDOWS_AT_ONCE = 64_000_000
-"""Windows whose hashes are held at once (512 MB, and as much while they are sorted)."""
+"""Windows whose hashes are in memory at the same time (512 MB, and as much again during sorting)."""
 
 EXAMPLES = 10
-"""Of the most frequent windows."""
+"""Most frequent substrings that are shown."""
 
 SHOWN_TOKENS = 60
 
 
-def substrings(run: Run, tokens: int = 50) -> dict[str, Any]:
-    """Which share of the tokens lies in substrings of at least ``tokens`` tokens that occur more than once.
+def substrings(run: RunReader, tokens: int = 50) -> dict[str, Any]:
+    """Share of the tokens in substrings of at least ``tokens`` tokens that occur more than once.
 
-    One process reads the tokens twice for every :data:`WINDOWS_AT_ONCE` of them; besides the hashes it holds one byte a
-    token of one partition and one bit a token of the corpus.
+    Reads the tokens twice for every :data:`WINDOWS_AT_ONCE` of them. Besides the hashes it holds one byte for each token of
+    a partition, and one bit for each token of the corpus.
 
     Returns:
         tokens (least length), total, covered, share, documents, documents_touched, sources {name: [covered, total]},
@@ -48,16 +44,16 @@ def substrings(run: Run, tokens: int = 50) -> dict[str, Any]:
     passes = max(1, -(-total // WINDOWS_AT_ONCE))
     covered: dict[str, NDArray[np.uint8]] = {}
     best: list[tuple[int, int, str, int]] = []
-    for turn in range(passes):
-        low, high = (np.uint64(min(k * 2**64 // passes, 2**64 - 1)) for k in (turn, turn + 1))
-        held = [hashes[_in(hashes, valid, low, high)] for _, _, hashes, valid in _partitions(run, tokens)]
-        values, counts = repeated(np.concatenate(held or [np.zeros(0, np.uint64)]))
-        del held
+    for number in range(passes):
+        low, high = (np.uint64(min(k * 2**64 // passes, 2**64 - 1)) for k in (number, number + 1))
+        parts = [hashes[_in(hashes, valid, low, high)] for _, _, hashes, valid in _partitions(run, tokens)]
+        values, counts = repeated(np.concatenate(parts or [np.zeros(0, np.uint64)]))
+        del parts
         for name, _, hashes, valid in _partitions(run, tokens):
-            mine = np.flatnonzero(_in(hashes, valid, low, high))
-            at = np.minimum(np.searchsorted(values, hashes[mine]), max(len(values) - 1, 0))
-            hit = values[at] == hashes[mine] if len(values) else np.zeros(len(mine), np.bool_)
-            starts = mine[hit]
+            inside = np.flatnonzero(_in(hashes, valid, low, high))
+            at = np.minimum(np.searchsorted(values, hashes[inside]), max(len(values) - 1, 0))
+            hit = values[at] == hashes[inside] if len(values) else np.zeros(len(inside), np.bool_)
+            starts = inside[hit]
             marks = (
                 np.unpackbits(covered[name], count=len(hashes)) if name in covered else np.zeros(len(hashes), np.uint8)
             )
@@ -71,17 +67,17 @@ def _in(hashes: NDArray[np.uint64], valid: NDArray[np.bool_], low: np.uint64, hi
     return valid & (hashes >= low) & ((hashes < high) | (high == np.uint64(2**64 - 1)))
 
 
-def _partitions(run: Run, n: int) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.uint64], NDArray[np.bool_]]]:
+def _partitions(
+    run: RunReader, n: int
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.uint64], NDArray[np.bool_]]]:
     """(partition, offsets, hashes, valid) of one partition after the other."""
     for file in run.snapshots["tokens"].files:
         flat, offsets, _ = _tokens(run, file.name)
         yield file.name, offsets, *window_hashes(flat, offsets, n)
 
 
-def _tokens(run: Run, name: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint64]]:
+def _tokens(run: RunReader, name: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint64]]:
     """(tokens, offsets, doc_ids) of a partition."""
-    from curate.tables.partition import flat_tokens
-
     table = run.read(run.snapshots["tokens"].named()[name], ["doc_id", "token_ids"])
     flat, offsets = flat_tokens(table)
     return flat, offsets, table["doc_id"].to_numpy()
@@ -95,7 +91,7 @@ def _best(
     starts: NDArray[np.int64],
     n: int,
 ) -> list[tuple[int, int, str, int]]:
-    """The most frequent windows so far, (occurrences, hash, partition, start), at most one of those that overlap here."""
+    """The most frequent windows so far as (occurrences, hash, partition, start); of overlapping ones, at most one."""
     known = {value for _, value, _, _ in best}
     bound = min((count for count, *_ in best), default=0) if len(best) == 4 * EXAMPLES else 0
     end = -1
@@ -110,12 +106,10 @@ def _best(
     return heapq.nlargest(4 * EXAMPLES, best)
 
 
-def _totals(run: Run, covered: dict[str, NDArray[np.uint8]]) -> dict[str, Any]:
+def _totals(run: RunReader, covered: dict[str, NDArray[np.uint8]]) -> dict[str, Any]:
     by_source: dict[str, list[int]] = {}
     documents = touched = 0
-    units = {unit["ordinal"]: unit["source"] for unit in _units(run)}
-    from curate.base.ids import ordinal_of
-
+    units = {unit["ordinal"]: unit["source"] for unit in run.snapshots["documents"].details["units"]}
     for name, packed in covered.items():
         _, offsets, _ = _tokens(run, name)
         marks = np.unpackbits(packed, count=int(offsets[-1])).astype(np.int64)
@@ -136,11 +130,7 @@ def _totals(run: Run, covered: dict[str, NDArray[np.uint8]]) -> dict[str, Any]:
     }
 
 
-def _units(run: Run) -> list[dict[str, Any]]:
-    return list(run.snapshots["documents"].details["units"])
-
-
-def _examples(run: Run, best: list[tuple[int, int, str, int]], n: int) -> list[dict[str, Any]]:
+def _examples(run: RunReader, best: list[tuple[int, int, str, int]], n: int) -> list[dict[str, Any]]:
     from tokenizers import Tokenizer
 
     if not best:
@@ -157,20 +147,3 @@ def _examples(run: Run, best: list[tuple[int, int, str, int]], n: int) -> list[d
         text = tokenizer.decode(flat[start : start + min(n, SHOWN_TOKENS)].tolist(), skip_special_tokens=False)
         found.append({"occurrences": count, "doc_id": int(ids[row]), "text": text})
     return found
-
-
-def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The report as text."""
-    head = (
-        f"{found['covered']:,} of {found['total']:,} tokens ({found['share']:.1%}) lie in substrings of at least "
-        f"{found['tokens']} tokens that occur more than once; {found['documents_touched']:,} of {found['documents']:,} documents hold one"
-    )
-    rows = [(name, part, whole, f"{part / max(whole, 1):.1%}") for name, (part, whole) in found["sources"].items()]
-    parts: list[RenderableType] = [
-        head,
-        render.table("By source", ("source", "repeated tokens", "tokens", "share"), rows, plain=plain, left=1),
-    ]
-    if found["examples"]:
-        shown = [(one["occurrences"], one["doc_id"], " ".join(one["text"].split())[:160]) for one in found["examples"]]
-        parts.append(render.table("Most frequent", ("times", "doc_id of one", "text"), shown, plain=plain))
-    return parts

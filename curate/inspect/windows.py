@@ -1,30 +1,42 @@
-"""The context windows of a run: what each holds, by (shard, window)."""
+"""The context windows of a run: the pieces of each by (shard, window), and its text as the model sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.base.errors import RequestError
-from curate.base.schemas import KIND_DOCUMENT
-from curate.inspect.arrays import to_arrow, to_numpy
-from curate.tables.snapshot import TableFile
+from curate.base.ids import source_id
+from curate.base.markup import element
+from curate.base.schemas import KIND_DOCUMENT, KIND_SYNTHETIC
+from curate.inspect.reader import RunReader, to_arrow, to_numpy
+from curate.inspect.records import cosines_to, named
+from curate.tables.artefact import artefact_path
+from curate.tables.generations import parts_of
+from curate.tables.snapshot import TableFile, as_file
 from curate.tables.validate import sound
 
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
+SHOWN_CHARS = 300
+"""Characters at both ends of a piece that the text of a window shows."""
+
+
+def place_text(number_of_set: int, shard: int, window: int) -> str:
+    """``set 1, shard 2, window 3``; the first set is not named."""
+    return (f"set {number_of_set}, " if number_of_set else "") + f"shard {shard}, window {window}"
 
 
 class Piece(NamedTuple):
     """A span of a window: ``length`` tokens of copy ``copy`` of a document from its token ``start`` on.
 
     ``kind`` is 0 for a document's text, 1 for synthetic text, 2 for its end-of-text token, 3 for what was taken down, 4
-    for its beginning-of-text token, 5 for a separator, which is of no document.
+    for its beginning-of-text token, 5 for a separator, which belongs to no document.
     """
 
     kind: int
@@ -57,7 +69,7 @@ class Window:
 class Windows:
     """All windows of a run: ``len``, iteration in the order of the shards, and ``windows[shard, window]``."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunReader) -> None:
         self._run = run
         self._snapshot = run.snapshot("windows")
 
@@ -70,37 +82,31 @@ class Windows:
 
     def __getitem__(self, place: tuple[int, int] | tuple[int, int, int]) -> Window:
         number_of_set, shard, window = place if len(place) == 3 else (0, *place)
-        found = self.rows([(number_of_set, shard, window)])
-        if found.num_rows == 0:
-            raise RequestError(
-                f"{self._run.url} has no window {window} in shard {shard}"
-                + (f" of set {number_of_set}" if number_of_set else "")
-            )
-        return next(windows_of(found))
+        rows = self.rows([(number_of_set, shard, window)])
+        if rows.num_rows == 0:
+            of_set = f" of set {number_of_set}" if number_of_set else ""
+            raise RequestError(f"{self._run.url} has no window {window} in shard {shard}{of_set}")
+        return next(windows_of(rows))
 
     def rows(self, places: list[tuple[int, int, int]]) -> pa.Table:
         """The rows of the windows at (set, shard, window), in the order of the table."""
-        shards = {shard for _, shard, _ in places}
-        parts = [
-            self._snapshot_rows(shard, [place for place in places if place[1] == shard]) for shard in sorted(shards)
-        ]
-        return pa.concat_tables([part for part in parts if part is not None] or [pa.table({})])
-
-    def _snapshot_rows(self, shard: int, places: list[tuple[int, int, int]]) -> pa.Table | None:
-        named = [file for file in self._snapshot.files if _is_shard(file, shard)]
-        found = []
-        for file in named:
-            table = self._run.read(file)
-            keys = to_numpy(table["set"]).astype(np.int64) << 32 | to_numpy(table["window"]).astype(np.int64)
-            wanted = [number << 32 | window for number, _, window in places]
-            found.append(table.filter(to_arrow(np.isin(keys, wanted))))
-        return pa.concat_tables(found) if found else None
+        parts = []
+        for shard in sorted({shard for _, shard, _ in places}):
+            wanted = [number << 32 | window for number, of_shard, window in places if of_shard == shard]
+            for file in self._snapshot.files:
+                if _is_shard(file, shard):
+                    table = self._run.read(file)
+                    keys = to_numpy(table["set"]).astype(np.int64) << 32 | to_numpy(table["window"]).astype(np.int64)
+                    parts.append(table.filter(to_arrow(np.isin(keys, wanted))))
+        return pa.concat_tables(parts or [pa.table({})])
 
     def holding(self, doc_id: int, shard: int | None = None, tokens: int | None = None) -> pa.Table:
         """The rows of a document, by (set, shard, window, piece).
 
-        Where it is known in which shard it begins and how many tokens it has in all its windows, that shard is read
-        first, and the others only as long as tokens are missing.
+        Args:
+            doc_id: of a document or a synthetic example.
+            shard: the shard in which it begins, read first.
+            tokens: its tokens in all windows; once they are found, no other shard is read.
         """
         files = [
             file
@@ -135,14 +141,113 @@ def _is_shard(file: TableFile, shard: int) -> bool:
 
 def windows_of(table: pa.Table) -> Iterator[Window]:
     """The windows in rows of the ``windows`` table."""
-    held: list[Piece] = []
-    at: tuple[int, int, int] | None = None
-    for row in table.to_pylist():
-        place = (row["set"], row["shard"], row["window"])
-        if place != at and at is not None:
-            yield Window(*at, tuple(held))
-            held = []
-        at = place
-        held.append(Piece(row["kind"], row["doc_id"], row["copy"], row["start"], row["length"]))
-    if at is not None:
-        yield Window(*at, tuple(held))
+    for (number, shard, window), rows in groupby(table.to_pylist(), itemgetter("set", "shard", "window")):
+        yield Window(number, shard, window, tuple(Piece(*(row[name] for name in Piece._fields)) for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class PieceText:
+    """A span of a document: tokens [start, start + length), decoded.
+
+    ``similarity`` is the cosine of the document's vector to that of the document before it in the window.
+    """
+
+    doc_id: int
+    id: str
+    source: str
+    copy: int
+    start: int
+    length: int
+    similarity: float | None
+    synthetic: bool
+    text: str
+
+    @property
+    def title(self) -> str:
+        """Which document, which tokens of it, and its similarity to the document before."""
+        made_of = "made of " if self.synthetic else ""
+        parts = [f"{made_of}{self.id} ({self.source})", f"tokens {self.start:,} to {self.start + self.length:,}"]
+        if self.copy:
+            parts.append(f"copy {self.copy}")
+        if self.similarity is not None:
+            parts.append(f"similarity to the one before {self.similarity:g}")
+        return ", ".join(parts)
+
+    @property
+    def ends(self) -> str:
+        """The text, without its middle if it is long."""
+        if len(self.text) <= 2 * SHOWN_CHARS:
+            return self.text
+        left = len(self.text) - 2 * SHOWN_CHARS
+        return f"{self.text[:SHOWN_CHARS]} [… {left:,} characters …] {self.text[-SHOWN_CHARS:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowText:
+    """A window: its place, its tokens and its length, and its pieces in their order (control tokens left out)."""
+
+    set: int
+    shard: int
+    window: int
+    n_tokens: int
+    size: int
+    pieces: tuple[PieceText, ...]
+
+    @property
+    def title(self) -> str:
+        """Its place, and how full it is."""
+        place = place_text(self.set, self.shard, self.window)
+        return f"{place}: {self.n_tokens:,} of {self.size:,} tokens, {len(self.pieces)} pieces"
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.title, *(f"── {piece.title}\n{piece.ends}" for piece in self.pieces)])
+
+    def _repr_html_(self) -> str:
+        style = {"dir": "auto", "style": "white-space:pre-wrap"}
+        pieces = [element("section", element("b", one.title), element("p", one.ends, **style)) for one in self.pieces]
+        return element("div", element("b", self.title), *pieces)
+
+
+def window_text(run: RunReader, shard: int, window: int, number_of_set: int = 0) -> WindowText:
+    """The window at (set, shard, window) with its text decoded from the tokens that the shards hold.
+
+    Raises:
+        RequestError: there is no such window.
+    """
+    from tokenizers import Tokenizer
+
+    at = Windows(run)[number_of_set, shard, window]
+    details = run.snapshot("tokens").details
+    tokenizer = Tokenizer.from_file(str(artefact_path(run.storage, as_file(details["tokenizer"]))))
+    shown = [piece for piece in at.pieces if piece.kind in (KIND_DOCUMENT, KIND_SYNTHETIC)]
+    sources: list[int] = source_id(np.array([piece.doc_id for piece in shown], np.uint64)).tolist()
+    names, tokens = named(run, sources), _tokens(run, shown)
+    pieces, before = [], None
+    for piece, source in zip(shown, sources, strict=True):
+        ids = tokens[piece.doc_id][piece.start : piece.start + piece.length]
+        pieces.append(
+            PieceText(
+                doc_id=source,
+                id=names[source]["id"],
+                source=names[source]["source"],
+                copy=piece.copy,
+                start=piece.start,
+                length=piece.length,
+                similarity=None if before in (None, source) else cosines_to(run, source, [before]).get(before),
+                synthetic=piece.kind == KIND_SYNTHETIC,
+                text=tokenizer.decode(ids, skip_special_tokens=False),
+            )
+        )
+        before = source
+    parts = parts_of(run.snapshot("windows"))
+    sizes = {entry["set"]: entry["window"] for part in parts for entry in part["sets"]}
+    return WindowText(at.set, at.shard, at.window, at.n_tokens, sizes[at.set], tuple(pieces))
+
+
+def _tokens(run: RunReader, pieces: list[Piece]) -> dict[int, list[int]]:
+    tokens = {}
+    for table, kind in (("tokens", KIND_DOCUMENT), ("synthetic", KIND_SYNTHETIC)):
+        ids = [piece.doc_id for piece in pieces if piece.kind == kind]
+        rows = run.rows(table, ids, ["token_ids"]).to_pylist() if ids else []
+        tokens.update({row["doc_id"]: row["token_ids"] for row in rows})
+    return tokens

@@ -1,24 +1,21 @@
-"""A plan on paper: how long a corpus of a given size takes on a given cluster, what it costs, and what holds it up.
+"""A plan on paper: time and cost of a corpus of a given size on a given cluster, and the bottleneck.
 
-Nothing is looked at or run. What a step uses is scaled from a run that was measured (``curate.planning.costs``): one that comes
-with the release, or one of the user's own. Prices and networks of the nodes are taken from a small table.
+Nothing is read or run. The use of each step is scaled from a measured run (:mod:`curate.planning.costs`): the one that comes
+with the release, or one of the user's. Prices and networks of the nodes come from a small table.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from curate.base.errors import RequestError
 from curate.engine.engines import FEW_TASKS
-from curate.planning.check import MAX_SLICES, duration, exchanges_of, sizes_of
+from curate.planning.check import exchanges_of, sizes_of
 from curate.planning.costs import Costs, Planned, amounts_of, scaled
 from curate.recipe import Recipe
 from curate.storage.usage import DRIVER
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 class Node(NamedTuple):
@@ -38,20 +35,20 @@ NODES = {
     "c7i.8xlarge": Node(32, 64, 12.5, 1.428),
     "r7i.8xlarge": Node(32, 256, 12.5, 2.1168),
 }
-"""List prices of us-east-1 without discount; a plan for another machine or price is a matter of proportion."""
+"""List prices of us-east-1 without discount; for another price, scale the result."""
 
 OWN_NETWORK = 10.0
-"""Gbit/s of a node that is given as ``CORESxGIB``; it has no price."""
+"""Gbit/s of a node given as ``CORESxGIB``; it has no price."""
 
 GET_PRICE, PUT_PRICE = 0.4e-6, 5e-6
 """US dollars a request to S3 standard."""
 
 REQUEST_S = 0.02
-"""Time of one small request to S3, about (first byte)."""
+"""Seconds to the first byte of a small request to S3, about."""
 
 CALL_S, ROW_S = 0.002, 0.01
-"""Time that the driver has with one task: as a remote call where a step has few, as a row of a Ray dataset where it has many
-(measured)."""
+"""Seconds of the driver for one task (measured): as a remote call in a step with few tasks, as a row of a Ray dataset in one
+with many."""
 
 
 def node_of(name: str) -> Node:
@@ -68,7 +65,7 @@ def node_of(name: str) -> Node:
 
 
 TELLING_REGIONS = 5
-"""With so many regions, a run tells how full they are; the last one of fewer is anything."""
+"""Regions from which on a run tells how full they are; the last region may have any size."""
 
 
 def capacity(
@@ -128,7 +125,7 @@ def _sizes(recipe: Recipe, documents: float, document_bytes: float, before: dict
 
 
 def _regions(kept: float, most: int, before: dict[str, float]) -> int:
-    """Regions are whole cells, so they are not quite full: as full as those of the run that was measured, if it had a few."""
+    """Number of regions. They consist of whole cells, so they are not full: as full as in the measured run, if it had a few."""
     mean = before["kept"] / max(before["regions"], 1)
     is_told = before["regions"] >= TELLING_REGIONS and most / 2 <= mean <= most
     return max(1, math.ceil(kept / (mean if is_told else most)))
@@ -153,7 +150,7 @@ def _stage(name: str, steps: list[Planned], nodes: int, machine: Node) -> dict[s
         ),
     }
     largest = max(bounds.values())
-    # Handing out tasks overlaps with working on them; single tasks stand alone.
+    # Dispatch overlaps with work; single tasks overlap with nothing.
     seconds = sum(alone) + largest
     bound = (
         max(bounds, key=lambda key: bounds[key]) if largest >= sum(alone) else "single tasks (models are fitted in one)"
@@ -173,47 +170,3 @@ def _stage(name: str, steps: list[Planned], nodes: int, machine: Node) -> dict[s
         "memory_of_a_task": memory,
         "tasks_by_memory": int(machine.memory * 2**30 * 0.8 // memory) if memory else cores,
     }
-
-
-def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The plan as text."""
-    from curate.base import amounts
-    from curate.report import render
-
-    size = plan["sizes"]
-    names = ("documents", "text_bytes", "partitions", "tokens", "windows", "shards", "regions")
-    rows: list[Any] = [
-        (name, amounts.size(size[name]) if "bytes" in name else amounts.number(size[name])) for name in names
-    ]
-    found: list[RenderableType] = [render.table("Sizes, estimated", ("", ""), rows, plain=plain)]
-    rows = [
-        (
-            row["stage"],
-            amounts.size(row["read"]),
-            amounts.size(row["written"]),
-            amounts.number(row["gets"] + row["puts"]),
-            duration(row["seconds"]),
-            amounts.size(row["memory_of_a_task"]),
-            row["bound"],
-        )
-        for row in plan["stages"]
-    ]
-    title = f"{plan['nodes']} × {plan['node']}, {plan['cores']:,} cores"
-    header = ("stage", "read", "written", "requests", "time", "memory of a task", "held up by")
-    found.append(render.table(title, header, rows, plain=plain))
-    lines = [
-        f"about {duration(plan['seconds'])}, {plan['dollars']['compute']:,.0f} US dollars for nodes at list price and "
-        f"{plan['dollars']['requests']:,.0f} for requests; {amounts.size(plan['bytes_written'])} written",
-        f"bottleneck: {plan['bottleneck']}",
-    ]
-    lines += [
-        f"warning: {x['exchange']} ({x['stage']}) needs {x['slices']:,} slices, above {MAX_SLICES:,}; use larger partitions"
-        for x in plan["exchanges"]
-    ]
-    crowded = [row["stage"] for row in plan["stages"] if row["tasks_by_memory"] < node_of(plan["node"]).cores]
-    if crowded:
-        lines.append(
-            f"warning: {', '.join(crowded)}: memory of a node holds fewer tasks than it has cores; use smaller partitions"
-        )
-    found.append("\n".join(lines))
-    return found

@@ -1,4 +1,4 @@
-"""What a run would do: inputs, stages and what of them is there, exchanges, memory and time, without doing it."""
+"""What a run would do, without doing it: inputs, stages and which of them are done, exchanges, memory and time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.base.hashing import digest
+from curate.dedup.minhash import collision_probability
 from curate.driver import room
 from curate.driver.execute import choose_engine
 from curate.driver.plan import stage_keys, stages, until
@@ -19,25 +20,23 @@ from curate.engine.stage import Stage, StageRun
 from curate.planning.costs import Costs, amounts_of, scaled, shipped
 from curate.reading import formats
 from curate.recipe import Recipe
+from curate.stages.dedup.duplicates import number_of_targets
 from curate.storage.interface import Storage
 from curate.storage.open import open_storage
 from curate.tables.snapshot import Snapshot
 from curate.tables.workspace import find_run, snapshots
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 DOCUMENT_BYTES = 4_000
-"""Text of a document, about, before anything is known."""
+"""Bytes of text of a document, as long as nothing is known."""
 
 BYTES_PER_TOKEN = 4.0
-"""English text, a vocabulary of about 32,000."""
+"""Of English text with a vocabulary of about 32,000."""
 
 KEPT = 0.7
-"""Share of the text that is left after rules and deduplication, before anything is known."""
+"""Share of the text that is left after rules and deduplication, as long as nothing is known."""
 
 MAX_SLICES = 1_000_000
-"""Beyond this many slices an exchange is slow (many small reads)."""
+"""Slices above which an exchange is slow (many small reads)."""
 
 
 def check(
@@ -55,14 +54,14 @@ def check(
     found = discover(recipe)
     engine = choose_engine(recipe, found.bytes, cpus, None)
     storage = open_storage(recipe.workspace, storage_options(recipe))
-    there, tables = _there(recipe, plan, keys, found, storage)
+    states, tables = _states(recipe, plan, keys, found, storage)
     size = _sizes(recipe, found, tables)
     cores = 1 if engine.name == "inline" else cpus or os.cpu_count() or 1
     planned = [
         {"stage": stage.name, "writes": list(stage.writes), "key": keys[stage.title], "state": state}
-        for stage, state in zip(plan, there, strict=True)
+        for stage, state in zip(plan, states, strict=True)
     ]
-    todo = [stage for stage, state in zip(plan, there, strict=True) if state != "there"]
+    todo = [stage for stage, state in zip(plan, states, strict=True) if state != "there"]
     return {
         "name": recipe.name,
         "workspace": storage.url,
@@ -77,13 +76,13 @@ def check(
     }
 
 
-def _there(
+def _states(
     recipe: Recipe, plan: tuple[Stage, ...], keys: dict[str, str], found: Inputs, storage: Storage
 ) -> tuple[list[str], dict[str, Snapshot]]:
-    """State of every stage (``there`` or ``to do``) and the snapshots that are there."""
+    """State of each stage (``there`` or ``to do``), and the committed snapshots."""
     state = find_run(storage)
-    former = snapshots(storage, state) if state else {}
-    documents = former.get("documents")
+    previous = snapshots(storage, state) if state else {}
+    documents = previous.get("documents")
     known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
     found.files = _with_known_checksums(found, storage)
     found.settle(known, storage, allow_missing=True)
@@ -122,20 +121,13 @@ def _inputs(recipe: Recipe, found: Inputs) -> list[dict[str, Any]]:
         files = [file for file in found.files if file.source == source]
         kinds = sorted({formats.format_of(file.url).kind for file in files})
         text = sum(int(file.size * room.expansion(file.url)) for file in files)
-        rows.append(
-            {
-                "source": source,
-                "files": len(files),
-                "formats": kinds,
-                "bytes": sum(file.size for file in files),
-                "text_bytes": text,
-            }
-        )
+        size = sum(file.size for file in files)
+        rows.append({"source": source, "files": len(files), "formats": kinds, "bytes": size, "text_bytes": text})
     return rows
 
 
 def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[str, Any]:
-    """Text, documents, partitions, tokens, windows, shards, regions, targets: counted where they are there, else estimated."""
+    """Text, documents, partitions, tokens, windows, shards, regions, targets: counted where a table has them, else estimated."""
     estimated = ["text_bytes", "documents", "partitions", "kept", "tokens", "windows", "shards", "regions", "targets"]
     share = recipe.sample or 1.0
     text = int(sum(file.size * room.expansion(file.url) for file in found.files) * share)
@@ -162,9 +154,7 @@ def _sizes(recipe: Recipe, found: Inputs, tables: dict[str, Snapshot]) -> dict[s
 def sizes_of(
     recipe: Recipe, text: int, documents: int, partitions: int, kept: int, tokens: int, windows: int
 ) -> dict[str, Any]:
-    """The sizes that a plan is made of: those given, and the shards, regions and targets that they come to."""
-    from curate.stages.dedup.duplicates import number_of_targets
-
+    """The sizes of a plan: those given, and the shards, regions and targets that follow from them."""
     return {
         "text_bytes": text,
         "documents": documents,
@@ -199,14 +189,8 @@ def exchanges_of(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[d
     ]
     off = {"dedup"} if recipe.dedup == "off" else set()
     return [
-        {
-            "stage": stage,
-            "exchange": name,
-            "tasks": maps,
-            "targets": reduces,
-            "slices": maps * reduces,
-            "too_many": maps * reduces > MAX_SLICES,
-        }
+        {"stage": stage, "exchange": name, "tasks": maps, "targets": reduces}
+        | {"slices": maps * reduces, "too_many": maps * reduces > MAX_SLICES}
         for stage, name, maps, reduces in rows
         if stage in todo - off
     ]
@@ -216,8 +200,6 @@ def _bands(recipe: Recipe) -> dict[str, Any] | None:
     """The S-curve: probability that two documents of a Jaccard similarity become candidates."""
     if recipe.dedup == "off" or recipe.dedup.near == "off":
         return None
-    from curate.dedup.minhash import collision_probability
-
     near = recipe.dedup.near
     bands, rows = near.bands_and_rows
     steps = sorted({0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, near.threshold})
@@ -241,71 +223,3 @@ def _estimate(recipe: Recipe, size: dict[str, Any], todo: Iterable[Stage], cores
         "memory_bytes": at_once,
         "processor_seconds": {name: round(value, 1) for name, value in spent.items()},
     }
-
-
-def sections(plan: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The plan as text."""
-    from curate.base import amounts
-    from curate.report import render
-
-    size, estimate = plan["sizes"], plan["estimate"]
-    rows: list[Any] = [
-        (
-            i["source"],
-            ", ".join(i["formats"]),
-            i["files"],
-            amounts.size(i["bytes"]),
-            "about " + amounts.size(i["text_bytes"]),
-        )
-        for i in plan["inputs"]
-    ]
-    found: list[RenderableType] = [
-        render.table("Inputs", ("source", "formats", "files", "stored", "text"), rows, plain=plain, left=2)
-    ]
-    names = ("documents", "partitions", "tokens", "windows", "shards", "regions")
-    rows = [(name, ("about " if name in size["estimated"] else "") + amounts.number(size[name])) for name in names]
-    found.append(render.table("Sizes", ("", ""), rows, plain=plain))
-    rows = [(f"{s['stage']} → {', '.join(s['writes'])}", s["key"], s["state"]) for s in plan["stages"]]
-    found.append(render.table("Stages", ("stage", "key", "state"), rows, plain=plain, left=3))
-    if plan["exchanges"]:
-        rows = [(x["stage"], x["exchange"], x["tasks"], x["targets"], x["slices"]) for x in plan["exchanges"]]
-        found.append(render.table("Exchanges", ("stage", "", "tasks", "targets", "slices"), rows, plain=plain, left=2))
-    if plan["bands"]:
-        bands = plan["bands"]
-        title = f"Near duplicates: {bands['bands']} bands of {bands['rows']} rows, threshold {bands['threshold']:g}"
-        found.append(
-            render.table(
-                title,
-                ("Jaccard similarity", *bands["found"]),
-                [("found with probability", *bands["found"].values())],
-                plain=plain,
-            )
-        )
-    todo = sum(stage["state"] != "there" for stage in plan["stages"])
-    lines = [f"workspace {plan['workspace']}, engine {plan['engine']}"]
-    if todo == 0:
-        lines.append("nothing to do: everything is there")
-    else:
-        cores = f"{estimate['cores']} core{'s' if estimate['cores'] > 1 else ''}"
-        lines.append(
-            f"{todo} of {len(plan['stages'])} stages to run: about {duration(estimate['seconds'])} on {cores}, "
-            f"memory up to about {amounts.size(estimate['memory_bytes'])}"
-        )
-        if (free := plan["disk"]["free_bytes"]) is not None:
-            needed = plan["disk"]["needed_bytes"]
-            scarce = "warning: " if needed > free else ""
-            lines.append(f"{scarce}disk: about {amounts.size(needed)} needed, {amounts.size(free)} free")
-    lines += [
-        f"warning: {x['exchange']} ({x['stage']}) needs {x['slices']:,} slices; use larger partitions"
-        for x in plan["exchanges"]
-        if x["too_many"]
-    ]
-    found.append("\n".join(lines))
-    return found
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``40 s``, ``12 min``, ``3.4 h``."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -1,9 +1,9 @@
-"""What a run has cost, step by step, and what one of another size would cost.
+"""What a run cost, step by step, and what a run of another size would cost.
 
-Every task notes its processor time, bytes, requests and peak memory (``curate.storage.usage``), and ``run.json`` keeps the sums
-by stage and function. Here they are scaled: the number of tasks of a step follows from what it has a task for (a partition,
-an exchange target, a region, a shard), its bytes and time from what its work grows with, its requests from its tasks and
-from the files that each of them opens.
+Every task notes its processor time, bytes, requests and peak memory (:mod:`curate.storage.usage`), and ``run.json`` keeps the
+sums by stage and function. They are scaled here: the number of tasks of a step follows from what it has a task for (a
+partition, an exchange target, a region, a shard), its bytes and time from what its work grows with, its requests from its
+tasks and from the files that each of them opens.
 """
 
 from __future__ import annotations
@@ -16,36 +16,37 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from curate.base.errors import RequestError
-from curate.driver.repeat import recipe_of
 from curate.engine.engines import MAX_THREADS
 from curate.engine.exchange import END_BYTES, END_TARGETS, ENTRY_BYTES
+from curate.inspect.reader import RunReader
 from curate.recipe import Recipe
+from curate.stages.dedup.duplicates import number_of_targets
 from curate.stages.dedup.labels import EDGE_BOUND
 from curate.storage.usage import DRIVER, Usage
-from curate.tables.workspace import open_state, snapshots
+from curate.tables.generations import parts_of
 
 SLICE_REQUESTS = 2
-"""Requests for one slice of an exchange: the entry of the index, and the slice, where it does not lie near the file's end."""
+"""Requests for one slice of an exchange: the entry of the index and the slice, unless they are near the end of the file."""
 
 WORKER_BYTES = 350_000_000
-"""A worker process with its libraries, before it does anything."""
+"""Memory of an idle worker process with its libraries."""
 
 HEADROOM = 1.4
-"""Memory is planned with this much more than was measured: a worker keeps some of what earlier tasks were given."""
+"""Planned memory over measured memory: a worker keeps some of the memory of earlier tasks."""
 
 
 class Step(NamedTuple):
     """How a step grows.
 
     Attributes:
-        tasks: of what there is a task for each; ``one`` for a single task.
-        amount: what its bytes and time grow with.
-        slices: of what each task reads a slice of an exchange, for each.
-        exchanges: of how many exchanges it reads one.
-        opens: of what each task opens a file for each, so that all its requests grow with them.
+        tasks: the amount with one task for each unit (``partitions``); ``one`` for a single task.
+        amount: the amount that its bytes and time grow with.
+        slices: the amount with one slice of an exchange for each unit, read by each task.
+        exchanges: number of exchanges that a task reads slices of.
+        opens: the amount with one file for each unit, opened by each task; all its requests grow with it.
         threads: whether a task uses more than one thread when there are fewer tasks than processors.
-        writes: what the bytes that it writes grow with, where that is something else: a sample, or nothing (``fixed``).
-        bounded: bytes that a task never holds more of, however large the corpus (or what it was measured to hold).
+        writes: the amount that the written bytes grow with, if not ``amount``: a sample, or nothing (``fixed``).
+        bounded: most bytes that a task holds for a corpus of any size (or the measured bytes, if more).
     """
 
     tasks: str
@@ -150,22 +151,17 @@ def costs_of(workspace: str) -> Costs:
 
     Raises:
         WorkspaceError: there is no run.
-        RequestError: the run stopped before the shards, or an earlier release has made it, which did not measure.
+        RequestError: the run stopped before the ledger.
     """
-    storage, state = open_state(workspace)
-    recipe = recipe_of(workspace)
+    run = RunReader(workspace)
     stages: dict[str, dict[str, Usage]] = {}
-    for entry in state.stages:
+    for entry in run.state.stages:
         steps = stages.setdefault(entry["stage"], {})
-        for name, used in entry.get("usage", {}).items():
+        for name, used in entry["usage"].items():
             steps[name] = steps.get(name, Usage()) + Usage(**used)
-    if unknown := sorted(name for name, steps in stages.items() if not steps):
-        raise RequestError(
-            f"{workspace}: nothing is known of what {', '.join(unknown)} cost; run the recipe in a new workspace with this release"
-        )
-    tables = snapshots(storage, state)
-    if "ledger" not in tables:
+    if not run.has("ledger"):
         raise RequestError(f"{workspace}: the run has no ledger yet; finish it with `curate run`")
+    tables = run.snapshots
     documents, tokens, windows = tables["documents"], tables["tokens"], tables["windows"]
     verdicts = tables["verdicts"].counters
     sizes: dict[str, float] = {
@@ -177,17 +173,15 @@ def costs_of(workspace: str) -> Costs:
         "tokens": tokens.counters.get("tokens", 0),
         "windows": windows.counters.get("windows", 0),
         "shards": len(windows.files),
-        "regions": int(tables["clusters"].details["regions"]),
+        "regions": sum(int(part["regions"]) for part in parts_of(tables["clusters"])),
         "window": int(windows.details["window"]),
-        "partition_bytes": recipe.ingest.partition_bytes,
+        "partition_bytes": run.recipe.ingest.partition_bytes,
     }
-    return Costs(amounts_of(recipe, sizes), stages)
+    return Costs(amounts_of(run.recipe, sizes), stages)
 
 
 def amounts_of(recipe: Recipe, sizes: dict[str, Any]) -> dict[str, float]:
     """Everything that a step can grow with, for a corpus of these sizes: documents, text_bytes, kept, kept_bytes, …"""
-    from curate.stages.dedup.duplicates import number_of_targets
-
     lexical = recipe.embed.model == "lexical"
     return {
         **{name: float(value) for name, value in sizes.items() if isinstance(value, int | float)},
@@ -219,9 +213,9 @@ def scaled(
         steps = [_scaled(stage, name, used, before, now) for name, used in costs.stages.get(stage, {}).items()]
         found[stage] = [step for step in steps if step is not None]
         if (driver := costs.stages.get(stage, {}).get(DRIVER)) is not None:
-            mine = sum(step.usage.tasks for step in found[stage])
-            theirs = sum(used.tasks for name, used in costs.stages[stage].items() if name != DRIVER)
-            found[stage].append(Planned(DRIVER, _times(driver, mine / theirs if theirs else 1.0), 1))
+            planned = sum(step.usage.tasks for step in found[stage])
+            measured = sum(used.tasks for name, used in costs.stages[stage].items() if name != DRIVER)
+            found[stage].append(Planned(DRIVER, _times(driver, planned / measured if measured else 1.0), 1))
     return found
 
 
@@ -247,9 +241,9 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
         if used.read > ends:
             read = (used.read - ends) * growth + step.exchanges * _ends(tasks) * now[step.slices]
     each = (now[step.amount] / tasks) / (before[step.amount] / used.tasks)
-    held = max(used.peak - WORKER_BYTES, 0)
-    grown = held * max(each, 1.0)
-    peak = WORKER_BYTES + (max(held, min(grown, step.bounded)) if step.bounded else grown)
+    measured = max(used.peak - WORKER_BYTES, 0)
+    grown = measured * max(each, 1.0)
+    peak = WORKER_BYTES + (max(measured, min(grown, step.bounded)) if step.bounded else grown)
     usage = replace(
         more,
         tasks=tasks,

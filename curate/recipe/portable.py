@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from curate.reading.patterns import pattern_prefix
 from curate.recipe import Recipe, paths_of_quality
+from curate.recipe.file import apply_changes, from_dict
 
 
 def relative_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -37,6 +40,21 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
         for place, name in paths_of_quality(section_):
             place[name] = relative(place[name])
     return data
+
+
+def absolute_recipe(stored: Mapping[str, Any], workspace: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe that ``run.json`` of a workspace holds, with ``--set`` style changes; the inverse of :func:`relative_recipe`.
+
+    Args:
+        stored: what :func:`relative_recipe` gave.
+        workspace: absolute path or URL of the workspace; local paths of the recipe are relative to it.
+        changes: as ``pack.window=4096``.
+
+    Raises:
+        RecipeError: a wrong key, value or change.
+    """
+    base = Path.cwd() if "://" in workspace else Path(workspace)
+    return from_dict(apply_changes({**stored, "workspace": workspace}, changes), base, origin=f"{workspace}/run.json")
 
 
 def essential_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -1,25 +1,24 @@
-"""``curate report --card``: a data card in Markdown: what is in the corpus, where it comes from, what was done to it.
+"""``curate report --card``: a data card in Markdown: contents of the corpus, its origin, and what was done to it.
 
-What a run knows is filled in from its tables; what only its maker knows is left to be written, and said to be.
+Facts are filled in from the tables of the run. A list says what its maker has to write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.base import amounts
-from curate.report.markup import text as escaped
-
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
+from curate.base.markup import text as escaped
+from curate.inspect.reader import RunReader
+from curate.inspect.stats import collect
 
 REMOVALS = 30
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()#+!|~"})
-"""Signs of Markdown; those of HTML are escaped by :func:`curate.report.markup.text`."""
+"""Signs of Markdown; those of HTML are escaped by :func:`curate.base.markup.text`."""
 
 
-def card(run: Run) -> str:
+def card(run: RunReader) -> str:
     """The data card of a run."""
     return "\n".join(_lines(run)) + "\n"
 
@@ -38,8 +37,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     yield ""
 
 
-def _lines(run: Run) -> Iterator[str]:
-    stats = run.stats()
+def _lines(run: RunReader) -> Iterator[str]:
+    stats = collect(run)
     counts = stats["funnel"]
     yield f"# Data card: {plain(run.name)}"
     yield ""
@@ -54,18 +53,16 @@ def _lines(run: Run) -> Iterator[str]:
     if "sources" in stats:
         head = ("source", "licence", "records", "kept", "tokens", "tokens with copies", "share")
         names = ("input", "kept", "tokens", "tokens_with_copies")
-        yield from _table(
-            head,
+        rows = [
             [
-                (
-                    one["source"],
-                    one["licence"] or "not stated",
-                    *(one[name] for name in names),
-                    f"{100 * one['share']:.1f} %",
-                )
-                for one in stats["sources"]
-            ],
-        )
+                one["source"],
+                one["licence"] or "not stated",
+                *(one[name] for name in names),
+                f"{100 * one['share']:.1f} %",
+            ]
+            for one in stats["sources"]
+        ]
+        yield from _table(head, rows)
         missing = [one["source"] for one in stats["sources"] if not one["licence"]]
         if missing:
             yield f"The recipe states no licence for: {plain(', '.join(missing))}. Write it as `licence` beside the input."
@@ -73,13 +70,11 @@ def _lines(run: Run) -> Iterator[str]:
     yield from _languages(stats)
     yield "## What was removed"
     yield ""
-    yield from _table(
-        ("stage", "reason", "records", "share of the input"),
-        [
-            (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
-            for one in counts["removals"][:REMOVALS]
-        ],
-    )
+    removals = [
+        (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
+        for one in counts["removals"][:REMOVALS]
+    ]
+    yield from _table(("stage", "reason", "records", "share of the input"), removals)
     yield from _processing(run)
     yield from _limits(run, stats)
 
@@ -98,7 +93,7 @@ def _languages(stats: dict[str, Any]) -> Iterator[str]:
     yield from _table(("language", "documents"), sorted(total.items(), key=lambda item: (-item[1], item[0]))[:REMOVALS])
 
 
-def _processing(run: Run) -> Iterator[str]:
+def _processing(run: RunReader) -> Iterator[str]:
     """What the recipe does, in the order of the stages."""
     recipe = run.recipe
     yield "## Processing"
@@ -132,7 +127,7 @@ def _processing(run: Run) -> Iterator[str]:
     yield ""
 
 
-def _limits(run: Run, stats: dict[str, Any]) -> Iterator[str]:
+def _limits(run: RunReader, stats: dict[str, Any]) -> Iterator[str]:
     """What follows from the recipe, and what the maker has to add."""
     yield "## Known limits"
     yield ""

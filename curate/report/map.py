@@ -1,17 +1,26 @@
-"""A map of the corpus: a sample of documents in the plane, coloured by source, its largest clusters with their words, the path."""
+"""A map of the corpus: a sample of documents in the plane, coloured by source, its largest clusters with their words, the path.
+
+The axes mean nothing, and far apart means little. Documents are drawn to their neighbours and pushed from others, as in
+UMAP (McInnes et al. 2018, arXiv:1802.03426), starting from the first two principal axes. For pictures only: nothing is
+decided by it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
-from curate.report.markup import element
+from curate.base.columns import vector_matrix
+from curate.base.markup import Markup, element
+from curate.inspect.clusters import terms_of
+from curate.inspect.reader import RunReader
+from curate.relate.neighbors import neighbors
 from curate.report.svg import COLOURS, LINE, WIDTH, Plot, label, legend, plot, short
 
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
-
+NEIGHBORS = 10
+"""Nearest documents that a document is drawn to."""
+ROUNDS = 300
 SAMPLE_DOCUMENTS = 4_000
 CLUSTERS = 12
 """Clusters with words at their middle, the largest in the sample."""
@@ -20,13 +29,8 @@ SIDE = 620
 _MARGIN = 30
 
 
-def corpus_map(run: Run, documents: int = SAMPLE_DOCUMENTS) -> Plot:
-    """Documents on the path, by hash: like lies beside like; a line joins them in the order of the path."""
-    from curate.base.matrices import vector_matrix
-    from curate.inspect.clusters import terms_of
-    from curate.inspect.plane import NEIGHBORS, plane
-    from curate.relate.neighbors import neighbors
-
+def corpus_map(run: RunReader, documents: int = SAMPLE_DOCUMENTS) -> Plot:
+    """A sample of documents by hash, similar ones near each other; a line joins them in the order of the path."""
     title = "Map of the corpus"
     if not run.has("order", "embeddings") or run.snapshots["order"].rows < 3:
         few = "there are too few documents on the path for a map"
@@ -45,58 +49,83 @@ def corpus_map(run: Run, documents: int = SAMPLE_DOCUMENTS) -> Plot:
     named = run.rows("ledger", ids, ["source"]) if run.has("ledger") else run.rows("documents", ids, ["source"])
     source = np.array(named["source"].to_pylist(), dtype=object)[np.searchsorted(named["doc_id"].to_numpy(), ids)]
     sources = [name for name in run.recipe.sources if name in set(source)]
-    parts = [
-        element(
-            "polyline",
-            points=" ".join(f"{short(x)},{short(y)}" for x, y in at),
-            fill="none",
-            class_="f",
-            stroke_width=0.4,
-        )
-    ]
+    line = " ".join(f"{short(x)},{short(y)}" for x, y in at)
+    parts = [element("polyline", points=line, fill="none", class_="f", stroke_width=0.4)]
     for number, name in enumerate(sources):
-        mine = at[source == name]
-        dots = "".join(f"M{short(x)} {short(y)}h0" for x, y in mine)
+        dots = "".join(f"M{short(x)} {short(y)}h0" for x, y in at[source == name])
+        colour = COLOURS[number % len(COLOURS)]
         parts.append(
-            element(
-                "path",
-                element("title", name),
-                d=dots,
-                stroke=COLOURS[number % len(COLOURS)],
-                stroke_width=3.4,
-                stroke_linecap="round",
-            )
+            element("path", element("title", name), d=dots, stroke=colour, stroke_width=3.4, stroke_linecap="round")
         )
     cluster = rows["cluster"].to_numpy()
     values, counts = np.unique(cluster[cluster >= 0], return_counts=True)
     largest = values[np.lexsort([values, -counts])][:CLUSTERS].tolist()
     terms = terms_of(run, largest)
-    taken: list[tuple[float, float, float]] = []
-    for one in largest:
-        words = " ".join(terms[one][:WORDS])
-        x, y = np.median(at[cluster == one], axis=0).tolist()
-        half = 3.4 * len(words)
-        x = min(max(x, half + 4), WIDTH - half - 4)
-        while any(abs(y - other) < LINE and abs(x - beside) < half + wide for beside, other, wide in taken):
-            y += LINE
-        taken.append((x, y, half))
-        parts += [
-            element(
-                "rect",
-                x=short(x - half - 3),
-                y=short(y - 12),
-                width=short(2 * half + 6),
-                height=LINE,
-                rx=3,
-                class_="g",
-                opacity=0.82,
-            ),
-            label(x, y, words, anchor="middle", weight="600"),
-        ]
+    words = [" ".join(terms[one][:WORDS]) for one in largest]
+    parts += _labels(words, [np.median(at[cluster == one], axis=0).tolist() for one in largest])
     parts.append(legend(_MARGIN, SIDE + 62, sources[: len(COLOURS)]))
     whole = run.snapshots["order"].rows
     drawn = f"all {n:,} documents" if n == whole else f"{n:,} of {whole:,} documents, by hash"
     parts.append(label(12, 38, f"{drawn}; the line follows the path; the axes mean nothing", muted=True))
-    said = f"{drawn}, near each other where their vectors are; the largest clusters: "
-    said += "; ".join(" ".join(terms[one][:WORDS]) for one in largest)
+    said = f"{drawn}, near each other where their vectors are; the largest clusters: {'; '.join(words)}"
     return plot(title, said, SIDE + 76, *parts)
+
+
+def _labels(words: list[str], middles: list[list[float]]) -> list[Markup]:
+    """The words of clusters at their middles, moved down where they would cover each other."""
+    parts: list[Markup] = []
+    taken: list[tuple[float, float, float]] = []
+    for text, (x, y) in zip(words, middles, strict=True):
+        half = 3.4 * len(text)
+        x = min(max(x, half + 4), WIDTH - half - 4)
+        while any(abs(y - other) < LINE and abs(x - beside) < half + wide for beside, other, wide in taken):
+            y += LINE
+        taken.append((x, y, half))
+        corner, wide = {"x": short(x - half - 3), "y": short(y - 12)}, short(2 * half + 6)
+        parts.append(element("rect", **corner, width=wide, height=LINE, rx=3, class_="g", opacity=0.82))
+        parts.append(label(x, y, text, anchor="middle", weight="600"))
+    return parts
+
+
+@njit(cache=True)
+def _settle(place, ids, similarity, rounds, state):  # type: ignore[no-untyped-def]
+    n, k = ids.shape
+    for number in range(rounds):
+        rate = 1.0 - number / rounds
+        for i in range(n):
+            for e in range(k):
+                j = ids[i, e]
+                if j < 0:
+                    break
+                dx, dy = place[i, 0] - place[j, 0], place[i, 1] - place[j, 1]
+                pull = -2 * similarity[i, e] / (1 + dx * dx + dy * dy) * rate
+                for axis, d in ((0, dx), (1, dy)):
+                    move = min(4.0, max(-4.0, pull * d))
+                    place[i, axis] += move
+                    place[j, axis] -= move
+                for _ in range(4):
+                    state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+                    other = np.int64((state >> np.uint64(33)) % np.uint64(n))
+                    dx, dy = place[i, 0] - place[other, 0], place[i, 1] - place[other, 1]
+                    square = dx * dx + dy * dy
+                    push = 2 / ((0.01 + square) * (1 + square)) * rate
+                    place[i, 0] += min(4.0, max(-4.0, push * dx))
+                    place[i, 1] += min(4.0, max(-4.0, push * dy))
+
+
+def plane(vectors: NDArray[np.int8], ids: NDArray[np.int64], similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places in the plane, float64[N, 2] in [0, 1]², with similar vectors near each other.
+
+    Args:
+        vectors: int8[N, D].
+        ids: int64[N, K], rows of the nearest vectors, filled up with -1.
+        similarity: float64[N, K], their cosines.
+    """
+    if len(vectors) < 3:
+        return np.linspace(0.5, 0.75, len(vectors))[:, None].repeat(2, axis=1)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    _, _, axes = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    place = np.ascontiguousarray(unit @ axes[:2].T * 10)
+    _settle(place, ids[:, :NEIGHBORS], np.maximum(similarity[:, :NEIGHBORS], 0), ROUNDS, np.uint64(1))
+    low, high = np.percentile(place, 0.5, axis=0), np.percentile(place, 99.5, axis=0)
+    return np.asarray(np.clip((place - low) / np.maximum(high - low, 1e-9), 0, 1))

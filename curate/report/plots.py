@@ -1,21 +1,20 @@
-"""The plots of a run. Each reads counters and details, or a bounded sample of documents by hash; none grows with the corpus."""
+"""The plots of a run. Each reads counters and details, or a bounded sample of documents by hash."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from curate.base.amounts import number
-from curate.report.markup import Markup
+from curate.base.markup import Markup
+from curate.inspect.reader import RunReader
+from curate.quality.rules import RULE_SETS, column_of, limits_of
 from curate.report.svg import COLOURS, WIDTH, Plot, area, bar, compact, label, legend, line, plot, rule, ticks
 from curate.tables.generations import parts_of
-
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
-    from curate.tables.snapshot import Snapshot
+from curate.tables.snapshot import Snapshot
 
 BAR = 22
 LEFT, RIGHT, TOP = 60, 20, 44
@@ -27,9 +26,9 @@ BINS = 40
 PATH_POINTS = 240
 
 
-def funnel(run: Run) -> Plot:
-    """What is left after each stage."""
-    counts = run.stats()["funnel"]
+def funnel(stats: dict[str, Any]) -> Plot:
+    """Records left after each stage, from the statistics of a run."""
+    counts = stats["funnel"]
     lost: dict[str, int] = {}
     for step in counts["removals"]:
         lost[step["stage"]] = lost.get(step["stage"], 0) + step["records"]
@@ -42,34 +41,25 @@ def funnel(run: Run) -> Plot:
     parts = []
     for i, (name, kept, gone) in enumerate(rows):
         y = TOP + i * (BAR + 6)
+        end, lost_wide = 118 + wide * kept / whole, wide * gone / whole
+        numbers = f"{kept:,}" + (f" (−{gone:,})" if gone else "")
         parts += [
             label(110, y + 15, name, anchor="end"),
             bar(118, y, wide * kept / whole, BAR, COLOURS[0]),
-            bar(
-                118 + wide * kept / whole,
-                y,
-                wide * gone / whole,
-                BAR,
-                COLOURS[4],
-                opacity=0.55,
-                hint=f"{gone:,} removed",
-            ),
-            label(
-                124 + wide * (kept + gone) / whole, y + 15, f"{kept:,}" + (f" (−{gone:,})" if gone else ""), muted=True
-            ),
+            bar(end, y, lost_wide, BAR, COLOURS[4], opacity=0.55, hint=f"{gone:,} removed"),
+            label(124 + wide * (kept + gone) / whole, y + 15, numbers, muted=True),
         ]
     said = "; ".join(f"{name} {kept:,}" for name, kept, _ in rows)
     return plot("Records left after each stage", said, TOP + len(rows) * (BAR + 6) + 8, *parts)
 
 
-def lengths(run: Run) -> Plot:
-    """Tokens by length of their document, once and with copies."""
+def lengths(stats: dict[str, Any]) -> Plot:
+    """Tokens by length of their document, once and with copies, from the statistics of a run."""
     by_upto: dict[int, list[int]] = {}
-    if run.has("copies"):
-        for one in run.stats()["upsampling"]["lengths"]:
-            entry = by_upto.setdefault(one["upto"], [0, 0])
-            entry[0] += one["before"]
-            entry[1] += one["after"]
+    for one in stats.get("upsampling", {}).get("lengths", []):
+        entry = by_upto.setdefault(one["upto"], [0, 0])
+        entry[0] += one["before"]
+        entry[1] += one["after"]
     rows = sorted(by_upto.items())
     columns = [("once", [both[0] for _, both in rows]), ("with copies", [both[1] for _, both in rows])]
     columns = columns[:1] if columns[0][1] == columns[1][1] else columns
@@ -78,7 +68,7 @@ def lengths(run: Run) -> Plot:
     )
 
 
-def components(run: Run) -> Plot:
+def components(run: RunReader) -> Plot:
     """Groups of duplicates by their size."""
     sizes: list[tuple[int, int]] = []
     if run.has("duplicates") and run.snapshots["duplicates"].rows:
@@ -132,16 +122,14 @@ class Score(NamedTuple):
     below: bool
 
 
-def scored(run: Run) -> list[Score]:
+def scored(run: RunReader) -> list[Score]:
     """The signals to draw: classifiers, the language's score, then the rules that removed most."""
-    from curate.quality.rules import RULE_SETS, column_of, limits_of
-
     sections = [one for one in map(run.recipe.source_quality, run.recipe.sources) if one is not None]
-    there = set(run.table("signals").collect_schema().names()) if run.has("signals") else set()
+    columns = set(run.table("signals").collect_schema().names()) if run.has("signals") else set()
     found: dict[str, Score] = {}
 
     def add(name: str, column: str, limit: float | None, below: bool) -> None:
-        if column in there and limit is not None:
+        if column in columns and limit is not None:
             limits = found.setdefault(column, Score(name, column, [], below)).limits
             if limit not in limits:
                 limits.append(limit)
@@ -163,18 +151,18 @@ def scored(run: Run) -> list[Score]:
     return list(found.values())[:SCORES]
 
 
-def scores(run: Run) -> Plot:
+def scores(run: RunReader) -> Plot:
     """Distributions of what decides about quality, with the limits in force."""
-    wanted = scored(run)
+    signals = scored(run)
     title = "What the quality rules measure, and their limits"
-    if not wanted:
+    if not signals:
         return plot(
             title, "no rule has removed anything", 70, label(12, 48, "no rule has removed anything", muted=True)
         )
-    rows = run.hashed("signals", SAMPLE_DOCUMENTS, [one.column for one in wanted])
+    rows = run.hashed("signals", SAMPLE_DOCUMENTS, [one.column for one in signals])
     wide, tall = (WIDTH - 3 * 20) / 2, 130
     parts, said = [], []
-    for i, one in enumerate(wanted):
+    for i, one in enumerate(signals):
         values = rows[one.column].to_numpy().astype(np.float64)
         parts += _histogram(
             one, values[np.isfinite(values)], 20 + (i % 2) * (wide + 20), TOP + (i // 2) * tall, wide, 76
@@ -182,7 +170,7 @@ def scores(run: Run) -> Plot:
         gone = np.mean(values < max(one.limits) if one.below else values > min(one.limits)) if len(values) else 0.0
         side = "below" if one.below else "above"
         said.append(f"{one.name}: {100 * gone:.1f} % {side} {', '.join(f'{limit:g}' for limit in one.limits)}")
-    return plot(title, "; ".join(said), TOP + (len(wanted) + 1) // 2 * tall, *parts)
+    return plot(title, "; ".join(said), TOP + (len(signals) + 1) // 2 * tall, *parts)
 
 
 def _histogram(one: Score, values: NDArray[np.float64], x: float, y: float, wide: float, tall: float) -> list[Markup]:
@@ -213,7 +201,7 @@ def _histogram(one: Score, values: NDArray[np.float64], x: float, y: float, wide
     return parts
 
 
-def path(run: Run) -> Plot:
+def path(run: RunReader) -> Plot:
     """Similarity of neighbours along the path, beside a random order and what no path can exceed."""
     title = "Similarity of neighbours along the path"
     n = run.snapshots["order"].rows if run.has("order") else 0

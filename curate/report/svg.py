@@ -11,7 +11,7 @@ from math import floor, log10
 from pathlib import Path
 
 from curate.base.hashing import digest
-from curate.report.markup import Child, Markup, element, join
+from curate.base.markup import Child, Markup, element, join
 
 WIDTH = 720
 LINE = 16
@@ -34,8 +34,8 @@ class Plot:
 
     Attributes:
         title: what it shows, in a few words.
-        description: what is to be seen, for those who do not see it.
-        svg: the whole picture.
+        description: what it shows, for readers who do not see it.
+        svg: the picture.
     """
 
     title: str

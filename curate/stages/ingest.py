@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from curate.base import schemas
 from curate.base.hashing import document_hash
 from curate.base.ids import default_id, doc_ids, ordinal_of
+from curate.engine.context import TaskContext
 from curate.engine.inputs import Inputs, discover, open_url
 from curate.engine.removed import Refusal
 from curate.engine.stage import Spec, Stage, StageRun
-from curate.engine.tasks import TableWriter, TaskContext
 from curate.reading import formats
 from curate.reading.records import Batch, Fields, Span
 from curate.reading.spans import count_lines, group_spans, line_spans
@@ -24,6 +24,7 @@ from curate.reading.units import Unit
 from curate.reading.vectors import about_vectors, dimensions, take_from_meta
 from curate.recipe import Recipe
 from curate.stages.ingest_takedown import documents_without, with_removed
+from curate.tables.parquet import TableWriter
 
 
 def _settings(recipe: Recipe) -> Any:

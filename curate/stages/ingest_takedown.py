@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from curate.base import schemas
 from curate.base.ids import MAX_POSITION, ordinal_of
+from curate.engine.context import TaskContext
 from curate.engine.stage import StageRun
 from curate.engine.takedown import Takedown, ids_that_leave, lessened, without_files
-from curate.engine.tasks import TaskContext
 from curate.reading.records import REMOVED_ON_REQUEST
 from curate.reading.vectors import about_vectors
 

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.base import schemas
+from curate.base.columns import column, is_in
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.engine.stage import Spec, Stage, StageRun, partition_specs
 from curate.engine.takedown import Takedown, lessened, without_files
-from curate.engine.tasks import TaskContext
 from curate.reading.records import REMOVED_ON_REQUEST
 from curate.recipe import Recipe
 from curate.stages.order import dropped_clusters, is_dropped
-from curate.tables.partition import column, is_in
 from curate.tables.snapshot import TableFile
 
 _PLACE = pa.schema([("doc_id", pa.uint64()), ("set", pa.uint16()), ("shard", pa.uint32()), ("window", pa.uint32())])

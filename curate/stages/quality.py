@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.base import schemas
+from curate.base.columns import column
+from curate.engine.context import TaskContext
 from curate.engine.stage import Stage, StageRun, partition_specs
-from curate.engine.tasks import TaskContext
 from curate.recipe import BLOCK_LISTS, Quality, Recipe
 from curate.storage.local import file_checksum
-from curate.tables.partition import column
 
 
 def _qualities(recipe: Recipe) -> dict[str, Quality | None]:

@@ -40,7 +40,7 @@ shards: {{formats: [parquet, mds, megatron], windows_per_shard: 512}}
 def prepare(folder: str | Path, say: Callable[[str], None]) -> Path:
     """Gather the corpus into ``folder``/corpus and write ``folder``/recipe.yaml; returns the recipe's path.
 
-    Gathering again writes the same files; a recipe that is there is used as it is.
+    Gathering again writes the same files. An existing recipe stays as it is.
 
     Raises:
         RequestError: the folder cannot be used.

@@ -1,7 +1,7 @@
-"""``curate export``: the kept documents as text, with their metadata and what was decided about them.
+"""``curate export``: the kept documents as text, with their metadata and decisions.
 
-One file for each partition that holds kept documents, in doc_id order, a row group at a time. ``index.json`` lists them
-and is put last: a folder without it is no finished export, and the same command makes it one.
+One file for each partition with kept documents, in doc_id order, written a row group at a time. ``index.json`` lists them
+and is written last: a folder without it is an unfinished export, which the same command finishes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,20 +20,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
+from curate.base.columns import IDs, column
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.schemas import VALIDATION
+from curate.inspect.reader import RunReader
 from curate.recipe import cuts_paragraphs
 from curate.recipe.portable import essential_recipe
 from curate.storage.interface import Storage
 from curate.storage.local import file_checksum
 from curate.storage.open import open_storage
-from curate.tables.partition import IDs, column, cuts_of, edited_texts, survivors
+from curate.tables.remaining import cuts_of, edited_texts, survivors
 from curate.tables.snapshot import TableFile
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from curate.inspect.run import Run
 
 FORMATS = {"parquet": ".parquet", "jsonl.zst": ".jsonl.zst"}
 """Formats and the ends of their file names."""
@@ -52,7 +49,7 @@ DECISIONS = pa.schema(
         ("language_score", pa.float64()),
     ]
 )
-"""What was decided about a document; null where the run has not got so far. A column for each classifier follows."""
+"""Decisions about a document; null for stages that have not run. A column for each classifier follows."""
 
 DOCUMENT = pa.schema(
     [
@@ -68,7 +65,7 @@ DOCUMENT = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: where, in which format, how many files, documents and bytes."""
+    """What was written: the folder, the format, and numbers of files, documents and bytes."""
 
     path: str
     format: str
@@ -81,15 +78,15 @@ class Exported:
         return asdict(self)
 
 
-def export(run: Run, to: str, form: str = "parquet") -> Exported:
+def export(run: RunReader, to: str, form: str = "parquet") -> Exported:
     """Write the kept documents of a run to the folder ``to``, local or ``s3://bucket/prefix``.
 
     Kept are the documents in the shards; of a run that was stopped after deduplication, those left by it. Memory is
-    bounded by a row group and the narrow tables of one partition. A former export there is replaced.
+    bounded by a row group and the narrow tables of one partition. A previous export there is replaced.
 
     Raises:
         RequestError: the format is not known, the run has not got as far as deduplication, or ``to`` holds other files.
-        WorkspaceError: nothing can be written there.
+        WorkspaceError: ``to`` cannot be written.
     """
     if form not in FORMATS:
         raise RequestError(f"format {form!r} is not known; formats: {', '.join(FORMATS)}")
@@ -127,11 +124,11 @@ def export(run: Run, to: str, form: str = "parquet") -> Exported:
 
 
 def _make_room(target: Storage) -> set[str]:
-    """Take the index of a former export away; returns the names of its files."""
+    """Delete the index of a previous export; returns the names of its files."""
     if Path(target.url).is_file():
         raise RequestError(f"{target.url} is a file; name a folder")
-    there = {info.path for info in target.list()}
-    others = sorted(name for name in there if not _OURS.match(name))
+    names = {info.path for info in target.list()}
+    others = sorted(name for name in names if not _OURS.match(name))
     if others:
         raise RequestError(f"{target.url} holds other files ({others[0]}); name a new or empty folder")
     try:
@@ -139,17 +136,17 @@ def _make_room(target: Storage) -> set[str]:
     except WorkspaceError as error:
         raise WorkspaceError(f"nothing can be exported to {target.url}: {error}") from None
     target.delete(INDEX)
-    return there - {INDEX}
+    return names - {INDEX}
 
 
-def schema_of(run: Run) -> pa.Schema:
+def schema_of(run: RunReader) -> pa.Schema:
     """The columns of the export: document, decisions, a score for each classifier."""
     names = run.table("signals").collect_schema().names() if run.parquet_files("signals") else []
     scores = [(name, pa.float64()) for name in names if name.startswith("classifier_")]
     return pa.schema([*DOCUMENT, *DECISIONS, *scores])
 
 
-def kept_ids(run: Run, file: TableFile) -> IDs:
+def kept_ids(run: RunReader, file: TableFile) -> IDs:
     """uint64[n], sorted: the kept documents of a partition."""
     named = {table: run.snapshot(table).named() for table in ("verdicts", "duplicates", "contamination")}
     if not run.has("ledger"):
@@ -158,7 +155,7 @@ def kept_ids(run: Run, file: TableFile) -> IDs:
     return column(ledger.filter(pc.equal(ledger["status"], "kept")), "doc_id")
 
 
-def documents(run: Run, file: TableFile, ids: IDs, schema: pa.Schema) -> Iterator[pa.Table]:
+def documents(run: RunReader, file: TableFile, ids: IDs, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of ``ids`` (sorted, of the partition ``file``), a row group at a time."""
     decided = _decisions(run, file, ids, schema)
     named = {
@@ -168,19 +165,19 @@ def documents(run: Run, file: TableFile, ids: IDs, schema: pa.Schema) -> Iterato
     texts = edited_texts(run, asdict(file), named["edits"], ids, cuts)
     at = 0
     for batch in run.batches(file, ["doc_id", "id", "source", "meta"]):
-        mine = batch.filter(pc.is_in(batch["doc_id"], value_set=pa.array(ids)))
-        if not mine.num_rows:
+        kept = batch.filter(pc.is_in(batch["doc_id"], value_set=pa.array(ids)))
+        if not kept.num_rows:
             continue
         _, edited = next(texts)
-        columns = {name: mine[name] for name in mine.column_names} | {"text": edited}
-        rest = decided.slice(at, mine.num_rows)
+        columns = {name: kept[name] for name in kept.column_names} | {"text": edited}
+        rest = decided.slice(at, kept.num_rows)
         yield (
             pa.table({**columns, **{name: rest[name] for name in rest.column_names}}).select(schema.names).cast(schema)
         )
-        at += mine.num_rows
+        at += kept.num_rows
 
 
-def _decisions(run: Run, file: TableFile, ids: IDs, schema: pa.Schema) -> pa.Table:
+def _decisions(run: RunReader, file: TableFile, ids: IDs, schema: pa.Schema) -> pa.Table:
     """The columns after the document's own, a row for each of ``ids``; null where a table has none."""
     wanted = [name for name in schema.names if name not in DOCUMENT.names]
     found: dict[str, Any] = {}
@@ -222,13 +219,3 @@ def _line(row: dict[str, Any]) -> str:
         {name: value for name, value in row.items() if value is not None and value == value}, ensure_ascii=False
     )
     return f'{text[:-1]}, "meta": {meta}}}\n' if meta is not None else f"{text}\n"
-
-
-def sections(found: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The result as text."""
-    from rich.markup import escape
-
-    from curate.base import amounts
-
-    files = f"{found['files']:,} file{'' if found['files'] == 1 else 's'}, {amounts.size(found['bytes'])}"
-    return [f"{found['documents']:,} documents in {escape(found['path'])} ({found['format']}, {files})"]

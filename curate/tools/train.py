@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from curate.base.errors import InputError, RequestError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from curate.quality.training import TrainingOptions
 
 
@@ -77,38 +75,3 @@ def train_classifier(
         "thresholds_from": "sample" if corpus else "held-out texts",
         "min_score": chosen[1] if chosen else 0.5,
     }
-
-
-def sections(result: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The result as text."""
-    from curate.report.render import table
-
-    held = result["held_out"]
-    found: list[RenderableType] = [
-        table(
-            "Held out",
-            ("label", "trained on", "held out", "recall"),
-            [
-                (name, result["trained_on"][name], number, f"{held['recall'][name]:.4f}")
-                for name, number in held["documents"].items()
-            ],
-            plain=plain,
-        )
-    ]
-    text = f"accuracy {held['accuracy']:.4f}, area under the curve {held['auc']:.4f}"
-    found.append(f"{text}, calibration error {held['calibration_error']:.4f}")
-    rows: list[Sequence[Any]] = [
-        (f"{least:.1f} to {least + 0.1:.1f}", n, f"{mean:.3f}", f"{share:.3f}")
-        for least, n, mean, share in held["calibration"]
-    ]
-    found.append(table("Calibration", ("score", "documents", "mean score", "are of the label"), rows, plain=plain))
-    rows = [
-        (f"{100 * share:g} %", f"{least:.4f}", f"{good:.3f}", f"{bad:.3f}") for share, least, good, bad in held["keep"]
-    ]
-    head = ("keep", "min_score", "of the label kept", "of others kept")
-    found.append(table(f"Thresholds, from {result['thresholds_from']}", head, rows, plain=plain, left=1))
-    found.append(
-        f"wrote {result['model']}; in a recipe:\n"
-        f"quality:\n  classifier: {{model: {result['model']}, label: {result['label']}, min_score: {result['min_score']:g}}}"
-    )
-    return found

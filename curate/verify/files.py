@@ -14,7 +14,7 @@ from curate.tables.snapshot import TableFile, artefacts_of
 from curate.tables.validate import sound
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 _PIECE = 1 << 20
@@ -38,7 +38,7 @@ _SORTED = {
 """Tables with at most one row a document, sorted by doc_id."""
 
 
-def check_files(run: Run, report: Report) -> set[str]:
+def check_files(run: RunReader, report: Report) -> set[str]:
     """Check every file that a snapshot or its details name; returns the tables with a missing or damaged file."""
     damaged = set()
     schemas_ = expected_schemas(run)
@@ -54,7 +54,7 @@ def check_files(run: Run, report: Report) -> set[str]:
     return damaged
 
 
-def expected_schemas(run: Run) -> dict[str, pa.Schema]:
+def expected_schemas(run: RunReader) -> dict[str, pa.Schema]:
     """Schema of every table of the run that has a fixed one."""
     found = {
         "documents": schemas.documents_schema("vectors" in run.snapshots["documents"].details),
@@ -86,7 +86,7 @@ def expected_schemas(run: Run) -> dict[str, pa.Schema]:
     return found
 
 
-def _is_whole(run: Run, report: Report, file: TableFile) -> bool:
+def _is_whole(run: RunReader, report: Report, file: TableFile) -> bool:
     try:
         source = run.storage.open(file.path)
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def _is_whole(run: Run, report: Report, file: TableFile) -> bool:
     return True
 
 
-def _check_rows(run: Run, report: Report, table: str, file: TableFile, expected: pa.Schema) -> None:
+def _check_rows(run: RunReader, report: Report, table: str, file: TableFile, expected: pa.Schema) -> None:
     with run.open(file) as source:
         parquet = pq.ParquetFile(source)
         found = parquet.schema_arrow

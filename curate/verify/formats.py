@@ -26,7 +26,7 @@ from curate.tables.snapshot import TableFile
 from curate.verify.windows import read_windows
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 _SHARD = re.compile(r"(set-(?P<set>\d+)[-/])?(\w+/)*shard[-.](?P<shard>\d+)$")
@@ -35,7 +35,7 @@ NAMED = 5
 """Documents, windows and partitions that one difference names."""
 
 
-def plan_of(run: Run, file: TableFile) -> ShardWindows:
+def plan_of(run: RunReader, file: TableFile) -> ShardWindows:
     """The windows of one shard as planned, without tokens."""
     columns = read_windows(run, file)
     named = {name: columns[name] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
@@ -43,18 +43,18 @@ def plan_of(run: Run, file: TableFile) -> ShardWindows:
     return windows_of_plan(size_of(run, file), **named, tokens=np.zeros(0, np.uint16), begins=begins)
 
 
-def _mixture(run: Run) -> Mixture:
+def _mixture(run: RunReader) -> Mixture:
     details = run.snapshots["shards"].details
     return Mixture.above(int(run.snapshots["tokens"].details["vocab_size"]), details["denoise"]["length"])
 
 
-def expected_windows(run: Run, file: TableFile, denoised: bool) -> ShardWindows:
+def expected_windows(run: RunReader, file: TableFile, denoised: bool) -> ShardWindows:
     """As :func:`plan_of`, after denoising where that is asked for."""
     plan = plan_of(run, file)
     return layout(plan, shard_key(file.name)[1], _mixture(run), run.recipe.seed) if denoised else plan
 
 
-def before_denoising(run: Run, file: TableFile, windows: ShardWindows) -> ShardWindows:
+def before_denoising(run: RunReader, file: TableFile, windows: ShardWindows) -> ShardWindows:
     """The windows of a shard, restored where they are denoised."""
     if windows.target_starts is None:
         return windows
@@ -69,14 +69,14 @@ def shard_key(name: str) -> tuple[int, int]:
     return int(found["set"] or 0), int(found["shard"])
 
 
-def size_of(run: Run, plan: TableFile) -> int:
+def size_of(run: RunReader, plan: TableFile) -> int:
     """Tokens of the windows of a shard."""
     number = shard_key(plan.name)[0]
     return int(parts_of(run.snapshots["windows"])[0]["sets"][number]["window"])
 
 
 @contextmanager
-def _local(run: Run, file: TableFile) -> Iterator[str]:
+def _local(run: RunReader, file: TableFile) -> Iterator[str]:
     """A local path with the content of a file."""
     if isinstance(run.storage, LocalStorage):
         yield str(run.storage.local(file.path))
@@ -89,17 +89,17 @@ def _local(run: Run, file: TableFile) -> Iterator[str]:
         yield copy.name
 
 
-Reader = Callable[["Run", "Report", bool], Iterator[tuple[TableFile, ShardWindows]]]
+Reader = Callable[["RunReader", "Report", bool], Iterator[tuple[TableFile, ShardWindows]]]
 """Reads a format: of the plain windows, or of the denoised ones."""
 
 
-def windows_of(run: Run, report: Report, form: str) -> Iterator[tuple[TableFile, ShardWindows]]:
+def windows_of(run: RunReader, report: Report, form: str) -> Iterator[tuple[TableFile, ShardWindows]]:
     """(plan, windows as they are in the files) of each shard, of a format as the table's details name it."""
     name = form.removeprefix(DENOISED)
     return READERS[name](run, report, name != form)
 
 
-def _of(run: Run, suffix: str, denoised: bool) -> list[TableFile]:
+def _of(run: RunReader, suffix: str, denoised: bool) -> list[TableFile]:
     """Files of a format."""
     return [
         file
@@ -109,7 +109,7 @@ def _of(run: Run, suffix: str, denoised: bool) -> list[TableFile]:
 
 
 def _per_shard(
-    run: Run, report: Report, suffix: str, read_one: Callable[[str, int], Iterator[ShardWindows]], denoised: bool
+    run: RunReader, report: Report, suffix: str, read_one: Callable[[str, int], Iterator[ShardWindows]], denoised: bool
 ) -> Iterator[tuple[TableFile, ShardWindows]]:
     files = {shard_key(file.name): file for file in _of(run, suffix, denoised)}
     plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
@@ -129,26 +129,26 @@ def _per_shard(
             report.fault("shards", files[key].path, "holds no windows, although the plan has some")
 
 
-def _width(run: Run, file: TableFile) -> int:
+def _width(run: RunReader, file: TableFile) -> int:
     """Tokens of the longest denoised window of the set that a file is of, as the set's index states it."""
     name = f"{file.name[: file.name.index(DENOISED)]}{DENOISED}index"
     with run.open(run.snapshots["shards"].named()[name]) as source:
         return int(json.loads(source.read())["window"])
 
 
-def _read_parquet(run: Run, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
+def _read_parquet(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
     yield from _per_shard(run, report, ".parquet", lambda path, size: parquet.read(path), denoised)
 
 
-def _read_mds(run: Run, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
+def _read_mds(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
     yield from _per_shard(run, report, ".mds", mds.read, denoised)
 
 
-def _read_webdataset(run: Run, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
+def _read_webdataset(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
     yield from _per_shard(run, report, ".tar", webdataset.read, denoised)
 
 
-def _read_numpy(run: Run, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
+def _read_numpy(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
     """Token files, each with its index, and those of denoised windows with their masks."""
     tokens = _of(run, ".npy", denoised)
     indexes, masks = (
@@ -173,15 +173,15 @@ def _read_numpy(run: Run, report: Report, denoised: bool) -> Iterator[tuple[Tabl
     yield from _per_shard(run, report, ".npy", read_one, denoised)
 
 
-def _token_type(run: Run) -> np.dtype[Any]:
+def _token_type(run: RunReader) -> np.dtype[Any]:
     return token_type(int(run.snapshots["tokens"].details["vocab_size"]))
 
 
-def _stored_type(run: Run, denoised: bool) -> np.dtype[Any]:
+def _stored_type(run: RunReader, denoised: bool) -> np.dtype[Any]:
     return denoised_token_type(_mixture(run)) if denoised else _token_type(run)
 
 
-def _read_megatron(run: Run, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
+def _read_megatron(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
     """Megatron's one file a set and generation, cut into shards."""
     bins, indexes = ({file.name: file for file in _of(run, suffix, denoised)} for suffix in (".bin", ".idx"))
     if bins.keys() != indexes.keys():
@@ -202,7 +202,7 @@ def _read_megatron(run: Run, report: Report, denoised: bool) -> Iterator[tuple[T
 
 
 def _read_tokens(
-    run: Run,
+    run: RunReader,
     report: Report,
     tokens: TableFile,
     index: TableFile,

@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.columns import is_in
 from curate.base.ids import source_id
 from curate.base.schemas import names_document
 from curate.engine.inputs import Inputs
 from curate.engine.removed import OF_WORKSPACE, Removed
-from curate.tables.partition import is_in
 from curate.tables.validate import sound
 from curate.tables.workspace import history
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 
-def check_removed(run: Run, report: Report) -> None:
+def check_removed(run: RunReader, report: Report) -> None:
     """Look for the documents of ``removed`` in every table; that shards hold nothing but the plan's documents, the check
     of their tokens proves."""
     removed = Removed.of(run.storage, run.snapshots)

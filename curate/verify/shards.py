@@ -16,25 +16,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.columns import flat_tokens
 from curate.base.schemas import KIND_SEPARATOR, NO_DOCUMENT
 from curate.engine.exchange import partition_targets
 from curate.shards.conservation import add_sums, from_hex, hex_sum, separator_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows
 from curate.tables.generations import parts_of
-from curate.tables.partition import flat_tokens
 from curate.tables.snapshot import TableFile
 from curate.verify.formats import NAMED, before_denoising, expected_windows, size_of, windows_of
 from curate.verify.tables import read
 from curate.verify.windows import read_windows
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 Sums = NDArray[np.uint64]
 
 
-def check_shards(run: Run, report: Report) -> None:
+def check_shards(run: RunReader, report: Report) -> None:
     """Read every format back and compare it with the plan and with the documents."""
     wanted, tokens = expected_sums(run)
     report.count("shards", "tokens of documents, copies counted", tokens)
@@ -70,7 +70,7 @@ def check_shards(run: Run, report: Report) -> None:
             _trace(run, report, form, int(partition))
 
 
-def _check_counts(run: Run, report: Report, form: str, counts: dict[str, int]) -> None:
+def _check_counts(run: RunReader, report: Report, form: str, counts: dict[str, int]) -> None:
     """Nothing but document tokens, counted special tokens and counted padding."""
     counted = run.snapshots["windows"].counters
     planned = {
@@ -86,7 +86,7 @@ def _check_counts(run: Run, report: Report, form: str, counts: dict[str, int]) -
 # --- the documents' side
 
 
-def expected_sums(run: Run) -> tuple[Sums, int]:
+def expected_sums(run: RunReader) -> tuple[Sums, int]:
     """(uint64[partitions, 2], tokens): the sum that the shards must hold of each partition's documents."""
     documents = run.snapshots["documents"].files
     out = np.zeros((len(documents), 2), np.uint64)
@@ -100,7 +100,7 @@ def expected_sums(run: Run) -> tuple[Sums, int]:
 
 
 def documents_of(
-    run: Run, partition: int
+    run: RunReader, partition: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint16], Any, NDArray[np.int64]]]:
     """(doc_ids, copies, tokens, offsets) of the documents with copies in a partition, and of the synthetic examples
     made of them, one row group at a time."""
@@ -121,7 +121,7 @@ def documents_of(
         yield rows["doc_id"].to_numpy(), np.ones(rows.num_rows, np.uint16), *flat_tokens(rows)
 
 
-def _control(run: Run) -> dict[str, int]:
+def _control(run: RunReader) -> dict[str, int]:
     """The tokens that begin and end documents, as :func:`token_sum` takes them."""
     windows, found = run.snapshots["windows"].details, {}
     end = run.snapshots["tokens"].details["eos_id"]
@@ -132,7 +132,7 @@ def _control(run: Run) -> dict[str, int]:
     return found
 
 
-def _separators(run: Run) -> Sums:
+def _separators(run: RunReader) -> Sums:
     """uint64[2]: the sum of the separators that the plan has."""
     windows = run.snapshots["windows"]
     separator, count = windows.details.get("separator_ids", []), 0
@@ -155,7 +155,7 @@ def _add(total: Sums, sums: Sums, targets: NDArray[np.int64]) -> None:
         np.add.at(total, targets, sums)
 
 
-def _compare(run: Run, report: Report, where: str, found: ShardWindows, file: TableFile) -> None:
+def _compare(run: RunReader, report: Report, where: str, found: ShardWindows, file: TableFile) -> None:
     """Windows of a shard against its plan; the first difference is named."""
     plan = expected_windows(run, file, found.target_starts is not None)
     if len(found) != len(plan):
@@ -194,7 +194,7 @@ def _compare(run: Run, report: Report, where: str, found: ShardWindows, file: Ta
 # --- where they differ
 
 
-def _trace(run: Run, report: Report, form: str, partition: int) -> None:
+def _trace(run: RunReader, report: Report, form: str, partition: int) -> None:
     """Name the documents of a partition whose tokens in the shards are not theirs."""
     ids, wanted = [], []
     for some, copies, flat, offsets in documents_of(run, partition):

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.base.matrices import vector_matrix
+from curate.base.columns import vector_matrix
 from curate.base.schemas import KIND_DOCUMENT
 from curate.engine.exchange import partition_targets
 from curate.packing.similar import CROWD_BITS, alike, similarity, square
@@ -17,7 +17,7 @@ from curate.verify.tables import read
 from curate.verify.windows import read_windows
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 VECTOR_BYTES = 512_000_000
@@ -75,7 +75,7 @@ def _crowded(
     return found
 
 
-def check_similar(run: Run, report: Report) -> None:
+def check_similar(run: RunReader, report: Report) -> None:
     """Count the pairs of different documents in one window whose cosine is at or above the limit.
 
     Where `pack.min_vendi` asks for diversity, count the windows that have less, as the packer measures it.
@@ -104,7 +104,7 @@ def check_similar(run: Run, report: Report) -> None:
 
 
 def _count(
-    run: Run, report: Report, held: list[tuple[str, Int64s, NDArray[np.uint64]]], limit: float, method: str
+    run: RunReader, report: Report, held: list[tuple[str, Int64s, NDArray[np.uint64]]], limit: float, method: str
 ) -> None:
     ids = np.unique(np.concatenate([doc_id for _, _, doc_id in held]))
     report.count("similar", f"pairs at or above {limit:g}", 0)
@@ -140,7 +140,7 @@ def _check_diversity(report: Report, path: str, ids: NDArray[np.uint64], floor: 
         )
 
 
-def _vectors(run: Run, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
+def _vectors(run: RunReader, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
     """int8[n, D] of sorted doc_ids, read partition by partition."""
     documents, embeddings = run.snapshots["documents"], run.snapshots["embeddings"]
     named = embeddings.named()

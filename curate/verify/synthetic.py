@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.base.columns import flat_tokens, is_in
 from curate.base.ids import synthetic_id
 from curate.base.schemas import VALIDATION
-from curate.tables.partition import flat_tokens, is_in
 from curate.verify.tables import read
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 _NAMED = 5
 """Examples of a file that are named."""
 
 
-def check_synthetic(run: Run, report: Report) -> None:
+def check_synthetic(run: RunReader, report: Report) -> None:
     """Check the examples partition by partition."""
     tokens, copies = run.snapshots["tokens"].named(), run.snapshots["copies"].named()
     for file in run.snapshots["synthetic"].files:

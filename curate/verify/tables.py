@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.columns import is_in
 from curate.engine.exchange import partition_targets
-from curate.tables.partition import is_in
 from curate.tables.snapshot import TableFile
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 KEEPERS_AT_ONCE = 16_000_000
@@ -23,7 +23,7 @@ KEEPERS_AT_ONCE = 16_000_000
 IDs = NDArray[np.uint64]
 
 
-def read(run: Run, file: TableFile, columns: list[str]) -> pa.Table:
+def read(run: RunReader, file: TableFile, columns: list[str]) -> pa.Table:
     """Some columns of a file."""
     return run.read(file, columns)
 
@@ -31,7 +31,7 @@ def read(run: Run, file: TableFile, columns: list[str]) -> pa.Table:
 class _Named:
     """Files of all tables by name, built once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunReader) -> None:
         self.run = run
         self.files = {table: snapshot.named() for table, snapshot in run.snapshots.items()}
 
@@ -64,7 +64,7 @@ _SIDECARS = (
 )
 
 
-def check_partitions(run: Run, report: Report) -> set[str]:
+def check_partitions(run: RunReader, report: Report) -> set[str]:
     """Every side-car has the partitions of the documents table, and in each the documents that it should have.
 
     Returns the tables that lack a partition.
@@ -238,7 +238,7 @@ def _within(report: Report, where: str, found: IDs, pool: IDs, whose: str) -> No
         )
 
 
-def check_counters(run: Run, report: Report) -> None:
+def check_counters(run: RunReader, report: Report) -> None:
     """Rows and counters of the tables add up: every input record is kept, removed or rejected, once."""
     rows = {name: snapshot.rows for name, snapshot in run.snapshots.items()}
     counters = {name: snapshot.counters for name, snapshot in run.snapshots.items()}
@@ -289,7 +289,7 @@ def check_counters(run: Run, report: Report) -> None:
         report.count("counters", "records", rows["ledger"])
 
 
-def check_keepers(run: Run, report: Report) -> None:
+def check_keepers(run: RunReader, report: Report) -> None:
     """Every keeper of a duplicate is kept itself, and no document is its own keeper."""
     held: list[pa.Table] = []
     size = 0
@@ -307,7 +307,7 @@ def check_keepers(run: Run, report: Report) -> None:
             held, size = [], 0
 
 
-def _look_up(run: Run, report: Report, table: pa.Table) -> None:
+def _look_up(run: RunReader, report: Report, table: pa.Table) -> None:
     keepers = np.unique(table["keeper"].to_numpy())
     documents = run.snapshots["documents"]
     if len(keepers) == 0:
@@ -330,7 +330,7 @@ def _look_up(run: Run, report: Report, table: pa.Table) -> None:
     report.count("keepers", "keepers", len(keepers))
 
 
-def check_order(run: Run, report: Report) -> None:
+def check_order(run: RunReader, report: Report) -> None:
     """Positions are 0 … N−1, each once: the sum of their hashes is that of 0 … N−1, and none lies outside.
 
     Those that takedowns left empty count by what the table says of them.
@@ -359,7 +359,7 @@ def check_order(run: Run, report: Report) -> None:
         report.fault("order", "order", _twice(run, n))
 
 
-def _twice(run: Run, n: int) -> str:
+def _twice(run: RunReader, n: int) -> str:
     seen: NDArray[Any] = np.zeros(n, np.uint8)
     for file in run.snapshots["order"].files:
         positions = read(run, file, ["position"])["position"].to_numpy()

@@ -9,12 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.inspect.run import Run
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from curate.inspect.reader import RunReader
 
 MAX_FAULTS = 100
 """Faults that are named; the others are counted."""
@@ -93,7 +90,7 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
     from curate.verify.windows import check_windows
 
     began = time.perf_counter()
-    run = Run(workspace)
+    run = RunReader(workspace)
     report = Report(run.url)
     tell = say or (lambda text: None)
     tell("files: size, checksum, schema, bounds")
@@ -111,7 +108,7 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
         "order",
         "copies",
     )
-    checks: list[tuple[str, Callable[[Run, Report], set[str] | None], tuple[str, ...]]] = [
+    checks: list[tuple[str, Callable[[RunReader, Report], set[str] | None], tuple[str, ...]]] = [
         ("partitions", check_partitions, (*per_document, "rejects", "ledger")),
         ("counters", check_counters, ("ledger",)),
         ("keepers", check_keepers, ("documents", "verdicts", "duplicates")),
@@ -149,32 +146,3 @@ _TITLES = {
     "shards": "shards: every token exactly as often as its document has copies",
     "removed": "removed: no table and no window holds what was taken down",
 }
-
-
-def sections(report: dict[str, Any], *, plain: bool) -> list[RenderableType]:
-    """The report as text."""
-    from rich.markup import escape
-
-    from curate.base import amounts
-    from curate.report import render
-
-    rows = []
-    for name, numbers in report["checks"].items():
-        wrong = sum(fault["check"] == name for fault in report["faults"])
-        counted = ", ".join(f"{amounts.number(value)} {what}" for what, value in numbers.items())
-        rows.append((name, _faults(wrong) if wrong else "ok", counted))
-    rows += [(name, "not checked", why) for name, why in report["skipped"].items()]
-    found: list[RenderableType] = [render.table("", ("check", "", ""), rows, plain=plain, left=3)]
-    if report["ok"]:
-        found.append(f"no fault found in {escape(report['workspace'])} ({report['seconds']:.1f} s)")
-        return found
-    lines = [f"{_faults(report['fault_count'])} in {escape(report['workspace'])}"]
-    lines += [escape(f"  {fault['check']}: {fault['where']}: {fault['what']}") for fault in report["faults"]]
-    if report["fault_count"] > len(report["faults"]):
-        lines.append(f"  … and {report['fault_count'] - len(report['faults']):,} more")
-    found.append("\n".join(lines))
-    return found
-
-
-def _faults(number: int) -> str:
-    return f"{number:,} fault{'s' if number != 1 else ''}"

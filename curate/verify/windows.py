@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.columns import is_in
 from curate.base.ids import is_synthetic, source_id
 from curate.base.schemas import (
     KIND_DOCUMENT,
@@ -21,21 +22,20 @@ from curate.base.schemas import (
     names_document,
 )
 from curate.tables.generations import parts_of
-from curate.tables.partition import is_in
 from curate.tables.snapshot import TableFile
 
 if TYPE_CHECKING:
-    from curate.inspect.run import Run
+    from curate.inspect.reader import RunReader
     from curate.verify.verify import Report
 
 
-def read_windows(run: Run, file: TableFile) -> dict[str, NDArray[Any]]:
+def read_windows(run: RunReader, file: TableFile) -> dict[str, NDArray[Any]]:
     """Columns of one file of the plan."""
     table = run.read(file)
     return {name: table[name].to_numpy() for name in WINDOWS.names}
 
 
-def check_windows(run: Run, report: Report) -> None:
+def check_windows(run: RunReader, report: Report) -> None:
     """Check the plan shard by shard, and its counters."""
     snapshot = run.snapshots["windows"]
     sizes = {int(entry["set"]): int(entry["window"]) for entry in parts_of(snapshot)[0]["sets"]}
@@ -59,7 +59,7 @@ def check_windows(run: Run, report: Report) -> None:
             )
 
 
-def _held_out(run: Run) -> NDArray[np.uint64]:
+def _held_out(run: RunReader) -> NDArray[np.uint64]:
     """uint64[n], sorted: the documents that the plan keeps out of training (a small share of all)."""
     ids = [np.zeros(0, np.uint64)]
     for file in run.snapshots["copies"].files:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import random
 
+import curate.engine.tasks as tasks
 import pyarrow.parquet as pq
 import pytest
 
-import curate.engine.tasks as tasks
 from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
 from curate.tables.workspace import open_workspace

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curate.engine import engines as engine
-from curate.engine.tasks import Task, function_name
+from curate.engine.context import Task, function_name
 from curate.stages.dedup.duplicates import no_duplicates_task
 from curate.storage.local import LocalStorage
 from curate.storage.options import StorageOptions

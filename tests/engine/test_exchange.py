@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.base.errors import WorkspaceError
+from curate.engine.context import Task, TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.engine.tasks import Task, TaskContext
 from curate.storage.local import LocalStorage
 from curate.storage.usage import tally
 from curate.tables.snapshot import Snapshot, TableFile

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from curate.engine.context import Task, TaskContext
 from curate.engine.engines import RayEngine
-from curate.engine.tasks import Task, TaskContext
 from curate.storage.local import LocalStorage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -9,10 +9,10 @@ import pytest
 
 from curate.base.errors import StageFailed
 from curate.engine import stage as stage_module
+from curate.engine.context import Record, TaskContext
 from curate.engine.engines import InlineEngine
 from curate.engine.progress import NoProgress
 from curate.engine.stage import Spec, Stage, StageRun
-from curate.engine.tasks import Record, TaskContext
 from curate.recipe import Recipe
 from curate.storage.local import LocalStorage
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curate.engine import engines as engine
-from curate.engine.tasks import Record, Task
+from curate.engine.context import Record, Task
 from curate.storage.local import LocalStorage
 
 

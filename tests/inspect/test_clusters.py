@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+import curate
 from curate.base.errors import RequestError
 from curate.cli import main
 from curate.driver.execute import run_recipe
 from curate.inspect.clusters import clusters_of
-from curate.inspect.run import Run
 from curate.recipe.file import from_dict
 from curate.verify.verify import verify
 from tests.corpus import TOPICS, recipe_of, write_corpus
@@ -22,7 +22,7 @@ def test_clusters_are_shown_and_dropped(tmp_path, capsys):
     def run(**quality):
         sections = {"quality": {"rules": ["gopher_repetition", "gopher_quality"], **quality}}
         outcome = run_recipe(from_dict(recipe_of(corpus, tmp_path / "run", **sections), tmp_path))
-        return Run(str(tmp_path / "run")), outcome
+        return curate.open(str(tmp_path / "run")), outcome
 
     found, _ = run()
     shown = clusters_of(found, n=100)

@@ -10,7 +10,7 @@ import pytest
 import curate
 from curate.base.errors import RequestError
 from curate.cli import main
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from tests.corpus import documents
 from tests.relate.embedders.models import write_static
 

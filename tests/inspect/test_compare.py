@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import curate
 from curate.base.errors import RequestError
 from curate.cli import main
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from tests import hand
 
 
@@ -32,11 +33,11 @@ def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units: list[object], 
     builder = hand.build(tmp_path / "other")
     builder.snapshots["documents"].details["units"] = units
     builder.commit("documents", "ingest", list(builder.snapshots["documents"].files), units=units)
-    return Run(builder.finish({**hand.RECIPE, **recipe}))
+    return curate.open(builder.finish({**hand.RECIPE, **recipe}))
 
 
 def test_a_run_is_like_itself(workspace: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = Run(workspace).compare(workspace)
+    found = curate.open(workspace).compare(workspace)
     assert (found["changes"], found["recipe"]) == ([], [])
     assert found["kept"] == {"both": 4, "only first": 0, "only second": 0}
     assert main(["compare", workspace, workspace]) == 0
@@ -50,7 +51,7 @@ def test_differences(
     units: list[object], by: str, workspace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = other(tmp_path, monkeypatch, units, seed=4)
-    found = Run(workspace).compare(second)
+    found = curate.open(workspace).compare(second)
     assert found["matched_by"] == by
     assert found["kept"] == {"both": 3, "only first": 1, "only second": 1}
     assert found["recipe"] == [{"field": "seed", "first": 0, "second": 4}]
@@ -79,4 +80,4 @@ def test_a_run_without_a_ledger(builder: hand.Builder) -> None:
     del builder.snapshots["ledger"]
     workspace = builder.finish()
     with pytest.raises(RequestError, match="there is no table 'ledger'"):
-        Run(workspace).compare(workspace)
+        curate.open(workspace).compare(workspace)

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+import curate
 from curate.base.errors import RequestError
-from curate.inspect.run import Run
 from tests import hand
 
 
 def only(workspace: str, document: str | int) -> dict[str, object]:
     """The one explanation, as JSON gives it back."""
-    found = Run(workspace).explain(document)
+    found = curate.open(workspace).explain(document)
     assert len(found) == 1
     return json.loads(json.dumps(found[0].as_dict()))  # type: ignore[no-any-return]
 
@@ -31,7 +31,7 @@ def test_kept_document_with_its_windows_and_neighbours(workspace: str) -> None:
 
 
 def test_id_that_two_records_share_gives_both(workspace: str) -> None:
-    found = Run(workspace).explain("a")
+    found = curate.open(workspace).explain("a")
     assert [(one.doc_id, one.source) for one in found] == [(hand.A, "web"), (hand.LONG, "books")]
 
 
@@ -88,13 +88,13 @@ def test_reject_and_not_drawn(workspace: str) -> None:
 
 def test_unknown_document(workspace: str) -> None:
     with pytest.raises(RequestError, match=r"no record in .* has the id or doc_id 'nobody'; ids there look like 'a'"):
-        Run(workspace).explain("nobody")
+        curate.open(workspace).explain("nobody")
 
 
 def test_text_reads_in_the_order_of_the_questions(workspace: str) -> None:
-    lines = str(Run(workspace).explain("e")[0]).splitlines()
+    lines = str(curate.open(workspace).explain("e")[0]).splitlines()
     assert lines[:2] == ["e  (doc_id 4, source web)", "kept"]
     assert "  tokens       7, 2 copies" in lines
     assert "  window       shard 1, window 0: tokens 0 to 7, copy 1" in lines
-    removed = str(Run(workspace).explain("b")[0]).splitlines()
+    removed = str(curate.open(workspace).explain("b")[0]).splitlines()
     assert removed[1:3] == ["removed by quality", "  why          gopher_quality.gopher_short_doc: words = 2, below 50"]

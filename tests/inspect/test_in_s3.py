@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import curate
 from curate.driver.clean import clean
-from curate.inspect.run import Run
-from curate.report.report import report
+from curate.report.page import report
 from curate.verify.verify import verify
 from tests import hand
 from tests.s3_server import S3Server, s3_environment  # noqa: F401
@@ -26,7 +26,7 @@ def remote(s3: S3Server, builder: hand.Builder) -> str:
 
 
 def test_a_run_in_s3_is_looked_at_like_a_local_one(remote: str, builder: hand.Builder) -> None:
-    here, there = Run(str(builder.root)), Run(remote)
+    here, there = curate.open(str(builder.root)), curate.open(remote)
     local, stats = here.stats(), there.stats()
     assert {**stats, "workspace": ""} == {**local, "workspace": ""}
     assert [one.as_dict() for one in there.explain("a")] == [one.as_dict() for one in here.explain("a")]

@@ -9,11 +9,12 @@ import pytest
 from datasketch import MinHash
 
 import curate
+from curate.base.columns import signature_matrix
 from curate.base.errors import RequestError
-from curate.base.matrices import signature_matrix
 from curate.dedup.minhash import MinHashParams, sign
+from curate.finished_run import Run
 from curate.inspect import lookup as module
-from curate.inspect.run import Run
+from curate.report.findings import matches
 from tests.corpus import documents
 from tests.dedup.plain import shingles
 
@@ -89,9 +90,10 @@ def test_only_texts_of_candidates_are_read(run, monkeypatch):
 
 def test_no_more_than_the_nearest_candidates_are_read(run, monkeypatch):
     monkeypatch.setattr(module, "MAX_CANDIDATES", 1)
+    monkeypatch.setattr("curate.report.findings.MAX_CANDIDATES", 1)
     [match] = run.lookup(TEXTS[0])
     assert match.exact
-    assert "more may share a band" in str(module.sections([match.as_dict()], plain=True)[-1])
+    assert "more may share a band" in matches([match])[-1]
 
 
 def test_the_index_is_datasketchs(run):

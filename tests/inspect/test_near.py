@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import curate
+from curate.base.columns import vector_matrix
 from curate.base.errors import RequestError
-from curate.base.matrices import vector_matrix
 from curate.base.schemas import KIND_DOCUMENT
-from curate.inspect.explain import cosines_to
-from curate.inspect.run import Run
+from curate.finished_run import Run
+from curate.inspect.records import cosines_to
 from tests import hand
 
 
@@ -55,7 +56,7 @@ def test_neighbors_of_what_is_not_on_the_path(run: Run) -> None:
 
 def test_an_id_that_two_records_share(workspace: str) -> None:
     with pytest.raises(RequestError, match=f"2 records have the id 'a'; name one by its doc_id: {hand.A}, {hand.LONG}"):
-        Run(workspace).neighbors("a")
+        curate.open(workspace).neighbors("a")
 
 
 def test_window_holds_the_text_of_its_documents(run: Run) -> None:
@@ -80,7 +81,7 @@ def test_window_holds_the_text_of_its_documents(run: Run) -> None:
 
 
 def test_pairs_name_keeper_and_difference(workspace: str) -> None:
-    run = Run(workspace)
+    run = curate.open(workspace)
     [pair] = run.duplicates("f")
     assert (pair.removed["id"], pair.keeper["id"], pair.kind, pair.similarity) == ("f", "e", "near", 0.9)
     assert "words [-are-] {+were+} in" in str(pair)

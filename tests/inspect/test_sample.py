@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+import curate
 from curate.base.errors import RequestError
-from curate.inspect.run import Run
-from curate.inspect.sample import sections
+from curate.report.findings import samples
 from tests import hand
 
 
 def test_everything_once_in_the_order_of_hashes(workspace: str) -> None:
-    run = Run(workspace)
+    run = curate.open(workspace)
     found = [one.doc_id for one in run.sample(n=100)]
     assert sorted(found) == sorted([*hand.TEXTS, hand.REJECT])
     assert [one.doc_id for one in run.sample(n=4)] == found[:4]
@@ -30,26 +30,26 @@ def test_everything_once_in_the_order_of_hashes(workspace: str) -> None:
     ],
 )
 def test_removed_by(workspace: str, removed_by: str, ids: set[str]) -> None:
-    assert {one.id for one in Run(workspace).sample(removed_by=removed_by)} == ids
+    assert {one.id for one in curate.open(workspace).sample(removed_by=removed_by)} == ids
 
 
 def test_source_and_text(workspace: str) -> None:
-    found = Run(workspace).sample(removed_by="any", source="books")
+    found = curate.open(workspace).sample(removed_by="any", source="books")
     assert [(one.id, one.text) for one in found] == [("n", "not drawn")]
-    assert {one.text for one in Run(workspace).sample(removed_by="ingest")} == {'{"te'}
+    assert {one.text for one in curate.open(workspace).sample(removed_by="ingest")} == {'{"te'}
 
 
 def test_unknown_reason_and_source_name_those_there(workspace: str) -> None:
     with pytest.raises(
         RequestError, match=r"nothing was removed by 'c4'.*exact, gopher_quality.gopher_short_doc, invalid_json"
     ):
-        Run(workspace).sample(removed_by="c4")
+        curate.open(workspace).sample(removed_by="c4")
     with pytest.raises(RequestError, match=r"no source 'wiki'.*web, books"):
-        Run(workspace).sample(source="wiki")
+        curate.open(workspace).sample(source="wiki")
 
 
 def test_text_form(workspace: str) -> None:
-    [one] = sections([one.as_dict() for one in Run(workspace).sample(removed_by="near")], plain=True)
+    [one] = samples(curate.open(workspace).sample(removed_by="near"))
     assert str(one).splitlines() == [
         "f  (doc_id 5, source web)",
         "removed: near: Jaccard similarity 0.9, at least 0.8, to e (doc_id 4, web), which is kept; "

@@ -7,16 +7,17 @@ import json
 import polars as pl
 import pytest
 
+import curate
 from curate.base.amounts import size
 from curate.base.errors import RunError
-from curate.inspect.run import Run
 from curate.inspect.stats import _quantiles
-from curate.report.render import sections, show
+from curate.report.statistics import statistics
+from curate.report.terminal import show
 from tests import hand
 
 
 def test_funnel_adds_up(workspace: str) -> None:
-    funnel = Run(workspace).stats()["funnel"]
+    funnel = curate.open(workspace).stats()["funnel"]
     assert (funnel["input"], funnel["rejected"], funnel["removed"], funnel["kept"]) == (9, 1, 4, 4)
     assert sum(step["records"] for step in funnel["removals"]) == 5
     assert [step["stage"] for step in funnel["removals"]] == ["ingest", "quality", "dedup", "dedup", "upsample"]
@@ -25,11 +26,11 @@ def test_funnel_adds_up(workspace: str) -> None:
 def test_funnel_that_does_not_add_up_is_refused(builder: hand.Builder) -> None:
     builder.table("ledger", "ledger", hand.ledger_rows(), {**hand.LEDGER_COUNTERS, "kept": 5})
     with pytest.raises(RunError, match="does not add up: 9 input records, but 1 rejected, 4 removed, 4 kept"):
-        Run(builder.finish()).stats()
+        curate.open(builder.finish()).stats()
 
 
 def test_sources_with_copies_and_licence(workspace: str) -> None:
-    web, books = Run(workspace).stats()["sources"]
+    web, books = curate.open(workspace).stats()["sources"]
     assert (web["source"], web["kept"], web["tokens"], web["tokens_with_copies"], web["licence"]) == (
         "web",
         2,
@@ -64,7 +65,7 @@ def test_quantiles_are_the_nearest_ranks() -> None:
 
 
 def test_lengths_count_one_copy_of_kept_documents(workspace: str) -> None:
-    lengths = Run(workspace).stats()["lengths"]
+    lengths = curate.open(workspace).stats()["lengths"]
     assert lengths["all"] == {
         "documents": 4, "tokens": 26, "mean": 6.5,
         "quantiles": {"0": 2, "0.1": 2, "0.25": 2, "0.5": 5, "0.75": 7, "0.9": 12, "0.99": 12, "1": 12},
@@ -73,7 +74,7 @@ def test_lengths_count_one_copy_of_kept_documents(workspace: str) -> None:
 
 
 def test_duplicates(workspace: str) -> None:
-    found = Run(workspace).stats()["duplicates"]
+    found = curate.open(workspace).stats()["duplicates"]
     assert (found["exact"], found["near"], found["groups"], found["largest_group"]) == (1, 1, 2, 2)
     assert found["near_similarity"] == {"min": 0.9, "mean": 0.9, "max": 0.9}
 
@@ -81,15 +82,15 @@ def test_duplicates(workspace: str) -> None:
 def test_no_duplicates(builder: hand.Builder) -> None:
     empty = {name: table.slice(0, 0) for name, table in hand.ledger_rows().items()}
     builder.table("duplicates", "dedup", {name: table.select(["doc_id"]) for name, table in empty.items()})
-    assert Run(builder.finish()).stats()["duplicates"]["largest_group"] == 0
+    assert curate.open(builder.finish()).stats()["duplicates"]["largest_group"] == 0
 
 
 def test_stats_are_json_and_print(workspace: str, capsys: pytest.CaptureFixture[str]) -> None:
-    stats = Run(workspace).stats()
+    stats = curate.open(workspace).stats()
     assert json.loads(json.dumps(stats)) == stats
     assert stats["packing"]["measures"]["padding"] == 0.05
     assert len(stats["seconds"]) == len(stats["tables"])
-    show(sections(stats, plain=True))
+    show(statistics(stats))
     lines = capsys.readouterr().out.splitlines()
     assert not any(line != line.rstrip() for line in lines)
     assert ["kept", "4", "44.4", "%"] in [line.split() for line in lines]
@@ -99,7 +100,7 @@ def test_stats_are_json_and_print(workspace: str, capsys: pytest.CaptureFixture[
 def test_stopped_run_has_the_funnel_so_far(builder: hand.Builder) -> None:
     for table in ("ledger", "windows", "shards", "copies", "order", "duplicates"):
         del builder.snapshots[table]
-    stats = Run(builder.finish()).stats()
+    stats = curate.open(builder.finish()).stats()
     assert stats["funnel"] == {
         "input": 9, "rejected": 1, "removed": 1, "kept": 7,
         "removals": [

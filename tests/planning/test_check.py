@@ -9,7 +9,9 @@ import pytest
 
 from curate.api import as_recipe
 from curate.base.errors import InputError, RequestError
-from curate.planning.check import check, sections
+from curate.planning.check import check
+from curate.report.plans import plan
+from curate.report.terminal import show
 from tests.corpus import recipe_of, write_corpus
 
 
@@ -73,9 +75,7 @@ def test_wrong_requests(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_text(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from curate.report.render import show
-
-    show(sections(check(as_recipe(recipe_of(corpus, tmp_path / "ws"))), plain=True))
+    show(plan(check(as_recipe(recipe_of(corpus, tmp_path / "ws")))))
     printed = capsys.readouterr().out
     assert f"workspace {tmp_path}/ws, engine inline" in printed
     assert "16 of 16 stages to run: about" in printed

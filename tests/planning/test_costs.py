@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.base.errors import RequestError
 from curate.cli import main
-from curate.driver.repeat import recipe_of as stored_recipe
+from curate.inspect.reader import stored_recipe
 from curate.planning.capacity import capacity
 from curate.planning.check import check
 from curate.planning.costs import Costs, amounts_of, costs_of, scaled, shipped
@@ -123,20 +122,6 @@ def test_the_estimate_of_a_recipe_is_like_a_run_too(runs: tuple[str, str], tmp_p
         },
     )
     assert check(recipe, costs=dear)["estimate"]["seconds"] > 10_000 > check(recipe)["estimate"]["seconds"]
-
-
-def test_a_run_that_did_not_measure_is_refused(runs: tuple[str, str], tmp_path: Path) -> None:
-    import json
-    import shutil
-
-    shutil.copytree(runs[0], tmp_path / "old")
-    state = json.loads((tmp_path / "old" / "run.json").read_text())
-    for entry in state["stages"]:
-        del entry["usage"]
-    (tmp_path / "old" / "run.json").write_text(json.dumps(state))
-    with pytest.raises(RequestError, match="nothing is known of what cluster, dedup"):
-        costs_of(str(tmp_path / "old"))
-    assert main(["stats", str(tmp_path / "old")]) == 0
 
 
 def test_peaks_grow_with_what_a_task_holds() -> None:

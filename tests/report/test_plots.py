@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import curate
 from curate.base import schemas
-from curate.inspect.plane import plane
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from curate.relate.neighbors import neighbors
-from curate.report.markup import Markup, element, text
+from curate.report.map import plane
 from curate.report.svg import Plot, ticks
 from tests import hand
 
@@ -27,7 +27,7 @@ PLOTS: list[Callable[[Run], Plot]] = [
 
 @pytest.mark.parametrize("make", PLOTS, ids=lambda make: make.__name__)
 def test_well_formed_and_described(make: Callable[[Run], Plot], workspace: str, tmp_path: Path) -> None:
-    plot = make(Run(workspace))
+    plot = make(curate.open(workspace))
     plot.save(tmp_path / "plot.svg")
     root = ET.parse(tmp_path / "plot.svg").getroot()
     title, description = (root.find(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
@@ -35,18 +35,18 @@ def test_well_formed_and_described(make: Callable[[Run], Plot], workspace: str, 
     assert description is not None
     assert (title.text, description.text) == (plot.title, plot.description)
     assert plot.description
-    assert plot == make(Run(workspace))
+    assert plot == make(curate.open(workspace))
 
 
 @pytest.mark.parametrize("make", PLOTS, ids=lambda make: make.__name__)
 def test_of_an_empty_run(make: Callable[[Run], Plot], builder: hand.Builder) -> None:
     for name in ("duplicates", "order", "copies", "signals"):
         del builder.snapshots[name]
-    ET.fromstring(make(Run(builder.finish())).svg)
+    ET.fromstring(make(curate.open(builder.finish())).svg)
 
 
 def test_funnel_counts_down(workspace: str) -> None:
-    said = Run(workspace).plot_funnel().description
+    said = curate.open(workspace).plot_funnel().description
     assert said == "input 9; after ingest 8; after quality 7; after dedup 5; after upsample 4"
 
 
@@ -60,7 +60,7 @@ def test_scores_show_the_limit_in_force(builder: hand.Builder) -> None:
         for name, held in hand.PARTITIONS.items()
     }
     builder.table("signals", "quality", rows)
-    said = Run(builder.finish({**hand.RECIPE, "quality": limits})).plot_scores().description
+    said = curate.open(builder.finish({**hand.RECIPE, "quality": limits})).plot_scores().description
     assert said == "gopher_quality.gopher_short_doc: 37.5 % below 4"  # 3 of 8
 
 
@@ -77,11 +77,11 @@ def test_sample_by_hash_is_bounded_and_does_not_depend_on_files(builder: hand.Bu
     found = []
     for parts in (1, 7):
         builder.table("order", "order", order(parts))
-        found.append(Run(builder.finish()).hashed("order", 500, ["position"]))
+        found.append(curate.open(builder.finish()).hashed("order", 500, ["position"]))
     assert found[0].equals(found[1])
     assert found[0].num_rows == 500
     assert found[0]["doc_id"].equals(found[0]["position"])
-    assert Run(builder.finish()).hashed("order", 9_000, []).num_rows == 6_000
+    assert curate.open(builder.finish()).hashed("order", 9_000, []).num_rows == 6_000
 
 
 def test_like_lies_beside_like() -> None:
@@ -96,14 +96,6 @@ def test_like_lies_beside_like() -> None:
     nearest = np.linalg.norm(at[:, None] - middles, axis=2).argmin(axis=1)
     assert (nearest == np.repeat(np.arange(3), 60)).mean() > 0.95
     assert plane(vectors[:2], found.ids[:2], found.similarity[:2]).shape == (2, 2)
-
-
-@given(st.text())
-def test_text_is_never_markup(value: str) -> None:
-    made = element("p", value, title=value)
-    root = ET.fromstring(made)
-    assert len(root) == 0
-    assert isinstance(text(value), Markup)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))

@@ -8,14 +8,16 @@ import shutil
 import subprocess
 from collections import Counter
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+import curate
 from curate.base.errors import RequestError
 from curate.cli import main
-from curate.inspect.run import Run
-from curate.report.report import report
+from curate.finished_run import Run
+from curate.report.page import report
 from tests import hand
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -55,7 +57,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setitem(hand.TEXTS, doc_id, (own + HOSTILE, source, f"{HOSTILE} {text}"))
     recipe = {**hand.RECIPE, "name": HOSTILE}
     recipe["inputs"] = [{**entry, "licence": HOSTILE} for entry in hand.RECIPE["inputs"]]
-    return Run(hand.build(tmp_path / "ws").finish(recipe))
+    return curate.open(hand.build(tmp_path / "ws").finish(recipe))
 
 
 def test_nothing_of_the_corpus_becomes_markup(hostile: Run) -> None:
@@ -70,7 +72,7 @@ def test_nothing_of_the_corpus_becomes_markup(hostile: Run) -> None:
 
 
 def test_nothing_is_fetched(workspace: str) -> None:
-    page = report(Run(workspace))
+    page = report(curate.open(workspace))
     assert not re.search(r"(src|href)=\"(?!#)", page)
     assert "url(" not in page
     assert "default-src &#x27;none&#x27;" in page
@@ -105,9 +107,7 @@ def luminance(colour: str) -> float:
 
 
 def test_colours_can_be_read() -> None:
-    import curate.inspect
-
-    css = (Path(curate.inspect.__file__).parent / "report.css").read_text()
+    css = files("curate.report").joinpath("report.css").read_text()
     themes = [dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
     assert len(themes) == 3  # light, dark, print
     for theme in themes:
@@ -118,8 +118,8 @@ def test_colours_can_be_read() -> None:
 
 
 def test_says_what_the_tables_say(workspace: str) -> None:
-    page = report(Run(workspace))
-    assert page == report(Run(workspace))
+    page = report(curate.open(workspace))
+    assert page == report(curate.open(workspace))
     for words in (
         "4 (44.4 %)",  # kept
         "gopher_quality.gopher_short_doc: words = 2, below 50",
@@ -138,7 +138,7 @@ def test_of_a_run_that_was_stopped(last: str, builder: hand.Builder) -> None:
     first = {"rejects": "documents"}.get(last, last)
     for name in names[names.index(first) + 1 :]:
         del builder.snapshots[name]
-    Page(report(Run(builder.finish())))
+    Page(report(curate.open(builder.finish())))
 
 
 def test_command_writes_a_whole_file_or_none(
@@ -149,11 +149,11 @@ def test_command_writes_a_whole_file_or_none(
     assert capsys.readouterr().out == f"wrote {place}\n"
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["page.html"]
     with pytest.raises(RequestError, match="cannot be written: No such file or directory"):
-        Run(workspace).report(tmp_path / "nowhere" / "page.html")
+        curate.open(workspace).report(tmp_path / "nowhere" / "page.html")
 
 
 def test_card(hostile: Run, workspace: str, tmp_path: Path) -> None:
-    card = Run(workspace).card(tmp_path / "card.md").read_text()
+    card = curate.open(workspace).card(tmp_path / "card.md").read_text()
     assert "4 of 9 input records are kept (44.4 %)." in card
     assert "| books | CC0-1.0 | 3 | 2 | 14 | 14 |" in card
     assert "states no licence for: web." in card

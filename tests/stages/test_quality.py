@@ -11,8 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import curate
 from curate.driver.execute import run_recipe
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from curate.quality.verdicts import verdicts
 from curate.recipe import Quality
 from curate.recipe.file import from_dict
@@ -36,7 +37,7 @@ def run(corpus: Path, folder: Path, until: str = "quality", **quality: Any) -> R
     inputs = [{"source": "web", "path": str(corpus / "web.jsonl")}]
     recipe = from_dict({"inputs": inputs, "workspace": str(folder), "quality": {"languages": [], **quality}}, folder)
     run_recipe(recipe, stop_after=until)
-    return Run(str(folder))
+    return curate.open(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_changed_limits_read_no_text(corpus: Path, tmp_path: Path) -> None:
         (["edits", "signals"], True),
         (["verdicts"], False),
     ]
-    second = Run(str(tmp_path))
+    second = curate.open(str(tmp_path))
     assert second.snapshots["signals"] == first.snapshots["signals"]
     assert second.snapshots["verdicts"].counters["kept"] < first.snapshots["verdicts"].counters["kept"]
     assert "text_bytes" not in second.snapshots["verdicts"].counters

@@ -15,10 +15,10 @@ from curate.api import execute
 from curate.driver.clean import clean
 from curate.driver.mirror import mirror
 from curate.engine.inputs import storage_options
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from curate.planning.check import check
 from curate.recipe.file import from_dict
-from curate.report.report import report
+from curate.report.page import report
 from curate.storage import s3_clients
 from curate.storage.open import open_storage
 from curate.storage.options import NO_OPTIONS, StorageOptions
@@ -122,10 +122,10 @@ def test_nothing_else_reads_or_sets_the_variables() -> None:
 @pytest.mark.parametrize(
     "look",
     [
-        lambda url: Run(url).stats(),
-        lambda url: len(Run(url).table("tokens").collect()),
-        lambda url: report(Run(url)),
-        lambda url: Run(url).compare(url),
+        lambda url: curate.open(url).stats(),
+        lambda url: len(curate.open(url).table("tokens").collect()),
+        lambda url: report(curate.open(url)),
+        lambda url: curate.open(url).compare(url),
         lambda url: clean(url, remove=True),
         lambda url: verify(url).checks,
     ],
@@ -144,7 +144,7 @@ def test_the_environment_counts_before_the_recipe_is_known(
     remote: str, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CURATE_S3_REQUESTER_PAYS", "1")
-    assert Run(remote).stats()
+    assert curate.open(remote).stats()
     assert asked.without_payer() == []
 
 
@@ -153,7 +153,7 @@ def test_an_export_and_a_mirror_are_encrypted_as_the_recipe_says(
     remote: str,
     asked: Asked,
 ) -> None:
-    run, bucket = Run(remote), s3.new_bucket()
+    run, bucket = curate.open(remote), s3.new_bucket()
     asked.requests.clear()
     run.export(f"s3://{bucket}/text")
     mirror(run.storage, run.snapshot("shards"), f"s3://{bucket}/shards")

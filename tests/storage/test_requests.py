@@ -14,7 +14,7 @@ import pytest
 
 from curate.api import execute
 from curate.base.errors import WorkspaceError
-from curate.engine.tasks import WHOLE_BYTES, Task, TaskContext
+from curate.engine.context import Task, TaskContext
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
 from curate.storage.interface import Storage
@@ -24,6 +24,7 @@ from curate.storage.options import NO_OPTIONS
 from curate.storage.s3 import S3Storage
 from curate.storage.s3_clients import forget_clients
 from curate.storage.usage import DRIVER, Usage, tally
+from curate.tables.parquet import WHOLE_BYTES
 from tests.faults.corpus import small_recipe, write_small_corpus
 from tests.faults.proxy import FaultyProxy
 from tests.s3_server import S3Server, fresh_clients, s3_environment  # noqa: F401

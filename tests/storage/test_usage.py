@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from curate.inspect.reader import stored_recipe
 from curate.planning.costs import STEPS, costs_of
 from curate.storage.local import LocalStorage
 from curate.storage.usage import Meter, Usage
@@ -106,5 +107,5 @@ def test_every_task_of_a_run_is_counted(workspaces: list[str]) -> None:
 
 def test_an_unchanged_run_keeps_what_it_had_cost(workspaces: list[str]) -> None:
     before = costs_of(workspaces[0])
-    curate.run(curate.driver.repeat.recipe_of(workspaces[0]))
+    curate.run(stored_recipe(workspaces[0]))
     assert costs_of(workspaces[0]) == before

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 import zstandard
 
+import curate
 from curate.base.errors import RequestError
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from curate.tools.export import INDEX
 from tests import hand
 from tests.s3_server import S3Server, s3_environment  # noqa: F401
@@ -66,7 +67,7 @@ def test_the_index_names_every_file_and_comes_last(
     workspace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    run = Run(workspace)
+    run = curate.open(workspace)
     run.export(out, "jsonl.zst")
     assert [(row["id"], row["text"]) for row in lines(out)][2] == (
         "a",
@@ -93,21 +94,21 @@ def test_the_index_names_every_file_and_comes_last(
 def test_wrong_requests(builder: hand.Builder, tmp_path: Path) -> None:
     workspace = builder.finish()
     with pytest.raises(RequestError, match=r"holds other files .*new or empty folder"):
-        Run(workspace).export(workspace)
+        curate.open(workspace).export(workspace)
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match=r"is a file; name a folder"):
-        Run(workspace).export(tmp_path / "file")
+        curate.open(workspace).export(tmp_path / "file")
     with pytest.raises(RequestError, match=r"format 'csv' is not known; formats: parquet, jsonl.zst"):
-        Run(workspace).export(tmp_path / "out", "csv")
+        curate.open(workspace).export(tmp_path / "out", "csv")
     del builder.snapshots["paragraphs"], builder.snapshots["ledger"]
     with pytest.raises(RequestError, match="has not got as far as deduplication"):
-        Run(builder.finish()).export(tmp_path / "out")
+        curate.open(builder.finish()).export(tmp_path / "out")
 
 
 def test_stopped_after_dedup(builder: hand.Builder, tmp_path: Path) -> None:
     for table in ("ledger", "copies"):
         del builder.snapshots[table]
-    Run(builder.finish()).export(tmp_path / "out")
+    curate.open(builder.finish()).export(tmp_path / "out")
     rows = pl.read_parquet(tmp_path / "out" / "*.parquet").sort("doc_id")
     assert rows["doc_id"].to_list() == [hand.A, hand.E, hand.LONG, hand.NOT_DRAWN, hand.Y]
     assert rows["copies"].null_count() == 5
@@ -115,8 +116,8 @@ def test_stopped_after_dedup(builder: hand.Builder, tmp_path: Path) -> None:
 
 def test_to_a_bucket(s3: S3Server, workspace: str, tmp_path: Path) -> None:
     bucket = s3.new_bucket()
-    Run(workspace).export(f"s3://{bucket}/text", "jsonl.zst")
-    Run(workspace).export(tmp_path / "out", "jsonl.zst")
+    curate.open(workspace).export(f"s3://{bucket}/text", "jsonl.zst")
+    curate.open(workspace).export(tmp_path / "out", "jsonl.zst")
     keys = [one["Key"] for one in s3.client().list_objects_v2(Bucket=bucket)["Contents"]]
     assert keys == sorted(f"text/{path.name}" for path in (tmp_path / "out").iterdir())
     for path in (tmp_path / "out").iterdir():

@@ -13,7 +13,8 @@ import pytest
 
 from curate.base.schemas import KIND_DOCUMENT, KIND_END, KIND_SEPARATOR
 from curate.recipe import FORMATS
-from curate.verify.verify import Report, sections, verify
+from curate.report.outcomes import verification
+from curate.verify.verify import Report, verify
 from curate.verify.windows import check_separators
 from tests import hand
 from tests.hand import LONG, A, E, Y
@@ -290,7 +291,7 @@ def test_stopped_run_is_checked_as_far_as_it_got(builder: hand.Builder) -> None:
 def test_report_text(builder: hand.Builder, tmp_path: Path) -> None:
     workspace = builder.finish()
     builder.path("signals").unlink()
-    text = sections(verify(workspace).as_dict(), plain=True)[-1]
+    text = verification(verify(workspace).as_dict())[-1]
     assert str(text).splitlines()[0] == f"1 fault in {workspace}"
     assert "files: signals/" in str(text)
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.inspect.measures import NAMES, TITLES, flat, meaning_of, name_of, rows_of
-from curate.inspect.run import Run
-from curate.report.render import sections, show
+from curate.finished_run import Run
+from curate.planning.costs import costs_of
+from curate.report.measures import NAMES, TITLES, flat, meaning_of, name_of, rows_of
+from curate.report.statistics import statistics
+from curate.report.terminal import show
+from curate.tables.generations import parts_of
 from tests.corpus import documents, recipe_of, write_corpus
 
 
@@ -61,7 +64,7 @@ def test_every_number_has_a_name(run: Run) -> None:
     stats = run.stats("meta.topic")
     assert set(TITLES) <= set(stats), "the run has every section"
     assert set(TITLES) == set(NAMES)
-    assert unnamed(stats) == [], "curate.inspect.measures.NAMES says what every number is"
+    assert unnamed(stats) == [], "curate.report.measures.NAMES says what every number is"
 
 
 def test_statistics_have_a_column_for_each_generation(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,10 +75,17 @@ def test_statistics_have_a_column_for_each_generation(run: Run, capsys: pytest.C
     later = stats["order"]["generation_1"]["measures"]["adjacent"]
     assert list(adjacent[1:]) == [NAMES["order"]["measures.adjacent"], None, adjacent[3], later]
     assert meaning_of("order.generation_1.measures.adjacent") == adjacent[1]
-    show(sections(stats, plain=True))
+    show(statistics(stats))
     printed = capsys.readouterr().out
     assert all(title in printed for title in TITLES.values())
     assert "generation_" not in printed
+
+
+def test_costs_of_several_generations(run: Run) -> None:
+    sizes = costs_of(run.url).sizes
+    regions = [part["regions"] for part in parts_of(run.snapshot("clusters"))]
+    assert len(regions) == 2
+    assert sizes["regions"] == sum(regions)
 
 
 def test_shards_say_whether_windows_belong_together(run: Run) -> None:
@@ -107,7 +117,7 @@ def test_after_a_takedown(run: Run) -> None:
     before = run.stats()
     gone = run.table("ledger").filter(status="kept", source="web").select("doc_id").head(1).collect().item()
     curate.remove(run.url, ids=[str(gone)], apply=True)
-    after = Run(run.url).stats()
+    after = curate.open(run.url).stats()
     assert unnamed(after) == []
     assert after["packing"]["generation_0"] == before["packing"]["generation_0"]
     assert after["funnel"]["kept"] < before["funnel"]["kept"]

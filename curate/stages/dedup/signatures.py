@@ -16,7 +16,7 @@ from curate.base import schemas
 from curate.base.columns import IDs, binary_column
 from curate.base.errors import RequestError, WorkspaceError
 from curate.dedup.contamination import Matches, NgramIndex, check_index, find_matches, ngram_index
-from curate.dedup.minhash import MinHashParams, sign
+from curate.dedup.minhash import MinHashParams, params_of, sign
 from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
 from curate.engine.inputs import open_url
@@ -62,8 +62,8 @@ def stored_params(signatures: Snapshot) -> MinHashParams:
         WorkspaceError: there can be none such.
     """
     try:
-        return MinHashParams(**signatures.details["minhash"])
-    except (KeyError, TypeError, ValueError) as error:
+        return params_of(signatures.details)
+    except ValueError as error:
         raise damaged(signatures.path, error) from None
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from curate.base import amounts
-from curate.inspect import spent
+from curate.base.markup import Child, Markup, element, join
 from curate.inspect.clusters import clusters_of
-from curate.inspect.measures import TITLES, rows_of
-from curate.inspect.pairs import Pair, borderline, pairs
+from curate.inspect.pairs import Pair, as_markup, borderline, pairs
+from curate.inspect.reader import RunReader
 from curate.inspect.sample import sample
 from curate.report import plots
-from curate.report.diff import as_markup
 from curate.report.map import corpus_map
-from curate.report.markup import Child, Markup, element, join
+from curate.report.measures import TITLES, rows_of
+from curate.report.statistics import COSTS, RULES, cost_rows, rule_rows, table_rows
 from curate.report.svg import Plot
-
-if TYPE_CHECKING:
-    from curate.inspect.run import Run
+from curate.report.terminal import Row
 
 REASONS = 4
 """Reasons with examples: those that removed most."""
@@ -36,9 +34,9 @@ Section = tuple[str, str, Markup]
 """(anchor, heading, content)."""
 
 
-def sections_of(run: Run, stats: dict[str, Any]) -> Iterator[Section]:
+def sections_of(run: RunReader, stats: dict[str, Any]) -> Iterator[Section]:
     """The sections that the run has the tables for, in the order of the stages."""
-    yield "funnel", "What became of every record", _funnel(run, stats)
+    yield "funnel", "What became of every record", _funnel(stats)
     if "sources" in stats:
         yield "sources", "Sources", _sources(stats)
     if stats.get("languages"):
@@ -55,7 +53,7 @@ def sections_of(run: Run, stats: dict[str, Any]) -> Iterator[Section]:
     if "order" in stats:
         yield "order", "Order", join([figure(plots.path(run)), _measures("order", stats)])
     if "upsampling" in stats:
-        yield "lengths", "Lengths and mixture", _lengths(run, stats)
+        yield "lengths", "Lengths and mixture", _lengths(stats)
     if "synthetic" in stats:
         yield "synthetic", TITLES["synthetic"], _measures("synthetic", stats)
     if "packing" in stats:
@@ -69,7 +67,7 @@ def figure(shown: Plot) -> Markup:
     return element("figure", Markup(shown.svg), tabindex=0)
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> Markup:
+def table(caption: str, head: Sequence[str], rows: Iterable[Row], left: int = 1) -> Markup:
     """A table with a caption, its first ``left`` columns text and the others numbers; wide ones scroll by themselves."""
 
     def cells(kind: str, row: Sequence[Any]) -> list[Markup]:
@@ -83,8 +81,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]], left
 
     header = element("thead", element("tr", *cells("th", head))) if any(head) else None
     body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
-    made = element("table", element("caption", caption), header, body)
-    return element("div", made, class_="scroll", role="region", aria_label=caption, tabindex=0)
+    content = element("table", element("caption", caption), header, body)
+    return element("div", content, class_="scroll", role="region", aria_label=caption, tabindex=0)
 
 
 def quote(text: str) -> Markup:
@@ -98,34 +96,30 @@ def paragraph(*children: Child) -> Markup:
     return element("p", *children)
 
 
-def _funnel(run: Run, stats: dict[str, Any]) -> Markup:
+def _funnel(stats: dict[str, Any]) -> Markup:
     counts = stats["funnel"]
     rows = [
         (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
         for one in counts["removals"]
     ]
-    text = "Every input record ends once: rejected (it could not be read), removed (by a stage, for a reason) or kept. The three add up to the input."
-    return join(
-        [
-            paragraph(text),
-            figure(plots.funnel(run)),
-            table("Removed and rejected records by stage and reason", ("stage", "reason", "records", "share"), rows, 2),
-        ]
+    text = (
+        "Every input record ends once: rejected (it could not be read), removed (by a stage, for a reason) or kept. "
+        "The three add up to the input."
     )
+    removals = table(
+        "Removed and rejected records by stage and reason", ("stage", "reason", "records", "share"), rows, 2
+    )
+    return join([paragraph(text), figure(plots.funnel(stats)), removals])
 
 
 def _sources(stats: dict[str, Any]) -> Markup:
-    names = ("source", "licence", "input", "rejected", "removed", "kept", "tokens", "with copies", "share of tokens")
+    head = ("source", "licence", "input", "rejected", "removed", "kept", "tokens", "with copies", "share of tokens")
+    names = (*head[2:7], "tokens_with_copies")
     rows = [
-        (
-            one["source"],
-            one["licence"] or "not stated",
-            *(one[name] for name in ("input", "rejected", "removed", "kept", "tokens", "tokens_with_copies")),
-            f"{100 * one['share']:.1f} %",
-        )
+        [one["source"], one["licence"] or "not stated", *(one[name] for name in names), f"{100 * one['share']:.1f} %"]
         for one in stats["sources"]
     ]
-    return table("Records by source, and the tokens of the kept ones", names, rows, 2)
+    return table("Records by source, and the tokens of the kept ones", head, rows, 2)
 
 
 def _languages(languages: dict[str, dict[str, int]]) -> Markup:
@@ -137,56 +131,40 @@ def _languages(languages: dict[str, dict[str, int]]) -> Markup:
     return table("Documents by language, as the model says, before any rule", ("source", "documents"), rows, 2)
 
 
-def _quality(run: Run, stats: dict[str, Any]) -> Markup:
+def _quality(run: RunReader, stats: dict[str, Any]) -> Markup:
     parts: list[Child] = [figure(plots.scores(run))] if run.recipe.quality != "off" else []
-    rows = [(one["reason"], one["removed"], one["alone"], one["only"]) for one in stats.get("rules", [])]
-    if rows:
-        head = ("rule", "removed by it", "would remove alone", "only it would")
-        parts.append(
-            paragraph(
-                "The first rule that fires is a document's reason. Alone: how many the rule would remove without the others; "
-                "only: how many no other rule would."
-            )
+    if stats.get("rules"):
+        text = (
+            "The first rule that fires is a document's reason. Alone: how many the rule would remove without the others; "
+            "only: how many no other rule would."
         )
-        parts.append(table("Quality rules together, alone, and by themselves", head, rows))
+        rules = table("Quality rules together, alone, and by themselves", RULES, rule_rows(stats["rules"]))
+        parts += [paragraph(text), rules]
     if run.has("ledger"):
         removals = [one for one in stats["funnel"]["removals"] if one["stage"] == "quality"]
         for one in removals[:REASONS]:
-            found = sample(run, removed_by=one["reason"], n=EXAMPLES)
             parts.append(element("h3", f"Removed by {one['reason']}"))
-            for example in found:
-                parts.append(paragraph(f"{example.id} ({example.source}): {example.because}"))
-                parts.append(quote(example.text))
+            for example in sample(run, removed_by=one["reason"], n=EXAMPLES):
+                parts += [paragraph(f"{example.id} ({example.source}): {example.because}"), quote(example.text)]
     return join(parts) if parts else paragraph("No rule is in force.")
 
 
-def _duplicates(run: Run, counts: dict[str, Any]) -> Markup:
-    rows: list[tuple[str, Any]] = [
-        ("exact duplicates removed", counts["exact"]),
-        ("near duplicates removed", counts["near"]),
-    ]
+def _duplicates(run: RunReader, counts: dict[str, Any]) -> Markup:
+    rows: list[Row] = [(f"{kind} duplicates removed", counts[kind]) for kind in ("exact", "near")]
     if run.has("semantic"):
         rows.append(("semantic duplicates removed", run.snapshots["semantic"].rows))
-    rows += [
-        ("groups of exact and near duplicates", counts["groups"]),
-        ("documents in the largest group", counts["largest_group"]),
-    ]
-    rows += [
-        (f"similarity of near duplicates to their keepers, {name}", value)
-        for name, value in counts.get("near_similarity", {}).items()
-    ]
+    rows.append(("groups of exact and near duplicates", counts["groups"]))
+    rows.append(("documents in the largest group", counts["largest_group"]))
+    for name, value in counts.get("near_similarity", {}).items():
+        rows.append((f"similarity of near duplicates to their keepers, {name}", value))
     parts: list[Child] = [table("Duplicates", ("", ""), rows), figure(plots.components(run))]
     shown = borderline(run, EXAMPLES)
     if shown:
+        removed, added = element("del", "Struck out"), element("ins", "underlined")
+        threshold = "If these are not duplicates to you, the threshold is too low. "
         parts.append(element("h3", "Near duplicates least like the document kept in their place"))
         parts.append(
-            paragraph(
-                "If these are not duplicates to you, the threshold is too low. ",
-                element("del", "Struck out"),
-                " stands only in the kept text, ",
-                element("ins", "underlined"),
-                " only in the removed one.",
-            )
+            paragraph(threshold, removed, " stands only in the kept text, ", added, " only in the removed one.")
         )
         parts += [_pair(pair) for pair in shown]
     if run.has("semantic") and run.snapshots["semantic"].rows:
@@ -200,25 +178,20 @@ def _pair(pair: Pair) -> Markup:
     return join([paragraph(pair.title), as_markup(pair.differences, PAIR_CHARS)])
 
 
-def _clusters(run: Run) -> Markup:
-    rows = clusters_of(run, CLUSTERS)
-    lines = [
+def _clusters(run: RunReader) -> Markup:
+    rows = [
         (
-            str(row["cluster"]),
-            " ".join(row["terms"]),
-            row["examples"][0]["begins"] if row["examples"] else "",
-            row["documents"],
-            row["kept"],
-            row["tokens"] or 0,
+            *(str(row["cluster"]), " ".join(row["terms"]), row["examples"][0]["begins"] if row["examples"] else ""),
+            *(row["documents"], row["kept"], row["tokens"] or 0),
         )
-        for row in rows
+        for row in clusters_of(run, CLUSTERS)
     ]
     head = ("cluster", "words", "a document begins", "documents", "kept", "tokens")
     text = (
         "Documents with near vectors form clusters; the words are those that set a cluster apart from the others shown. "
         "quality.drop_clusters leaves some out."
     )
-    return join([figure(corpus_map(run)), paragraph(text), table("The largest clusters", head, lines, 3)])
+    return join([figure(corpus_map(run)), paragraph(text), table("The largest clusters", head, rows, 3)])
 
 
 def _measures(section: str, stats: dict[str, Any]) -> Markup:
@@ -226,48 +199,30 @@ def _measures(section: str, stats: dict[str, Any]) -> Markup:
     return table(f"{TITLES[section]}: counters and measures", head, rows, 2)
 
 
-def _lengths(run: Run, stats: dict[str, Any]) -> Markup:
+def _lengths(stats: dict[str, Any]) -> Markup:
     counts = stats["upsampling"]
+    names = ("source", "upto", "documents", "before", "after")
     rows = [
-        (
-            one["source"],
-            one["upto"],
-            one["documents"],
-            one["before"],
-            one["after"],
-            round(one["after"] / max(one["before"], 1), 3),
-        )
+        [*(one[name] for name in names), round(one["after"] / max(one["before"], 1), 3)]
         for one in counts.get("lengths", [])
     ]
     head = ("source", "tokens up to", "documents", "tokens once", "with copies", "rate")
-    text = f"Method {counts.get('method', 'none')}: {counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents."
-    return join(
-        [
-            paragraph(text),
-            figure(plots.lengths(run)),
-            table("Tokens by source and length, and how often they are seen", head, rows),
-        ]
-    )
+    copies = f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
+    text = paragraph(f"Method {counts.get('method', 'none')}: {copies}.")
+    by_length = table("Tokens by source and length, and how often they are seen", head, rows)
+    return join([text, figure(plots.lengths(stats)), by_length])
 
 
 def _time(stats: dict[str, Any]) -> Markup:
-    tables = [(name, one["rows"], one["files"], amounts.size(one["bytes"])) for name, one in stats["tables"].items()]
-    return join(
-        [
-            table("What every stage cost when it last ran", spent.COLUMNS, spent.rows(stats["seconds"])),
-            table("Tables", ("table", "rows", "files", "stored"), tables),
-        ]
-    )
+    costs = table("What every stage cost when it last ran", COSTS, cost_rows(stats["seconds"]))
+    return join([costs, table("Tables", ("table", "rows", "files", "stored"), table_rows(stats))])
 
 
-def _reproduction(run: Run, stats: dict[str, Any]) -> Markup:
+def _reproduction(run: RunReader, stats: dict[str, Any]) -> Markup:
     recipe = yaml.safe_dump(run.state.recipe, sort_keys=False, allow_unicode=True)
+    promise = "The same inputs, recipe and versions give the same bytes: "
     parts: list[Child] = [
-        paragraph(
-            "The same inputs, recipe and versions give the same bytes: ",
-            element("code", "curate run --from WORKSPACE"),
-            " repeats the run.",
-        ),
+        paragraph(promise, element("code", "curate run --from WORKSPACE"), " repeats the run."),
         element("h3", "Recipe"),
         element("pre", element("code", recipe), tabindex=0),
     ]
@@ -278,7 +233,7 @@ def _reproduction(run: Run, stats: dict[str, Any]) -> Markup:
         facts.append(("sum over all tokens of the shards", stats["shards"]["conservation"]))
     if facts:
         parts.append(table("Versions and checksums", ("", ""), facts, 2))
-    inputs = input_files(run)
+    inputs = _input_files(run)
     if inputs:
         more = f"; the first {INPUT_FILES}" if len(inputs) > INPUT_FILES else ""
         caption = f"Input files with their checksums: {len(inputs):,}{more}"
@@ -287,7 +242,7 @@ def _reproduction(run: Run, stats: dict[str, Any]) -> Markup:
     return join(parts)
 
 
-def input_files(run: Run) -> list[tuple[str, str, str, int]]:
+def _input_files(run: RunReader) -> list[tuple[str, str, str, int]]:
     """(source, path, checksum or ETag, bytes) of every input file whose documents are in the corpus."""
     units = run.snapshots["documents"].details.get("units", []) if run.has("documents") else []
     return [

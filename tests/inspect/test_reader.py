@@ -12,23 +12,23 @@ import pytest
 import curate
 from curate.base import schemas
 from curate.base.errors import RequestError, WorkspaceError
-from curate.inspect.run import Run
+from curate.finished_run import Run
 from tests import hand
 
 
 def test_table_spans_all_files(workspace: str) -> None:
-    documents = Run(workspace).table("documents").collect()
+    documents = curate.open(workspace).table("documents").collect()
     assert documents["doc_id"].to_list() == [i for held in hand.PARTITIONS.values() for i in held]
 
 
 def test_table_without_files_is_empty(builder: hand.Builder) -> None:
     builder.commit("edits", "quality", [])
-    assert Run(builder.finish()).table("edits").collect().height == 0
+    assert curate.open(builder.finish()).table("edits").collect().height == 0
 
 
 def test_unknown_table_names_the_nearest(workspace: str) -> None:
     with pytest.raises(RequestError, match=r"did you mean 'documents'.*ledger"):
-        Run(workspace).table("document")
+        curate.open(workspace).table("document")
 
 
 def test_no_run_is_named(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_no_run_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_by_doc_id_are_sorted_and_lack_unknown_ones(workspace: str) -> None:
-    run = Run(workspace)
+    run = curate.open(workspace)
     found = run.rows("tokens", [hand.Y, hand.A, hand.A, 10**15], ["token_ids"])
     assert found["doc_id"].to_pylist() == [hand.A, hand.Y]
     assert found["token_ids"].to_pylist() == [hand.TOKENS[hand.A], hand.TOKENS[hand.Y]]
@@ -57,21 +57,21 @@ def test_rows_reads_the_right_row_groups(builder: hand.Builder, monkeypatch: pyt
         )
     }
     builder.table("copies", "upsample", {name: one.cast(schemas.COPIES) for name, one in rows.items()})
-    found = Run(builder.finish()).rows("copies", [38, 7, 0, 12])
+    found = curate.open(builder.finish()).rows("copies", [38, 7, 0, 12])
     assert found["doc_id"].to_pylist() == [0, 12, 38]
 
 
 def test_text_original_and_edited(workspace: str) -> None:
-    text = Run(workspace).text(hand.LONG)
+    text = curate.open(workspace).text(hand.LONG)
     assert text.original.startswith("a book")
     assert text.edited == text.original[2:]
-    assert Run(workspace).text(hand.A) == (hand.TEXTS[hand.A][2],) * 2
+    assert curate.open(workspace).text(hand.A) == (hand.TEXTS[hand.A][2],) * 2
     with pytest.raises(RequestError, match=r"no document with doc_id 77"):
-        Run(workspace).text(77)
+        curate.open(workspace).text(77)
 
 
 def test_windows_iterate_and_look_up(workspace: str) -> None:
-    windows = Run(workspace).windows()
+    windows = curate.open(workspace).windows()
     assert len(windows) == 5
     assert [(w.shard, w.window) for w in windows] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     last = windows[1, 1]
@@ -83,13 +83,13 @@ def test_windows_iterate_and_look_up(workspace: str) -> None:
 
 
 def test_recipe_paths_are_resolved_against_the_workspace(workspace: str) -> None:
-    recipe = Run(workspace).recipe
+    recipe = curate.open(workspace).recipe
     assert recipe.workspace == workspace
     assert Path(recipe.inputs[0].path).resolve() == Path(workspace).parent / "in/web.jsonl"
 
 
 def test_html_names_the_tables(workspace: str) -> None:
-    page = Run(workspace)._repr_html_()
+    page = curate.open(workspace)._repr_html_()
     assert "hand" in page
     assert '<td>windows</td><td style="text-align:right">11</td>' in page
 
@@ -98,11 +98,11 @@ def test_missing_file_is_named(builder: hand.Builder) -> None:
     workspace = builder.finish()
     builder.path("documents").unlink()
     with pytest.raises(WorkspaceError, match=r"documents/.* is missing .*curate verify"):
-        Run(workspace).text(hand.A)
+        curate.open(workspace).text(hand.A)
 
 
 def test_pieces_of_a_document_are_read_where_they_are(workspace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, opened = Run(workspace), []
+    run, opened = curate.open(workspace), []
     monkeypatch.setattr(run, "open", lambda file: opened.append(file.name) or Run.open(run, file))
     windows = run.windows()
     everywhere = windows.holding(hand.E)

@@ -1,13 +1,12 @@
-"""The tables of a finished run: as lazy frames, as Ray datasets, and single rows by doc_id."""
+"""A finished run, read-only: its tables as lazy frames and Ray datasets, single rows by doc_id, texts of documents."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,34 +14,72 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.edits import replaced
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.hashing import document_hash
-from curate.inspect.arrays import to_arrow, to_numpy
+from curate.recipe import Recipe, cuts_paragraphs
+from curate.recipe.portable import absolute_recipe
+from curate.storage.local import LocalStorage
 from curate.storage.options import StorageOptions
 from curate.tables.parquet import read_groups
 from curate.tables.snapshot import Snapshot, TableFile, as_file
-from curate.tables.validate import sound
-from curate.tables.workspace import open_workspace
+from curate.tables.validate import blamed_on, sound
+from curate.tables.workspace import open_state, open_workspace
 
 if TYPE_CHECKING:
     import ray.data
 
-    from curate.recipe import Recipe
-
 
 READERS = 4
-"""Files that are read at the same time for single rows: the neighbours of a document lie in many partitions."""
+"""Files that are read at the same time for single rows: the neighbours of a document are in many partitions."""
 
 
-class Tables:
-    """The tables of a finished run in a workspace, local or in an object store; nothing in it is changed."""
+def to_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of numbers without nulls as a NumPy array, by way of Polars.
+
+    pyarrow's own conversion imports pandas first: a third of a second before the first answer, and 50 MB.
+    """
+    return pl.Series(pl.from_arrow(column)).to_numpy()
+
+
+def to_arrow(values: NDArray[Any]) -> pa.Array:
+    """Numbers or a mask as an Arrow array, by way of Polars (see :func:`to_numpy`)."""
+    return pl.Series(values).to_arrow()
+
+
+def stored_recipe(workspace: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of the last run in a workspace, with ``--set`` style changes; its paths are below the workspace.
+
+    Raises:
+        WorkspaceError: the workspace holds no finished run.
+        RecipeError: a wrong change.
+    """
+    storage, state = open_state(workspace)
+    return absolute_recipe(state.recipe, storage.url, changes)
+
+
+class Text(NamedTuple):
+    """The text of a document.
+
+    Attributes:
+        original: as it was read.
+        edited: as later stages see it: with the spans in ``edits`` cut or masked, without the words of evaluation sets,
+            and without duplicate paragraphs if the recipe cuts them.
+    """
+
+    original: str
+    edited: str
+
+
+class RunReader:
+    """Reads a finished run in a workspace, local or in an object store. Changes nothing."""
 
     def __init__(self, workspace: str, options: StorageOptions | None = None) -> None:
         self.storage, self.state, self.snapshots = open_workspace(workspace, options)
 
     @property
     def url(self) -> str:
-        """Where the workspace lies."""
+        """Path or URL of the workspace."""
         return self.storage.url
 
     @property
@@ -53,10 +90,7 @@ class Tables:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of the last run, its paths resolved against the workspace."""
-        from curate.recipe.file import from_dict
-
-        base = Path.cwd() if "://" in self.url else Path(self.url)
-        return from_dict({**self.state.recipe, "workspace": self.url}, base, origin=f"{self.url}/run.json")
+        return absolute_recipe(self.state.recipe, self.url)
 
     def snapshot(self, table: str) -> Snapshot:
         """The snapshot of a table.
@@ -73,7 +107,7 @@ class Tables:
         )
 
     def has(self, *tables: str) -> bool:
-        """Whether the run has got as far as these tables."""
+        """Whether the run has these tables."""
         return all(table in self.snapshots for table in tables)
 
     def table(self, name: str) -> pl.LazyFrame:
@@ -82,17 +116,14 @@ class Tables:
         Raises:
             RequestError: there is no such table.
         """
-        paths = self._paths(name)
-        root = self._root
+        paths, filesystem = self._parquet(name)
         if not paths:
             return pl.LazyFrame()
-        if root is not None:
-            return pl.scan_parquet([str(root / path) for path in paths])
+        if filesystem is None:
+            return pl.scan_parquet(paths)
         import pyarrow.dataset as ds
 
-        return pl.scan_pyarrow_dataset(
-            ds.dataset([self._remote(path) for path in paths], filesystem=self._filesystem, format="parquet")
-        )
+        return pl.scan_pyarrow_dataset(ds.dataset(paths, filesystem=filesystem, format="parquet"))
 
     def dataset(self, name: str) -> ray.data.Dataset:
         """A ``ray.data.Dataset`` over all Parquet files of a table, for going on with Ray Data.
@@ -100,18 +131,45 @@ class Tables:
         Raises:
             RequestError: there is no such table, or it has no rows.
         """
-        paths = self._paths(name)
+        paths, filesystem = self._parquet(name)
         if not paths:
             raise RequestError(f"table {name!r} in {self.url} has no Parquet files")
         import ray.data
 
-        root = self._root
-        if root is not None:
-            return ray.data.read_parquet([str(root / path) for path in paths])
-        return ray.data.read_parquet([self._remote(path) for path in paths], filesystem=self._filesystem)
+        return ray.data.read_parquet(paths, filesystem=filesystem)
+
+    def text(self, doc_id: int) -> Text:
+        """The text of a document, original and edited.
+
+        Raises:
+            RequestError: there is no such document.
+        """
+        document = self.rows("documents", [doc_id], ["text"])
+        if document.num_rows == 0:
+            raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
+        original = edited = document["text"][0].as_py()
+        edits = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
+        if edits.num_rows:
+            starts, ends = to_numpy(edits["start"]), to_numpy(edits["end"])
+            with blamed_on(f"the table edits of {self.url}"):
+                edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
+        cuts = self._cuts(doc_id)
+        with blamed_on(f"the table contamination or paragraphs of {self.url}"):
+            return Text(original, replaced(edited.encode(), cuts[:, 0], cuts[:, 1], [None] * len(cuts)))
+
+    def _cuts(self, doc_id: int) -> NDArray[np.int64]:
+        """int64[N, 2]: spans (bytes of the edited text) that deduplication cuts from a document, sorted."""
+        spans = []
+        if self.has("contamination"):
+            overlaps = self.rows("contamination", [doc_id], ["start", "end", "removed"])
+            spans += [(row["start"], row["end"]) for row in overlaps.to_pylist() if not row["removed"]]
+        if self.has("paragraphs") and cuts_paragraphs(self.recipe):
+            repeated = self.rows("paragraphs", [doc_id], ["start", "end"])
+            spans += [(row["start"], row["end"]) for row in repeated.to_pylist()]
+        return np.array(sorted(spans), np.int64).reshape(-1, 2)
 
     def rows(self, table: str, doc_ids: Iterable[int], columns: list[str] | None = None) -> pa.Table:
-        """The rows of some documents in a table, sorted by doc_id; only the row groups that can hold them are read."""
+        """Rows of some documents in a table, sorted by doc_id. Reads only row groups that can hold them."""
         wanted = np.unique(np.fromiter((int(value) for value in doc_ids), np.uint64))
         if columns is not None and "doc_id" not in columns:
             columns = ["doc_id", *columns]
@@ -131,12 +189,9 @@ class Tables:
         return pa.concat_tables(parts).sort_by("doc_id")
 
     def hashed(self, table: str, n: int, columns: list[str]) -> pa.Table:
-        """At most ``n`` rows of a per-document table, always the same ones (smallest hash of doc_id), sorted by doc_id.
-
-        All doc_ids are read, of the other columns only what is drawn.
-        """
+        """The same ``n`` rows of a per-document table every time (smallest hash of doc_id), sorted by doc_id; all if fewer."""
         whole = self.snapshot(table).rows
-        # Twice the expected number is kept while reading; then the smallest n of them.
+        # Keep twice the expected number while reading, then the n smallest.
         limit = np.uint64(2**64 - 1) if whole <= n else np.uint64(min(2.0 * n / whole, 1.0) * (2**64 - 1024))
         parts = []
         for file in self.parquet_files(table):
@@ -179,7 +234,7 @@ class Tables:
             ) from None
 
     def place(self, file: TableFile | dict[str, Any]) -> str:
-        """Where a file lies, as errors say it."""
+        """Path or URL of a file, for error messages."""
         return f"{self.url}/{as_file(file).path}"
 
     def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
@@ -193,7 +248,7 @@ class Tables:
         columns: list[str] | None = None,
         wanted: NDArray[np.uint64] | None = None,
     ) -> Iterator[pa.Table]:
-        """One Parquet file of a table, a row group at a time; those without any of the sorted ``wanted`` are left out."""
+        """One Parquet file of a table, a row group at a time; row groups without any of the sorted doc_ids ``wanted`` are skipped."""
         with self.open(as_file(file)) as source:
             for table in read_groups(pq.ParquetFile(source), columns, wanted):
                 yield sound(table, self.place(file))
@@ -202,16 +257,10 @@ class Tables:
         """The Parquet files of a table."""
         return [file for file in self.snapshot(table).files if file.path.endswith(".parquet")]
 
-    def _paths(self, table: str) -> list[str]:
-        return [file.path for file in self.parquet_files(table)]
-
-    @property
-    def _root(self) -> Path | None:
-        return getattr(self.storage, "root", None)
-
-    @property
-    def _filesystem(self) -> Any:
-        return self.storage.filesystem  # type: ignore[attr-defined]
-
-    def _remote(self, path: str) -> str:
-        return f"{self.url.removeprefix('s3://').rstrip('/')}/{path}"
+    def _parquet(self, table: str) -> tuple[list[str], Any]:
+        """(paths, PyArrow file system) of the Parquet files of a table; the file system is None for local files."""
+        paths = [file.path for file in self.parquet_files(table)]
+        if isinstance(self.storage, LocalStorage):
+            return [str(self.storage.root / path) for path in paths], None
+        bucket = self.url.removeprefix("s3://").rstrip("/")
+        return [f"{bucket}/{path}" for path in paths], self.storage.filesystem  # type: ignore[attr-defined]

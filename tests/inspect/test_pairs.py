@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report.diff import CONTEXT_WORDS, MAX_WORDS, as_markup, as_text, differences
+from curate.inspect.pairs import CONTEXT_WORDS, MAX_WORDS, as_markup, as_text, differences
 
 WORDS = st.lists(st.sampled_from(["a", "b", "the", "日本語", "x.", "<b>"]), max_size=40).map(" ".join)
 

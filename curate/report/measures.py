@@ -1,6 +1,6 @@
-"""What the numbers of a run are called and mean: one table of names for the terminal, the report and the card.
+"""Names and meanings of the numbers in the statistics of a run, for the terminal and the report.
 
-A key is the path of a number in its section of the statistics; ``*`` stands for a word of the user's or of a rule.
+A key is the path of a number in its section of the statistics; ``*`` matches a name of the user's or of a rule.
 docs/ordering.md, docs/lengths.md and docs/dedup.md say more.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
+
+from curate.base.amounts import number
 
 NAMES: dict[str, dict[str, str]] = {
     "duplicates": {
@@ -164,7 +166,7 @@ NAMES: dict[str, dict[str, str]] = {
         "counters.tokens": "tokens, end-of-text counted",
     },
 }
-"""Section of the statistics → key → what it is."""
+"""Section of the statistics → key → meaning."""
 
 TITLES = {
     "duplicates": "Duplicates",
@@ -178,22 +180,22 @@ TITLES = {
     "packing": "Context windows",
     "shards": "Shards",
 }
-"""Sections in the order of the stages, as people call them."""
+"""Section → its title, in the order of the stages."""
 
 _KINDS = ("measures.", "counters.", "report.")
 _GENERATION = "generation_"
 
 LATEST = 3
-"""Generations that are shown beside the first one, each in a column."""
+"""Latest generations that have a column of their own, besides the first one."""
 
 
 def name_of(section: str, key: str) -> str:
-    """What a number is; empty when nobody has said it."""
+    """Meaning of a number; empty where it is not known."""
     return NAMES[section].get(_pattern(section, key), "")
 
 
 def meaning_of(path: str) -> str:
-    """What a number of the statistics is, by its whole path (``order.generation_1.measures.jumps``); empty where its name says it."""
+    """Meaning of a number by its whole path, as ``order.generation_1.measures.jumps``; empty where it is not known."""
     section, _, key = path.partition(".")
     if key.startswith(_GENERATION):
         key = key.partition(".")[2]
@@ -201,16 +203,14 @@ def meaning_of(path: str) -> str:
 
 
 def _pattern(section: str, key: str) -> str:
-    """The key of the table under which a number is named."""
+    """The key in :data:`NAMES` that matches."""
     if key in NAMES[section]:
         return key
     return next((one for one in NAMES[section] if "*" in one and fnmatchcase(key, one)), key)
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(dotted key, value) of nested dicts; lists of plain values on one line, other lists left to --json."""
-    from curate.base.amounts import number
-
+    """(dotted key, value) of nested dicts; lists of plain values become one text, other lists are left out."""
     for name, inner in value.items():
         if isinstance(inner, dict):
             yield from flat(inner, f"{prefix}{name}.")
@@ -222,7 +222,7 @@ def flat(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def rows_of(section: str, part: dict[str, Any]) -> tuple[list[str], list[Sequence[Any]]]:
-    """(head, rows) of a section: key, what it is, its value; of several generations, a column for each that is shown."""
+    """(head, rows) of a section: key, meaning, value; for several generations, a column for each that is shown."""
     numbers = sorted(int(name.removeprefix(_GENERATION)) for name in part if name.startswith(_GENERATION))
     numbers = [*numbers[:1], *numbers[1:][-LATEST:]]
     columns = [dict(flat({name: value for name, value in part.items() if not name.startswith(_GENERATION)}))]

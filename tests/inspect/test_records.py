@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.inspect.reasons import quality_reason
+from curate.inspect.records import quality_reason
 from curate.quality.rules import RULE_SETS
 from curate.recipe import Quality
 

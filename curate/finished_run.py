@@ -1,19 +1,11 @@
-"""A finished run, opened for looking: its tables, and everything derived from them."""
+"""A finished run with everything that a user can ask of it; each question loads what it needs when it is asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
-from curate.base.edits import replaced
-from curate.base.errors import RequestError
-from curate.inspect.arrays import to_numpy
-from curate.inspect.tables import Tables
-from curate.recipe import cuts_paragraphs
-from curate.tables.validate import blamed_on
+from curate.inspect.reader import RunReader
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -23,57 +15,20 @@ if TYPE_CHECKING:
     from curate.inspect.near import Nearest
     from curate.inspect.pairs import Pair
     from curate.inspect.sample import Sample
-    from curate.inspect.window_text import WindowText
-    from curate.inspect.windows import Windows
+    from curate.inspect.windows import Windows, WindowText
     from curate.report.svg import Plot
     from curate.tools.export import Exported
 
 
-class Text(NamedTuple):
-    """The text of a document as it was read, and as later stages see it: with the spans in ``edits`` cut or masked, and
-    without the words of evaluation sets and the duplicate paragraphs that the recipe cuts."""
+class Run(RunReader):
+    """A finished run in a workspace, local or in an object store: what :func:`curate.open` and :func:`curate.run` return.
 
-    original: str
-    edited: str
-
-
-class Run(Tables):
-    """A finished run in a workspace, local or in an object store; nothing in it is changed."""
-
-    def text(self, doc_id: int) -> Text:
-        """The text of a document, original and edited.
-
-        Raises:
-            RequestError: there is no such document.
-        """
-        found = self.rows("documents", [doc_id], ["text"])
-        if found.num_rows == 0:
-            raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
-        original = found["text"][0].as_py()
-        edited = original
-        edits = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
-        if edits.num_rows:
-            starts, ends = to_numpy(edits["start"]), to_numpy(edits["end"])
-            with blamed_on(f"the table edits of {self.url}"):
-                edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
-        return Text(original, self._without_cuts(doc_id, edited))
-
-    def _without_cuts(self, doc_id: int, edited: str) -> str:
-        """A text as edited, without what deduplication cuts from it."""
-        spans = []
-        if self.has("contamination"):
-            found = self.rows("contamination", [doc_id], ["start", "end", "removed"])
-            spans += [(one["start"], one["end"]) for one in found.to_pylist() if not one["removed"]]
-        if self.has("paragraphs") and cuts_paragraphs(self.recipe):
-            spans += [
-                (one["start"], one["end"]) for one in self.rows("paragraphs", [doc_id], ["start", "end"]).to_pylist()
-            ]
-        bounds = np.array(sorted(spans), np.int64).reshape(-1, 2)
-        with blamed_on(f"the table contamination or paragraphs of {self.url}"):
-            return replaced(edited.encode(), bounds[:, 0], bounds[:, 1], [None] * len(bounds))
+    Nothing in the workspace is changed. Tables and texts are read with the methods of
+    :class:`curate.inspect.reader.RunReader`.
+    """
 
     def stats(self, label: str | None = None) -> dict[str, Any]:
-        """What went in, what became of it and what came out, as plain dicts and lists (see :mod:`curate.inspect.stats`).
+        """Statistics of input, removals and output as plain dicts and lists (see :mod:`curate.inspect.stats`).
 
         With ``label``, as ``meta.topic``, also how often the documents of a window share it.
 
@@ -95,7 +50,7 @@ class Run(Tables):
         return explain(self, document)
 
     def sample(self, removed_by: str | None = None, source: str | None = None, n: int = 5) -> list[Sample]:
-        """``n`` documents to look at, always the same ones (by hash of doc_id).
+        """The same ``n`` records every time (by hash of doc_id), with what became of them.
 
         Raises:
             RequestError: nothing was removed by ``removed_by``, or there is no such source.
@@ -105,7 +60,7 @@ class Run(Tables):
         return sample(self, removed_by=removed_by, source=source, n=n)
 
     def lookup(self, text: str) -> list[Match]:
-        """Kept documents that are like ``text``, with true similarity and containment, the most similar first.
+        """Kept documents that are like ``text``, with true similarity and containment; the most similar first.
 
         Raises:
             RequestError: the run has no signatures, or the text has no words.
@@ -115,7 +70,7 @@ class Run(Tables):
         return lookup(self, text)
 
     def lsh(self) -> MinHashLSH:
-        """A ``datasketch.MinHashLSH`` over the kept documents, by doc_id; :meth:`minhash` makes what it is asked with.
+        """A ``datasketch.MinHashLSH`` over the kept documents, by doc_id; query it with :meth:`minhash`.
 
         Raises:
             RequestError: the run has no signatures.
@@ -135,7 +90,7 @@ class Run(Tables):
         return minhash_of(self, text)
 
     def duplicates(self, document: str | int) -> list[Pair]:
-        """Removed duplicates beside their keepers, with what differs: of every match, and of those removed in its place.
+        """Pairs of a removed duplicate and its keeper with their differences: for each match, and for those removed for it.
 
         Raises:
             RequestError: there is no such document, or it has no duplicates.
@@ -145,7 +100,7 @@ class Run(Tables):
         return duplicates(self, document)
 
     def neighbors(self, document: str | int, n: int = 10) -> Nearest:
-        """The nearest documents that the order was made from, the nearest first.
+        """The nearest documents that the order used; the nearest first.
 
         Raises:
             RequestError: there is no such document, several have this id, or it is not on the path.
@@ -155,7 +110,7 @@ class Run(Tables):
         return neighbors(self, document, n)
 
     def search(self, text: str, n: int = 10) -> Nearest:
-        """The documents whose vectors are nearest to that of ``text``, the nearest first.
+        """The documents whose vectors are nearest to that of ``text``; the nearest first.
 
         Raises:
             RequestError: the run has no vectors, or knows no word of the text.
@@ -165,34 +120,54 @@ class Run(Tables):
         return search(self, text, n)
 
     def window(self, shard: int, window: int, number_of_set: int = 0) -> WindowText:
-        """One context window with its text, where its documents begin and end, and what they are.
+        """One context window with the texts of its pieces and the documents they are from.
 
         Raises:
             RequestError: there is no such window.
         """
-        from curate.inspect.window_text import window_text
+        from curate.inspect.windows import window_text
 
         return window_text(self, shard, window, number_of_set)
 
-    def coherence(self, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
-        """Whether what shares a window belongs together: :func:`curate.inspect.coherence.coherence`.
+    def substrings(self, tokens: int = 50) -> dict[str, Any]:
+        """Exact substrings of at least ``tokens`` tokens that repeat (see :mod:`curate.inspect.substrings`).
 
         Raises:
-            RequestError: the run has no windows, or none with two documents; the label or the model is not there.
+            RequestError: the run has no tokens yet, or ``tokens`` is below 2.
+        """
+        from curate.inspect.substrings import substrings
+
+        return substrings(self, tokens)
+
+    def clusters(self, n: int = 20, by: str = "size") -> list[dict[str, Any]]:
+        """Contents of the ``n`` first clusters by ``size``, ``tokens`` or ``score`` (see :mod:`curate.inspect.clusters`).
+
+        Raises:
+            RequestError: the run has no clusters yet, or no score to sort by.
+        """
+        from curate.inspect.clusters import clusters_of
+
+        return clusters_of(self, n, by)
+
+    def coherence(self, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
+        """Measures of whether documents that share a window belong together (:mod:`curate.inspect.coherence`).
+
+        Raises:
+            RequestError: the run has no windows, or none with two documents; the label or the model does not exist.
         """
         from curate.inspect.coherence import coherence
 
         return coherence(self, windows, label, judge)
 
-    def compare(self, other: Run | str | Path) -> dict[str, Any]:
-        """What differs from this run to another: recipe, documents, measures (see :mod:`curate.inspect.compare`).
+    def compare(self, other: RunReader | str | Path) -> dict[str, Any]:
+        """Differences from this run to another: recipe, documents, measures (see :mod:`curate.inspect.compare`).
 
         Raises:
             RequestError: one of the runs was stopped before its ledger.
         """
         from curate.inspect.compare import compare
 
-        return compare(self, other if isinstance(other, Run) else Run(str(other)))
+        return compare(self, other if isinstance(other, RunReader) else RunReader(str(other)))
 
     def report(self, path: str | Path = "report.html", label: str | None = None) -> Path:
         """Write one self-contained HTML page about the run; ``label`` as for :meth:`stats`.
@@ -200,7 +175,7 @@ class Run(Tables):
         Raises:
             RequestError: the file cannot be written, or as :meth:`stats`.
         """
-        from curate.report.report import write_report
+        from curate.report.page import write_report
 
         return write_report(self, path, label)
 
@@ -210,7 +185,7 @@ class Run(Tables):
         Raises:
             RequestError: the file cannot be written.
         """
-        from curate.report.report import write_card
+        from curate.report.page import write_card
 
         return write_card(self, path)
 
@@ -218,7 +193,7 @@ class Run(Tables):
         """Records left after each stage."""
         from curate.report.plots import funnel
 
-        return funnel(self)
+        return funnel(self.stats())
 
     def plot_scores(self) -> Plot:
         """What the quality rules measure, and their limits, on a sample by hash."""
@@ -248,7 +223,7 @@ class Run(Tables):
         """Tokens by length of their document, once and with copies."""
         from curate.report.plots import lengths
 
-        return lengths(self)
+        return lengths(self.stats())
 
     def export(self, to: str | Path, form: str = "parquet") -> Exported:
         """Write the kept documents as text, with metadata and decisions, to a folder or ``s3://bucket/prefix``.
@@ -260,6 +235,12 @@ class Run(Tables):
 
         return export(self, str(to), form)
 
+    def shard_places(self) -> list[dict[str, Any]]:
+        """The folders of the shards: {format, path, files, bytes} for each format, and for the mirror if there is one."""
+        from curate.inspect.stats import shard_places
+
+        return shard_places(self)
+
     def windows(self) -> Windows:
         """The context windows: iterate over them, or look one up by (shard, window)."""
         from curate.inspect.windows import Windows
@@ -270,15 +251,15 @@ class Run(Tables):
         return f"Run({self.url!r})"
 
     def _repr_html_(self) -> str:
-        from curate.report.markup import Markup, element
+        from curate.base.markup import Markup, element
 
-        head = element("tr", element("th", "table"), element("th", "rows"), element("th", "stored"))
+        def row(kind: str, name: str, *numbers: str, style: str | None = None) -> Markup:
+            return element("tr", element(kind, name), *(element(kind, number, style=style) for number in numbers))
+
+        head = row("th", "table", "rows", "stored")
         rows = [
-            element(
-                "tr", *(element("td", cell, style="text-align:right" if i else None) for i, cell in enumerate(cells))
-            )
-            for name, one in self.snapshots.items()
-            for cells in [(name, f"{one.rows:,}", f"{one.bytes / 1e6:,.1f} MB")]
+            row("td", name, f"{table.rows:,}", f"{table.bytes / 1e6:,.1f} MB", style="text-align:right")
+            for name, table in self.snapshots.items()
         ]
         drawn = [Markup(self.plot_funnel().svg)] if self.has("documents") else []
         title = element("p", element("b", self.name), " ", element("code", self.url))
