@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from curate.base.edits import replaced
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.hashing import document_hash
-from curate.recipe import Recipe, cuts_paragraphs
+from curate.recipe import Recipe
 from curate.recipe.portable import absolute_recipe
 from curate.storage.local import LocalStorage
 from curate.storage.options import StorageOptions
 from curate.tables.parquet import read_groups
+from curate.tables.remaining import cut_rows
 from curate.tables.snapshot import Snapshot, TableFile, as_file
 from curate.tables.validate import blamed_on, sound
 from curate.tables.workspace import open_state, open_workspace
@@ -63,8 +64,8 @@ class Text(NamedTuple):
 
     Attributes:
         original: as it was read.
-        edited: as later stages see it: with the spans in ``edits`` cut or masked, without the words of evaluation sets,
-            and without duplicate paragraphs if the recipe cuts them.
+        edited: as later stages see it: with the spans in ``kept`` cut or replaced; of a document that is not kept, those
+            in ``edits``.
     """
 
     original: str
@@ -147,26 +148,19 @@ class RunReader:
         document = self.rows("documents", [doc_id], ["text"])
         if document.num_rows == 0:
             raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
-        original = edited = document["text"][0].as_py()
-        edits = self.rows("edits", [doc_id], ["start", "end", "replacement"]) if self.has("edits") else pa.table({})
-        if edits.num_rows:
-            starts, ends = to_numpy(edits["start"]), to_numpy(edits["end"])
-            with blamed_on(f"the table edits of {self.url}"):
-                edited = replaced(original.encode(), starts, ends, edits["replacement"].to_pylist())
-        cuts = self._cuts(doc_id)
-        with blamed_on(f"the table contamination or paragraphs of {self.url}"):
-            return Text(original, replaced(edited.encode(), cuts[:, 0], cuts[:, 1], [None] * len(cuts)))
+        original = document["text"][0].as_py()
+        table, spans = self._edits(doc_id)
+        with blamed_on(f"the table {table} of {self.url}"):
+            starts, ends = (to_numpy(spans[name]).astype(np.int64) for name in ("start", "end"))
+            return Text(original, replaced(original.encode(), starts, ends, spans["replacement"].to_pylist()))
 
-    def _cuts(self, doc_id: int) -> NDArray[np.int64]:
-        """int64[N, 2]: spans (bytes of the edited text) that deduplication cuts from a document, sorted."""
-        spans = []
-        if self.has("contamination"):
-            overlaps = self.rows("contamination", [doc_id], ["start", "end", "removed"])
-            spans += [(row["start"], row["end"]) for row in overlaps.to_pylist() if not row["removed"]]
-        if self.has("paragraphs") and cuts_paragraphs(self.recipe):
-            repeated = self.rows("paragraphs", [doc_id], ["start", "end"])
-            spans += [(row["start"], row["end"]) for row in repeated.to_pylist()]
-        return np.array(sorted(spans), np.int64).reshape(-1, 2)
+    def _edits(self, doc_id: int) -> tuple[str, pa.Table]:
+        """How a document's text is edited, and the table that says so; of one that deduplication removed, by rules alone."""
+        for table, columns in (("kept", ["cuts"]), ("edits", ["start", "end", "replacement"])):
+            rows = self.rows(table, [doc_id], columns) if self.has(table) else pa.table({})
+            if rows.num_rows:
+                return table, cut_rows(rows) if table == "kept" else rows
+        return "edits", pa.table({"start": [], "end": [], "replacement": pa.array([], pa.string())})
 
     def rows(self, table: str, doc_ids: Iterable[int], columns: list[str] | None = None) -> pa.Table:
         """Rows of some documents in a table, sorted by doc_id. Reads only row groups that can hold them."""

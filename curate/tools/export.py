@@ -24,12 +24,11 @@ from curate.base.columns import IDs, column
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.schemas import VALIDATION
 from curate.inspect.reader import RunReader
-from curate.recipe import cuts_paragraphs
 from curate.recipe.portable import essential_recipe
 from curate.storage.interface import Storage
 from curate.storage.local import file_checksum
 from curate.storage.open import open_storage
-from curate.tables.remaining import cuts_of, edited_texts, survivors
+from curate.tables.remaining import cut_rows, edited_texts, left_after
 from curate.tables.snapshot import TableFile
 
 FORMATS = {"parquet": ".parquet", "jsonl.zst": ".jsonl.zst"}
@@ -90,7 +89,7 @@ def export(run: RunReader, to: str, form: str = "parquet") -> Exported:
     """
     if form not in FORMATS:
         raise RequestError(f"format {form!r} is not known; formats: {', '.join(FORMATS)}")
-    if not run.has("paragraphs"):
+    if not run.has("kept"):
         raise RequestError(f"{run.url} has not got as far as deduplication; run its recipe at least until dedup")
     target = open_storage(to, run.storage.options)
     stale = _make_room(target)
@@ -148,9 +147,8 @@ def schema_of(run: RunReader) -> pa.Schema:
 
 def kept_ids(run: RunReader, file: TableFile) -> IDs:
     """uint64[n], sorted: the kept documents of a partition."""
-    named = {table: run.snapshot(table).named() for table in ("verdicts", "duplicates", "contamination")}
     if not run.has("ledger"):
-        return survivors(run, *(asdict(named[table][file.name]) for table in named))
+        return left_after("dedup", run, {"kept": run.snapshot("kept").named()[file.name]})
     ledger = run.read(run.snapshot("ledger").named()[file.name], ["doc_id", "status"])
     return column(ledger.filter(pc.equal(ledger["status"], "kept")), "doc_id")
 
@@ -158,11 +156,8 @@ def kept_ids(run: RunReader, file: TableFile) -> IDs:
 def documents(run: RunReader, file: TableFile, ids: IDs, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of ``ids`` (sorted, of the partition ``file``), a row group at a time."""
     decided = _decisions(run, file, ids, schema)
-    named = {
-        table: asdict(run.snapshot(table).named()[file.name]) for table in ("edits", "contamination", "paragraphs")
-    }
-    cuts = cuts_of(run, named["contamination"], named["paragraphs"] if cuts_paragraphs(run.recipe) else None)
-    texts = edited_texts(run, asdict(file), named["edits"], ids, cuts)
+    cuts = cut_rows(run.read(run.snapshot("kept").named()[file.name]))
+    texts = edited_texts(run, file, cuts, ids)
     at = 0
     for batch in run.batches(file, ["doc_id", "id", "source", "meta"]):
         kept = batch.filter(pc.is_in(batch["doc_id"], value_set=pa.array(ids)))
