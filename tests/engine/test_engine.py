@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,11 +13,12 @@ from curate.engine import engines as engine
 from curate.engine.context import TaskContext
 from curate.engine.task import Job, Task
 from curate.storage.local import LocalStorage
+from curate.storage.options import StorageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowTask(Task):
-    """Writes a row, and tells how many threads it may use."""
+    """Writes a row, and tells how many threads it may use, and the options of its storage."""
 
     grows_with = "fixed"
 
@@ -26,6 +27,7 @@ class RowTask(Task):
     def work(self, context: TaskContext) -> None:
         context.write("numbers", pa.table({"doc_id": pa.array([self.number], pa.uint64())}))
         context.value("threads", context.threads)
+        context.value("options", asdict(context.storage.options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +55,17 @@ def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: p
             records = sorted(one.run(jobs(tmp_path / name, 5)), key=lambda record: record.name)
             assert all(not record.error for record in records)
             found.append([(record.name, record.files) for record in records])
-        asked = jobs(tmp_path, 3)
+        storage = LocalStorage(tmp_path, StorageOptions(True, "aws:kms", "alias/corpus"))
+        asked = [replace(job, storage=storage) for job in jobs(tmp_path, 3)]
         threads = [[record.values["threads"] for record in ray.run(asked[:n])] for n in (1, 2, 3)]
+        options = []
+        for few in (3, 2):
+            monkeypatch.setattr(engine, "FEW_TASKS", few)
+            options += [record.values["options"] for record in ray.run(asked)]
     finally:
         ray.close()
     assert threads == [[2], [1, 1], [1, 1, 1]]
+    assert options == [asdict(storage.options)] * 6
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 5
 

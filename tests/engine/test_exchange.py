@@ -14,7 +14,7 @@ from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targe
 from curate.engine.task import Exchange
 from curate.storage.usage import tally
 from curate.tables.snapshot import Snapshot, TableFile
-from tests.engine.driving import Bench
+from tests.stages.alone import Workspace
 
 SCHEMA = pa.schema([("doc_id", pa.uint64()), ("text", pa.large_string()), ("ids", pa.large_list(pa.uint16()))])
 
@@ -23,7 +23,7 @@ SENT = Exchange("x", "numbers to targets", to="target")
 
 
 def context(folder, name: str) -> TaskContext:
-    return Bench(folder).context(name)
+    return Workspace(folder).context(name)
 
 
 def rows(ids: list[int]) -> pa.Table:
@@ -44,7 +44,7 @@ def test_every_row_arrives_once_in_map_order(tmp_path_factory, maps, targets):
             some = ids[start : start + 7]
             writer.write(rows(some), np.array(some) % targets)
         files.append(writer.finish())
-    sent = Bench(folder).ref(SENT.table, files)
+    sent = Workspace(folder).table(SENT.table, *files)
     reader = context(folder, "reduce")
     for target in range(targets):
         expected = [i for ids in maps for i in ids if i % targets == target]
@@ -56,7 +56,7 @@ def test_a_damaged_exchange_file_is_named(tmp_path):
     writer = ExchangeWriter(task, SENT, SCHEMA, 2)
     writer.write(rows([1, 2]), np.array([0, 1]))
     file = writer.finish()
-    maps = Bench(tmp_path).ref(SENT.table, [file])
+    maps = Workspace(tmp_path).table(SENT.table, file)
     (tmp_path / file.path).write_bytes(b"x" * 100)
     with pytest.raises(WorkspaceError, match=r"map\.slices is damaged .* no exchange file, .*; delete it"):
         read_slices(task, maps, 0, SCHEMA)
@@ -68,7 +68,7 @@ def test_a_slice_takes_two_requests_whatever_the_number_of_targets(tmp_path, tar
     writer = ExchangeWriter(task, SENT, SCHEMA, targets)
     ids = np.arange(5 * targets)
     writer.write(rows(ids.tolist()), ids % targets)
-    maps = Bench(tmp_path).ref(SENT.table, [writer.finish()])
+    maps = Workspace(tmp_path).table(SENT.table, writer.finish())
     task.snapshot(maps)  # its manifest is read once a process
     for target in (0, 338, targets // 2, targets - 1):
         before = tally()

@@ -19,7 +19,7 @@ from curate.recipe import Quality
 from curate.recipe.file import from_dict
 from curate.stages.quality import Measures, SignalsTask, SizesTask, VerdictsTask, line_rules
 from tests.corpus import documents
-from tests.engine.driving import PART, Bench
+from tests.stages.alone import PART, Workspace
 
 ADDRESS = "Write to ann.lee@mail.example.org or call 10.0.0.1 from 8.8.8.8."
 
@@ -43,13 +43,13 @@ def small_documents(*texts: str, source: str = "web", meta: str | None = None) -
 
 
 def test_signals_and_edits_of_a_partition(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    workspace = Workspace(tmp_path)
     text = "This line is a sentence of some words.\nMenu\nWrite to ann.lee@mail.example.org now, it says."
     section = Quality.model_validate({"preset": "fineweb"})
     measures = Measures(None, {}, {"web": line_rules(section)}, {"web": {"email": ["X"]}})
-    task = SignalsTask(name=PART, documents=bench.file("documents", small_documents(text, "")), measures=measures)
-    record = bench.run(task)
-    signals, edits = bench.rows(record, "signals"), bench.rows(record, "edits")
+    task = SignalsTask(name=PART, documents=workspace.write("documents", small_documents(text, "")), measures=measures)
+    record = workspace.drive(task)
+    signals, edits = workspace.written(record, "signals"), workspace.written(record, "edits")
     assert signals["n_bytes"].to_pylist() == [len(text), 0]
     assert signals["pii_email"].to_pylist() == [1, 0]
     assert signals["language"].to_pylist() == ["und", "und"]
@@ -60,18 +60,18 @@ def test_signals_and_edits_of_a_partition(tmp_path: Path) -> None:
 
 
 def test_sizes_of_a_partition(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    record = bench.run(SizesTask(name=PART, documents=bench.file("documents", small_documents("né", "abc"))))
-    assert bench.rows(record, "signals").to_pylist() == [
+    workspace = Workspace(tmp_path)
+    record = workspace.drive(SizesTask(name=PART, documents=workspace.write("documents", small_documents("né", "abc"))))
+    assert workspace.written(record, "signals").to_pylist() == [
         {"doc_id": 1, "n_bytes": 3, "n_chars": 2},
         {"doc_id": 2, "n_bytes": 3, "n_chars": 3},
     ]
-    assert bench.rows(record, "edits").num_rows == 0
+    assert workspace.written(record, "edits").num_rows == 0
     assert record.counters == {"documents": 2, "text_bytes": 6, "edits": 0}
 
 
 def test_verdicts_of_a_partition(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    workspace = Workspace(tmp_path)
     (tmp_path / "domains.txt").write_text("bad.example\n")
     blocked, fine = '{"url": "http://bad.example/1"}', '{"url": "http://good.example/1"}'
     parts = [
@@ -84,14 +84,14 @@ def test_verdicts_of_a_partition(tmp_path: Path) -> None:
     section = Quality.model_validate({"rules": [], "where": "n_words > 1", "block": {"domains": "checksum"}})
     task = VerdictsTask(
         name=PART,
-        documents=bench.file("documents", table),
-        signals=bench.file("signals", pa.table(sizes)),
+        documents=workspace.write("documents", table),
+        signals=workspace.write("signals", pa.table(sizes)),
         qualities={"web": section, "off": None},
         lists={"checksum": str(tmp_path / "domains.txt")},
         with_languages=False,
     )
-    record = bench.run(task)
-    assert bench.rows(record, "verdicts")["removed_by"].to_pylist() == ["block.domain", None, None]
+    record = workspace.drive(task)
+    assert workspace.written(record, "verdicts")["removed_by"].to_pylist() == ["block.domain", None, None]
     counters = {name: number for name, number in record.counters.items() if number}
     counted = {"alone.block.domain": 1, "only.block.domain": 1, "removed.block.domain": 1, "removed": 1}
     assert counters == {**counted, "kept": 2, "kept_bytes": 4}
