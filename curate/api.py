@@ -152,8 +152,8 @@ def remove(
         RequestError: not one of ids, where and like is given, or one is wrong.
         WorkspaceError: there is no finished run.
     """
-    from curate.driver.request import Request
     from curate.driver.takedown import take_down
+    from curate.driver.takedown_request import Request
 
     request = Request(tuple(ids), where, like, by, reason)
     return take_down(str(workspace), request, apply=apply, cpus=cpus, address=address, progress=progress)

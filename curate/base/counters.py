@@ -30,7 +30,7 @@ def _by_value(table: pa.Table, name: str, prefix: str = "") -> dict[str, int]:
 
 
 def _ledger(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
-    found = Counter({"kept": 0, "removed": 0})
+    found = Counter({"kept": 0, "removed": 0, "rejected": 0})
     ends = rows.select(["status", "stage", "reason"]).group_by(["status", "stage", "reason"], use_threads=False)
     for end in ends.aggregate([([], "count_all")]).to_pylist():
         found[end["status"]] += end["count_all"]

@@ -1,4 +1,4 @@
-"""Running a recipe: what is there is skipped, what is missing is run, and ``run.json`` is put last."""
+"""Running a recipe: stages whose tables are committed are skipped, the others run, and ``run.json`` is put last."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from curate.base.versions import versions
 from curate.driver import room
 from curate.driver.passes import Pass, add_to_driver, run_stage, take_committed
 from curate.driver.plan import stage_keys, stages, until
+from curate.engine.context import Record
 from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.progress import NoProgress, Progress
 from curate.engine.removed import OF_WORKSPACE, Removed
+from curate.engine.task import Job
 from curate.recipe import Recipe, portable
 from curate.storage.interface import Storage
 from curate.storage.lease import Lease
@@ -69,9 +71,9 @@ class LazyEngine:
             self._engine = self._make()
         return self._engine
 
-    def run(self, tasks: list[Any]) -> Iterator[Any]:
-        if tasks:
-            yield from self.started().run(tasks)
+    def run(self, jobs: list[Job]) -> Iterator[Record]:
+        if jobs:
+            yield from self.started().run(jobs)
 
     def close(self) -> None:
         if self._engine is not None:
@@ -150,39 +152,39 @@ def run_recipe(
     outcome = Outcome(storage.url, engine.name, {}, options=storage.options)
     with leased(storage, progress.say) as lease:
         state = find_run(storage)
-        former = snapshots(storage, state) if state else {}
+        previous = snapshots(storage, state) if state else {}
         if state is None and (scarce := room.warning(recipe, storage, found)):
             progress.say(scarce)
-        documents = former.get("documents")
+        documents = previous.get("documents")
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
-        removed = Removed.of(storage, former)
+        removed = Removed.of(storage, previous)
         assigned = found.settle(
-            known, storage, allow_missing, decided="duplicates" in former, repack=repack, removed=removed
+            known, storage, allow_missing, decided="duplicates" in previous, repack=repack, removed=removed
         )
-        going = Pass(
+        walk = Pass(
             recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
         )
-        generations = going.generations
+        generations = walk.generations
         if assigned.new and len(generations) > 1:
             files = sum(len(unit.files) for unit in assigned.new)
             progress.say(
                 f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
                 "decided among themselves; --repack decides over all inputs together"
             )
-        outcome.tables = going.tables
+        outcome.tables = walk.tables
         looked = tally() - before
         try:
             for number, stage in enumerate(stages(), 1):
-                runs = going.of(stage)
+                runs = walk.runs(stage)
                 if number <= len(plan):
                     progress.stage(stage.name, stage.title, number, len(plan))
                     outcome.stages.append(run_stage(runs))
                     if number == 1:
                         add_to_driver(outcome.stages[0], looked)
-                elif not set(stage.reads) <= going.tables.keys() or not take_committed(runs):
+                elif not set(stage.reads) <= walk.tables.keys() or not take_committed(runs):
                     continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
-                going.share(stage, runs)
-            outcome.tables.update({name: former[name] for name in OF_WORKSPACE if name in former})
+                walk.share(stage, runs)
+            outcome.tables.update({name: previous[name] for name in OF_WORKSPACE if name in previous})
             if recipe.shards.path and "shards" in outcome.tables:
                 before = tally()
                 mirror(storage, outcome.tables["shards"], recipe.shards.path)

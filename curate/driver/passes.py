@@ -28,7 +28,7 @@ class Pass:
     Attributes:
         keys: stage keys by title.
         inputs: the units of the workspace.
-        former: the workspace's last states, newest first.
+        states: the workspace's last states, newest first.
         check: raises when the lease was lost.
         refit: fit models again.
         tables: the tables made so far, of all generations together.
@@ -40,7 +40,7 @@ class Pass:
     keys: dict[str, str]
     progress: Progress
     inputs: Inputs
-    former: Callable[[], Sequence[RunState]]
+    states: Callable[[], Sequence[RunState]]
     check: Callable[[], None]
     refit: bool = False
     tables: dict[str, Snapshot] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Pass:
     def __post_init__(self) -> None:
         self.generations = generations_of(self.inputs.units)
 
-    def of(self, stage: Stage) -> list[StageRun]:
+    def runs(self, stage: Stage) -> list[StageRun]:
         """The runs of a stage, one for each generation where it decides corpus-wide."""
         return [
             StageRun(
@@ -61,7 +61,7 @@ class Pass:
                 self.keys[stage.title],
                 self.progress,
                 self.inputs,
-                self.former,
+                self.states,
                 self.check,
                 [before.tables for before in self.generations[: generation.number]],
                 generation.first_doc_id,
@@ -86,21 +86,21 @@ class Pass:
 
 
 def take_committed(runs: list[StageRun]) -> bool:
-    """Take a stage's tables where they are there for every generation; whether they are."""
-    found = []
+    """Reuse a stage's committed tables if every generation has them. Returns whether it did."""
+    committed = []
     for run in runs:
         run.identify(may_fit=False)
-        there = run.committed()
-        if there is None:
+        tables = run.committed()
+        if tables is None:
             return False
-        found.append(there)
-    for run, there in zip(runs, found, strict=True):
-        run.tables.update(there)
+        committed.append(tables)
+    for run, tables in zip(runs, committed, strict=True):
+        run.tables.update(tables)
     return True
 
 
 def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = None) -> dict[str, Any]:
-    """Run a stage for each generation, or take its tables as they are there; returns its entry for ``run.json``.
+    """Run a stage for each generation, or reuse its committed tables; returns its entry for ``run.json``.
 
     ``work`` makes the tables in the stage's place; nothing is fitted then.
     """
@@ -109,20 +109,20 @@ def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = No
     before = tally()
     for run in runs:
         run.identify(may_fit=work is None)
-        there = run.committed()
-        if there is None:
+        committed = run.committed()
+        if committed is None:
             for tables in (*run.earlier, run.tables) if len(runs) > 1 else ():
                 write_parts(run.storage, tables)
             (work or stage.run)(run)
             skipped = False
         else:
-            run.tables.update(there)
-            kept_seconds = max(kept_seconds, *(made.seconds for made in there.values()))
-            last = max(there.values(), key=lambda made: sum(used["tasks"] for used in made.usage.values()))
+            run.tables.update(committed)
+            kept_seconds = max(kept_seconds, *(table.seconds for table in committed.values()))
+            last = max(committed.values(), key=lambda table: sum(used["tasks"] for used in table.usage.values()))
             run.usage = {name: Usage(**used) for name, used in last.usage.items()}
         for name, used in run.usage.items():
             usage[name] = usage.get(name, Usage()) + used
-        if there is None or run.tasks_run:  # a model that was fitted again may be what it was
+        if committed is None or run.tasks_run:  # a model that was fitted again may be what it was
             run.storage.delete_tree(f"tmp/{run.stage_key}")
     if not skipped:
         usage[DRIVER] = tally() - before - sum((run.inline_usage for run in runs), Usage())
@@ -154,7 +154,8 @@ def write_parts(storage: Storage, tables: dict[str, Snapshot]) -> None:
 
 def _note(tables: tuple[str, ...], parts: list[dict[str, Snapshot]]) -> str:
     if "shards" in tables:
-        found = [part["shards"] for part in parts]
-        windows, files = sum(one.counters.get("windows", 0) for one in found), sum(len(one.files) for one in found)
+        shards = [part["shards"] for part in parts]
+        windows = sum(table.counters.get("windows", 0) for table in shards)
+        files = sum(len(table.files) for table in shards)
         return f"{windows:,} windows in {files:,} files"
     return ", ".join(f"{sum(part[table].rows for part in parts):,} {table}" for table in tables)

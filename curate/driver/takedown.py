@@ -1,7 +1,7 @@
 """Applying a request: documents leave a finished run, every table of it, and nothing decided about others changes.
 
-The plan is walked once more. Each stage's tables are made from what they were, without the documents (``Stage.without``),
-and committed under the snapshot ids that a run of the same recipe will look for: the next ``curate run`` finds them. Then
+The plan is walked once more. Each stage's tables are made from what they were, without the documents
+(``Stage.takedown``), and committed under the snapshot ids that a run of the same recipe will look for: the next ``curate run`` finds them. Then
 ``run.json`` names them, the mirror follows, and whatever else holds the documents is deleted.
 """
 
@@ -22,17 +22,16 @@ from curate.base.hashing import digest
 from curate.base.ids import POSITION_BITS
 from curate.base.versions import versions
 from curate.driver.execute import choose_engine, leased
-from curate.driver.files import put_file
-from curate.driver.find import find
 from curate.driver.mirror import mirror
 from curate.driver.passes import Pass, run_stage, write_parts
 from curate.driver.plan import stage_keys, stages
-from curate.driver.request import Request
-from curate.engine.inputs import Inputs, reading_of
+from curate.driver.takedown_request import Request, find, put_file
+from curate.engine.inputs import Inputs
+from curate.engine.leaving import Leaving, Takedown, any_within
 from curate.engine.progress import NoProgress, Progress
 from curate.engine.removed import Removed
 from curate.engine.stage import StageRun
-from curate.engine.takedown import Takedown, any_within, without_rows
+from curate.engine.takedown import leave_rows
 from curate.quality.verdicts import FIELDS
 from curate.recipe import Recipe
 from curate.recipe.portable import absolute_recipe
@@ -88,7 +87,7 @@ def take_down(
     A killed takedown leaves the run as it was, or as it is without the documents; the same request again finishes it.
 
     Raises:
-        RequestError: the request is wrong, or the run was made by another release.
+        RequestError: the request is wrong, or the recipe no longer makes the run's tables.
         WorkspaceError: there is no finished run.
         LeaseHeld: a run is at work in the workspace.
     """
@@ -115,24 +114,23 @@ def _take_down(
         request = replace(request, similarity=recipe.dedup.near.threshold, ngram=recipe.dedup.near.ngram)
     with leased(storage, progress.say) as lease:
         state = read_run(storage)
-        former = snapshots(storage, state)
-        request.check(_columns(storage, former))
-        keys = _keys(storage, recipe, former)
-        engine = choose_engine(recipe, former["documents"].bytes, cpus, address)
-        inputs = Inputs([], {}, removed=Removed.of(storage, former))
-        inputs.units = inputs.know(former["documents"])
-        _remember(inputs, recipe)
-        going = Pass(
+        tables = snapshots(storage, state)
+        request.check(_columns(storage, tables))
+        keys = _keys(storage, recipe, tables)
+        engine = choose_engine(recipe, tables["documents"].bytes, cpus, address)
+        inputs = Inputs([], {}, removed=Removed.of(storage, tables))
+        inputs.units = inputs.know(tables["documents"])
+        walk = Pass(
             recipe, storage, engine, keys, progress, inputs, cache(partial(states, storage, state)), lease.check
         )
         try:
-            found = find(going.of(stages()[0])[0], former, request)
-            outcome = _outcome(storage, request, found, inputs.removed)
-            if apply and found.num_rows:
-                before = inputs.removed
-                rows = found.append_column("request", pa.array([before.requests + 1] * found.num_rows, pa.uint32()))
-                tables = _walk(going, former, rows.select(schemas.REMOVED.names).cast(schemas.REMOVED))
-                _commit(storage, request, outcome, state, former, tables, inputs.removed)
+            documents = find(walk.runs(stages()[0])[0], tables, request)
+            outcome = _outcome(storage, request, documents, inputs.removed)
+            if apply and documents.num_rows:
+                number = pa.array([inputs.removed.requests + 1] * documents.num_rows, pa.uint32())
+                rows = documents.append_column("request", number)
+                left = _leave(walk, tables, rows.select(schemas.REMOVED.names).cast(schemas.REMOVED))
+                _commit(storage, request, outcome, state, tables, left, inputs.removed)
             storage.delete_tree(f"tmp/{keys[stages()[0].title]}")
         finally:
             engine.close()
@@ -140,27 +138,16 @@ def _take_down(
     return outcome
 
 
-def _columns(storage: Storage, former: dict[str, Snapshot]) -> list[str]:
+def _columns(storage: Storage, tables: dict[str, Snapshot]) -> list[str]:
     """What a condition may name besides the metadata."""
     names = list(FIELDS)
-    for file in former["signals"].files[:1] if "signals" in former else ():
+    for file in tables["signals"].files[:1] if "signals" in tables else ():
         with storage.open(file.path) as source:
             names += pq.ParquetFile(source).schema_arrow.names
     return names
 
 
-def _remember(inputs: Inputs, recipe: Recipe) -> None:
-    """How files were read that an earlier release has read: as the recipe says, where all inputs of the source agree."""
-    by_source: dict[str, list[dict[str, Any]]] = {}
-    for entry in recipe.inputs:
-        by_source.setdefault(entry.source, []).append(reading_of(entry))
-    for unit in inputs.units:
-        ways = by_source.get(unit.source, [])
-        if not inputs.fields[unit.ordinal] and ways and all(way == ways[0] for way in ways):
-            inputs.fields[unit.ordinal] = [ways[0]] * len(unit.files)
-
-
-def _keys(storage: Storage, recipe: Recipe, former: dict[str, Snapshot]) -> dict[str, str]:
+def _keys(storage: Storage, recipe: Recipe, tables: dict[str, Snapshot]) -> dict[str, str]:
     """The stage keys of the recipe.
 
     Raises:
@@ -169,7 +156,7 @@ def _keys(storage: Storage, recipe: Recipe, former: dict[str, Snapshot]) -> dict
     keys = stage_keys(recipe, stages())
     for stage in stages():
         for table in stage.writes:
-            if table in former and former[table].stage_key != keys[stage.title]:
+            if table in tables and tables[table].stage_key != keys[stage.title]:
                 raise RequestError(
                     f"table {table} of {storage.url} is not what its recipe makes today (a stage of another release, or "
                     "files that the recipe names have changed); finish `curate run` first, then remove"
@@ -179,72 +166,72 @@ def _keys(storage: Storage, recipe: Recipe, former: dict[str, Snapshot]) -> dict
 
 def _outcome(storage: Storage, request: Request, found: pa.Table, removed: Removed) -> Removal:
     documents = found.select(["doc_id", "id", "source", "how", "n_tokens"]).to_pylist()
-    there = {name for row in documents for name in (row["id"], str(row["doc_id"]))}
+    present = {name for row in documents for name in (row["id"], str(row["doc_id"]))}
     gone = {
         name for row in removed.table.select(["doc_id", "id"]).to_pylist() for name in (row["id"], str(row["doc_id"]))
     }
-    missing = [one for one in dict.fromkeys(request.ids) if one not in there]
+    missing = [name for name in dict.fromkeys(request.ids) if name not in present]
     return Removal(
         storage.url,
         documents=documents,
-        unknown=[one for one in missing if one not in gone],
-        already=[one for one in missing if one in gone],
+        unknown=[name for name in missing if name not in gone],
+        already=[name for name in missing if name in gone],
     )
 
 
-def _walk(going: Pass, former: dict[str, Snapshot], rows: pa.Table) -> dict[str, Snapshot]:
+def _leave(walk: Pass, tables: dict[str, Snapshot], rows: pa.Table) -> dict[str, Snapshot]:
     """Make every table without the documents of ``rows``; returns the tables ``removed`` and those of the stages."""
-    removed = pa.concat_tables([going.inputs.removed.table, rows]).sort_by("doc_id")
-    snapshot = put_table(going.storage, "removed", removed)
-    going.inputs.removed = Removed(removed, snapshot.files[0])
+    removed = pa.concat_tables([walk.inputs.removed.table, rows]).sort_by("doc_id")
+    snapshot = put_table(walk.storage, "removed", removed)
+    walk.inputs.removed = Removed(removed, snapshot.files[0])
     ids = np.sort(rows["doc_id"].to_numpy())
-    documents = former["documents"]
     partitions = frozenset(
         file.name
-        for file in documents.files
+        for file in tables["documents"].files
         if file.first is not None and file.last is not None and any_within(ids, file.first, file.last)
     )
-    leaving = {"file": asdict(snapshot.files[0]), "request": int(rows["request"][0].as_py())}
-    whole = Takedown(leaving, ids, partitions, former)
+    leaving = Leaving(snapshot.files[0], int(rows["request"][0].as_py()))
+    whole = Takedown(leaving, ids, partitions, tables)
     ordinals = (ids >> np.uint64(POSITION_BITS)).astype(np.int64)
-    of_generation = [
-        replace(whole, ids=ids[np.isin(ordinals, sorted(generation.ordinals))], tables=tables)
-        for generation, tables in zip(going.generations, _parts(going, former), strict=True)
+    by_generation = [
+        replace(whole, ids=ids[np.isin(ordinals, sorted(generation.ordinals))], tables=part)
+        for generation, part in zip(walk.generations, _parts(walk, tables), strict=True)
     ]
 
     def leave(run: StageRun) -> None:
-        takedown = of_generation[len(run.earlier)] if run.stage.by_generation else whole
-        (run.stage.without or without_rows)(run, takedown)
+        takedown = by_generation[len(run.earlier)] if run.stage.by_generation else whole
+        (run.stage.takedown or leave_rows)(run, takedown)
 
-    walked = [stage for stage in stages() if set(stage.writes) <= former.keys()]
+    walked = [stage for stage in stages() if set(stage.writes) <= tables.keys()]
     for number, stage in enumerate(walked, 1):
-        going.progress.stage(stage.name, stage.title, number, len(walked))
-        runs = going.of(stage)
+        walk.progress.stage(stage.name, stage.title, number, len(walked))
+        runs = walk.runs(stage)
         run_stage(runs, leave)
-        going.share(stage, runs)
-    return {**going.tables, "removed": snapshot}
+        walk.share(stage, runs)
+    return {**walk.tables, "removed": snapshot}
 
 
-def _parts(going: Pass, former: dict[str, Snapshot]) -> list[dict[str, Snapshot]]:
-    """The tables of each generation, as they were."""
-    generations = going.generations
+def _parts(walk: Pass, tables: dict[str, Snapshot]) -> list[dict[str, Snapshot]]:
+    """The tables of each generation."""
+    generations = walk.generations
     if len(generations) == 1:
-        return [former]
-    found: list[dict[str, Snapshot]] = [{} for _ in generations]
+        return [tables]
+    parts: list[dict[str, Snapshot]] = [{} for _ in generations]
     for stage in stages():
         for table in stage.writes:
-            if table not in former:
+            if table not in tables:
                 continue
-            whole = former[table]
+            whole = tables[table]
             if not stage.by_generation:
-                for generation, tables in zip(generations, found, strict=True):
-                    tables[table] = generation.part(whole)
+                for generation, part in zip(generations, parts, strict=True):
+                    part[table] = generation.part(whole)
                 continue
-            for part, tables in zip(parts_of(whole), found, strict=True):
-                tables[table] = read_snapshot(going.storage, manifest_path(table, whole.stage_key, part["snapshot"]))
-    for tables in found:
-        write_parts(going.storage, tables)
-    return found
+            for details, part in zip(parts_of(whole), parts, strict=True):
+                path = manifest_path(table, whole.stage_key, details["snapshot"])
+                part[table] = read_snapshot(walk.storage, path)
+    for part in parts:
+        write_parts(walk.storage, part)
+    return parts
 
 
 def put_table(storage: Storage, name: str, table: pa.Table) -> Snapshot:
@@ -260,21 +247,19 @@ def _commit(
     request: Request,
     outcome: Removal,
     state: RunState,
-    former: dict[str, Snapshot],
+    before: dict[str, Snapshot],
     tables: dict[str, Snapshot],
     removed: Removed,
 ) -> None:
     """Note the request in the audit, and put ``run.json``."""
     outcome.request = removed.requests
     if "windows" in tables:
-        before = former["windows"]
-        outcome.shards = len(
-            {file.checksum for file in tables["windows"].files} - {file.checksum for file in before.files}
-        )
-        outcome.tokens = before.counters["tokens"] - tables["windows"].counters["tokens"]
+        rewritten = {file.checksum for file in tables["windows"].files}
+        outcome.shards = len(rewritten - {file.checksum for file in before["windows"].files})
+        outcome.tokens = before["windows"].counters["tokens"] - tables["windows"].counters["tokens"]
     audit = schemas.AUDIT.empty_table()
-    if "audit" in former:
-        path = former["audit"].files[0].path
+    if "audit" in before:
+        path = before["audit"].files[0].path
         with storage.open(path) as source:
             audit = sound(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
     row = {
@@ -295,13 +280,13 @@ def _commit(
 
 
 def _is_remembered(storage: Storage) -> bool:
-    """Whether a former state from before a takedown is left: an earlier attempt did not get to its end."""
+    """Whether a state from before a takedown is left: an earlier attempt did not get to its end."""
     removed = read_run(storage).tables.get("removed")
     return any(state.tables.get("removed") != removed for state in history(storage)) if removed else False
 
 
 def _forget(storage: Storage, recipe: Recipe) -> None:
-    """Bring the mirror up to date, and delete every file that no table names: former states hold the documents."""
+    """Bring the mirror up to date, and delete every file that no table names: earlier states hold the documents."""
     from curate.driver.clean import clean
 
     tables = snapshots(storage, read_run(storage))

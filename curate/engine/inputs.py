@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,37 @@ MARKS = "inputs/marks.json"
 """Cache in the workspace: checksums of local inputs by (size, modification time), so that they are not read again."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the files of an input are read: what of its entry in the recipe their documents depend on."""
+
+    text_field: str
+    id_field: str | None
+    limit: int | None
+
+    @staticmethod
+    def of(entry: Input) -> ReadOptions:
+        """Those of an entry of the recipe."""
+        return ReadOptions(entry.text_field, entry.id_field, entry.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownUnit:
+    """What a ``documents`` table remembers of a unit that was read.
+
+    Attributes:
+        records: of each of its files.
+        spans: (start, stop, records) of the spans in which its one file was read; none where it was read as a whole.
+        options: how each file was read; None for a file that has gone.
+        partition_bytes: size of its partitions; it stays when the recipe's changes.
+    """
+
+    records: list[int]
+    spans: list[list[int]]
+    options: list[ReadOptions | None]
+    partition_bytes: int
+
+
 @dataclass(slots=True)
 class Inputs:
     """The files of a recipe, and after :meth:`settle` the units that they form in the workspace."""
@@ -47,12 +78,8 @@ class Inputs:
     files: list[InputFile]
     entries: dict[tuple[str, str], Input]
     units: list[Unit] = field(default_factory=list)
-    records: dict[int, list[int]] = field(default_factory=dict)
-    """Records of each file of the units that are known, by ordinal."""
-    spans: dict[int, list[list[int]]] = field(default_factory=dict)
-    """(start, stop, records) of the spans in which a known unit was read, by ordinal; none where it was read as one."""
-    fields: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    """How each file of a known unit was read, by ordinal, as :meth:`how` says it."""
+    known: dict[int, KnownUnit] = field(default_factory=dict)
+    """What is remembered of units that were read before, by ordinal."""
     removed: Removed = field(default_factory=lambda: Removed(REMOVED.empty_table()))
     """What was taken down."""
 
@@ -63,7 +90,7 @@ class Inputs:
 
     def settle(
         self,
-        former: Snapshot | None,
+        previous: Snapshot | None,
         storage: Storage,
         allow_missing: bool,
         *,
@@ -71,7 +98,7 @@ class Inputs:
         repack: bool = False,
         removed: Removed | None = None,
     ) -> Assignment:
-        """Give every file its unit: those of the ``former`` documents table keep theirs.
+        """Give every file its unit: those of the ``previous`` documents table keep theirs.
 
         New files form a new generation when corpus-wide decisions were taken already (``decided``); else they join the
         latest one. ``repack`` makes one generation of all. What was ``removed`` is refused.
@@ -81,7 +108,7 @@ class Inputs:
         """
         self.files = _with_checksums(self.files, storage)
         self.removed = removed or self.removed
-        known = [] if former is None else self.know(former)
+        known = [] if previous is None else self.know(previous)
         if repack:
             known = [replace(unit, generation=0) for unit in known]
         latest = max((unit.generation for unit in known), default=0)
@@ -97,39 +124,42 @@ class Inputs:
         self.units = [replace(unit, requests=requests) if unit.ordinal in ordinals else unit for unit in found.units]
         return found
 
-    def know(self, former: Snapshot) -> list[Unit]:
-        """The units of a ``documents`` table, remembered with what is known of their records."""
+    def know(self, documents: Snapshot) -> list[Unit]:
+        """The units of a ``documents`` table; what it says of their records is remembered."""
         units = []
-        for entry in former.details["units"]:
+        for entry in documents.details["units"]:
             files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
-            ordinal, counts = entry["ordinal"], (entry.get("generation", 0), entry.get("requests", 0))
-            units.append(Unit(ordinal, entry["source"], files, tuple(entry["gone"]), *counts))
-            self.records[ordinal] = entry["records"]
-            self.spans[ordinal] = entry.get("spans", [])
-            self.fields[ordinal] = entry.get("fields", [])
+            gone = tuple(entry["gone"])
+            units.append(Unit(entry["ordinal"], entry["source"], files, gone, entry["generation"], entry["requests"]))
+            options = [ReadOptions(**one) if one else None for one in entry["fields"]]
+            self.known[entry["ordinal"]] = KnownUnit(
+                entry["records"], entry["spans"], options, entry["partition_bytes"]
+            )
         return units
 
-    def how(self, unit: Unit, number: int) -> dict[str, Any]:
-        """How a file of a unit is read: as the recipe's entry that found it says, else as it was before.
-
-        Raises:
-            InputError: it was read by a release that did not remember.
-        """
+    def options_of(self, unit: Unit, number: int) -> ReadOptions | None:
+        """How a file of a unit is read: as the recipe's entry that found it says, else as before; None: it has gone."""
+        if number in unit.gone:
+            return None
         file = unit.files[number]
         entry = self.entries.get((file.source, file.url))
-        if entry is not None:
-            return reading_of(entry)
-        known = self.fields.get(unit.ordinal, [])
-        if number >= len(known):
-            raise InputError(
-                f"how {file.source}/{file.path} was read is not remembered; run the recipe in a new workspace"
-            )
-        return known[number]
+        return ReadOptions.of(entry) if entry is not None else self.known[unit.ordinal].options[number]
 
 
-def reading_of(entry: Input) -> dict[str, Any]:
-    """How the files of an input are read: what of its entry their documents depend on."""
-    return {"text_field": entry.text_field, "id_field": entry.id_field, "limit": entry.limit}
+def unit_entry(unit: Unit, known: KnownUnit) -> dict[str, Any]:
+    """What the details of a ``documents`` table say of a unit; :meth:`Inputs.know` reads it."""
+    return {
+        "ordinal": unit.ordinal,
+        "generation": unit.generation,
+        "requests": unit.requests,
+        "source": unit.source,
+        "files": [[file.path, file.size, file.etag] for file in unit.files],
+        "gone": list(unit.gone),
+        "records": known.records,
+        "spans": known.spans,
+        "fields": [asdict(one) if one else {} for one in known.options],
+        "partition_bytes": known.partition_bytes,
+    }
 
 
 def storage_options(recipe: Recipe) -> StorageOptions:

@@ -126,7 +126,7 @@ def key_form(value: Any) -> Any:
         return {str(name): key_form(one) for name, one in value.items()}
     if isinstance(value, Sequence):
         return [key_form(one) for one in value]
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {one.name: key_form(getattr(value, one.name)) for one in fields(value) if NOT_IN_KEY not in one.metadata}
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")

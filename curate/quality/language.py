@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
-from curate.base.text import text_buffers
+from curate.base.text import sample_texts, text_buffers
 from curate.quality.fasttext_kernel import read_model
 from curate.quality.fasttext_model import LABEL_PREFIX, check_model, lines_of, load_model, prefix_ends
 
@@ -100,3 +100,12 @@ class LanguageModel:
 def language_model(path: str) -> LanguageModel:
     """The language model at ``path``, loaded once a process."""
     return LanguageModel(path)
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of fastText models, where a language model is installed."""
+    try:
+        model = find_model(None)
+    except RequestError:
+        return
+    language_model(str(model)).identify(sample_texts())

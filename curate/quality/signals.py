@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.text import cut_spans
+from curate.base.text import cut_spans, sample_texts
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.classifier import classifier
 from curate.quality.language import UNKNOWN, language_model
@@ -172,3 +172,11 @@ def _measured(texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRule
     nothing = pa.nulls(len(lines.rows), pa.string())
     edits = pa.table([doc_ids[lines.rows], lines.starts, lines.ends, lines.reasons, nothing], schema=schemas.EDITS)
     return pa.table(columns), edits
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of this package, but those of models, on a few texts."""
+    texts = sample_texts()
+    ids = pa.array(range(len(texts)), pa.uint64())
+    batch = pa.table({"doc_id": ids, "source": ["a"] * len(texts), "text": texts})
+    measure_signals(batch, None, {}, {"a": line_parameters("default", {})})

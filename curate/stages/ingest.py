@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,223 +14,268 @@ from numpy.typing import NDArray
 
 from curate.base import schemas
 from curate.base.hashing import document_hash
-from curate.base.ids import default_id, doc_ids, ordinal_of
+from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
-from curate.engine.inputs import Inputs, discover, open_url
-from curate.engine.removed import Refusal
-from curate.engine.stage import Spec, Stage, StageRun
+from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
+from curate.engine.leaving import Takedown
+from curate.engine.removed import Refusal, Refused
+from curate.engine.stage import Stage, StageRun
+from curate.engine.takedown import TakedownTask, files_without, lessened
+from curate.engine.task import PLACE, Task
 from curate.reading import formats
-from curate.reading.records import Batch, Fields, Span
+from curate.reading.records import REMOVED_ON_REQUEST, Batch, Fields, Span
 from curate.reading.spans import count_lines, group_spans, line_spans
 from curate.reading.units import Unit
-from curate.reading.vectors import about_vectors, dimensions, take_from_meta
+from curate.reading.vectors import about_vectors, take_from_meta
 from curate.recipe import Recipe
-from curate.stages.ingest_takedown import documents_without, with_removed
 from curate.tables.parquet import TableWriter
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFile:
+    """A file of a unit, or a span of it, as a task reads it.
+
+    ``span`` is the part that is read (None: the whole), ``first`` the number of records before it.
+    """
+
+    path: str
+    size: int
+    etag: str
+    url: str = field(metadata=PLACE)
+    options: ReadOptions
+    span: Span | None = None
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The share of the documents that a run is made on, by hash of doc_id."""
+
+    share: float
+    seed: int
+
+    def of(self, table: pa.Table) -> pa.Table:
+        """The rows of the sample."""
+        if self.share >= 1:
+            return table
+        drawn = document_hash(self.seed, "sample", table["doc_id"].to_numpy()) < np.uint64(int(self.share * 2.0**64))
+        return table.filter(pa.array(drawn))
 
 
 def _settings(recipe: Recipe) -> Any:
     return {
         "max_document_bytes": recipe.ingest.max_document_bytes,
         "sample": [recipe.sample, recipe.seed] if recipe.sample else None,
-        **({"vectors": recipe.embed.vector_field} if recipe.embed.vector_field else {}),
+        "vectors": recipe.embed.vector_field,
     }
 
 
-def _found(run: StageRun) -> Any:
-    # The generation, too: a repack is remembered in the documents' manifest.
-    return [[_identity(run.inputs, unit), unit.generation] for unit in run.inputs.units if unit.present]
+def _identity(run: StageRun) -> Any:
+    """What the documents depend on, by unit, and the unit's generation: a repack is noted in the documents' manifest."""
+    return [[_unit_task(run, unit).key(), unit.generation] for unit in run.inputs.units if unit.present]
 
 
-def _identity(inputs: Inputs, unit: Unit) -> list[list[Any]]:
-    """What the documents of a unit depend on, by file."""
-    known = inputs.records.get(unit.ordinal, [])
-    return [
-        # Its documents have left; the files behind it keep their positions.
-        [known[i]] if i in unit.gone else [file.source, file.path, file.size, file.etag, inputs.how(unit, i)]
-        for i, file in enumerate(unit.files)
-    ] + inputs.removed.identity(unit)
-
-
-def _unit_spec(run: StageRun, unit: Unit) -> Spec:
+def _unit_task(run: StageRun, unit: Unit) -> IngestTask:
     """The task that reads a whole unit."""
-    inputs, ingest = run.inputs, run.recipe.ingest
-    known = inputs.records.get(unit.ordinal, [])
-    files = [
-        {"skip": known[i]} if i in unit.gone else {"url": file.url, "path": file.path, **inputs.how(unit, i)}
-        for i, file in enumerate(unit.files)
-    ]
-    params = {
-        "ordinal": unit.ordinal,
-        "source": unit.source,
-        "files": files,
-        "partition_bytes": ingest.partition_bytes,
-        "max_document_bytes": ingest.max_document_bytes,
-        "sample": run.recipe.sample,
-        "seed": run.recipe.seed,
-        "vectors": run.recipe.embed.vector_field,
-        **inputs.removed.as_params(unit),
-    }
-    size = max(file.size for file in unit.present)
-    return Spec(_unit_name(unit), _identity(inputs, unit), params, min(size, 4 * ingest.partition_bytes))
+    recipe, known = run.recipe, run.inputs.known
+    partition_bytes = recipe.ingest.partition_bytes
+    if unit.ordinal in known:
+        partition_bytes = known[unit.ordinal].partition_bytes
+    files: list[UnitFile | int] = []
+    for number, file in enumerate(unit.files):
+        options = run.inputs.options_of(unit, number)
+        if options is None:  # its documents have left, the files behind it keep their positions
+            files.append(known[unit.ordinal].records[number])
+        else:
+            files.append(UnitFile(file.path, file.size, file.etag, file.url, options))
+    return IngestTask(
+        name=f"unit-{unit.ordinal:07d}",
+        ordinal=unit.ordinal,
+        source=unit.source,
+        files=tuple(files),
+        partition_bytes=partition_bytes,
+        max_document_bytes=recipe.ingest.max_document_bytes,
+        sample=Sample(recipe.sample, recipe.seed) if recipe.sample else None,
+        vectors=recipe.embed.vector_field,
+        refused=run.inputs.removed.refused_of(unit),
+        memory=min(max(file.size for file in unit.present), 4 * partition_bytes),
+    )
 
 
-def _unit_name(unit: Unit) -> str:
-    return f"unit-{unit.ordinal:07d}"
-
-
-def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
+def _cut(run: StageRun, whole: dict[int, IngestTask]) -> dict[int, list[tuple[Span, int]]]:
     """Spans of the units that are one large file, each with the records in it, by ordinal.
 
     A unit that is known stays cut as it was, and is not counted again.
     """
     target = run.recipe.ingest.partition_bytes
-    specs = []
-    found: dict[int, list[tuple[Span, int]]] = {}
-    for unit in units:
-        if unit.ordinal in run.inputs.records:
-            spans = run.inputs.spans.get(unit.ordinal, [])
-            found[unit.ordinal] = [(Span(start, stop), records) for start, stop, records in spans]
+    tasks: list[CountTask] = []
+    cut: dict[int, list[tuple[Span, int]]] = {}
+    for ordinal, task in whole.items():
+        if ordinal in run.inputs.known:
+            spans = run.inputs.known[ordinal].spans
+            cut[ordinal] = [(Span(start, stop), records) for start, stop, records in spans]
             continue
-        file = unit.files[0]
-        if len(unit.files) == 1 and formats.can_be_cut(file.path, file.size, target):
-            base = _unit_spec(run, unit)
-            if formats.format_of(file.path).kind == "parquet":
-                specs.append(Spec(base.name, [*base.inputs, target], {"url": file.url, "span_bytes": target}))
-                continue
-            for i, span in enumerate(line_spans(file.size, target)):
-                params = {"url": file.url, "span": list(span)}
-                specs.append(Spec(f"{base.name}-{i:05d}", [*base.inputs, list(span)], params))
-    for record in run.step("tmp/count", count_task, specs).records if specs else ():
+        file = task.only_file
+        if file is None or not formats.can_be_cut(file.path, file.size, target):
+            continue
+        if formats.format_of(file.path).kind == "parquet":
+            tasks.append(CountTask(name=task.name, file=file, span_bytes=target))
+            continue
+        for i, span in enumerate(line_spans(file.size, target)):
+            tasks.append(CountTask(name=f"{task.name}-{i:05d}", file=replace(file, span=span), span_bytes=target))
+    for record in run.step("tmp/count", tasks).records if tasks else ():
         counted = [(Span(*span), rows) for span, rows in record.values["spans"]]
-        found.setdefault(ordinal_of(record.name), []).extend(counted)
-    return found
+        cut.setdefault(ordinal_of(record.name), []).extend(counted)
+    return cut
 
 
-def count_task(context: TaskContext, url: str, span: list[int] | None = None, span_bytes: int = 0) -> None:
-    """The records in a span of lines, or the spans of a Parquet file with the rows in each."""
-    with open_url(url, context.storage.options, seekable=True) as opened:
-        if span is not None:
-            spans, rows = [Span(*span)], [count_lines(opened, Span(*span))]
-        else:
-            spans, rows = group_spans(opened, span_bytes)
-    context.value("spans", [[list(one), number] for one, number in zip(spans, rows, strict=True)])
+@dataclass(frozen=True, kw_only=True)
+class CountTask(Task):
+    """The records in a span of lines; or the spans of a Parquet file, of about ``span_bytes``, with the rows in each."""
 
+    grows_with = "text_bytes"
 
-def _span_specs(whole: Spec, spans: list[tuple[Span, int]]) -> Iterator[Spec]:
-    """One task a span, with the records before it; spans behind the limit are not read."""
-    first = 0
-    [file] = whole.params["files"]
-    for i, (span, records) in enumerate(spans):
-        if i and file["limit"] is not None and file["limit"] <= first:
-            return
-        params = {**whole.params, "files": [{**file, "span": list(span), "first": first}], "part": i}
-        yield Spec(f"{whole.name}-{i:05d}", [*whole.inputs, list(span), first], params, whole.memory)
-        first += records
+    file: UnitFile
+    span_bytes: int
+
+    def work(self, context: TaskContext) -> None:
+        with open_url(self.file.url, context.storage.options, seekable=True) as opened:
+            if self.file.span is not None:
+                spans, rows = [self.file.span], [count_lines(opened, self.file.span)]
+            else:
+                spans, rows = group_spans(opened, self.span_bytes)
+        context.value("spans", [[list(span), number] for span, number in zip(spans, rows, strict=True)])
 
 
 def _ingest(run: StageRun) -> None:
-    units = [unit for unit in run.inputs.units if unit.present]
-    cut = _cut(run, units)
-    specs: list[Spec] = []
-    for unit in units:
-        whole = _unit_spec(run, unit)
-        spans = cut.get(unit.ordinal, [])
-        specs += _span_specs(whole, spans) if len(spans) > 1 else [whole]
-    step = run.step("rejects", ingest_task, specs)
+    whole = {unit.ordinal: _unit_task(run, unit) for unit in run.inputs.units if unit.present}
+    cut = _cut(run, whole)
+    tasks = [one for ordinal, task in whole.items() for one in task.by_span(cut.get(ordinal, []))]
+    step = run.step("rejects", tasks)
     records: dict[int, list[int]] = {}
     for record in step.records:  # in the order of their names, so the last span of a file comes last
         records[ordinal_of(record.name)] = record.values["records"]
-    details = [
-        {
-            "ordinal": unit.ordinal,
-            "generation": unit.generation,
-            "source": unit.source,
-            "files": [[file.path, file.size, file.etag] for file in unit.files],
-            "gone": list(unit.gone),
-            "records": records.get(unit.ordinal, run.inputs.records.get(unit.ordinal, [])),
-            "spans": [[*span, rows] for span, rows in cut.get(unit.ordinal, [])],
-            "fields": [{} if i in unit.gone else run.inputs.how(unit, i) for i in range(len(unit.files))],
-            **({"requests": unit.requests} if unit.requests else {}),
-        }
-        for unit in run.inputs.units
-    ]
+    entries = []
+    for unit in run.inputs.units:
+        options = [run.inputs.options_of(unit, number) for number in range(len(unit.files))]
+        if unit.ordinal in whole:
+            spans = [[*span, rows] for span, rows in cut.get(unit.ordinal, [])]
+            read = KnownUnit(records[unit.ordinal], spans, options, whole[unit.ordinal].partition_bytes)
+        else:
+            read = replace(run.inputs.known[unit.ordinal], options=options)
+        entries.append(unit_entry(unit, read))
     run.commit("rejects", step.files("rejects"), step.counters)
-    run.commit(
-        "documents",
-        step.files("documents"),
-        step.counters,
-        {"units": details, **about_vectors(run.recipe.embed.vector_field, step.counters)},
-    )
+    details = {"units": entries, **about_vectors(run.recipe.embed.vector_field, step.counters)}
+    run.commit("documents", step.files("documents"), step.counters, details)
 
 
-def ingest_task(
-    context: TaskContext,
-    ordinal: int,
-    source: str,
-    files: list[dict[str, Any]],
-    partition_bytes: int,
-    max_document_bytes: int,
-    sample: float | None,
-    seed: int,
-    vectors: str | None = None,
-    part: int | None = None,
-    refuse: dict[str, Any] | None = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class IngestTask(Task):
     """Partitions and rejects of one unit, or of a span of its one file, read once from beginning to end.
 
-    Documents that were taken down are rejects: ``refuse`` says how they are known (:class:`curate.engine.removed.Refusal`).
+    Documents that were taken down become rejects.
+
+    Attributes:
+        ordinal: of the unit.
+        source: of the unit.
+        files: of the unit; of one that has gone, how many records it had.
+        partition_bytes: bytes of text in a partition, about.
+        max_document_bytes: longer texts are rejected.
+        sample: which documents are taken; None: all.
+        vectors: the field that holds a vector, if one is read.
+        part: number of the span; None: the unit is read as a whole.
+        refused: what was taken down.
     """
-    refusal = None if refuse is None else Refusal(context.read(refuse["file"]), ordinal, refuse["requests"])
-    prefix = f"part-{ordinal:07d}" if part is None else f"part-{ordinal:07d}-{part:05d}"
-    partitions = _Partitions(context, prefix, partition_bytes, schemas.documents_schema(vectors is not None))
-    base, counted = 0, []
-    with context.writer("rejects", schemas.REJECTS) as rejects:
-        for file in files:
-            if "skip" in file:
-                base += file["skip"]
-                counted.append(file["skip"])
-                continue
-            span, first = Span(*file["span"]) if "span" in file else None, file.get("first", 0)
-            last = first - 1
-            with open_url(file["url"], context.storage.options, seekable=span is not None) as opened:
-                for batch in formats.read(
-                    opened,
-                    file["url"],
-                    Fields(file["text_field"], file["id_field"], vectors),
-                    limit=file["limit"],
-                    max_document_bytes=max_document_bytes,
-                    span=span,
-                    first=first,
-                ):
-                    last = max(
-                        [last, *batch.positions[-1:].tolist(), *(reject.position for reject in batch.rejects[-1:])]
-                    )
-                    documents = _documents(batch, ordinal, base, source, file["path"], vectors)
-                    refused = _rejects(batch, ordinal, base, source, file["path"])
-                    if sample is not None:
-                        before = documents.num_rows + refused.num_rows
-                        documents, refused = _sampled(documents, sample, seed), _sampled(refused, sample, seed)
-                        context.count("not_sampled", before - documents.num_rows - refused.num_rows)
-                    keep = np.ones(documents.num_rows, np.bool_)
-                    if refusal is not None:
-                        keep = ~refusal(documents)
-                        refused = with_removed(refused, documents.filter(pa.array(~keep)), file["path"], base)
-                    rejects.write(refused)
-                    partitions.write(documents, keep)
-                    documents = documents.filter(pa.array(keep))
-                    context.count("documents", documents.num_rows)
-                    context.count("rejects", refused.num_rows)
-                    if vectors:
-                        for dim, number in dimensions(documents["embedding"].combine_chunks()).items():
-                            context.count(f"vectors.{dim}", number)
-                    context.count("text_bytes", pc.sum(pc.binary_length(documents["text"])).as_py() or 0)
-                    for entry in refused["reason"].value_counts().to_pylist():
-                        context.count(f"rejects.{entry['values']}", entry["counts"])
-            counted.append(last + 1)
-            base += last + 1
-        partitions.close()
-    context.value("records", counted)
+
+    grows_with = "text_bytes"
+
+    ordinal: int
+    source: str
+    files: tuple[UnitFile | int, ...]
+    partition_bytes: int
+    max_document_bytes: int
+    sample: Sample | None = None
+    vectors: str | None = None
+    part: int | None = None
+    refused: Refused | None = None
+
+    @property
+    def only_file(self) -> UnitFile | None:
+        """The file of a unit of one file."""
+        [*others, file] = self.files
+        return None if others or isinstance(file, int) else file
+
+    def by_span(self, spans: list[tuple[Span, int]]) -> Iterator[IngestTask]:
+        """A task for each span, with the records before it, without those behind the limit; itself where there are none."""
+        file, first = self.only_file, 0
+        if file is None or len(spans) < 2:
+            yield self
+            return
+        for i, (span, records) in enumerate(spans):
+            if i and file.options.limit is not None and file.options.limit <= first:
+                return
+            yield replace(self, name=f"{self.name}-{i:05d}", files=(replace(file, span=span, first=first),), part=i)
+            first += records
+
+    def work(self, context: TaskContext) -> None:
+        refusal = None
+        if self.refused is not None:
+            refusal = Refusal(context.read(self.refused.file), self.ordinal, self.refused.requests)
+        prefix = f"part-{self.ordinal:07d}" if self.part is None else f"part-{self.ordinal:07d}-{self.part:05d}"
+        schema = schemas.documents_schema(self.vectors is not None)
+        partitions = _Partitions(context, prefix, self.partition_bytes, schema)
+        base, counted = 0, []
+        with context.writer("rejects", schemas.REJECTS) as rejects:
+            for file in self.files:
+                if isinstance(file, int):
+                    records = file
+                else:
+                    records = self._read(context, file, base, refusal, partitions, rejects)
+                counted.append(records)
+                base += records
+            partitions.close()
+        context.value("records", counted)
+
+    def _read(
+        self,
+        context: TaskContext,
+        file: UnitFile,
+        base: int,
+        refusal: Refusal | None,
+        partitions: _Partitions,
+        rejects: TableWriter,
+    ) -> int:
+        """Read one file; returns the number of its records as far as it was read. ``base``: records of files before it."""
+        last = file.first - 1
+        fields = Fields(file.options.text_field, file.options.id_field, self.vectors)
+        with open_url(file.url, context.storage.options, seekable=file.span is not None) as opened:
+            for batch in formats.read(
+                opened,
+                file.url,
+                fields,
+                limit=file.options.limit,
+                max_document_bytes=self.max_document_bytes,
+                span=file.span,
+                first=file.first,
+            ):
+                last = max([last, *batch.positions[-1:].tolist(), *(one.position for one in batch.rejects[-1:])])
+                documents = _documents(batch, self.ordinal, base, self.source, file.path, self.vectors)
+                refused = _rejects(batch, self.ordinal, base, self.source, file.path)
+                if self.sample is not None:
+                    before = documents.num_rows + refused.num_rows
+                    documents, refused = self.sample.of(documents), self.sample.of(refused)
+                    context.count("not_sampled", before - documents.num_rows - refused.num_rows)
+                keep = np.ones(documents.num_rows, np.bool_)
+                if refusal is not None:
+                    keep = ~refusal(documents)
+                    refused = _with_removed(refused, documents.filter(pa.array(~keep)), file.path, base)
+                rejects.write(refused)
+                partitions.write(documents, keep)
+                context.count_rows("documents", documents.filter(pa.array(keep)))
+                context.count("rejects", refused.num_rows)
+                for entry in refused["reason"].value_counts().to_pylist():
+                    context.count(f"rejects.{entry['values']}", entry["counts"])
+        return last + 1
 
 
 def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
@@ -268,14 +315,6 @@ def _rejects(batch: Batch, ordinal: int, base: int, source: str, path: str) -> p
     )
 
 
-def _sampled(table: pa.Table, share: float, seed: int) -> pa.Table:
-    if share >= 1:
-        return table
-    return table.filter(
-        pa.array(document_hash(seed, "sample", table["doc_id"].to_numpy()) < np.uint64(int(share * 2.0**64)))
-    )
-
-
 class _Partitions:
     """Writes documents into partitions of about the target size; a larger document is alone in its own."""
 
@@ -283,7 +322,7 @@ class _Partitions:
         self._context, self._prefix, self._target, self._schema = context, prefix, target, schema
         self._number = 0
         self._size = 0
-        self._manager: Any = None
+        self._open: AbstractContextManager[TableWriter] | None = None
         self._writer: TableWriter | None = None
 
     def write(self, documents: pa.Table, keep: NDArray[np.bool_]) -> None:
@@ -294,12 +333,12 @@ class _Partitions:
                 self.close()
             if self._writer is None:
                 name = f"{self._prefix}-{self._number:05d}"
-                self._manager = self._context.writer("documents", self._schema, name)
-                self._writer = self._manager.__enter__()
+                self._open = self._context.writer("documents", self._schema, name)
+                self._writer = self._open.__enter__()
             self._writer.write(documents.slice(start, stop - start).filter(pa.array(keep[start:stop])))
             self._size += size
 
-    def _cuts(self, sizes: Any) -> Iterator[tuple[int, int, int]]:
+    def _cuts(self, sizes: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
         """(start, stop, bytes) of runs that each go whole into one partition."""
         start, total, before = 0, 0, self._size
         for i, size in enumerate(sizes.tolist()):
@@ -313,12 +352,89 @@ class _Partitions:
 
     def close(self) -> None:
         """Finish the open partition."""
-        if self._writer is not None:
-            self._manager.__exit__(None, None, None)
-            self._writer, self._size = None, 0
+        if self._open is not None:
+            self._open.__exit__(None, None, None)
+            self._open, self._writer, self._size = None, None, 0
             self._number += 1
 
 
-INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, _found, without=documents_without)
+def _leave(run: StageRun, takedown: Takedown) -> None:
+    """The tables without documents that were taken down, each of which becomes a reject; no input is read."""
+    documents, rejects = takedown.tables["documents"], takedown.tables["rejects"]
+    files, lost = files_without(run, takedown, "documents")
+    units = {unit.ordinal: unit for unit in run.inputs.units}
+    named = rejects.named()
+    bounds: dict[str, list[tuple[int, int]]] = {}
+    for file in documents.files:
+        if file.name in takedown.partitions and file.first is not None and file.last is not None:
+            name = f"unit-{file.name.removeprefix('part-').rpartition('-')[0]}"
+            bounds.setdefault(name, []).append((file.first, file.last))
+    tasks = []
+    for name, pairs in bounds.items():
+        unit, records = units[ordinal_of(name)], run.inputs.known[ordinal_of(name)].records
+        paths = [(file.path, number) for file, number in zip(unit.files, records, strict=True)]
+        file, leaving = named[name], takedown.leaving
+        tasks.append(RefuseTask(name=name, file=file, leaving=leaving, source=unit.source, files=paths, bounds=pairs))
+    step = run.step("rejects", tasks)
+    counters = lessened(documents.counters, lost)
+    for name in ("rejects", f"rejects.{REMOVED_ON_REQUEST}"):
+        counters[name] = counters.get(name, 0) + len(takedown.ids)
+    counters = dict(sorted(counters.items()))
+    left = [file for file in rejects.files if file.name not in bounds]
+    run.commit("rejects", [*left, *step.files("rejects")], counters)
+    details = {**documents.details, **about_vectors(run.recipe.embed.vector_field, counters)}
+    run.commit("documents", files, counters, details)
 
-__all__ = ["INGEST", "Inputs", "discover"]
+
+@dataclass(frozen=True, kw_only=True)
+class RefuseTask(TakedownTask):
+    """The rejects of a unit, or of a span of its file, with the documents within some bounds that were taken down.
+
+    Attributes:
+        source: of the unit.
+        files: path and number of records of each file of the unit.
+        bounds: first and last doc_id of the partitions that lose documents.
+    """
+
+    source: str
+    files: Sequence[tuple[str, int]]
+    bounds: Sequence[tuple[int, int]]
+
+    def work(self, context: TaskContext) -> None:
+        table, ids = context.read(self.file), self.ids(context)
+        within = np.zeros(len(ids), np.bool_)
+        for first, last in self.bounds:
+            within |= (ids >= np.uint64(first)) & (ids <= np.uint64(last))
+        ids = ids[within]
+        ends = np.cumsum([records for _, records in self.files])
+        file_of = np.searchsorted(ends, (ids & np.uint64(MAX_POSITION)).astype(np.int64), side="right")
+        for number in np.unique(file_of):
+            leaving = ids[file_of == number]
+            rows = pa.table({"doc_id": leaving, "source": pa.array([self.source] * len(leaving), pa.string())})
+            path, records = self.files[number]
+            table = _with_removed(table, rows, path, int(ends[number]) - records)
+        context.write("rejects", table)
+
+
+def _with_removed(rejects: pa.Table, documents: pa.Table, path: str, base: int) -> pa.Table:
+    """``rejects`` with a row for each of some documents (doc_id, source) of a file, refused on request, by doc_id.
+
+    Nothing of their texts is kept. ``base`` counts the records of the files before it.
+    """
+    n = documents.num_rows
+    positions = (documents["doc_id"].to_numpy() & np.uint64(MAX_POSITION)).astype(np.int64) - base
+    rows = pa.table(
+        {
+            "doc_id": documents["doc_id"],
+            "source": documents["source"],
+            "path": pa.array([path] * n, pa.string()),
+            "position": pa.array(positions),
+            "reason": pa.array([REMOVED_ON_REQUEST] * n, pa.string()),
+            "snippet": pa.array([""] * n, pa.string()),
+        },
+        schema=schemas.REJECTS,
+    )
+    return pa.concat_tables([rejects, rows]).sort_by("doc_id") if n else rejects
+
+
+INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, depends_on=_identity, takedown=_leave)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,50 @@ import pyarrow.compute as pc
 
 from curate.base import schemas
 from curate.base.columns import column
+from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
-from curate.engine.stage import Stage, StageRun, partition_specs
+from curate.engine.stage import Stage, StageRun
+from curate.engine.task import PLACE, PartitionTask, key_form
 from curate.recipe import BLOCK_LISTS, Quality, Recipe
+from curate.recipe.quality import Pii
 from curate.storage.local import file_checksum
+from curate.tables.snapshot import TableFile
+
+LineRules = Mapping[str, float | None]
+"""Parameters of the line rules that cut text."""
+
+_SIZES = pa.schema([("doc_id", pa.uint64()), ("n_bytes", pa.int64()), ("n_chars", pa.int64())])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A fastText model, and the label whose probability is the score of a classifier."""
+
+    path: str = field(metadata=PLACE)
+    checksum: str
+    label: str = ""
+
+    @staticmethod
+    def of(path: Path, label: str = "") -> ModelFile:
+        """The model at a path."""
+        return ModelFile(str(path), file_checksum(path), label)
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What signals and edits depend on, never a threshold.
+
+    Attributes:
+        language_model: tells the language of a text; None: every language is unknown.
+        classifiers: by name.
+        line_rules: by source; None: its texts stay whole.
+        masks: what stands for personal data, by source and kind.
+    """
+
+    language_model: ModelFile | None
+    classifiers: dict[str, ModelFile]
+    line_rules: dict[str, LineRules | None]
+    masks: dict[str, dict[str, list[str]]]
 
 
 def _qualities(recipe: Recipe) -> dict[str, Quality | None]:
@@ -27,7 +69,6 @@ def language_model_path(recipe: Recipe) -> Path | None:
     Raises:
         RequestError: languages are asked for and there is no model.
     """
-    from curate.base.errors import RequestError
     from curate.quality.language import find_model
 
     wanted = {quality.language_model for quality in _qualities(recipe).values() if quality}
@@ -49,32 +90,37 @@ def sizes_suffice(recipe: Recipe) -> bool:
     return not any(_qualities(recipe).values()) and not {"n_words", "language_score"} & set(prefer)
 
 
-def _measured(recipe: Recipe) -> dict[str, Any]:
-    """What the signals depend on: models and line rules, never a threshold."""
+def _measured(recipe: Recipe) -> Any:
+    return {"sizes_only": True} if sizes_suffice(recipe) else key_form(_measures(recipe))
+
+
+def _measures(recipe: Recipe) -> Measures:
+    """What is measured under a recipe.
+
+    Raises:
+        RequestError: a model is missing, is none, or does not know a language or label.
+    """
     from curate.quality.classifier import classifier
 
-    if sizes_suffice(recipe):
-        return {"sizes_only": True}
     model = language_model_path(recipe)
     qualities = _qualities(recipe)
     _check_languages(recipe, model)
     classifiers = {}
     for quality in qualities.values():
         if quality and quality.classifier:
-            path = Path(quality.classifier.model)
-            classifier(str(path), quality.classifier.label)  # refuses what is no model, or has no such label
-            classifiers[quality.classifier.name] = {"model": file_checksum(path), "label": quality.classifier.label}
-    return {
-        "language_model": file_checksum(model) if model else None,
-        "classifiers": classifiers,
-        "line_rules": {source: line_rules(quality) for source, quality in qualities.items()},
-        "masks": {source: quality.pii.replacements for source, quality in qualities.items() if quality},
-    }
+            path, label = Path(quality.classifier.model), quality.classifier.label
+            classifier(str(path), label)  # refuses what is no model, or has no such label
+            classifiers[quality.classifier.name] = ModelFile.of(path, label)
+    return Measures(
+        ModelFile.of(model) if model else None,
+        classifiers,
+        {source: line_rules(quality) for source, quality in qualities.items()},
+        {source: quality.pii.replacements for source, quality in qualities.items() if quality},
+    )
 
 
 def _check_languages(recipe: Recipe, model: Path | None) -> None:
     """Raise RequestError when languages are asked for that nothing could find: every document would be removed."""
-    from curate.base.errors import RequestError
     from curate.quality.language import language_model
 
     wanted = sorted({code for quality in _qualities(recipe).values() if quality for code in quality.languages})
@@ -91,7 +137,7 @@ def _check_languages(recipe: Recipe, model: Path | None) -> None:
         )
 
 
-def line_rules(quality: Quality | None) -> dict[str, Any] | None:
+def line_rules(quality: Quality | None) -> LineRules | None:
     """Parameters of the line rules that cut text for a source; None: its text stays whole."""
     from curate.quality.c4 import line_parameters
 
@@ -101,148 +147,185 @@ def line_rules(quality: Quality | None) -> dict[str, Any] | None:
 
 
 def _signals(run: StageRun) -> None:
-    recipe = run.recipe
-    if sizes_suffice(recipe):
-        step = run.step("signals", sizes_task, partition_specs(run.tables["documents"], {}))
-        run.commit("edits", step.files("edits"), step.counters)
-        run.commit("signals", step.files("signals"), step.counters)
-        return
-    model = language_model_path(recipe)
-    classifiers = {
-        quality.classifier.name: [quality.classifier.model, quality.classifier.label]
-        for quality in _qualities(recipe).values()
-        if quality and quality.classifier
-    }
-    params = {
-        "language_model": str(model) if model else None,
-        "classifiers": classifiers,
-        "rules": {source: line_rules(quality) for source, quality in _qualities(recipe).items()},
-        "masked": {source: quality.pii.replacements for source, quality in _qualities(recipe).items() if quality},
-    }
-    step = run.step("signals", signals_task, partition_specs(run.tables["documents"], {}, params, memory_factor=6))
+    parts = run.partitions()
+    if sizes_suffice(run.recipe):
+        step = run.step("signals", [SizesTask(name=part.name, documents=part.documents) for part in parts])
+    else:
+        measures = _measures(run.recipe)
+        tasks = [
+            SignalsTask(name=part.name, documents=part.documents, measures=measures, memory=part.memory(6))
+            for part in parts
+        ]
+        step = run.step("signals", tasks)
     run.commit("edits", step.files("edits"), step.counters)
     run.commit("signals", step.files("signals"), step.counters)
 
 
-def sizes_task(context: TaskContext, documents: dict[str, Any]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SizesTask(PartitionTask):
     """Signals of one partition where quality is off throughout: bytes and characters; no text is cut."""
-    schema = pa.schema([("doc_id", pa.uint64()), ("n_bytes", pa.int64()), ("n_chars", pa.int64())])
-    with context.writer("signals", schema) as signals:
-        for batch in context.batches(documents, ["doc_id", "text"]):
-            sizes = pc.binary_length(batch["text"]), pc.utf8_length(batch["text"])
-            signals.write(pa.table([batch["doc_id"], *sizes], names=schema.names))
-            context.count("documents", batch.num_rows)
-            context.count("text_bytes", pc.sum(sizes[0]).as_py() or 0)
-    context.write("edits", schemas.EDITS.empty_table())
-    context.count("edits", 0)
+
+    grows_with = "text_bytes"
+
+    def work(self, context: TaskContext) -> None:
+        with context.writer("signals", _SIZES) as signals:
+            for batch in context.batches(self.documents, ["doc_id", "text"]):
+                sizes = pc.binary_length(batch["text"]), pc.utf8_length(batch["text"])
+                rows = pa.table([batch["doc_id"], *sizes], names=_SIZES.names)
+                signals.write(rows)
+                context.count_rows("signals", rows)
+        edits = schemas.EDITS.empty_table()
+        context.write("edits", edits)
+        context.count_rows("edits", edits)
 
 
-def signals_task(
-    context: TaskContext,
-    documents: dict[str, Any],
-    language_model: str | None,
-    classifiers: dict[str, list[str]],
-    rules: dict[str, dict[str, Any] | None],
-    masked: dict[str, dict[str, list[str]]],
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SignalsTask(PartitionTask):
     """Signals and edits of one partition, one row group at a time."""
-    from curate.quality.signals import empty_signals, measure_signals
 
-    schema = empty_signals(sorted(classifiers)).schema
-    with context.writer("signals", schema) as signals, context.writer("edits", schemas.EDITS) as edits:
-        for batch in context.batches(documents, ["doc_id", "source", "text"]):
-            measured, cuts = measure_signals(batch, language_model, classifiers, rules, masked)
-            signals.write(measured)
-            edits.write(cuts)
-            context.count("documents", batch.num_rows)
-            context.count("text_bytes", pc.sum(measured["n_bytes"]).as_py() or 0)
-            context.count("edits", cuts.num_rows)
+    grows_with = "text_bytes"
+    kernels = ("curate.quality.signals:compile_kernels", "curate.quality.language:compile_kernels")
 
+    measures: Measures
 
-def _decided(recipe: Recipe) -> dict[str, Any]:
-    decided: dict[str, Any] = {}
-    for source, quality in _qualities(recipe).items():
-        decided[source] = quality.model_dump(mode="json", exclude={"pii", "drop_clusters"}) if quality else None
-        if quality and quality.block:
-            # The content of the lists decides, not where they lie.
-            lists = {name: getattr(quality.block, name) for name in BLOCK_LISTS}
-            decided[source]["block"] |= {name: path and _list_checksum(path) for name, path in lists.items()}
-    return decided
+    def work(self, context: TaskContext) -> None:
+        from curate.quality.signals import empty_signals, measure_signals
+
+        given = self.measures
+        language_model = given.language_model.path if given.language_model else None
+        classifiers = {name: (model.path, model.label) for name, model in given.classifiers.items()}
+        schema = empty_signals(sorted(classifiers)).schema
+        with context.writer("signals", schema) as signals, context.writer("edits", schemas.EDITS) as edits:
+            for batch in context.batches(self.documents, ["doc_id", "source", "text"]):
+                measured, cuts = measure_signals(batch, language_model, classifiers, given.line_rules, given.masks)
+                signals.write(measured)
+                edits.write(cuts)
+                context.count_rows("signals", measured)
+                context.count_rows("edits", cuts)
 
 
-def _list_checksum(path: str) -> str:
+def _decided(recipe: Recipe) -> Any:
     from curate.quality.blocklist import read_list
 
-    read_list(path)  # refuses what cannot be read
-    return file_checksum(Path(path))
+    for quality in _qualities(recipe).values():
+        for path in _block_lists(quality).values():
+            read_list(path)  # refuses what cannot be read
+    return key_form(_deciding(recipe))
+
+
+def _block_lists(quality: Quality | None) -> dict[str, str]:
+    """Paths of the block lists by field."""
+    block = quality.block if quality else None
+    paths = {name: getattr(block, name) for name in BLOCK_LISTS} if block else {}
+    return {name: path for name, path in paths.items() if path}
+
+
+def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
+    """What verdicts depend on, by source: a block list by its checksum, models and masks as the signals that they gave."""
+    sections: dict[str, Quality | None] = {}
+    for source, quality in _qualities(recipe).items():
+        if quality is None:
+            sections[source] = None
+            continue
+        changes: dict[str, Any] = {"pii": Pii(), "drop_clusters": (), "language_model": "auto"}
+        if quality.classifier:
+            changes["classifier"] = quality.classifier.model_copy(update={"model": ""})
+        if quality.block:
+            checksums = {name: file_checksum(Path(path)) for name, path in _block_lists(quality).items()}
+            changes["block"] = quality.block.model_copy(update=checksums)
+        sections[source] = quality.model_copy(update=changes)
+    return sections
 
 
 def _verdicts(run: StageRun) -> None:
-    qualities = _qualities(run.recipe)
-    params = {
-        "qualities": {name: one.model_dump(mode="json") if one else None for name, one in qualities.items()},
-        "with_languages": language_model_path(run.recipe) is not None,
-    }
-    specs = partition_specs(run.tables["documents"], {"signals": run.tables["signals"]}, params)
-    step = run.step("verdicts", verdicts_task, specs)
+    paths = {path for quality in _qualities(run.recipe).values() for path in _block_lists(quality).values()}
+    lists = {file_checksum(Path(path)): path for path in sorted(paths)}
+    tasks = [
+        VerdictsTask(
+            name=part.name,
+            documents=part.documents,
+            signals=part["signals"],
+            qualities=_deciding(run.recipe),
+            lists=lists,
+            with_languages=language_model_path(run.recipe) is not None,
+        )
+        for part in run.partitions("signals")
+    ]
+    step = run.step("verdicts", tasks)
     run.commit("verdicts", step.files("verdicts"), step.counters)
 
 
-def verdicts_task(
-    context: TaskContext,
-    documents: dict[str, Any],
-    signals: dict[str, Any],
-    qualities: dict[str, Any],
-    with_languages: bool,
-) -> None:
-    """Verdicts of one partition from its signals and metadata; the text is not read."""
-    from curate.quality.verdicts import FIELDS, verdicts
+@dataclass(frozen=True, kw_only=True)
+class VerdictsTask(PartitionTask):
+    """Verdicts of one partition from its signals and metadata; the text is not read.
 
-    sections = {source: Quality.model_validate(one) for source, one in qualities.items() if one is not None}
-    looks = any(one.where or one.block for one in sections.values())
-    measured = context.read(signals)
-    fields = context.read(documents, list(FIELDS) if looks else ["source"])
-    sources = fields["source"].combine_chunks()
-    removed_by: pa.Array = pa.nulls(measured.num_rows, pa.string())
-    value = np.full(measured.num_rows, np.nan)
-    for source in sorted(qualities):
-        rows = np.flatnonzero(pc.equal(sources, source).to_numpy(zero_copy_only=False))
-        if len(rows) == 0:
-            continue
-        if with_languages:
-            for entry in measured["language"].take(pa.array(rows)).value_counts().to_pylist():
-                context.count(f"language.{source}.{entry['values']}", entry["counts"])
-        if source not in sections:
-            continue
-        found = verdicts(measured.take(pa.array(rows)), fields.take(pa.array(rows)), sections[source])
-        mask = np.zeros(measured.num_rows, np.bool_)
-        mask[rows] = True
-        removed_by = pc.replace_with_mask(removed_by, pa.array(mask), found.removed_by)
-        value[rows] = found.value
-        for reason, (on_its_own, only) in found.alone.items():
-            context.count(f"alone.{reason}", on_its_own)
-            context.count(f"only.{reason}", only)
-    table = pa.table(
-        {"doc_id": measured["doc_id"], "removed_by": removed_by, "value": pa.array(value, from_pandas=True)}
-    )
-    context.write("verdicts", table.cast(schemas.VERDICTS))
-    kept = pc.is_null(removed_by).to_numpy(zero_copy_only=False)
-    context.count("kept", int(kept.sum()))
-    context.count("removed", int((~kept).sum()))
-    # Texts as edited are shorter but for a few masks, so this is a bound: enough to choose a sample by.
-    context.count("kept_bytes", int(column(measured, "n_bytes")[kept].sum()))
-    for entry in removed_by.value_counts().to_pylist():
-        if entry["values"] is not None:
-            context.count(f"removed.{entry['values']}", entry["counts"])
+    Attributes:
+        signals: of the partition.
+        qualities: what decides, by source, with the checksums of block lists in place of their paths; None: all are kept.
+        lists: paths of the block lists, by checksum.
+        with_languages: count the documents of each language.
+    """
+
+    grows_with = "documents"
+
+    signals: TableFile
+    qualities: dict[str, Quality | None]
+    lists: dict[str, str] = field(metadata=PLACE)
+    with_languages: bool
+
+    def work(self, context: TaskContext) -> None:
+        from curate.quality.verdicts import FIELDS, verdicts
+
+        sections = {source: self._with_lists(one) for source, one in self.qualities.items() if one is not None}
+        looks = any(one.where or one.block for one in sections.values())
+        measured = context.read(self.signals)
+        fields = context.read(self.documents, list(FIELDS) if looks else ["source"])
+        sources = fields["source"].combine_chunks()
+        removed_by: pa.Array = pa.nulls(measured.num_rows, pa.string())
+        value = np.full(measured.num_rows, np.nan)
+        for source in sorted(self.qualities):
+            rows = np.flatnonzero(pc.equal(sources, source).to_numpy(zero_copy_only=False))
+            if len(rows) == 0:
+                continue
+            if self.with_languages:
+                for entry in measured["language"].take(pa.array(rows)).value_counts().to_pylist():
+                    context.count(f"language.{source}.{entry['values']}", entry["counts"])
+            if source not in sections:
+                continue
+            verdict = verdicts(measured.take(pa.array(rows)), fields.take(pa.array(rows)), sections[source])
+            mask = np.zeros(measured.num_rows, np.bool_)
+            mask[rows] = True
+            removed_by = pc.replace_with_mask(removed_by, pa.array(mask), verdict.removed_by)
+            value[rows] = verdict.value
+            for reason, (on_its_own, only) in verdict.alone.items():
+                context.count(f"alone.{reason}", on_its_own)
+                context.count(f"only.{reason}", only)
+        columns = {"doc_id": measured["doc_id"], "removed_by": removed_by, "value": pa.array(value, from_pandas=True)}
+        context.write("verdicts", pa.table(columns).cast(schemas.VERDICTS))
+        kept = pc.is_null(removed_by).to_numpy(zero_copy_only=False)
+        context.count("kept", int(kept.sum()))
+        context.count("removed", int((~kept).sum()))
+        # Texts as edited are shorter but for a few masks, so this is a bound: enough to choose a sample by.
+        context.count("kept_bytes", int(column(measured, "n_bytes")[kept].sum()))
+        for entry in removed_by.value_counts().to_pylist():
+            if entry["values"] is not None:
+                context.count(f"removed.{entry['values']}", entry["counts"])
+
+    def _with_lists(self, quality: Quality) -> Quality:
+        """The section with the paths of its block lists."""
+        if quality.block is None:
+            return quality
+        paths = {name: self.lists[checksum] for name, checksum in _block_lists(quality).items()}
+        return quality.model_copy(update={"block": quality.block.model_copy(update=paths)})
 
 
-SIGNALS = Stage("quality", 4, ("documents",), ("edits", "signals"), _measured, _signals)
+SIGNALS = Stage("quality", 1, ("documents",), ("edits", "signals"), _measured, _signals)
 VERDICTS = Stage(
     "quality",
-    2,
+    1,
     ("documents", "signals"),
     ("verdicts",),
     _decided,
     _verdicts,
-    without=lambda run, takedown: _verdicts(run),  # a function of each document's own columns
+    takedown=lambda run, takedown: _verdicts(run),  # a function of each document's own columns
 )

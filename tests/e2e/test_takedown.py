@@ -365,15 +365,10 @@ def test_a_place_in_a_changed_file_names_nobody(tmp_path):
     assert verify(str(tmp_path / "run")).faults == []
 
 
-def test_a_sample_and_a_run_of_an_earlier_release_can_be_taken_from(tmp_path):
+def test_a_sample_can_be_taken_from(tmp_path):
     write(tmp_path / "text", "first.jsonl", FIRST)
     run_recipe(from_dict(recipe(tmp_path), tmp_path), stop_after="tokenize", sample=0.5)
     sample = tmp_path / "run-sample-0.5"
-    for path in (sample / "documents").rglob("_manifest.json"):
-        data = json.loads(path.read_text())
-        for unit in data["details"]["units"]:
-            del unit["fields"]
-        path.write_text(json.dumps(data))
     one = curate.open(sample).table("documents").collect()["id"][2]
     assert curate.remove(str(sample), ids=[one], apply=True).done
     assert verify(str(sample)).faults == []

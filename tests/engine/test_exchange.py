@@ -9,17 +9,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.base.errors import WorkspaceError
-from curate.engine.context import Task, TaskContext
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
-from curate.storage.local import LocalStorage
+from curate.engine.task import Exchange
 from curate.storage.usage import tally
 from curate.tables.snapshot import Snapshot, TableFile
+from tests.stages.alone import Workspace
 
 SCHEMA = pa.schema([("doc_id", pa.uint64()), ("text", pa.large_string()), ("ids", pa.large_list(pa.uint16()))])
 
 
+SENT = Exchange("x", "numbers to targets", to="target")
+
+
 def context(folder, name: str) -> TaskContext:
-    return TaskContext(Task("m:f", name, f"key-{name}", "tmp/step", "stage", LocalStorage(folder), {}))
+    return Workspace(folder).context(name)
 
 
 def rows(ids: list[int]) -> pa.Table:
@@ -35,35 +39,37 @@ def test_every_row_arrives_once_in_map_order(tmp_path_factory, maps, targets):
     files = []
     for number, ids in enumerate(maps):
         task = context(folder, f"map-{number}")
-        writer = ExchangeWriter(task, SCHEMA, targets, "x")
+        writer = ExchangeWriter(task, SENT, SCHEMA, targets)
         for start in range(0, len(ids), 7):
             some = ids[start : start + 7]
             writer.write(rows(some), np.array(some) % targets)
         files.append(writer.finish())
-    snapshot = Snapshot("tmp/x", "s", "k", "i", tuple(files))
+    sent = Workspace(folder).table(SENT.table, *files)
     reader = context(folder, "reduce")
     for target in range(targets):
         expected = [i for ids in maps for i in ids if i % targets == target]
-        assert read_slices(reader, snapshot, target, SCHEMA).equals(rows(expected))
+        assert read_slices(reader, sent, target, SCHEMA).equals(rows(expected))
 
 
 def test_a_damaged_exchange_file_is_named(tmp_path):
     task = context(tmp_path, "map")
-    writer = ExchangeWriter(task, SCHEMA, 2, "x")
+    writer = ExchangeWriter(task, SENT, SCHEMA, 2)
     writer.write(rows([1, 2]), np.array([0, 1]))
     file = writer.finish()
+    maps = Workspace(tmp_path).table(SENT.table, file)
     (tmp_path / file.path).write_bytes(b"x" * 100)
     with pytest.raises(WorkspaceError, match=r"map\.slices is damaged .* no exchange file, .*; delete it"):
-        read_slices(task, Snapshot("tmp/x", "s", "k", "i", (file,)), 0, SCHEMA)
+        read_slices(task, maps, 0, SCHEMA)
 
 
 @pytest.mark.parametrize("targets", [339, 340, 341, 1_000])
 def test_a_slice_takes_two_requests_whatever_the_number_of_targets(tmp_path, targets):
     task = context(tmp_path, "map")
-    writer = ExchangeWriter(task, SCHEMA, targets, "x")
+    writer = ExchangeWriter(task, SENT, SCHEMA, targets)
     ids = np.arange(5 * targets)
     writer.write(rows(ids.tolist()), ids % targets)
-    maps = Snapshot("tmp/x", "s", "k", "i", (writer.finish(),))
+    maps = Workspace(tmp_path).table(SENT.table, writer.finish())
+    task.snapshot(maps)  # its manifest is read once a process
     for target in (0, 338, targets // 2, targets - 1):
         before = tally()
         found = read_slices(task, maps, target, SCHEMA)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from curate.engine.context import Task, TaskContext
+from curate.engine.context import TaskContext
 from curate.engine.engines import RayEngine
+from curate.engine.task import Job, Task
 from curate.storage.local import LocalStorage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def look_task(context: TaskContext) -> None:
-    """Tells which GPUs Ray gave the task."""
-    import ray
+@dataclass(frozen=True, kw_only=True)
+class LookTask(Task):
+    """Tells which GPUs Ray gave it."""
 
-    context.value("gpus", ray.get_gpu_ids())
-    context.value("process", os.getpid())
-    context.value("actor", ray.get_runtime_context().get_actor_id())
+    grows_with = "fixed"
+
+    def work(self, context: TaskContext) -> None:
+        import ray
+
+        context.value("gpus", ray.get_gpu_ids())
+        context.value("process", os.getpid())
+        context.value("actor", ray.get_runtime_context().get_actor_id())
 
 
 def test_only_tasks_that_want_a_gpu_hold_one(tmp_path: Path) -> None:
@@ -31,20 +38,9 @@ def test_only_tasks_that_want_a_gpu_hold_one(tmp_path: Path) -> None:
         engine = RayEngine()
         found = {}
         for gpu in (False, True):
-            tasks = [
-                Task(
-                    "tests.engine.test_gpu:look_task",
-                    f"t{gpu}{i}",
-                    f"k{i}",
-                    "looks",
-                    "s",
-                    LocalStorage(tmp_path),
-                    {},
-                    gpu=gpu,
-                )
-                for i in range(4)
-            ]
-            found[gpu] = list(engine.run(tasks))
+            tasks = [LookTask(name=f"t{gpu}{i}", gpu=gpu) for i in range(4)]
+            jobs = [Job(task, f"k-{task.name}", "looks", "s", LocalStorage(tmp_path)) for task in tasks]
+            found[gpu] = list(engine.run(jobs))
             assert [record.error for record in found[gpu]] == [""] * 4
         assert {tuple(record.values["gpus"]) for record in found[False]} == {()}
         assert {record.values["actor"] for record in found[False]} == {None}

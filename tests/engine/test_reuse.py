@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from curate.engine.reuse import Held, rows_of_partition
+from curate.engine.reuse import Reusable, rows_of_partition
 
 
 class Context:
@@ -46,9 +46,9 @@ def test_rows_come_in_order_and_their_size_in_memory_does_not_tell_where_from():
     def make(some, _):
         return {"t": table(*some.tolist())}
 
-    held = Held(ids(2, 3, 4, 7), {"t": pa.concat_tables([old.slice(0, 1), old.slice(1)])})
+    reusable = Reusable(ids(2, 3, 4, 7), {"t": pa.concat_tables([old.slice(0, 1), old.slice(1)])})
     keep = ids(1, 2, 4, 7, 8)  # 3 is no longer kept; 4 was there, and had no row
-    found = [rows["t"] for rows in rows_of_partition(Context(), {}, keep, held, texts, make)]
+    found = [rows["t"] for rows in rows_of_partition(Context(), {}, keep, reusable, texts, make)]
     assert read == [1, 8]
     wanted = [table(1, 2), table(7, 8)]
     assert found == wanted

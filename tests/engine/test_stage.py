@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,24 +13,37 @@ from curate.engine import stage as stage_module
 from curate.engine.context import Record, TaskContext
 from curate.engine.engines import InlineEngine
 from curate.engine.progress import NoProgress
-from curate.engine.stage import Spec, Stage, StageRun
+from curate.engine.stage import Stage, StageRun
+from curate.engine.task import PLACE, Task
 from curate.recipe import Recipe
 from curate.storage.local import LocalStorage
 
 RECIPE = Recipe.model_validate({"inputs": [{"source": "a", "path": "x.jsonl"}]})
 
 
-def write_numbers(context: TaskContext, number: int, flag: str = "") -> None:
-    """Writes one row; fails as ``flag`` says."""
-    path = Path(flag) if flag else None
-    if path is not None and not path.exists():
-        path.touch()
-        raise OSError("the disk hiccups")
-    if number == 13:
-        raise ValueError("13 is not liked")
-    context.write("numbers", pa.table({"doc_id": pa.array([number], pa.uint64())}))
-    context.count("rows")
-    context.value("double", 2 * number)
+@dataclass(frozen=True, kw_only=True)
+class NumberTask(Task):
+    """Writes one row; fails once where ``flag`` is a path that does not exist yet."""
+
+    grows_with = "fixed"
+
+    number: int
+    flag: str = field(default="", metadata=PLACE)
+
+    def work(self, context: TaskContext) -> None:
+        path = Path(self.flag) if self.flag else None
+        if path is not None and not path.exists():
+            path.touch()
+            raise OSError("the disk hiccups")
+        if self.number == 13:
+            raise ValueError("13 is not liked")
+        context.write("numbers", pa.table({"doc_id": pa.array([self.number], pa.uint64())}))
+        context.count("rows")
+        context.value("double", 2 * self.number)
+
+
+def numbers(*given: int) -> list[NumberTask]:
+    return [NumberTask(name=f"part-{number}", number=number) for number in given]
 
 
 STAGE = Stage("numbers", 1, (), ("numbers",), lambda recipe: None, lambda run: None)
@@ -42,20 +56,19 @@ def stage_run(folder) -> StageRun:
 
 
 def test_tasks_that_are_done_are_not_run_again(tmp_path):
-    specs = [Spec(f"part-{i}", [i], {"number": i}) for i in range(3)]
     first = stage_run(tmp_path)
-    step = first.step("numbers", write_numbers, specs)
+    step = first.step("numbers", numbers(0, 1, 2))
     assert (first.tasks_run, step.counters, step.values("double")) == (3, {"rows": 3}, [0, 2, 4])
     second = stage_run(tmp_path)
-    again = second.step("numbers", write_numbers, [*specs, Spec("part-3", [3], {"number": 3})])
+    again = second.step("numbers", numbers(0, 1, 2, 3))
     assert second.tasks_run == 1
     assert again.files("numbers")[:3] == step.files("numbers")
 
 
-def test_only_what_passes_between_steps_is_made_anew_in_another_form(tmp_path, monkeypatch):
+def test_only_what_passes_between_steps_is_made_again_in_another_format_version(tmp_path, monkeypatch):
     def tasks_run(home: str) -> int:
         run = stage_run(tmp_path)
-        run.step(home, write_numbers, [Spec("part-0", ["a"], {"number": 1})])
+        run.step(home, numbers(1))
         return run.tasks_run
 
     assert (tasks_run("tmp/numbers"), tasks_run("numbers")) == (1, 1)
@@ -65,32 +78,33 @@ def test_only_what_passes_between_steps_is_made_anew_in_another_form(tmp_path, m
 
 
 def test_a_task_whose_input_changed_runs_again_beside_the_old_one(tmp_path):
-    before = stage_run(tmp_path).step("numbers", write_numbers, [Spec("part-0", ["a"], {"number": 1})]).files("numbers")
-    after = stage_run(tmp_path).step("numbers", write_numbers, [Spec("part-0", ["b"], {"number": 2})]).files("numbers")
+    [task] = numbers(1)
+    before = stage_run(tmp_path).step("numbers", [task]).files("numbers")
+    after = stage_run(tmp_path).step("numbers", [replace(task, number=2)]).files("numbers")
     assert before[0].path != after[0].path
     assert (tmp_path / before[0].path).exists()
 
 
 def test_a_transient_failure_is_tried_again(tmp_path):
     run = stage_run(tmp_path)
-    step = run.step("numbers", write_numbers, [Spec("part-0", [0], {"number": 1, "flag": str(tmp_path / "flag")})])
+    step = run.step("numbers", [NumberTask(name="part-0", number=1, flag=str(tmp_path / "flag"))])
     assert run.tasks_run == 2
     assert step.counters == {"rows": 1}
 
 
 def test_a_failing_task_is_named_and_the_others_stay(tmp_path):
-    specs = [Spec(f"part-{i}", [i], {"number": i}) for i in (12, 13, 14)]
+    tasks = numbers(12, 13, 14)
     with pytest.raises(StageFailed, match=r"1 of 3 tasks failed.*\n.*part-13: ValueError: 13 is not liked"):
-        stage_run(tmp_path).step("numbers", write_numbers, specs)
+        stage_run(tmp_path).step("numbers", tasks)
     again = stage_run(tmp_path)
     with pytest.raises(StageFailed):
-        again.step("numbers", write_numbers, specs)
+        again.step("numbers", tasks)
     assert again.tasks_run == 1
 
 
 def test_no_snapshot_no_table(tmp_path):
     run = stage_run(tmp_path)
-    step = run.step("numbers", write_numbers, [Spec("part-0", [0], {"number": 1})])
+    step = run.step("numbers", numbers(1))
     assert stage_run(tmp_path).committed() is None
     run.commit("numbers", step.files("numbers"), step.counters, {"fact": 1})
     found = stage_run(tmp_path).committed()
@@ -107,5 +121,11 @@ def test_records_survive_their_text_form():
 
 def test_scratch_is_empty_after_a_failure(tmp_path):
     with pytest.raises(StageFailed):
-        stage_run(tmp_path).step("numbers", write_numbers, [Spec("part-13", [13], {"number": 13})])
+        stage_run(tmp_path).step("numbers", numbers(13))
     assert list((tmp_path / "tmp" / "scratch").glob("*")) == [] if (tmp_path / "tmp" / "scratch").exists() else True
+
+
+def test_what_tasks_used_is_summed_by_their_kind(tmp_path):
+    run = stage_run(tmp_path)
+    run.step("numbers", numbers(1, 2))
+    assert {name: used.tasks for name, used in run.usage.items()} == {"NumberTask": 2}

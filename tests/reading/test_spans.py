@@ -105,6 +105,7 @@ def test_a_run_cuts_a_large_file(tmp_path: Path, name: str) -> None:
     cut, whole = (details["units"][0] for _, _, details in found)
     assert len(cut.pop("spans")) > 5
     assert whole.pop("spans") == []
+    assert (cut.pop("partition_bytes"), whole.pop("partition_bytes")) == (2_000, 10**8)
     assert cut == whole
     assert pl.concat([one["doc_id"] for one in found[0][:2]]).n_unique() == 150
     assert np.max(found[0][0]["doc_id"].to_numpy()) == 149

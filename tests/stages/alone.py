@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.engine.context import Record, run_job
+from curate.engine.context import Record, TaskContext, run_job
+from curate.engine.exchange import ExchangeWriter
 from curate.engine.task import Exchange, Job, Task
 from curate.storage.local import LocalStorage, file_checksum
 from curate.tables.parquet import TableWriter
 from curate.tables.snapshot import Snapshot, TableFile, TableRef, write_snapshot
 
 PART = "part-0000000-00000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoTask(Task):
+    """Stands for the task that reads or writes what a test gives."""
+
+    grows_with = "fixed"
+
+    def work(self, context: TaskContext) -> None:
+        pass
 
 
 class Workspace:
@@ -53,9 +66,23 @@ class Workspace:
         """The exchange that tasks wrote."""
         return self.table(exchange.table, *(self.drive(task).files[exchange.table][0] for task in tasks))
 
+    def sent(self, exchange: Exchange, rows: pa.Table, targets: Sequence[int], number: int) -> TableRef:
+        """An exchange with ``number`` targets that holds ``rows``."""
+        writer = ExchangeWriter(self.context("sender"), exchange, rows.schema, number)
+        writer.write(rows, np.array(targets, np.int64))
+        return self.table(exchange.table, writer.finish())
+
+    def context(self, name: str) -> TaskContext:
+        """The context of a task, to read and write with."""
+        return TaskContext(Job(NoTask(name=name), f"key-{name}", "given", "key", self.storage))
+
     def read(self, file: TableFile) -> pa.Table:
         """The rows of a file."""
         return pq.read_table(self.storage.local(file.path))
+
+    def written(self, record: Record, table: str) -> pa.Table:
+        """The rows of all files that a task wrote of a table."""
+        return pa.concat_tables([self.read(file) for file in record.files[table]]).replace_schema_metadata(None)
 
 
 def rows(schema: pa.Schema, *values: tuple[Any, ...]) -> pa.Table:

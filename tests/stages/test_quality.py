@@ -12,12 +12,15 @@ import pyarrow as pa
 import pytest
 
 import curate
+from curate.base import schemas
 from curate.driver.execute import run_recipe
 from curate.finished_run import Run
 from curate.quality.verdicts import verdicts
 from curate.recipe import Quality
 from curate.recipe.file import from_dict
+from curate.stages.quality import Measures, SignalsTask, SizesTask, VerdictsTask, line_rules
 from tests.corpus import documents
+from tests.stages.alone import PART, Workspace
 
 ADDRESS = "Write to ann.lee@mail.example.org or call 10.0.0.1 from 8.8.8.8."
 
@@ -31,6 +34,68 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(json.dumps({**record, "text": text, "score": i % 5, "url": f"http://site{i % 4}.example/{i}"}))
     (folder / "web.jsonl").write_text("\n".join(lines))
     return folder
+
+
+def small_documents(*texts: str, source: str = "web", meta: str | None = None) -> pa.Table:
+    rows = [
+        {"doc_id": i, "id": f"d{i}", "source": source, "text": text, "meta": meta} for i, text in enumerate(texts, 1)
+    ]
+    return pa.Table.from_pylist(rows, schemas.DOCUMENTS)
+
+
+def test_signals_and_edits_of_a_partition(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    text = "This line is a sentence of some words.\nMenu\nWrite to ann.lee@mail.example.org now, it says."
+    section = Quality.model_validate({"preset": "fineweb"})
+    measures = Measures(None, {}, {"web": line_rules(section)}, {"web": {"email": ["X"]}})
+    task = SignalsTask(name=PART, documents=workspace.write("documents", small_documents(text, "")), measures=measures)
+    record = workspace.drive(task)
+    signals, edits = workspace.written(record, "signals"), workspace.written(record, "edits")
+    assert signals["n_bytes"].to_pylist() == [len(text), 0]
+    assert signals["pii_email"].to_pylist() == [1, 0]
+    assert signals["language"].to_pylist() == ["und", "und"]
+    cut = [(text[row["start"] : row["end"]].strip(), row["reason"], row["replacement"]) for row in edits.to_pylist()]
+    assert ("Menu", "c4.too_few_words", None) in cut
+    assert ("ann.lee@mail.example.org", "pii.email", "X") in cut
+    assert record.counters == {"documents": 2, "text_bytes": len(text), "edits": edits.num_rows}
+
+
+def test_sizes_of_a_partition(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    record = workspace.drive(SizesTask(name=PART, documents=workspace.write("documents", small_documents("né", "abc"))))
+    assert workspace.written(record, "signals").to_pylist() == [
+        {"doc_id": 1, "n_bytes": 3, "n_chars": 2},
+        {"doc_id": 2, "n_bytes": 3, "n_chars": 3},
+    ]
+    assert workspace.written(record, "edits").num_rows == 0
+    assert record.counters == {"documents": 2, "text_bytes": 6, "edits": 0}
+
+
+def test_verdicts_of_a_partition(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    (tmp_path / "domains.txt").write_text("bad.example\n")
+    blocked, fine = '{"url": "http://bad.example/1"}', '{"url": "http://good.example/1"}'
+    parts = [
+        small_documents("a b", meta=blocked),
+        small_documents("c d", meta=fine),
+        small_documents("e", source="off"),
+    ]
+    table = pa.concat_tables(parts).set_column(0, "doc_id", pa.array([1, 2, 3], pa.uint64()))
+    sizes = {"doc_id": table["doc_id"], "n_bytes": pa.array([3, 3, 1]), "n_words": pa.array([2, 2, 1])}
+    section = Quality.model_validate({"rules": [], "where": "n_words > 1", "block": {"domains": "checksum"}})
+    task = VerdictsTask(
+        name=PART,
+        documents=workspace.write("documents", table),
+        signals=workspace.write("signals", pa.table(sizes)),
+        qualities={"web": section, "off": None},
+        lists={"checksum": str(tmp_path / "domains.txt")},
+        with_languages=False,
+    )
+    record = workspace.drive(task)
+    assert workspace.written(record, "verdicts")["removed_by"].to_pylist() == ["block.domain", None, None]
+    counters = {name: number for name, number in record.counters.items() if number}
+    counted = {"alone.block.domain": 1, "only.block.domain": 1, "removed.block.domain": 1, "removed": 1}
+    assert counters == {**counted, "kept": 2, "kept_bytes": 4}
 
 
 def run(corpus: Path, folder: Path, until: str = "quality", **quality: Any) -> Run:
