@@ -9,11 +9,12 @@ written.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.base.hashing import digest
+from curate.recipe import Recipe
 from curate.storage.interface import Storage
 from curate.tables.snapshot import TableFile, TableRef, table_home
 
@@ -58,11 +59,15 @@ class Exchange:
         name: of the intermediate table that holds the files.
         about: what travels, for people.
         to: what there is one target of.
+        applies: whether a run of a recipe needs it.
+        beyond: needed for more documents than that.
     """
 
     name: str
     about: str
     to: Per
+    applies: Callable[[Recipe], bool] = lambda recipe: True
+    beyond: int = 0
 
     @property
     def table(self) -> str:
@@ -100,6 +105,12 @@ class Task(ABC):
     name: str = field(metadata={NOT_IN_KEY: "name"})
     memory: int = field(default=0, metadata=RESOURCE)
     gpu: bool = field(default=False, metadata=RESOURCE)
+
+    @classmethod
+    def stage(cls) -> str:
+        """Name of the stage that it works for: of the module below ``curate.stages`` in which it is; '' elsewhere."""
+        _, package, *rest = cls.__module__.split(".")
+        return rest[0].removesuffix("_fit") if package == "stages" else ""
 
     @abstractmethod
     def work(self, context: TaskContext) -> None:

@@ -133,7 +133,7 @@ def _regions(kept: float, most: int, before: dict[str, float]) -> int:
 
 def _stage(name: str, steps: list[Planned], nodes: int, machine: Node) -> dict[str, Any]:
     cores = nodes * machine.cores
-    work = [step for step in steps if step.function != DRIVER]
+    work = [step for step in steps if step.kind != DRIVER]
     tasks = sum(step.usage.tasks for step in work)
     gets, puts = sum(step.usage.gets for step in steps), sum(step.usage.puts for step in steps)
     read, written = sum(step.usage.read for step in steps), sum(step.usage.written for step in steps)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from curate.base.catalog import STAGES
 from curate.base.hashing import digest
 from curate.dedup.minhash import collision_probability
 from curate.driver import room
@@ -17,7 +18,7 @@ from curate.engine.engines import InlineEngine
 from curate.engine.inputs import MARKS, Inputs, discover, mark_of, storage_options
 from curate.engine.progress import NoProgress
 from curate.engine.stage import Stage, StageRun
-from curate.planning.costs import Costs, amounts_of, scaled, shipped
+from curate.planning.costs import Costs, amounts_of, kinds, number_of, scaled, shipped
 from curate.reading import formats
 from curate.recipe import Recipe
 from curate.stages.dedup.duplicates import number_of_targets
@@ -170,30 +171,16 @@ def sizes_of(
 
 def exchanges_of(recipe: Recipe, size: dict[str, Any], todo: set[str]) -> list[dict[str, Any]]:
     """Tasks × targets of every exchange to come: each slice is one ranged read."""
-    partitions, targets, regions, shards = size["partitions"], size["targets"], size["regions"], size["shards"]
-    rows = [
-        ("dedup", "band keys by content hash", partitions, targets),
-        ("dedup", "bands to buckets", targets, targets),
-        ("dedup", "exact copies to partitions", targets, partitions),
-        ("dedup", "labels to partitions", 1, partitions),
-        ("dedup", "shingles by label", partitions, targets),
-        ("dedup", "near duplicates to partitions", targets, partitions),
-        ("dedup", "settled copies to partitions", targets, partitions),
-        ("order", "vectors to regions", partitions, regions),
-        ("order", "positions to partitions", regions, partitions),
-        ("pack", "documents to regions", partitions, regions),
-        ("pack", "pieces to shards", regions, shards),
-        ("shards", "places to partitions", shards, partitions),
-        ("shards", "token spans to shards", partitions, shards),
-        ("ledger", "places to partitions", shards, partitions),
-    ]
-    off = {"dedup"} if recipe.dedup == "off" else set()
-    return [
-        {"stage": stage, "exchange": name, "tasks": maps, "targets": reduces}
-        | {"slices": maps * reduces, "too_many": maps * reduces > MAX_SLICES}
-        for stage, name, maps, reduces in rows
-        if stage in todo - off
-    ]
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for (stage, _), kind in kinds().items():
+        for exchange in kind.sends if stage in todo else ():
+            if not exchange.applies(recipe) or size["documents"] <= exchange.beyond:
+                continue
+            tasks, targets = (int(number_of(per, size)) for per in (kind.per, exchange.to))
+            row = {"stage": stage, "exchange": exchange.about, "tasks": tasks, "targets": targets}
+            slices = {"slices": tasks * targets, "too_many": tasks * targets > MAX_SLICES}
+            rows.setdefault((stage, exchange.name), row | slices)
+    return sorted(rows.values(), key=lambda row: STAGES.index(row["stage"]))
 
 
 def _bands(recipe: Recipe) -> dict[str, Any] | None:

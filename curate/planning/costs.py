@@ -1,7 +1,7 @@
 """What a run cost, step by step, and what a run of another size would cost.
 
 Every task notes its processor time, bytes, requests and peak memory (:mod:`curate.storage.usage`), and ``run.json`` keeps the
-sums by stage and function. They are scaled here: the number of tasks of a step follows from what it has a task for (a
+sums by stage and kind of task. They are scaled here: the number of tasks of a step follows from what it has a task for (a
 partition, an exchange target, a region, a shard), its bytes and time from what its work grows with, its requests from its
 tasks and from the files that each of them opens.
 """
@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from curate.base.errors import RequestError
+from curate.driver.plan import stages
 from curate.engine.engines import MAX_THREADS
 from curate.engine.exchange import END_BYTES, END_TARGETS, ENTRY_BYTES
+from curate.engine.task import Per, Task, task_types
 from curate.inspect.reader import RunReader
 from curate.recipe import Recipe
 from curate.stages.dedup.duplicates import number_of_targets
-from curate.stages.dedup.labels import EDGE_BOUND
 from curate.storage.usage import DRIVER, Usage
 from curate.tables.generations import parts_of
 
@@ -35,102 +37,28 @@ HEADROOM = 1.4
 """Planned memory over measured memory: a worker keeps some of the memory of earlier tasks."""
 
 
-class Step(NamedTuple):
-    """How a step grows.
-
-    Attributes:
-        tasks: the amount with one task for each unit (``partitions``); ``one`` for a single task.
-        amount: the amount that its bytes and time grow with.
-        slices: the amount with one slice of an exchange for each unit, read by each task.
-        exchanges: number of exchanges that a task reads slices of.
-        opens: the amount with one file for each unit, opened by each task; all its requests grow with it.
-        threads: whether a task uses more than one thread when there are fewer tasks than processors.
-        writes: the amount that the written bytes grow with, if not ``amount``: a sample, or nothing (``fixed``).
-        bounded: most bytes that a task holds for a corpus of any size (or the measured bytes, if more).
-    """
-
-    tasks: str
-    amount: str
-    slices: str = ""
-    exchanges: int = 1
-    opens: str = ""
-    threads: bool = False
-    writes: str = ""
-    bounded: int = 0
+@cache
+def kinds() -> dict[tuple[str, str], type[Task]]:
+    """The kinds of tasks of all stages, by stage and name."""
+    stages()
+    return {(kind.stage(), kind.__name__): kind for kind in task_types() if kind.stage()}
 
 
-_BY_PARTITION = {
-    name: Step("partitions", amount)
-    for amount, names in {
-        "text_bytes": "count ingest sizes signals signatures",
-        "kept_bytes": "sample tokens embeddings column hashes directions examples",
-        "documents": "verdicts exact_map no_duplicates no_shingles no_paragraphs rejects",
-        "kept": "sample_vectors assign clusters region_map masses histograms copies items scores selection nothing lengths",
-        "tokens": "spread",
-    }.items()
-    for name in (f"{one}_task" for one in names.split())
-}
-
-STEPS = _BY_PARTITION | {
-    # dedup
-    "evaluation_task": Step("one", "fixed"),
-    "exact_reduce_task": Step("targets", "documents", slices="partitions"),
-    "buckets_task": Step("targets", "documents", slices="targets"),
-    "labels_task": Step("one", "documents", opens="targets", bounded=64 * EDGE_BOUND),
-    "edges_map_task": Step("targets", "documents"),
-    "large_star_task": Step("targets", "documents", slices="targets"),
-    "small_star_task": Step("targets", "documents", slices="targets"),
-    "star_labels_task": Step("targets", "documents", slices="targets"),
-    "shingles_map_task": Step("partitions", "text_bytes"),
-    "resolve_task": Step("targets", "documents", slices="partitions"),
-    "settle_task": Step("targets", "documents", opens="partitions"),
-    "duplicates_task": Step("partitions", "documents", slices="targets"),
-    "repeated_task": Step("targets", "documents", slices="partitions"),
-    "paragraphs_task": Step("partitions", "documents", slices="targets"),
-    # models: each fitted in one task on a sample
-    "tokenize.sample_task": Step("partitions", "kept_bytes", writes="tokenizer_sample"),
-    "embed.sample_task": Step("partitions", "kept_bytes", writes="embed_sample"),
-    "sample_vectors_task": Step("partitions", "kept", writes="cells_sample"),
-    "train_tokenizer_task": Step("one", "tokenizer_sample", opens="partitions", threads=True, writes="fixed"),
-    "copy_tokenizer_task": Step("one", "fixed"),
-    "fit_lexical_task": Step("one", "embed_sample", opens="partitions", threads=True, writes="fixed"),
-    "fit_mean_task": Step("one", "fixed", opens="partitions"),
-    "pack_model_task": Step("one", "fixed"),
-    "fit_cells_task": Step("one", "cells_sample", opens="partitions", threads=True),
-    # order and windows
-    "select.examples_task": Step("one", "fixed"),
-    "regions_task": Step("one", "kept", opens="partitions", bounded=1),
-    "cutoff_task": Step("one", "kept", opens="partitions"),
-    "path_task": Step("regions", "kept", slices="partitions", threads=True),
-    "positions_task": Step("regions", "kept"),
-    "order_task": Step("partitions", "kept", slices="regions", exchanges=2),
-    "curves_task": Step("one", "fixed", opens="partitions", bounded=1),
-    "threshold_task": Step("one", "fixed", opens="partitions", bounded=1),
-    "components_task": Step("partitions", "documents"),
-    "plan_task": Step("regions", "kept", slices="partitions", threads=True),
-    "pieces_map_task": Step("regions", "kept"),
-    "windows_task": Step("shards", "tokens", slices="regions"),
-    # shards and ledger
-    "places_task": Step("shards", "tokens"),
-    "spans_task": Step("partitions", "tokens", slices="shards"),
-    "shard_task": Step("shards", "tokens", slices="partitions"),
-    "join_task": Step("one", "shards", opens="shards", bounded=1),
-    "index_task": Step("one", "shards", bounded=1),
-    "ledger_task": Step("partitions", "documents", slices="shards"),
-}
-"""Every step of every stage, by the name of its function."""
+def number_of(per: Per, amounts: Mapping[str, float]) -> float:
+    """How many partitions, targets, regions or shards there are; 1 of ``one``."""
+    return 1.0 if per == "one" else amounts[f"{per}s"]
 
 
 class Costs(NamedTuple):
-    """What a run has cost: its sizes (as :func:`amounts_of` gives them), and by stage and function what its tasks used."""
+    """What a run has cost: its sizes (as :func:`amounts_of` gives them), and by stage and kind of task what was used."""
 
     sizes: dict[str, float]
     stages: dict[str, dict[str, Usage]]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-like values."""
-        stages = {stage: {name: used.to_dict() for name, used in steps.items()} for stage, steps in self.stages.items()}
-        return {"sizes": self.sizes, "stages": stages}
+        found = {stage: {name: used.to_dict() for name, used in steps.items()} for stage, steps in self.stages.items()}
+        return {"sizes": self.sizes, "stages": found}
 
     @staticmethod
     def from_dict(found: dict[str, Any]) -> Costs:
@@ -185,7 +113,6 @@ def amounts_of(recipe: Recipe, sizes: dict[str, Any]) -> dict[str, float]:
     lexical = recipe.embed.model == "lexical"
     return {
         **{name: float(value) for name, value in sizes.items() if isinstance(value, int | float)},
-        "one": 1.0,
         "fixed": 1.0,
         "targets": float(number_of_targets(int(sizes["documents"]))),
         "tokenizer_sample": 0.0
@@ -197,9 +124,9 @@ def amounts_of(recipe: Recipe, sizes: dict[str, Any]) -> dict[str, float]:
 
 
 class Planned(NamedTuple):
-    """A step of a run to be: its function, what it will use, and how many processors it can keep busy."""
+    """A step of a run to be: its kind of tasks, what it will use, and how many processors it can keep busy."""
 
-    function: str
+    kind: str
     usage: Usage
     processors: int
 
@@ -220,30 +147,32 @@ def scaled(
 
 
 def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: dict[str, float]) -> Planned | None:
+    """A kind of tasks at another size; None where it has nothing to do.
+
+    Raises:
+        RequestError: the stage has no such kind of tasks.
+    """
     if name == DRIVER or used.tasks == 0:
         return None
-    step = STEPS.get(f"{stage}.{name}") or STEPS.get(name, Step("partitions", "documents"))
-    growth = now[step.amount] / max(before[step.amount], 1)
+    kind = kinds().get((stage, name))
+    if kind is None:
+        raise RequestError(
+            f"nothing is known of {name} in stage {stage}: another release has measured it; run the recipe in a new "
+            "workspace with this one"
+        )
+    growth = now[kind.grows_with] / max(before[kind.grows_with], 1)
     if growth == 0:  # nothing to fit where a model is given
         return None
-    tasks = used.tasks if step.tasks == "one" else max(1, round(used.tasks * now[step.tasks] / before[step.tasks]))
+    tasks = used.tasks
+    if kind.per != "one":
+        tasks = max(1, round(used.tasks * number_of(kind.per, now) / number_of(kind.per, before)))
     more = _times(used, growth)
-    written = step.writes or step.amount
-    gets, read = used.gets / used.tasks, float(more.read)
-    if step.opens:
-        gets *= now[step.opens] / before[step.opens]
-    elif step.slices:
-        rest = max(
-            gets - SLICE_REQUESTS * step.exchanges * before[step.slices], 0.0
-        )  # 0 where map files have no row at all
-        gets = rest + (gets - rest) / before[step.slices] * now[step.slices]
-        ends = step.exchanges * _ends(used.tasks) * before[step.slices]
-        if used.read > ends:
-            read = (used.read - ends) * growth + step.exchanges * _ends(tasks) * now[step.slices]
-    each = (now[step.amount] / tasks) / (before[step.amount] / used.tasks)
+    gets, read = _reading(kind, used, tasks, before, now)
+    each = (now[kind.grows_with] / tasks) / (before[kind.grows_with] / used.tasks)
     measured = max(used.peak - WORKER_BYTES, 0)
     grown = measured * max(each, 1.0)
-    peak = WORKER_BYTES + (max(measured, min(grown, step.bounded)) if step.bounded else grown)
+    peak = WORKER_BYTES + (max(measured, min(grown, kind.bounded)) if kind.bounded else grown)
+    written = kind.writes_with or kind.grows_with
     usage = replace(
         more,
         tasks=tasks,
@@ -253,7 +182,24 @@ def _scaled(stage: str, name: str, used: Usage, before: dict[str, float], now: d
         puts=math.ceil(used.puts / used.tasks * tasks),
         peak=int(HEADROOM * peak),
     )
-    return Planned(name, usage, tasks * MAX_THREADS if step.threads else tasks)
+    return Planned(name, usage, tasks * MAX_THREADS if kind.threads else tasks)
+
+
+def _reading(
+    kind: type[Task], used: Usage, tasks: int, before: dict[str, float], now: dict[str, float]
+) -> tuple[float, float]:
+    """(requests that read of one task, bytes read of all tasks): slices of exchanges grow with who sends them."""
+    gets, read = used.gets / used.tasks, used.read * now[kind.grows_with] / max(before[kind.grows_with], 1)
+    if kind.opens:
+        return gets * number_of(kind.opens, now) / number_of(kind.opens, before), read
+    if kind.receives:
+        had, has = (sum(number_of(per, amounts) for _, per in kind.receives) for amounts in (before, now))
+        rest = max(gets - SLICE_REQUESTS * had, 0.0)  # 0 where map files have no row at all
+        gets = rest + (gets - rest) / had * has
+        ends = _ends(used.tasks) * had
+        if used.read > ends:
+            read = (used.read - ends) * read / max(used.read, 1) + _ends(tasks) * has
+    return gets, read
 
 
 def _ends(tasks: int) -> int:

@@ -42,7 +42,12 @@ RECALL_SAMPLE = 200
 
 VECTORS = Exchange("regions", "vectors to regions", to="region")
 POSITIONS = Exchange("positions", "positions to partitions", to="partition")
-REMOVALS = Exchange("removals", "semantic duplicates to partitions", to="partition")
+REMOVALS = Exchange(
+    "removals",
+    "semantic duplicates to partitions",
+    to="partition",
+    applies=lambda recipe: Semantic.of(recipe).threshold is not None,
+)
 
 _PATH = pa.schema(
     [("doc_id", pa.uint64()), ("rank", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())]

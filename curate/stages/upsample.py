@@ -30,7 +30,12 @@ from curate.tables.snapshot import Snapshot, TableFile, TableRef
 TASK_ROWS = 2_000_000
 """Duplicates that one task routes to the partitions of their keepers, about."""
 
-COMPONENTS = Exchange("components", "duplicate components to partitions", to="partition")
+COMPONENTS = Exchange(
+    "components",
+    "duplicate components to partitions",
+    to="partition",
+    applies=lambda recipe: recipe.shards.validation is not None,
+)
 
 _COMPONENT = pa.schema([("doc_id", pa.uint64()), ("component", pa.uint64())])
 _HISTOGRAM = pa.schema([("source", pa.string()), ("length", pa.int32()), ("tokens", pa.list_(pa.int64()))])

@@ -43,10 +43,10 @@ def test_a_run_is_planned_as_it_was(runs: tuple[str, str]) -> None:
     again = scaled(costs, costs.sizes, costs.sizes, costs.stages)
     for stage, steps in again.items():
         for step in steps:
-            used = costs.stages[stage][step.function]
+            used = costs.stages[stage][step.kind]
             assert (step.usage.tasks, step.usage.gets, step.usage.puts) == (used.tasks, used.gets, used.puts)
             assert step.usage.read == pytest.approx(used.read, abs=1)
-            assert step.usage.peak >= used.peak or step.function == DRIVER
+            assert step.usage.peak >= used.peak or step.kind == DRIVER
 
 
 def test_a_larger_run_costs_what_the_smaller_one_lets_expect(runs: tuple[str, str]) -> None:
@@ -55,7 +55,7 @@ def test_a_larger_run_costs_what_the_smaller_one_lets_expect(runs: tuple[str, st
     measured, asked = totals(large), 0
     for stage, steps in planned.items():
         if stage != "ingest":  # both have as many files
-            tasks = sum(step.usage.tasks for step in steps if step.function != DRIVER)
+            tasks = sum(step.usage.tasks for step in steps if step.kind != DRIVER)
             found = sum(used.tasks for name, used in large.stages[stage].items() if name != DRIVER)
             assert tasks == pytest.approx(found, rel=0.1, abs=2), stage
             requests = sum(step.usage.gets + step.usage.puts for step in steps)
@@ -70,7 +70,7 @@ def test_a_larger_run_costs_what_the_smaller_one_lets_expect(runs: tuple[str, st
 
 def test_exchanges_grow_with_the_product_of_both_sides() -> None:
     used = Usage(tasks=4, gets=4 * (5 + 2 * 10), read=1_000_000)
-    costs = Costs({}, {"dedup": {"resolve_task": used}})
+    costs = Costs({}, {"dedup": {"ResolveTask": used}})
     before = {"targets": 4.0, "partitions": 10.0, "documents": 1e5}
     [[step]] = scaled(costs, before, {"targets": 8.0, "partitions": 100.0, "documents": 1e6}, ["dedup"]).values()
     assert step.usage.tasks == 8
@@ -82,7 +82,7 @@ def test_the_model_of_a_given_tokenizer_is_not_fitted() -> None:
     recipe = stored_recipe_without_training()
     now = amounts_of(recipe, costs.sizes)
     planned = scaled(costs, costs.sizes, now, ["tokenize"])
-    assert "train_tokenizer_task" not in {step.function for step in planned["tokenize"]}
+    assert "TrainTokenizerTask" not in {step.kind for step in planned["tokenize"]}
 
 
 def stored_recipe_without_training() -> curate.Recipe:
@@ -126,7 +126,7 @@ def test_the_estimate_of_a_recipe_is_like_a_run_too(runs: tuple[str, str], tmp_p
 
 def test_peaks_grow_with_what_a_task_holds() -> None:
     used = Usage(tasks=2, peak=1_350_000_000)
-    costs = Costs({}, {"order": {"path_task": used}})
+    costs = Costs({}, {"order": {"PathTask": used}})
     before = {"regions": 2.0, "partitions": 1.0, "kept": 2e5}
     for kept, regions in ((2e6, 20.0), (1e6, 5.0)):
         now = {"regions": regions, "partitions": 10.0, "kept": kept}

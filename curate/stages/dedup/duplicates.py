@@ -59,9 +59,15 @@ TARGET_ROWS = 2_000_000
 FEW_TARGETS, FEW_ROWS = 4, 20_000
 """A smaller corpus still gets some targets, so that tasks run side by side, unless these would be tiny."""
 
-HASHES = Exchange("hashes", "band keys by content hash", to="target")
-EXACT_ROWS = Exchange("exact.rows", "exact copies to partitions", to="partition")
-SETTLED = Exchange("settled", "settled copies to partitions", to="partition")
+HASHES = Exchange(
+    "hashes", "band keys by content hash", to="target", applies=lambda recipe: dedup_section(recipe) is not None
+)
+EXACT_ROWS = Exchange(
+    "exact.rows", "exact copies to partitions", to="partition", applies=lambda recipe: dedup_section(recipe) is not None
+)
+SETTLED = Exchange(
+    "settled", "settled copies to partitions", to="partition", applies=lambda recipe: dedup_section(recipe) is not None
+)
 
 _EXACT = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
 

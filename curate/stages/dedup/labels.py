@@ -22,15 +22,28 @@ from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.engine.stage import StageRun
 from curate.engine.task import Exchange, Task
+from curate.stages.dedup.signatures import removes_near
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
 EDGE_BOUND = 200_000_000
 """Star edges that one process joins (at most 16 B each); above it, rounds of tasks do."""
 
-BANDS = Exchange("bands", "bands to buckets", to="target")
-EDGES = Exchange("edges", "edges to both of their ends", to="target")
-LARGE_EDGES = Exchange("large.edges", "edges to their larger ends", to="target")
-LABELS = Exchange("labels", "labels to partitions", to="partition")
+BANDS = Exchange("bands", "bands to buckets", to="target", applies=removes_near)
+EDGES = Exchange(
+    "edges",
+    "edges to both of their ends",
+    to="target",
+    applies=removes_near,
+    beyond=EDGE_BOUND,
+)
+LARGE_EDGES = Exchange(
+    "large.edges",
+    "edges to their larger ends",
+    to="target",
+    applies=removes_near,
+    beyond=EDGE_BOUND,
+)
+LABELS = Exchange("labels", "labels to partitions", to="partition", applies=removes_near)
 
 BAND = pa.schema([("key", pa.uint64()), ("doc_id", pa.uint64())])
 LABEL = pa.schema([("doc_id", pa.uint64()), ("label", pa.uint64())])

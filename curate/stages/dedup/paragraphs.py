@@ -29,8 +29,15 @@ from curate.tables.snapshot import Snapshot, TableFile, TableRef
 TARGET_ROWS = 8_000_000
 """Paragraphs of one exchange target, about."""
 
-SPREAD = Exchange("spread", "paragraphs by hash", to="target")
-REPEATED = Exchange("repeated", "repeated paragraphs to partitions", to="partition")
+SPREAD = Exchange(
+    "spread", "paragraphs by hash", to="target", applies=lambda recipe: paragraphs_section(recipe) is not None
+)
+REPEATED = Exchange(
+    "repeated",
+    "repeated paragraphs to partitions",
+    to="partition",
+    applies=lambda recipe: paragraphs_section(recipe) is not None,
+)
 
 
 def paragraphs_section(recipe: Recipe) -> Paragraphs | None:

@@ -26,12 +26,17 @@ from curate.engine.reuse import REUSE_COUNTERS, Files, PreviousFiles, Rows, rows
 from curate.engine.stage import Partition, StageRun
 from curate.engine.task import Exchange, Task
 from curate.stages.dedup.labels import LABEL, LABELS, find_labels, with_new
-from curate.stages.dedup.signatures import EditedTask
+from curate.stages.dedup.signatures import EditedTask, removes_near
 from curate.tables.remaining import preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
-SHINGLES = Exchange("shingles", "shingles by label", to="target")
-NEAR_ROWS = Exchange("near.rows", "near duplicates to partitions", to="partition")
+SHINGLES = Exchange("shingles", "shingles by label", to="target", applies=removes_near)
+NEAR_ROWS = Exchange(
+    "near.rows",
+    "near duplicates to partitions",
+    to="partition",
+    applies=removes_near,
+)
 
 
 @dataclass(frozen=True, slots=True)

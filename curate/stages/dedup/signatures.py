@@ -48,6 +48,11 @@ def near_section(recipe: Recipe) -> Near | None:
     return None if section is None or section.near == "off" else section.near
 
 
+def removes_near(recipe: Recipe) -> bool:
+    """Whether near duplicates are looked for."""
+    return near_section(recipe) is not None
+
+
 def minhash_params(recipe: Recipe) -> MinHashParams:
     """Parameters of the signatures; the defaults where near deduplication is off (the content hash is still needed)."""
     near = near_section(recipe) or Near()
