@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.base.errors import WorkspaceError
 from curate.base.hashing import digest
-from curate.tables.json_envelope import UNSAID, decode, encode
+from curate.tables.json_envelope import decode, encode
 from curate.tables.snapshot import TableFile
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _decode(run: StageRun, path: str, raw: bytes) -> dict[str, Any]:
     """The entry of a model: its ``file``, the ``origin`` and the ``size`` of what it was fitted on."""
     place = f"{run.storage.url}/{path}"
     try:
-        known = decode(raw, place, unsaid=UNSAID)
+        known = decode(raw, place)
         return {"file": TableFile(**known["file"]), "origin": str(known["origin"]), "size": int(known["size"])}
     except (ValueError, KeyError, TypeError) as error:
         raise WorkspaceError(f"{place} is damaged ({error}); delete it, and the model is fitted again") from None

@@ -7,7 +7,6 @@ files that they are, and the counters lose what they counted of these rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.base.counters import counters_of
 from curate.base.ids import source_id
 from curate.tables.partition import IDs, column, is_in
 from curate.tables.snapshot import Snapshot, TableFile
@@ -106,68 +106,8 @@ def without_task(context: TaskContext, file: dict[str, Any], leaving: dict[str, 
             of = source_id(column(rows, "doc_id"))
             leaves = is_in(of, ids)
             left = rows.filter(pa.array(leaves))
-            if left.num_rows and table in _COUNTED:
-                counted.update(_COUNTED[table](left, n_tokens[np.searchsorted(ids, of[leaves])].astype(np.int64)))
+            if left.num_rows:
+                counted.update(counters_of(table, left, n_tokens[np.searchsorted(ids, of[leaves])].astype(np.int64)))
             writer.write(rows.filter(pa.array(~leaves)))
     for name, number in counted.items():
         context.count(name, number)
-
-
-def _by_value(table: pa.Table, name: str, prefix: str = "") -> dict[str, int]:
-    return {f"{prefix}{entry['values']}": entry["counts"] for entry in table[name].value_counts().to_pylist()}
-
-
-def _ledger(rows: pa.Table, tokens: Any) -> dict[str, int]:
-    found = Counter(_by_value(rows, "status"))
-    for row in rows.select(["status", "stage", "reason"]).to_pylist():
-        if row["status"] == "removed":
-            found[f"removed.{row['stage']}.{row['reason']}"] += 1
-    return dict(found)
-
-
-def _copies(rows: pa.Table, tokens: Any) -> dict[str, int]:
-    copies = column(rows, "copies").astype(np.int64)
-    held_out = pc.equal(rows["reason"], "validation").fill_null(False).to_numpy()
-    return {
-        "documents": int((copies > 0).sum()),
-        "copies": int(copies.sum()),
-        "not_drawn": int((copies == 0).sum()),
-        "tokens": int((copies * tokens).sum()),
-        "validation.documents": int(held_out.sum()),
-        "validation.tokens": int(tokens[held_out].sum()),
-    }
-
-
-def _documents(rows: pa.Table, tokens: Any) -> dict[str, int]:
-    found = {"documents": rows.num_rows, "text_bytes": pc.sum(pc.binary_length(rows["text"])).as_py() or 0}
-    if "embedding" in rows.column_names:
-        lengths = pc.fill_null(pc.list_value_length(rows["embedding"]), 0)
-        found |= {f"vectors.{entry['values']}": entry["counts"] for entry in lengths.value_counts().to_pylist()}
-    return found
-
-
-_COUNTED: dict[str, Callable[[pa.Table, Any], dict[str, int]]] = {
-    "documents": _documents,
-    "signals": lambda rows, tokens: {"documents": rows.num_rows, "text_bytes": pc.sum(rows["n_bytes"]).as_py() or 0},
-    "edits": lambda rows, tokens: {"edits": rows.num_rows},
-    "signatures": lambda rows, tokens: {"documents": rows.num_rows},
-    "duplicates": lambda rows, tokens: _by_value(rows, "kind", "removed."),
-    "tokens": lambda rows, tokens: {"documents": rows.num_rows, "tokens": pc.sum(rows["n_tokens"]).as_py() or 0},
-    "embeddings": lambda rows, tokens: {
-        "documents": rows.num_rows,
-        "zero_vectors": int((column(rows, "scale") == 0).sum()),
-    },
-    "selection": lambda rows, tokens: {
-        "near": pc.sum(rows["kept"]).as_py() or 0,
-        "not_near": pc.sum(pc.invert(rows["kept"])).as_py() or 0,
-    },
-    "semantic": lambda rows, tokens: {"semantic": rows.num_rows},
-    "copies": _copies,
-    "synthetic": lambda rows, tokens: {
-        "documents": rows.num_rows,
-        "tokens": pc.sum(rows["n_tokens"]).as_py() or 0,
-        **_by_value(rows, "task", "task."),
-    },
-    "ledger": _ledger,
-}
-"""What the counters of a table lose with some of its rows, and the numbers of tokens of their documents."""

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.catalog import table_home
 from curate.base.errors import CurateError, WorkspaceError
 from curate.base.hashing import digest
 from curate.storage.interface import Storage
@@ -34,10 +35,10 @@ from curate.storage.open import open_storage
 from curate.storage.options import StorageOptions
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
-from curate.tables.json_envelope import UNSAID, decode, encode
+from curate.tables.json_envelope import decode, encode
 from curate.tables.row_groups import doc_id_bounds, read_groups
-from curate.tables.snapshot import Snapshot, TableFile, as_file, read_snapshot, table_home
-from curate.tables.validate import sound
+from curate.tables.snapshot import Snapshot, TableFile, as_file, read_snapshot
+from curate.tables.validate import validate
 
 ROW_GROUP_BYTES = 32_000_000
 """Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
@@ -99,7 +100,7 @@ class Record:
             ValueError: it is damaged.
             WorkspaceError: its schema version is another.
         """
-        data = decode(text, place, unsaid=UNSAID)
+        data = decode(text, place)
         try:
             data["files"] = {table: [TableFile(**file) for file in files] for table, files in data["files"].items()}
             data["usage"] = Usage(**data.get("usage", {}))  # earlier releases did not measure
@@ -125,7 +126,7 @@ class TaskContext:
     def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
         """All rows of a committed Parquet file."""
         with self._parquet(file) as parquet:
-            return sound(parquet.read(columns=columns, use_threads=False), self.place(file))
+            return validate(parquet.read(columns=columns, use_threads=False), self.place(file))
 
     def batches(
         self,
@@ -139,7 +140,7 @@ class TaskContext:
         """
         with self._parquet(file) as parquet:
             for table in read_groups(parquet, columns, wanted):
-                yield sound(table, self.place(file))
+                yield validate(table, self.place(file))
 
     def bounds(self, file: TableFile | dict[str, Any]) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""

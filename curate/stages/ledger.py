@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.engine.stage import Spec, Stage, StageRun, partition_specs
 from curate.engine.takedown import Takedown, lessened, without_files
@@ -87,7 +87,7 @@ def _reject_specs(files: Sequence[TableFile], licences: dict[str, str]) -> list[
 def places_task(context: TaskContext, windows: Any, documents: str) -> None:
     """Route the first place of each document in one shard to the document's partition."""
     table = context.read(windows, ["kind", *_PLACE.names])
-    table = table.filter(pc.equal(table["kind"], schemas.KIND_DOCUMENT))
+    table = table.filter(pc.equal(table["kind"], catalog.KIND_DOCUMENT))
     _, first = np.unique(column(table, "doc_id"), return_index=True)  # rows are in the order of windows
     places = table.take(pa.array(first)).select(_PLACE.names)
     writer = ExchangeWriter(context, _PLACE, len(context.snapshot(documents).files), "places")

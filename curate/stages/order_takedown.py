@@ -18,7 +18,7 @@ from curate.relate.neighbors import renumbered
 from curate.tables.generations import parts_of
 from curate.tables.partition import column, is_in
 from curate.tables.snapshot import Snapshot
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 
 def removed_positions(order: Snapshot) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def without_neighbors_task(context: TaskContext, file: dict[str, Any], leaving: 
     """The neighbours of one region's documents without those that leave; rows are numbered anew, gaps close."""
     table = context.read(file)
     leaves = is_in(column(table, "doc_id"), ids_that_leave(context, leaving))
-    with blamed_on(context.place(file)):
+    with reraise_as_damaged(context.place(file)):
         near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
     table = table.filter(pa.array(~leaves))
     at = table.schema.get_field_index("neighbors")

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.base.hashing import mix64, salt
 from curate.base.ids import is_synthetic, source_id
 from curate.base.matrices import int32_matrix, vector_matrix
@@ -37,7 +37,7 @@ from curate.stages.synthetic import synthetic_set, synthetic_sidecar
 from curate.tables.artefact import artefact_path
 from curate.tables.partition import column, rows_of
 from curate.tables.snapshot import as_file
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 from curate.tokens.encoder import load, require_bos, require_separator
 
 _PIECE = pa.schema(
@@ -259,10 +259,10 @@ def plan_task(
     items = items.sort_by([("position", "ascending"), ("doc_id", "ascending")])  # an example behind its source
     ids, vectors = column(items, "doc_id"), vector_matrix(items["vector"])
     lengths = column(items, "n_tokens").astype(np.int64)
-    text_kind = np.where(is_synthetic(ids), schemas.KIND_SYNTHETIC, schemas.KIND_DOCUMENT).astype(np.uint8)
+    text_kind = np.where(is_synthetic(ids), catalog.KIND_SYNTHETIC, catalog.KIND_DOCUMENT).astype(np.uint8)
     linked = context.read(near)
     by_id = np.sort(ids)
-    with blamed_on(context.place(near)):
+    with reraise_as_damaged(context.place(near)):
         of = rows_of(source_id(by_id), column(linked, "doc_id"))
         neighbors = along_path(int32_matrix(linked["neighbors"])[of], ids)
     fixed = np.empty(len(ids), np.bool_)
@@ -307,10 +307,10 @@ def plan_task(
                     counts = count_windows(some, extended, sets[part]["window"])
                     if planner == "buckets":  # every cut is meant
                         counts |= dict.fromkeys(_OF_ITEMS, 0)
-                    counts["special_tokens"] = int(rows.length[schemas.is_control(rows.kind)].sum())
+                    counts["special_tokens"] = int(rows.length[catalog.is_control(rows.kind)].sum())
                     counts["tokens"] = int(rows.length.sum()) - counts["special_tokens"]
-                    counts["padding"] -= int(rows.length[rows.kind == schemas.KIND_SEPARATOR].sum())
-                    counts["synthetic_tokens"] = int(rows.length[rows.kind == schemas.KIND_SYNTHETIC].sum())
+                    counts["padding"] -= int(rows.length[rows.kind == catalog.KIND_SEPARATOR].sum())
+                    counts["synthetic_tokens"] = int(rows.length[rows.kind == catalog.KIND_SYNTHETIC].sum())
                     counts["leaked_pairs"] = count_alike(some, similarity(vectors[drawn], max_similarity))
                     by_set.setdefault(part, Counter()).update(counts)
                 if turn == 0 and entry["kind"] != "validation" and "similarity" not in context.record.values:
@@ -362,7 +362,7 @@ def _piece_rows(
 ) -> pa.Table:
     """Rows of the plan as they are routed to the shards."""
     item, window = pieces.item[rows.piece], pieces.window[rows.piece]
-    named = schemas.names_document(rows.kind)
+    named = catalog.names_document(rows.kind)
     first = np.searchsorted(window, window)
     n = len(item)
     return pa.table(

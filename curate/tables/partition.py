@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate.base.edits import apply_edits
 from curate.base.text import cut_spans
 from curate.tables.snapshot import TableFile
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 IDs = NDArray[np.uint64]
 
@@ -165,11 +165,11 @@ def edited_texts(
             continue
         mine = _of_documents(edited, ids)
         rows, replacement = np.searchsorted(ids, edited[mine]), found["replacement"].take(pa.array(mine))
-        with blamed_on(context.place(edits)):
+        with reraise_as_damaged(context.place(edits)):
             texts = apply_edits(batch["text"], rows, start[mine], end[mine], replacement)
         if cuts is not None:
             mine = _of_documents(cuts[0], ids)
-            with blamed_on(f"a table of cuts for {context.place(documents)}"):
+            with reraise_as_damaged(f"a table of cuts for {context.place(documents)}"):
                 texts = cut_spans(texts, np.searchsorted(ids, cuts[0][mine]), cuts[1][mine], cuts[2][mine])
         yield ids, texts
 

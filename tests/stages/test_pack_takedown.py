@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.base.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_REMOVED, KIND_SEPARATOR
+from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_REMOVED, KIND_SEPARATOR
 from curate.stages.pack_takedown import separators_that_leave
 
 

@@ -29,7 +29,7 @@ from curate.storage.local import file_checksum
 from curate.tables.artefact import artefact_path, read_artefact
 from curate.tables.partition import IDs, edited_texts, kept_by_verdict
 from curate.tables.snapshot import Snapshot
-from curate.tables.validate import blamed_on, damaged
+from curate.tables.validate import damaged, reraise_as_damaged
 
 PERMUTATION_SEED = 1
 """datasketch's default seed, so that signatures can be compared with those made elsewhere."""
@@ -103,7 +103,7 @@ def _signatures(run: StageRun) -> None:
     counters = {name: count for name, count in step.counters.items() if not name.startswith("contaminated")}
     found = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
     if section is not None:
-        with blamed_on(f"{run.storage.url}/{index.path}"):
+        with reraise_as_damaged(f"{run.storage.url}/{index.path}"):
             loaded = load_evaluation(b"", artefact_path(run.storage, index))
         found |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
     key = rows_key(run)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog
 from curate.engine.exchange import read_slices
 from curate.engine.stage import Spec, StageRun, Step
 from curate.engine.tasks import TaskContext
@@ -28,7 +28,7 @@ from curate.stages.shards.formats import DENOISED, FilePart, join_formats, part_
 from curate.stages.shards.routing import assemble, shard_places, span_keys, span_schema
 from curate.tables.partition import column, is_in
 from curate.tables.snapshot import Snapshot, TableFile, as_file
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 Sum = NDArray[np.uint64]
 """uint64[2]: a conservation sum."""
@@ -151,13 +151,13 @@ def shard_task(
     rows = read_slices(context, context.snapshot(spans), target, span_schema(vocab_size))
     plan = context.read(windows)
     if former is not None:
-        with blamed_on(context.place(former)):
+        with reraise_as_damaged(context.place(former)):
             before = assemble(context.read(former), rows, size, eos_id, bos_id, separator)
         context.value("sum_before", _sum(before))
         context.count("tokens_before", len(before.tokens))
-        there = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
+        there = plan.filter(pa.array(catalog.holds_text(column(plan, "kind"))))
         rows = rows.filter(pa.array(is_in(span_keys(rows), np.sort(span_keys(there)))))
-    with blamed_on(context.place(windows)):
+    with reraise_as_damaged(context.place(windows)):
         whole = assemble(plan, rows, size, eos_id, bos_id, separator)
         whole.check()
     pad = 0 if eos_id is None else eos_id

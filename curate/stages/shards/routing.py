@@ -11,7 +11,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
 from curate.engine.stage import Spec, StageRun, partition_specs
 from curate.engine.tasks import TaskContext
@@ -19,7 +19,7 @@ from curate.packing.sets import set_prefix
 from curate.shards.windows import ShardWindows, windows_of_plan
 from curate.tables.partition import column, flat_tokens, rows_of
 from curate.tables.snapshot import Snapshot, TableFile
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 _PLACE = pa.schema(
     [
@@ -83,7 +83,7 @@ def shard_places(sets: Sequence[dict[str, Any]]) -> list[ShardPlace]:
 def places_task(context: TaskContext, windows: Any, documents: str) -> None:
     """Route the pieces of one shard that hold text to the partitions of their documents."""
     table = context.read(windows)
-    table = table.filter(pa.array(schemas.holds_text(column(table, "kind")))).select(_PLACE.names)
+    table = table.filter(pa.array(catalog.holds_text(column(table, "kind")))).select(_PLACE.names)
     writer = ExchangeWriter(context, _PLACE, len(context.snapshot(documents).files), "places")
     writer.write(table, partition_targets(column(table, "doc_id"), context.snapshot(documents)))
     writer.finish()
@@ -111,7 +111,7 @@ def spans_task(
     shards = [entry["shards"] for entry in sets]
     base = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
     files = [tokens] if synthetic is None else [tokens, synthetic]  # synthetic ids are the larger ones
-    with blamed_on(f"{context.place(tokens)}, or the plan of windows that asks for its tokens,"):
+    with reraise_as_damaged(f"{context.place(tokens)}, or the plan of windows that asks for its tokens,"):
         slices = spans_by_target(
             lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
             wanted,
@@ -182,8 +182,8 @@ def assemble(
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
     kind, lengths = column(pieces, "kind"), column(pieces, "length").astype(np.int64)
-    lengths[kind == schemas.KIND_REMOVED] = 0
-    is_text = schemas.holds_text(kind)
+    lengths[kind == catalog.KIND_REMOVED] = 0
+    is_text = catalog.holds_text(kind)
     if not np.array_equal(np.diff(offsets), lengths[is_text]):
         raise ValueError("the token spans of a shard do not match its windows")
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -192,8 +192,8 @@ def assemble(
     tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
     copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
     if bos_id is not None:
-        tokens[ends[:-1][kind == schemas.KIND_BEGIN]] = bos_id
+        tokens[ends[:-1][kind == catalog.KIND_BEGIN]] = bos_id
     for place, token in enumerate(separator):
-        tokens[ends[:-1][kind == schemas.KIND_SEPARATOR] + place] = token
+        tokens[ends[:-1][kind == catalog.KIND_SEPARATOR] + place] = token
     columns = {name: column(pieces, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
     return windows_of_plan(size, **columns, tokens=tokens, begins=bos_id is not None)
