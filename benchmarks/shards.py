@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.base.schemas import KIND_DOCUMENT
+from curate.base.catalog import KIND_DOCUMENT
 from curate.packing.plan import pack
 from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
 from curate.shards.denoise import Mixture, corrupt, restore, window_key

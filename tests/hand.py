@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.base.ids import doc_id
 from curate.recipe import FORMATS
 from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
 from curate.shards.windows import ShardWindows, windows_of_plan
 from curate.storage.local import LocalStorage, file_checksum
+from curate.tables.json_envelope import encode
 from curate.tables.parquet import TableWriter
 from curate.tables.snapshot import Snapshot, TableFile, write_snapshot
 from curate.tables.workspace import RunState, write_run
@@ -47,7 +48,7 @@ COPIES = {A: 1, E: 2, LONG: 1, NOT_DRAWN: 0, Y: 1}
 PARTITIONS = {"part-0000000-00000": [A, SHORT, EXACT, E, NEAR], "part-0000001-00000": [LONG, NOT_DRAWN, Y]}
 UNITS = {"unit-0000000": [REJECT], "unit-0000001": []}
 
-_DOC, _SEP = schemas.KIND_DOCUMENT, schemas.KIND_END
+_DOC, _SEP = catalog.KIND_DOCUMENT, catalog.KIND_END
 PLAN = {
     # shard: windows of pieces (kind, doc_id, copy, start, length)
     0: [
@@ -118,6 +119,15 @@ class Builder:
         path = f"{table}/{'1' * 16}/{'2' * 16}/{name}{suffix}"
         self.storage.move_in(local, path)
         return TableFile(name, path, rows, size, checksum, first, last)
+
+    def model(self, name: str, content: bytes) -> TableFile:
+        """A fitted model, and the entry by which runs find it."""
+        local = self.storage.scratch() / "model"
+        local.write_bytes(content)
+        file = self.add("artefacts", name, ".bin", local, 1)
+        entry = {"file": asdict(file), "origin": "0" * 16, "size": 1}
+        self.storage.put(f"artefacts/{'1' * 16}/{name}.json", encode(entry))
+        return file
 
     def commit(
         self, name: str, stage: str, files: list[TableFile], counters: dict[str, int] | None = None, **details: Any
@@ -401,9 +411,7 @@ def build(root: Path) -> Builder:
         lambda i: {"doc_id": i, "vector": np.array(VECTORS[i], np.int8).tobytes(), "scale": 1.0},
         schemas.embeddings_schema(DIM),
     )
-    local = builder.storage.scratch() / "model"
-    local.write_bytes(b"fitted")
-    model = builder.add("artefacts", "lexical", ".bin", local, 1)
+    model = builder.model("lexical", b"fitted")
     builder.table("embeddings", "embed", vectors, {}, dim=DIM, model=asdict(model))
     builder.table(
         "clusters",
@@ -430,6 +438,7 @@ def build(root: Path) -> Builder:
         masses=[["books", False, 3, 17], ["web", False, 2, 12]],
         rates=[],
     )
+    builder.table("synthetic", "synthetic", {})
     plan = {f"shard-{shard:05d}": window_rows(shard, windows) for shard, windows in PLAN.items()}
     packed = {"windows": 5, "tokens": 33, "special_tokens": 5, "padding": 2}
     builder.table(

@@ -1,48 +1,21 @@
-"""The generated pages docs/recipe.md and docs/tables.md: `python -m tests.reference_docs` writes them anew."""
+"""The generated pages docs/recipe.md and docs/tables.md: `python -m tests.reference_docs` writes them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-
-from curate.base import schemas
+from curate.base.catalog import TABLES
 from curate.recipe.file import field_rows
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-TABLES: dict[str, tuple[str, pa.Schema]] = {
-    "documents": ("accepted input record", schemas.DOCUMENTS),
-    "rejects": ("record that could not be read", schemas.REJECTS),
-    "verdicts": (
-        "document: the first rule that removes it, null where it is kept, and the measured value",
-        schemas.VERDICTS,
-    ),
-    "edits": ("span cut from a text, or masked (`replacement`)", schemas.EDITS),
-    "contamination": ("run of words that an evaluation item has too", schemas.CONTAMINATION),
-    "signatures": ("document that no rule removed (112 permutations)", schemas.signatures_schema(112)),
-    "shingles": ("document that shares a bucket with another", schemas.SHINGLES),
-    "duplicates": ("removed exact or near duplicate", schemas.DUPLICATES),
-    "paragraph_hashes": ("paragraph", schemas.PARAGRAPH_HASHES),
-    "paragraphs": ("duplicate paragraph", schemas.PARAGRAPHS),
-    "tokens": ("document left after deduplication (vocabulary up to 65,536)", schemas.tokens_schema(32_000)),
-    "embeddings": ("document left after deduplication (256 dimensions)", schemas.embeddings_schema(256)),
-    "clusters": ("document left after deduplication", schemas.CLUSTERS),
-    "semantic": ("removed semantic duplicate", schemas.SEMANTIC),
-    "order": ("document on the path", schemas.ORDER),
-    "neighbors": ("document on the path (20 neighbours)", schemas.neighbors_schema(20)),
-    "copies": ("document on the path", schemas.COPIES),
-    "selection": (
-        "document compared with the examples that `select` names, and whether it is near enough",
-        schemas.SELECTION,
-    ),
-    "synthetic": ("synthetic example", schemas.synthetic_schema(32_000)),
-    "windows": ("piece of a context window, by set, shard, window and piece", schemas.WINDOWS),
-    "ledger": ("input record, rejects included", schemas.LEDGER),
-    "removed": ("document that was taken down", schemas.REMOVED),
-    "audit": ("request for takedown", schemas.AUDIT),
+EXAMPLE = {
+    "minhash": {"bands": 14, "rows": 8},
+    "vocab_size": 32_000,
+    "dim": 256,
+    "neighbors": 20,
 }
-"""What a row of each table is, and its columns. `signals` has a column for each statistic (docs/quality.md)."""
+"""Details of snapshots that decide types: those of the defaults."""
 
 
 def recipe_page() -> str:
@@ -83,10 +56,16 @@ def tables_page() -> str:
         "",
         "The tables of a workspace: Parquet files, read by `run.table(name)`. Per-document tables have one file for each "
         "partition of `documents`, in `doc_id` order. `signals` has a column for each statistic and classifier "
-        "([quality.md](quality.md)). Made from `curate/base/schemas.py` by `python -m tests.reference_docs`.",
+        "([quality.md](quality.md)). Made from `curate/base/catalog.py` by `python -m tests.reference_docs`.",
     ]
-    for name, (row, schema) in TABLES.items():
-        lines += ["", f"## {name}", "", f"One row for each {row}.", "", "| column | type |", "|---|---|"]
+    for table in TABLES.values():
+        schema = table.schema(EXAMPLE)
+        if schema is None:
+            continue
+        stage = f"Written by `{table.stage}`." if table.stage else "Of the workspace: every run carries it on."
+        sorted_by = ", ".join(f"`{name}`" for name in table.order)
+        lines += ["", f"## {table.name}", "", f"One row for each {table.row}. {stage} Sorted by {sorted_by}.", ""]
+        lines += ["| column | type |", "|---|---|"]
         lines += [f"| `{field.name}` | {field.type} |" for field in schema]
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,6 @@ Checksums are no defence, since whoever writes a table writes them, too; so they
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import struct
 from pathlib import Path
@@ -37,7 +36,8 @@ from curate.stages.dedup.signatures import stored_params
 from curate.stages.shards.routing import spans_by_target
 from curate.storage.local import LocalStorage, file_checksum
 from curate.tables.snapshot import Snapshot
-from curate.tables.validate import sound
+from curate.tables.validate import validate
+from tests import json_files
 from tests.corpus import recipe_of, write_corpus
 
 # --- spans of texts
@@ -98,13 +98,13 @@ def test_any_spans_are_cut_as_they_say_or_refused(texts, spans):
 def test_texts_that_are_no_utf8_are_refused():
     half = pa.LargeStringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int64)), pa.py_buffer(b"a\xe4"))
     with pytest.raises(WorkspaceError, match=r"documents/0\.parquet is damaged"):
-        sound(pa.table({"text": half}), "documents/0.parquet")
+        validate(pa.table({"text": half}), "documents/0.parquet")
 
 
 def test_numbers_in_no_dictionary_are_refused(tmp_path):
     wrong = pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int32()), pa.array(["one"]), safe=False)
     with pytest.raises(WorkspaceError, match=r"documents/0\.parquet is damaged"):
-        sound(pa.table({"source": wrong}), "documents/0.parquet")
+        validate(pa.table({"source": wrong}), "documents/0.parquet")
 
 
 # --- models
@@ -341,16 +341,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def doctored(finished: Path, tmp_path: Path, table: str, change) -> Path:
     """A copy of the workspace in which every file of a table is ``change`` of it, with the checksums that it must have."""
     workspace = Path(shutil.copytree(finished, tmp_path / "copy")) / "run"
+
+    def doctor(file: dict) -> None:
+        path = workspace / file["path"]
+        rows = change(pq.read_table(path))
+        pq.write_table(rows, path)
+        file |= {"rows": len(rows), "bytes": path.stat().st_size, "checksum": file_checksum(path)}
+        if len(rows) and file["first"] is None:
+            file |= {"first": rows["doc_id"][0].as_py(), "last": rows["doc_id"][-1].as_py()}
+
     for manifest in (workspace / table).rglob("_manifest.json"):
-        content = json.loads(manifest.read_text())
-        for file in content["files"]:
-            path = workspace / file["path"]
-            rows = change(pq.read_table(path))
-            pq.write_table(rows, path)
-            file |= {"rows": len(rows), "bytes": path.stat().st_size, "checksum": file_checksum(path)}
-            if len(rows) and file["first"] is None:
-                file |= {"first": rows["doc_id"][0].as_py(), "last": rows["doc_id"][-1].as_py()}
-        manifest.write_text(json.dumps(content))
+        json_files.edit(manifest, lambda content: [doctor(file) for file in content["files"]])
     return workspace
 
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 import curate
-from curate.base.schemas import KIND_DOCUMENT
+from curate.base.catalog import KIND_DOCUMENT
 from curate.finished_run import Run
 from curate.quality.training import TrainingOptions
 from curate.recipe.file import load

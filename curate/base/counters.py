@@ -1,4 +1,4 @@
-"""Counters of tables that are functions of their rows: what a writer adds with some rows, and a takedown takes away."""
+"""Counters of a table that are functions of its rows: what a writer counts, and what a takedown takes off again."""
 
 from __future__ import annotations
 
@@ -10,23 +10,55 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.base.columns import column
+from curate.base.schemas import VALIDATION
 
-Tokens = NDArray[np.int64]
-"""int64[N]: tokens of the document of each row; 0 where it has none."""
+Tokens = NDArray[np.int64] | None
 
 
-def counters_of(table: str, rows: pa.Table, n_tokens: Tokens | None = None) -> dict[str, int]:
-    """What the counters of a table count of some of its rows; nothing for tables that count otherwise.
+def counters_of(table: str, rows: pa.Table, n_tokens: Tokens = None) -> dict[str, int]:
+    """{counter: number} of some rows of a table; empty for tables whose counters are no functions of rows.
 
-    ``n_tokens`` matters to ``copies`` alone.
+    Counters are additive: those of a table are the sums of those of its files. Some depend on the rows at hand, such as
+    ``vectors.<length>``, and are absent where they would be 0.
+
+    Args:
+        table: its name.
+        rows: of the table, with the columns that are counted.
+        n_tokens: int64[n], tokens of each row's document. Needed for ``copies`` alone.
     """
     count = _COUNTERS.get(table)
-    return {} if count is None else count(rows, np.zeros(rows.num_rows, np.int64) if n_tokens is None else n_tokens)
+    return count(rows, n_tokens) if count else {}
 
 
 def _by_value(table: pa.Table, name: str, prefix: str = "") -> dict[str, int]:
     return {f"{prefix}{entry['values']}": entry["counts"] for entry in table[name].value_counts().to_pylist()}
+
+
+def _sum(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
+
+
+def _documents(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
+    found = {"documents": rows.num_rows, "text_bytes": _sum(pc.binary_length(rows["text"]))}
+    if "embedding" in rows.column_names:
+        lengths = pc.fill_null(pc.list_value_length(rows["embedding"]), 0)
+        found |= {f"vectors.{entry['values']}": entry["counts"] for entry in lengths.value_counts().to_pylist()}
+    return found
+
+
+def _copies(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
+    if n_tokens is None:
+        raise ValueError("the counters of copies need the number of tokens of each document")
+    copies = rows["copies"].to_numpy().astype(np.int64)
+    held_out = pc.equal(rows["reason"], VALIDATION).fill_null(False).to_numpy()
+    return {
+        "documents": int((copies > 0).sum()),
+        "copies": int(copies.sum()),
+        "not_drawn": int((copies == 0).sum()),
+        "tokens": int((copies * n_tokens).sum()),
+        "validation.documents": int(held_out.sum()),
+        "validation.tokens": int(n_tokens[held_out].sum()),
+    }
 
 
 def _ledger(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
@@ -41,53 +73,26 @@ def _ledger(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
     return dict(found)
 
 
-def _copies(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
-    copies = column(rows, "copies").astype(np.int64)
-    held_out = pc.equal(rows["reason"], "validation").fill_null(False).to_numpy()
-    return {
-        "documents": int((copies > 0).sum()),
-        "copies": int(copies.sum()),
-        "not_drawn": int((copies == 0).sum()),
-        "tokens": int((copies * n_tokens).sum()),
-        "validation.documents": int(held_out.sum()),
-        "validation.tokens": int(n_tokens[held_out].sum()),
-    }
-
-
-def _documents(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
-    found = {"documents": rows.num_rows, "text_bytes": pc.sum(pc.binary_length(rows["text"])).as_py() or 0}
-    if "embedding" in rows.column_names:
-        lengths = pc.fill_null(pc.list_value_length(rows["embedding"]), 0)
-        found |= {f"vectors.{entry['values']}": entry["counts"] for entry in lengths.value_counts().to_pylist()}
-    return found
+def _kept(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
+    return {"documents": rows.num_rows, "cut": _sum(pc.greater(pc.list_value_length(rows["cuts"]), 0))}
 
 
 _COUNTERS: dict[str, Callable[[pa.Table, Tokens], dict[str, int]]] = {
     "documents": _documents,
-    "signals": lambda rows, n_tokens: {"documents": rows.num_rows, "text_bytes": pc.sum(rows["n_bytes"]).as_py() or 0},
-    "edits": lambda rows, n_tokens: {"edits": rows.num_rows},
-    "signatures": lambda rows, n_tokens: {"documents": rows.num_rows},
-    "duplicates": lambda rows, n_tokens: {"removed.exact": 0, "removed.near": 0} | _by_value(rows, "kind", "removed."),
-    "kept": lambda rows, n_tokens: {
-        "documents": rows.num_rows,
-        "cut": pc.sum(pc.greater(pc.list_value_length(rows["cuts"]), 0)).as_py() or 0,
-    },
-    "tokens": lambda rows, n_tokens: {"documents": rows.num_rows, "tokens": pc.sum(rows["n_tokens"]).as_py() or 0},
-    "embeddings": lambda rows, n_tokens: {
-        "documents": rows.num_rows,
-        "zero_vectors": int((column(rows, "scale") == 0).sum()),
-    },
-    "selection": lambda rows, n_tokens: {
-        "near": pc.sum(rows["kept"]).as_py() or 0,
-        "not_near": pc.sum(pc.invert(rows["kept"])).as_py() or 0,
-    },
-    "semantic": lambda rows, n_tokens: {"semantic": rows.num_rows},
+    "signals": lambda rows, _: {"documents": rows.num_rows, "text_bytes": _sum(rows["n_bytes"])},
+    "edits": lambda rows, _: {"edits": rows.num_rows},
+    "signatures": lambda rows, _: {"documents": rows.num_rows},
+    "duplicates": lambda rows, _: {"removed.exact": 0, "removed.near": 0} | _by_value(rows, "kind", "removed."),
+    "kept": _kept,
+    "tokens": lambda rows, _: {"documents": rows.num_rows, "tokens": _sum(rows["n_tokens"])},
+    "embeddings": lambda rows, _: {"documents": rows.num_rows, "zero_vectors": _sum(pc.equal(rows["scale"], 0))},
+    "selection": lambda rows, _: {"near": _sum(rows["kept"]), "not_near": _sum(pc.invert(rows["kept"]))},
+    "semantic": lambda rows, _: {"semantic": rows.num_rows},
     "copies": _copies,
-    "synthetic": lambda rows, n_tokens: {
+    "synthetic": lambda rows, _: {
         "documents": rows.num_rows,
-        "tokens": pc.sum(rows["n_tokens"]).as_py() or 0,
+        "tokens": _sum(rows["n_tokens"]),
         **_by_value(rows, "task", "task."),
     },
     "ledger": _ledger,
 }
-"""By table: (rows, tokens of their documents) → what they count as."""

@@ -5,6 +5,7 @@ CurateError
 │   ├── RecipeError       a recipe: names the file, the key and the remedy
 │   ├── InputError        an input: missing, empty, not readable, without the text field
 │   ├── WorkspaceError    a workspace: missing, not writable, of another schema version
+│   │   └── DamagedFile       one of its files: missing, changed, or not what a run writes
 │   └── LeaseHeld         another live run holds the workspace
 └── RunError          something failed while running: exit code 1
     ├── StageFailed       partitions of a stage failed after their retries
@@ -36,6 +37,23 @@ class InputError(RequestError):
 
 class WorkspaceError(RequestError):
     """A workspace is missing, not writable, damaged, or of another schema version."""
+
+
+class DamagedFile(WorkspaceError):
+    """A file of a workspace is missing, has changed, or holds what no run writes.
+
+    Attributes:
+        place: the file's URL or path, as people know it.
+        what: what is wrong with it, as the rest of a sentence that begins with ``place``.
+        remedy: what to do.
+    """
+
+    def __init__(self, place: str, what: str, remedy: str) -> None:
+        super().__init__(place, what, remedy)
+        self.place, self.what, self.remedy = place, what, remedy
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.what}; {self.remedy}"
 
 
 class LeaseHeld(RequestError):

@@ -6,11 +6,11 @@ file names, sorted by doc_id.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 """Raised when what is there changes; a column that is added is null in tables written before."""
@@ -152,28 +152,8 @@ AUDIT = pa.schema(
 VALIDATION = "validation"
 """``copies.reason`` of the documents that are kept out of training."""
 
-KIND_DOCUMENT, KIND_SYNTHETIC, KIND_END, KIND_REMOVED, KIND_BEGIN, KIND_SEPARATOR = 0, 1, 2, 3, 4, 5
-"""Values of ``windows.kind``: text of a document or of an example, the end-of-text token behind it, what was taken down,
-the beginning-of-text token before it, what stands between two documents. A removed piece no longer names its document,
-and its tokens are padding; a separator is of no document."""
-
 NO_DOCUMENT = np.uint64((1 << 64) - 1)
 """In shards, the document of a separator's segment."""
-
-
-def holds_text(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """bool[n]: which pieces of windows hold tokens of a document or of a synthetic example."""
-    return kinds < KIND_END
-
-
-def is_control(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """bool[n]: which pieces of windows are tokens that no text has: where documents begin and end, and between them."""
-    return (kinds == KIND_END) | (kinds == KIND_BEGIN) | (kinds == KIND_SEPARATOR)
-
-
-def names_document(kinds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """bool[n]: which pieces of windows are of a document or example, its control tokens included."""
-    return (kinds != KIND_REMOVED) & (kinds != KIND_SEPARATOR)
 
 
 def signatures_schema(num_perm: int) -> pa.Schema:
@@ -207,3 +187,50 @@ def embeddings_schema(dim: int, keywords: int = 0) -> pa.Schema:
     """int8[dim] vectors with the scale that turns them back into floats; little-endian int32[keywords] terms, if any."""
     fields: list[Any] = [_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())]
     return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
+
+
+_FIXED = {
+    "rejects": REJECTS,
+    "verdicts": VERDICTS,
+    "edits": EDITS,
+    "signals": pa.schema([_ID, ("n_bytes", pa.int64()), ("n_chars", pa.int64())]),
+    "duplicates": DUPLICATES,
+    "contamination": CONTAMINATION,
+    "shingles": SHINGLES,
+    "paragraph_hashes": PARAGRAPH_HASHES,
+    "paragraphs": PARAGRAPHS,
+    "kept": KEPT,
+    "semantic": SEMANTIC,
+    "selection": SELECTION,
+    "clusters": CLUSTERS,
+    "order": ORDER,
+    "copies": COPIES,
+    "windows": WINDOWS,
+    "ledger": LEDGER,
+    "removed": REMOVED,
+    "audit": AUDIT,
+}
+
+
+def table_schema(table: str, details: Mapping[str, Any]) -> pa.Schema | None:
+    """The schema of a table whose snapshot has ``details``; None for ``shards``. See ``curate.base.catalog``.
+
+    Raises:
+        KeyError: ``details`` lacks what decides a type, or there is no such table.
+    """
+    match table:
+        case "documents":
+            return documents_schema("vectors" in details)
+        case "signatures":
+            return signatures_schema(details["minhash"]["bands"] * details["minhash"]["rows"])
+        case "tokens":
+            return tokens_schema(int(details["vocab_size"]))
+        case "synthetic":
+            return synthetic_schema(int(details["vocab_size"]))
+        case "embeddings":
+            return embeddings_schema(int(details["dim"]), int(details.get("keywords", 0)))
+        case "neighbors":
+            return neighbors_schema(int(details["neighbors"]))
+        case "shards":
+            return None
+    return _FIXED[table]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from curate.base.catalog import ARTEFACTS, MANIFEST, RECORD, TMP, WRITTEN_BY_RUNS, former_path, manifest_path
 from curate.storage.interface import Storage
 from curate.storage.lease import Lease
-from curate.tables.snapshot import artefacts_of, manifest_path
+from curate.tables.snapshot import artefacts_of
 from curate.tables.workspace import history, open_state, read_run, snapshots
-
-_OURS = re.compile(r"^(tmp/|[a-z_]+/[0-9a-f]{16}/|history/run-\d{5}\.json$|(.*/)?\.[^/]+\.partial$)")
-"""What a run writes and may be removed. Anything else in the folder (a recipe, notes, other data) is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
         kept_files = kept_bytes = 0
         doomed = []
         for info in storage.list():
-            if not _OURS.match(info.path) or kept.reaches(info.path):
+            if not WRITTEN_BY_RUNS.match(info.path) or kept.reaches(info.path):
                 kept_files += 1
                 kept_bytes += info.size
                 continue
@@ -77,7 +74,7 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
             entry = folders.setdefault(info.path.partition("/")[0], [0, 0])
             entry[0] += 1
             entry[1] += info.size
-        uploads = sorted({path for path in storage.unfinished() if _OURS.match(path)})
+        uploads = sorted({path for path in storage.unfinished() if WRITTEN_BY_RUNS.match(path)})
         for path in uploads:
             folders.setdefault(path.partition("/")[0], [0, 0])[0] += 1
             if remove:
@@ -96,9 +93,9 @@ def clean(workspace: str, *, keep: int = 0, remove: bool = False) -> Garbage:
 
 def _removal_rank(path: str) -> int:
     parts = path.split("/")
-    if path.endswith("/_manifest.json") or (parts[0] == "artefacts" and len(parts) == 3):
+    if path.endswith(f"/{MANIFEST}") or (parts[0] == ARTEFACTS and len(parts) == 3):
         return 0
-    return 1 if path.endswith(".record.json") else 2
+    return 1 if path.endswith(RECORD) else 2
 
 
 class _Reached:
@@ -107,7 +104,7 @@ class _Reached:
     def __init__(self, storage: Storage, keep: int) -> None:
         self._storage = storage
         former = history(storage)[:keep]
-        self.paths: set[str] = {f"history/run-{state.number:05d}.json" for state in former}
+        self.paths: set[str] = {former_path(state.number) for state in former}
         self.tasks: set[tuple[str, str]] = set()
         self.stage_keys: set[str] = set()
         self.artefacts: set[str] = set()
@@ -131,9 +128,9 @@ class _Reached:
         if path.endswith(".partial"):  # half a file of a process that was killed, wherever it lies
             return False
         parts = path.split("/")
-        if parts[0] == "artefacts" and len(parts) > 1:
+        if parts[0] == ARTEFACTS and len(parts) > 1:
             return parts[1] in self.artefacts
-        if not path.endswith(".record.json") or parts[0] == "tmp" or len(parts) < 3:
+        if not path.endswith(RECORD) or parts[0] == TMP or len(parts) < 3:
             return False
         if (parts[1], parts[2]) in self.tasks:
             return True
@@ -146,7 +143,7 @@ class _Reached:
         except (FileNotFoundError, ValueError, KeyError):
             return False
         # Intermediates that a task wrote beside its table have gone with the stage's commit.
-        wrote = [file["path"] for table in files.values() for file in table if not file["path"].startswith("tmp/")]
+        wrote = [file["path"] for table in files.values() for file in table if not file["path"].startswith(f"{TMP}/")]
         return all(path in self.paths for path in wrote)
 
 
@@ -156,5 +153,5 @@ def _prune(storage: Storage) -> None:
     if root is None:
         return
     for folder in sorted((place for place in root.rglob("*") if place.is_dir()), key=lambda place: -len(place.parts)):
-        if _OURS.match(folder.relative_to(root).as_posix() + "/") and not any(folder.iterdir()):
+        if WRITTEN_BY_RUNS.match(folder.relative_to(root).as_posix() + "/") and not any(folder.iterdir()):
             folder.rmdir()

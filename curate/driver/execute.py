@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
-from curate.base.errors import RequestError
+from curate.base.catalog import OF_WORKSPACE
+from curate.base.errors import RequestError, WorkspaceError
 from curate.base.versions import versions
 from curate.driver import room
 from curate.driver.passes import Pass, add_to_driver, run_stage, take_committed
@@ -17,7 +18,7 @@ from curate.driver.plan import stage_keys, stages, until
 from curate.engine.context import Record
 from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.progress import NoProgress, Progress
-from curate.engine.removed import OF_WORKSPACE, Removed
+from curate.engine.removed import Removed
 from curate.engine.task import Job
 from curate.recipe import Recipe, portable
 from curate.storage.interface import Storage
@@ -25,7 +26,7 @@ from curate.storage.lease import Lease
 from curate.storage.open import open_storage
 from curate.storage.options import NO_OPTIONS, StorageOptions
 from curate.storage.usage import tally
-from curate.tables.snapshot import Snapshot
+from curate.tables.snapshot import ESSENTIAL, Snapshot
 from curate.tables.workspace import RunState, find_run, snapshots, states, write_run
 
 INLINE_BYTES = 64_000_000
@@ -152,14 +153,19 @@ def run_recipe(
     outcome = Outcome(storage.url, engine.name, {}, options=storage.options)
     with leased(storage, progress.say) as lease:
         state = find_run(storage)
-        previous = snapshots(storage, state) if state else {}
+        previous = snapshots(storage, state, _only_others) if state else {}
         if state is None and (scarce := room.warning(recipe, storage, found)):
             progress.say(scarce)
         documents = previous.get("documents")
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
         removed = Removed.of(storage, previous)
         assigned = found.settle(
-            known, storage, allow_missing, decided="duplicates" in previous, repack=repack, removed=removed
+            known,
+            storage,
+            allow_missing,
+            decided=state is not None and "duplicates" in state.tables,
+            repack=repack,
+            removed=removed,
         )
         walk = Pass(
             recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
@@ -197,6 +203,12 @@ def run_recipe(
             progress.close()
     outcome.seconds = time.perf_counter() - began
     return outcome
+
+
+def _only_others(table: str, error: WorkspaceError) -> None:
+    """Let a run go on without a manifest that it makes again."""
+    if table in ESSENTIAL:
+        raise error
 
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:

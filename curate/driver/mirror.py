@@ -6,16 +6,18 @@ import re
 import uuid
 from pathlib import Path
 
+from curate.base.catalog import SHARD_FOLDER
 from curate.storage.interface import Storage
 from curate.storage.open import open_storage
 from curate.tables.snapshot import Snapshot
 
 COPY_BYTES = 8 << 20
 _INDEX = re.compile(r"^(generation-\d{4}/)?index\.json$")
-_OURS = re.compile(
-    r"^(generation-\d{4}/)?(set-\d+/)?(denoised/)?(index\.json|parquet/shard-\d+\.parquet"
+SHARD_FILE = re.compile(
+    rf"^{SHARD_FOLDER}(index\.json|parquet/shard-\d+\.parquet"
     r"|mds/(index\.json|shard\.\d+\.mds)|megatron/tokens\.(bin|idx)|numpy/shard-\d+\.(np[yz]|mask)|webdataset/shard-\d+\.tar)$"
 )
+"""Names of the files of a shard set; others at the mirror's place are somebody else's."""
 
 
 def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
@@ -31,7 +33,7 @@ def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
     names = {f"{file.name}{Path(file.path).suffix}": file for file in shards.files}
     indexes = {name: storage.read(file.path) for name, file in names.items() if _INDEX.match(name)}
     there = {info.path: info.size for info in target.list()}
-    stale = [name for name in there if _OURS.match(name) and name not in names]
+    stale = [name for name in there if SHARD_FILE.match(name) and name not in names]
     same = all(there.get(name) == file.bytes for name, file in names.items())
     if same and not stale and all(target.read(name) == content for name, content in indexes.items()):
         return

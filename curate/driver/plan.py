@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
 from curate.base.hashing import digest
 from curate.engine.stage import Stage
 from curate.recipe import Recipe
-
-STAGE_NAMES = (
-    "ingest",
-    "quality",
-    "dedup",
-    "tokenize",
-    "embed",
-    "cluster",
-    "select",
-    "order",
-    "upsample",
-    "synthetic",
-    "pack",
-    "shards",
-    "ledger",
-)
 
 
 @lru_cache(maxsize=1)
@@ -91,5 +76,5 @@ def until(plan: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:
         return tuple(plan)
     last = max((i for i, stage in enumerate(plan) if stage.name == name), default=None)
     if last is None:
-        raise RequestError(f"there is no stage {name!r}; stages: {', '.join(STAGE_NAMES)}")
+        raise RequestError(f"there is no stage {name!r}; stages: {', '.join(STAGES)}")
     return tuple(plan[: last + 1])

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.base import schemas
+from curate.base.catalog import manifest_path, table_home
 from curate.base.errors import RequestError
 from curate.base.hashing import digest
 from curate.base.ids import POSITION_BITS
@@ -37,8 +38,8 @@ from curate.recipe import Recipe
 from curate.recipe.portable import absolute_recipe
 from curate.storage.interface import Storage
 from curate.tables.generations import parts_of
-from curate.tables.snapshot import Snapshot, manifest_path, read_snapshot, table_home, write_snapshot
-from curate.tables.validate import sound
+from curate.tables.snapshot import Snapshot, read_snapshot, write_snapshot
+from curate.tables.validate import validate
 from curate.tables.workspace import RunState, history, open_state, read_run, snapshots, states, write_run
 
 _KEY = digest(["takedown", schemas.SCHEMA_VERSION])
@@ -261,7 +262,7 @@ def _commit(
     if "audit" in before:
         path = before["audit"].files[0].path
         with storage.open(path) as source:
-            audit = sound(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
+            audit = validate(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
     row = {
         "request": outcome.request,
         "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.catalog import table_home
 from curate.base.counters import counters_of
 from curate.base.errors import CurateError, WorkspaceError
 from curate.engine.task import Job
@@ -33,8 +34,8 @@ from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
 from curate.tables.json_envelope import decode, encode
 from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups
-from curate.tables.snapshot import Snapshot, TableFile, TableRef, read_snapshot, table_home
-from curate.tables.validate import sound
+from curate.tables.snapshot import Snapshot, TableFile, TableRef, read_snapshot
+from curate.tables.validate import validate
 
 TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
 """Errors worth another try; a ValueError never is."""
@@ -92,7 +93,7 @@ class TaskContext:
     def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
         """All rows of a committed Parquet file."""
         with self._parquet(file) as parquet:
-            return sound(parquet.read(columns=columns, use_threads=False), self.place(file))
+            return validate(parquet.read(columns=columns, use_threads=False), self.place(file))
 
     def batches(
         self, file: TableFile, columns: list[str] | None = None, wanted: NDArray[np.uint64] | None = None
@@ -103,7 +104,7 @@ class TaskContext:
         """
         with self._parquet(file) as parquet:
             for table in read_groups(parquet, columns, wanted):
-                yield sound(table, self.place(file))
+                yield validate(table, self.place(file))
 
     def bounds(self, file: TableFile) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""

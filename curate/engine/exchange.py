@@ -21,7 +21,7 @@ from curate.base.ids import source_id
 from curate.engine.context import TaskContext
 from curate.engine.task import Exchange
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import MADE_AGAIN, blamed_on, sound
+from curate.tables.validate import MADE_AGAIN, reraise_as_damaged, validate
 
 _MAGIC = b"CURATEX2"
 _SUFFIX = ".slices"
@@ -107,14 +107,14 @@ def iter_slices(context: TaskContext, maps: TableRef, target: int, schema: pa.Sc
     for file in context.snapshot(maps).files:
         if file.rows == 0:
             continue
-        with context.open(file) as source, blamed_on(context.place(file), MADE_AGAIN):
+        with context.open(file) as source, reraise_as_damaged(context.place(file), MADE_AGAIN):
             packed, size = _packed(source, file, target)
             if not packed:
                 continue
             rows = _unpacked(packed, size)
             if [(field.name, field.type) for field in rows.schema] != [(field.name, field.type) for field in schema]:
                 raise ValueError(f"it holds rows of {rows.schema}, not of {schema}")
-        yield sound(rows, context.place(file), MADE_AGAIN)
+        yield validate(rows, context.place(file), MADE_AGAIN)
 
 
 def _unpacked(packed: bytes, size: int) -> pa.Table:

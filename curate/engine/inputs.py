@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.base.catalog import MARKS
 from curate.base.errors import InputError, WorkspaceError
 from curate.base.hashing import digest
 from curate.base.schemas import REMOVED
@@ -35,9 +36,6 @@ LOOK_RECORDS = 1_000
 
 READ_AHEAD_BYTES = 8 << 20
 """Bytes of one request to an object that is read from its beginning to its end."""
-
-MARKS = "inputs/marks.json"
-"""Cache in the workspace: checksums of local inputs by (size, modification time), so that they are not read again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,7 @@ from curate.engine.task import PLACE
 from curate.reading.units import Unit
 from curate.storage.interface import Storage
 from curate.tables.snapshot import Snapshot, TableFile
-from curate.tables.validate import sound
-
-OF_WORKSPACE = ("removed", "audit")
-"""Tables that no stage writes."""
+from curate.tables.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Removed:
             return Removed(schemas.REMOVED.empty_table())
         [file] = tables["removed"].files
         with storage.open(file.path) as source:
-            return Removed(sound(pq.ParquetFile(source).read(), f"{storage.url}/{file.path}"), file)
+            return Removed(validate(pq.ParquetFile(source).read(), f"{storage.url}/{file.path}"), file)
 
     @property
     def ids(self) -> NDArray[np.uint64]:

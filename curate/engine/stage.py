@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from curate.base.catalog import manifest_path
 from curate.base.errors import StageFailed
 from curate.base.hashing import digest
 from curate.engine.context import Record
@@ -26,7 +27,7 @@ from curate.recipe import Recipe
 from curate.storage.interface import Storage
 from curate.storage.local import LocalStorage
 from curate.storage.usage import Usage
-from curate.tables.snapshot import Snapshot, TableFile, manifest_path, read_snapshot, write_snapshot
+from curate.tables.snapshot import Snapshot, TableFile, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState
 
 TMP_VERSION = 1

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from curate.base.catalog import table_home
 from curate.base.hashing import digest
 from curate.recipe import Recipe
 from curate.storage.interface import Storage
-from curate.tables.snapshot import TableFile, TableRef, table_home
+from curate.tables.snapshot import TableFile, TableRef
 
 if TYPE_CHECKING:
     from curate.engine.context import TaskContext

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.catalog import KIND_DOCUMENT
 from curate.base.columns import flat_tokens, vector_matrix
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
-from curate.base.schemas import KIND_DOCUMENT
 from curate.inspect.reader import RunReader
 from curate.inspect.windows import Piece, Window, windows_of
 from curate.packing.tokens_inside import MEASURES, arranged_by_hash, mean_over_windows

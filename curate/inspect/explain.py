@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from curate.base.amounts import number
+from curate.base.catalog import KIND_DOCUMENT, KIND_SYNTHETIC
 from curate.base.ids import SYNTHETIC_BIT
-from curate.base.schemas import KIND_DOCUMENT, KIND_SYNTHETIC
 from curate.inspect.reader import RunReader
 from curate.inspect.records import because, cosines_to, find, first_row, keeper_of, named
 from curate.inspect.windows import Windows, place_text

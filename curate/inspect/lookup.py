@@ -22,7 +22,7 @@ from curate.dedup.jaccard import containment, jaccard
 from curate.dedup.minhash import MinHashParams, params_of, sign
 from curate.dedup.shingles import shingle_sets
 from curate.inspect.reader import RunReader
-from curate.tables.validate import blamed_on, damaged
+from curate.tables.validate import damaged, reraise_as_damaged
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -162,7 +162,7 @@ def _edited(run: RunReader, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> 
         return whole
     edits = edits.sort_by([("doc_id", "ascending"), ("start", "ascending")])
     rows, start, end = (edits[name].to_numpy() for name in ("doc_id", "start", "end"))
-    with blamed_on(f"the table edits of {run.url}"):
+    with reraise_as_damaged(f"the table edits of {run.url}"):
         return apply_edits(whole, np.searchsorted(ids, rows), start, end, edits["replacement"])
 
 

@@ -17,7 +17,7 @@ from curate.inspect.reader import RunReader
 from curate.inspect.records import cosines_to, find, named
 from curate.relate.neighbors import check_neighbors
 from curate.tables.artefact import artefact_path
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 BEGIN_CHARS = 160
 
@@ -70,7 +70,7 @@ def neighbors(run: RunReader, document: str | int, n: int = 10) -> Nearest:
         at = int(np.searchsorted(ids, np.uint64(doc_id)))
         if at < len(ids) and ids[at] == doc_id:
             near = int32_matrix(run.rows("neighbors", [doc_id], ["neighbors"])["neighbors"])[0]
-            with blamed_on(run.place(file)):
+            with reraise_as_damaged(run.place(file)):
                 check_neighbors(near, len(ids))
             cosines = cosines_to(run, doc_id, ids[near[near >= 0]].tolist())
             return _described(run, sorted(cosines.items(), key=lambda item: (-item[1], item[0]))[:n])

@@ -24,8 +24,8 @@ from curate.storage.options import StorageOptions
 from curate.tables.parquet import read_groups
 from curate.tables.remaining import cut_rows
 from curate.tables.snapshot import Snapshot, TableFile, as_file
-from curate.tables.validate import blamed_on, sound
-from curate.tables.workspace import open_state, open_workspace
+from curate.tables.validate import reraise_as_damaged, validate
+from curate.tables.workspace import Broken, open_state, open_workspace
 
 if TYPE_CHECKING:
     import ray.data
@@ -75,8 +75,18 @@ class Text(NamedTuple):
 class RunReader:
     """Reads a finished run in a workspace, local or in an object store. Changes nothing."""
 
-    def __init__(self, workspace: str, options: StorageOptions | None = None) -> None:
-        self.storage, self.state, self.snapshots = open_workspace(workspace, options)
+    def __init__(self, workspace: str, options: StorageOptions | None = None, broken: Broken | None = None) -> None:
+        """Open a workspace.
+
+        Args:
+            workspace: a local folder or ``s3://bucket/prefix``.
+            options: for reading ``run.json``, and where its recipe sets none; by default those of the environment.
+            broken: is told of manifests that cannot be read; their tables are then left out.
+
+        Raises:
+            WorkspaceError: there is no finished run, or a manifest cannot be read and ``broken`` is not given.
+        """
+        self.storage, self.state, self.snapshots = open_workspace(workspace, options, broken)
 
     @property
     def url(self) -> str:
@@ -150,7 +160,7 @@ class RunReader:
             raise RequestError(f"{self.url} has no document with doc_id {doc_id}")
         original = document["text"][0].as_py()
         table, spans = self._edits(doc_id)
-        with blamed_on(f"the table {table} of {self.url}"):
+        with reraise_as_damaged(f"the table {table} of {self.url}"):
             starts, ends = (to_numpy(spans[name]).astype(np.int64) for name in ("start", "end"))
             return Text(original, replaced(original.encode(), starts, ends, spans["replacement"].to_pylist()))
 
@@ -211,7 +221,7 @@ class RunReader:
                     or np.any((wanted >= np.uint64(bounds.min)) & (wanted <= np.uint64(bounds.max)))
                 ):
                     groups.append(number)
-            found = sound(parquet.read_row_groups(groups, columns=columns), self.place(file))
+            found = validate(parquet.read_row_groups(groups, columns=columns), self.place(file))
         return found.filter(to_arrow(np.isin(to_numpy(found["doc_id"]), wanted)))
 
     def open(self, file: TableFile) -> pa.NativeFile:
@@ -234,7 +244,7 @@ class RunReader:
     def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
         """All rows of one Parquet file of a table."""
         with self.open(as_file(file)) as source:
-            return sound(pq.ParquetFile(source).read(columns=columns), self.place(file))
+            return validate(pq.ParquetFile(source).read(columns=columns), self.place(file))
 
     def batches(
         self,
@@ -245,7 +255,7 @@ class RunReader:
         """One Parquet file of a table, a row group at a time; row groups without any of the sorted doc_ids ``wanted`` are skipped."""
         with self.open(as_file(file)) as source:
             for table in read_groups(pq.ParquetFile(source), columns, wanted):
-                yield sound(table, self.place(file))
+                yield validate(table, self.place(file))
 
     def parquet_files(self, table: str) -> list[TableFile]:
         """The Parquet files of a table."""

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.base.catalog import KIND_DOCUMENT, KIND_SYNTHETIC
 from curate.base.errors import RequestError
 from curate.base.ids import source_id
 from curate.base.markup import element
-from curate.base.schemas import KIND_DOCUMENT, KIND_SYNTHETIC
 from curate.inspect.reader import RunReader, to_arrow, to_numpy
 from curate.inspect.records import cosines_to, named
 from curate.tables.artefact import artefact_path
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import TableFile, as_file
-from curate.tables.validate import sound
+from curate.tables.validate import validate
 
 SHOWN_CHARS = 300
 """Characters at both ends of a piece that the text of a window shows."""
@@ -121,10 +121,10 @@ class Windows:
             with self._run.open(file) as source:
                 parquet = pq.ParquetFile(source)
                 place = self._run.place(file)
-                mask = to_numpy(sound(parquet.read(["doc_id"]), place)["doc_id"]) == np.uint64(doc_id)
+                mask = to_numpy(validate(parquet.read(["doc_id"]), place)["doc_id"]) == np.uint64(doc_id)
                 if not mask.any():
                     continue
-                parts.append(sound(parquet.read(), place).filter(to_arrow(mask)))
+                parts.append(validate(parquet.read(), place).filter(to_arrow(mask)))
             if left is not None:
                 own, length = (to_numpy(parts[-1][name]) for name in ("kind", "length"))
                 left -= int(length[own == KIND_DOCUMENT].sum())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.base.schemas import KIND_BEGIN, KIND_END, KIND_SEPARATOR
+from curate.base.catalog import KIND_BEGIN, KIND_END, KIND_SEPARATOR
 from curate.packing.pieces import Pieces
 
 Int64s = NDArray[np.int64]

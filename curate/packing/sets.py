@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.catalog import set_folder
 from curate.base.schemas import VALIDATION
 from curate.packing.buckets import odds
 from curate.packing.pieces import Pieces
@@ -39,7 +40,7 @@ def shard_sets(recipe: Recipe) -> list[dict[str, Any]]:
 
 def set_prefix(entry: dict[str, Any], sets: Sequence[dict[str, Any]], sign: str = "-") -> str:
     """What the names of a set's files begin with: nothing where there is one set alone."""
-    return f"set-{entry['set']}{sign}" if len(sets) > 1 else ""
+    return set_folder(entry["set"], len(sets), sign)
 
 
 def sets_of_copies(copies: pa.Table, validation: int) -> pa.ListArray:

@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from curate.base.catalog import STAGES
+from curate.base.catalog import MARKS, STAGES
 from curate.base.hashing import digest
 from curate.dedup.minhash import collision_probability
 from curate.driver import room
 from curate.driver.execute import choose_engine
 from curate.driver.plan import stage_keys, stages, until
 from curate.engine.engines import InlineEngine
-from curate.engine.inputs import MARKS, Inputs, discover, mark_of, storage_options
+from curate.engine.inputs import Inputs, discover, mark_of, storage_options
 from curate.engine.progress import NoProgress
 from curate.engine.stage import Stage, StageRun
 from curate.planning.costs import Costs, amounts_of, kinds, number_of, scaled, shipped

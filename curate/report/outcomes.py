@@ -133,7 +133,9 @@ def verification(report: dict[str, Any]) -> list[Section]:
     if report["ok"]:
         return [table, f"no fault found in {report['workspace']} ({report['seconds']:.1f} s)"]
     lines = [f"{_counted(report['fault_count'], 'fault')} in {report['workspace']}"]
-    lines += [f"  {fault['check']}: {fault['where']}: {fault['what']}" for fault in report["faults"]]
+    for fault in report["faults"]:
+        remedy = f"; {fault['remedy']}" if fault["remedy"] else ""
+        lines.append(f"  {fault['check']}: {fault['where']}: {fault['what']}{remedy}")
     if report["fault_count"] > len(report["faults"]):
         lines.append(f"  … and {report['fault_count'] - len(report['faults']):,} more")
     return [table, "\n".join(lines)]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.base.schemas import KIND_BEGIN, KIND_END, KIND_REMOVED, KIND_SEPARATOR, NO_DOCUMENT
+from curate.base.catalog import KIND_BEGIN, KIND_END, KIND_REMOVED, KIND_SEPARATOR
+from curate.base.schemas import NO_DOCUMENT
 
 Int64s = NDArray[np.int64]
 Ids = NDArray[np.uint16] | NDArray[np.uint32]

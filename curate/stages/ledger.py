@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.base.columns import IDs, column, is_in
 from curate.base.ids import default_id
 from curate.engine.context import TaskContext
@@ -120,7 +120,7 @@ class PlacesTask(Task):
 
     def work(self, context: TaskContext) -> None:
         table = context.read(self.windows, ["kind", *_PLACE.names])
-        table = table.filter(pc.equal(table["kind"], schemas.KIND_DOCUMENT))
+        table = table.filter(pc.equal(table["kind"], catalog.KIND_DOCUMENT))
         _, first = np.unique(column(table, "doc_id"), return_index=True)  # rows are in the order of windows
         places = table.take(pa.array(first)).select(_PLACE.names)
         documents = context.snapshot(self.documents)

@@ -35,7 +35,7 @@ from curate.relate.semantic import semantic_duplicates
 from curate.tables.generations import parts_of
 from curate.tables.remaining import left_after, preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 RECALL_SAMPLE = 200
 """Documents of a region whose neighbours are compared with an exhaustive search."""
@@ -421,7 +421,7 @@ class LeaveNeighborsTask(TakedownTask):
     def work(self, context: TaskContext) -> None:
         table = context.read(self.file)
         leaves = is_in(column(table, "doc_id"), self.ids(context))
-        with blamed_on(context.place(self.file)):
+        with reraise_as_damaged(context.place(self.file)):
             near = renumbered(int32_matrix(table["neighbors"]), np.flatnonzero(~leaves))
         table = table.filter(pa.array(~leaves))
         at = table.schema.get_field_index("neighbors")

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from curate.base.catalog import LEASE
 from curate.base.errors import LeaseHeld, RunError
 from curate.storage.interface import Storage
 
-LEASE = "lease.json"
 PERIOD_S = 60.0
 RENEW_S = 15.0
 POLL_S = 1.0

@@ -15,7 +15,7 @@ from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
 from curate.storage.options import StorageOptions
 from curate.tables.snapshot import TableFile, as_file
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 Loaded = TypeVar("Loaded")
 
@@ -54,6 +54,6 @@ def read_artefact(storage: Storage, file: TableFile | dict[str, Any], load: Call
     key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
     if key not in _LOADED:
         path = artefact_path(storage, file)
-        with blamed_on(f"{storage.url}/{file.path}"):
+        with reraise_as_damaged(f"{storage.url}/{file.path}"):
             _LOADED[key] = load(path.read_bytes(), path)
     return _LOADED[key]

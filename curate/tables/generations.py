@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from curate.base.catalog import generation_folder
 from curate.base.hashing import digest
 from curate.base.ids import POSITION_BITS, ordinal_of
 from curate.tables.snapshot import Snapshot, TableFile
@@ -83,7 +84,7 @@ def merge(parts: Sequence[Snapshot]) -> Snapshot:
     shared = set.intersection(*names) if all(names) else set()
     files: list[TableFile] = []
     for number, part in enumerate(parts):
-        prefix = f"generation-{number:04d}/" if number and shared else ""
+        prefix = generation_folder(number) if shared else ""
         files += [replace(file, name=prefix + file.name) for file in part.files]
     counters: Counter[str] = Counter()
     for part in parts:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate.base.columns import IDs, column, is_in, list_parts, rows_of
 from curate.base.edits import apply_edits
 from curate.tables.snapshot import TableFile
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 
 class Reader(Protocol):
@@ -120,5 +120,5 @@ def edited_texts(
         low, high = np.searchsorted(edited, ids[0]), np.searchsorted(edited, ids[-1], side="right")
         mine = np.arange(low, high)[is_in(edited[low:high], ids)]
         rows, replacement = np.searchsorted(ids, edited[mine]), edits["replacement"].take(pa.array(mine))
-        with blamed_on(f"a table of edits for {reader.place(documents)}"):
+        with reraise_as_damaged(f"a table of edits for {reader.place(documents)}"):
             yield ids, apply_edits(batch["text"], rows, start[mine], end[mine], replacement)

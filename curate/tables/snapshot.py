@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from curate.base.errors import WorkspaceError
+from curate.base.catalog import OF_WORKSPACE, manifest_path
+from curate.base.errors import DamagedFile
 from curate.base.hashing import digest
 from curate.storage.interface import Storage
 from curate.tables.json_envelope import decode, encode
+
+ESSENTIAL = ("documents", *OF_WORKSPACE)
+"""Tables whose manifests a run cannot make again: they hold which files have which doc_ids, and what was taken down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,11 @@ def artefacts_of(details: Any) -> list[TableFile]:
     return []
 
 
-def manifest_path(table: str, stage_key: str, snapshot_id: str) -> str:
-    """Path of a snapshot's manifest below the workspace."""
-    return f"{table_home(table, stage_key)}/{snapshot_id}/_manifest.json"
-
-
-def table_home(table: str, stage_key: str) -> str:
-    """Folder of a table's files of one stage key; intermediates (``tmp/…``) of a stage lie together, to go together."""
-    if table.startswith("tmp/"):
-        return f"tmp/{stage_key}/{table.removeprefix('tmp/')}"
-    return f"{table}/{stage_key}"
+def manifest_remedy(path: str) -> str:
+    """What to do about a missing or damaged manifest."""
+    if path.partition("/")[0] in ESSENTIAL:
+        return "restore it from a copy, or run the recipe in a new workspace"
+    return "delete it and run the recipe again: finished tasks are not repeated"
 
 
 def write_snapshot(storage: Storage, snapshot: Snapshot) -> None:
@@ -120,11 +119,12 @@ def write_snapshot(storage: Storage, snapshot: Snapshot) -> None:
 
 
 def read_snapshot(storage: Storage, path: str) -> Snapshot:
-    """The snapshot whose manifest lies at ``path``.
+    """The snapshot with the manifest at ``path``.
 
     Raises:
         FileNotFoundError: there is none.
-        WorkspaceError: it is damaged or of another schema version.
+        DamagedFile: it is damaged, or the manifest of another snapshot.
+        WorkspaceError: it has another schema version.
     """
     raw = storage.read(path)
     try:
@@ -132,6 +132,9 @@ def read_snapshot(storage: Storage, path: str) -> Snapshot:
         data.pop("rows")
         data.pop("bytes")
         data["files"] = tuple(TableFile(**file) for file in data["files"])
-        return Snapshot(**data)
+        snapshot = Snapshot(**data)
+        if snapshot.path != path:
+            raise ValueError(f"it is the manifest of {snapshot.path}")
+        return snapshot
     except (ValueError, KeyError, TypeError) as error:
-        raise WorkspaceError(f"{path} in {storage.url} is damaged ({error}); remove it and run again") from None
+        raise DamagedFile(f"{storage.url}/{path}", f"is damaged ({error})", manifest_remedy(path)) from None

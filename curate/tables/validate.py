@@ -1,9 +1,9 @@
-"""Whether a table of the workspace is what compiled code relies on.
+"""Validation of tables that are read from a workspace, before compiled code sees them.
 
-Kernels check no bounds: an offset that leads elsewhere, or half a character at the end of a text, would read or write
-memory that is not theirs. Whoever has written a workspace can write its checksums, too, so what comes from a file is
-checked where it is read, and a file that fails is named. Arrow builds offsets of lists and texts itself when it reads
-Parquet, but takes those of an Arrow stream, and the bytes of any text, as they are.
+Kernels check no bounds: an offset outside its buffer, or half a character at the end of a text, would make them read or
+write foreign memory. Checksums do not protect: whoever can write a file can write its checksum. So every table is
+validated where it is read, and the error names the file. Arrow builds the offsets of lists and texts itself when it
+reads Parquet, but takes those of an Arrow stream, and the bytes of any text, unchecked.
 """
 
 from __future__ import annotations
@@ -13,32 +13,36 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from curate.base.errors import WorkspaceError
+from curate.base.errors import DamagedFile
 
 REMEDY = "take the workspace from where it was made, or run its recipe in a new one"
 MADE_AGAIN = "delete it, and the same command makes it again"
-"""The remedy where a file is an intermediate."""
+"""The remedy for an intermediate file."""
 
 
-def damaged(place: str, why: object, remedy: str = REMEDY) -> WorkspaceError:
-    """The error for a file at ``place`` that no run has written so."""
-    return WorkspaceError(f"{place} is damaged or was tampered with: {why}; {remedy}")
+def damaged(place: str, why: object, remedy: str = REMEDY) -> DamagedFile:
+    """The error for a file at ``place`` whose content no run can have written."""
+    return DamagedFile(place, f"is damaged or was tampered with: {why}", remedy)
 
 
 @contextmanager
-def blamed_on(place: str, remedy: str = REMEDY) -> Iterator[None]:
-    """What algorithms say of rows that do not fit each other is said of the file at ``place``, where these come from."""
+def reraise_as_damaged(place: str, remedy: str = REMEDY) -> Iterator[None]:
+    """Turn errors of algorithms about inconsistent rows into one that names the file at ``place``, where the rows are from.
+
+    Raises:
+        DamagedFile: instead of ValueError, IndexError and OverflowError.
+    """
     try:
         yield
     except (ValueError, IndexError, OverflowError) as error:
         raise damaged(place, error, remedy) from error
 
 
-def sound(table: pa.Table, place: str, remedy: str = REMEDY) -> pa.Table:
-    """``table``, read from ``place``, whose texts are UTF-8 and whose offsets lie within it.
+def validate(table: pa.Table, place: str, remedy: str = REMEDY) -> pa.Table:
+    """``table``, read from ``place``, after checking that its texts are UTF-8 and its offsets within bounds.
 
     Raises:
-        WorkspaceError: one of its columns is otherwise.
+        DamagedFile: a column fails the check.
     """
     try:
         table.validate(full=True)

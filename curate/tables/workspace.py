@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from curate.base.errors import WorkspaceError
+from curate.base.catalog import HISTORY, RUN, former_path
+from curate.base.errors import DamagedFile, WorkspaceError
 from curate.storage.interface import Storage
 from curate.storage.open import open_storage
 from curate.storage.options import StorageOptions
 from curate.tables.json_envelope import decode, encode
-from curate.tables.snapshot import Snapshot, read_snapshot
+from curate.tables.snapshot import Snapshot, manifest_remedy, read_snapshot
 
-RUN = "run.json"
+RUN_REMEDY = "restore it from a copy, or delete it, run the recipe again, and repeat takedowns"
+FORMER_REMEDY = "delete it: nothing but the tables of that former run is lost"
+
+Broken = Callable[[str, WorkspaceError], None]
+"""Is told of the table or path whose JSON file is missing, damaged or of another schema version, and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What ``run.json`` holds: the recipe as written, the manifest of every table, how the last run went, and with which
-    versions (none where an earlier release has written it)."""
+    """What ``run.json`` holds: the recipe as written, the path of the manifest of every table, how the last run went, and
+    with which versions."""
 
     name: str
     recipe: dict[str, Any]
@@ -33,7 +39,8 @@ def read_run(storage: Storage) -> RunState:
     """The state of a workspace.
 
     Raises:
-        WorkspaceError: there is none, it is damaged, or its schema version is another.
+        DamagedFile: it is damaged.
+        WorkspaceError: there is none, or it has another schema version.
     """
     try:
         raw = storage.read(RUN)
@@ -41,7 +48,7 @@ def read_run(storage: Storage) -> RunState:
         raise WorkspaceError(
             f"{storage.url} holds no finished run (no {RUN}); name the workspace of a recipe, or finish the run with `curate run`"
         ) from None
-    return _decode(storage, RUN, raw, "run the recipe again to write it anew")
+    return _decode(storage, RUN, raw, RUN_REMEDY)
 
 
 def find_run(storage: Storage) -> RunState | None:
@@ -58,17 +65,25 @@ def write_run(storage: Storage, state: RunState) -> None:
             number = former.number
         else:
             number = former.number + 1
-            storage.put(_former_path(former.number), _encode(former))
+            storage.put(former_path(former.number), _encode(former))
     storage.put(RUN, _encode(replace(state, number=number)))
 
 
-def history(storage: Storage) -> list[RunState]:
-    """Former states, newest first.
+def history(storage: Storage, broken: Broken | None = None) -> list[RunState]:
+    """Former states, newest first; ``broken`` is told of those that cannot be read, which are then left out.
 
     Raises:
-        WorkspaceError: one is damaged, or its schema version is another.
+        DamagedFile: one is damaged.
+        WorkspaceError: one has another schema version.
     """
-    found = [_former(storage, info.path) for info in storage.list("history")]
+    found = []
+    for info in storage.list(HISTORY):
+        try:
+            found.append(_former(storage, info.path))
+        except WorkspaceError as error:
+            if broken is None:
+                raise
+            broken(info.path, error)
     return sorted(found, key=lambda state: -state.number)
 
 
@@ -81,20 +96,17 @@ def states(storage: Storage, state: RunState | None, limit: int = 8) -> list[Run
     found = [] if state is None else [state]
     while found and len(found) < limit:
         try:
-            found.append(_former(storage, _former_path(found[-1].number - 1)))
+            found.append(_former(storage, former_path(found[-1].number - 1)))
         except FileNotFoundError:
             break
     return found
 
 
-def _former_path(number: int) -> str:
-    return f"history/run-{number:05d}.json"
-
-
 def _former(storage: Storage, path: str) -> RunState:
-    return _decode(
-        storage, path, storage.read(path), "delete it: only what a former run had made is no longer known then"
-    )
+    state = _decode(storage, path, storage.read(path), FORMER_REMEDY)
+    if former_path(state.number) != path:
+        raise DamagedFile(f"{storage.url}/{path}", f"holds the state of run {state.number}", FORMER_REMEDY)
+    return state
 
 
 def _decode(storage: Storage, path: str, raw: bytes, remedy: str) -> RunState:
@@ -102,22 +114,40 @@ def _decode(storage: Storage, path: str, raw: bytes, remedy: str) -> RunState:
     try:
         return RunState(**decode(raw, place))
     except (ValueError, TypeError) as error:
-        raise WorkspaceError(f"{place} is damaged ({error}); {remedy}") from None
+        raise DamagedFile(place, f"is damaged ({error})", remedy) from None
 
 
 def _encode(state: RunState) -> bytes:
     return encode({name: getattr(state, name) for name in RunState.__slots__}, indent=1, ensure_ascii=False)
 
 
-def snapshots(storage: Storage, state: RunState) -> dict[str, Snapshot]:
-    """Every table's snapshot."""
+def snapshots(storage: Storage, state: RunState, broken: Broken | None = None) -> dict[str, Snapshot]:
+    """Every table's snapshot; ``broken`` is told of those that cannot be read, which are then left out.
+
+    Raises:
+        DamagedFile: a manifest is missing or damaged.
+        WorkspaceError: one has another schema version.
+    """
     found = {}
     for table, path in state.tables.items():
         try:
-            found[table] = read_snapshot(storage, path)
-        except FileNotFoundError:
-            raise WorkspaceError(f"{path}, named by {RUN} of {storage.url}, is missing; run the recipe again") from None
+            found[table] = _named_snapshot(storage, path, table)
+        except WorkspaceError as error:
+            if broken is None:
+                raise
+            broken(table, error)
     return found
+
+
+def _named_snapshot(storage: Storage, path: str, table: str) -> Snapshot:
+    try:
+        snapshot = read_snapshot(storage, path)
+    except FileNotFoundError:
+        place = f"{storage.url}/{path}"
+        raise DamagedFile(place, f"is missing, although {RUN} names it", manifest_remedy(path)) from None
+    if snapshot.table != table:
+        raise DamagedFile(f"{storage.url}/{RUN}", f"names a manifest of {snapshot.table} for {table}", RUN_REMEDY)
+    return snapshot
 
 
 def open_state(url: str, options: StorageOptions | None = None) -> tuple[Storage, RunState]:
@@ -135,7 +165,9 @@ def open_state(url: str, options: StorageOptions | None = None) -> tuple[Storage
     return open_storage(url, options.override(state.recipe.get("storage"))), state
 
 
-def open_workspace(url: str, options: StorageOptions | None = None) -> tuple[Storage, RunState, dict[str, Snapshot]]:
-    """:func:`open_state`, with the snapshots of all tables."""
+def open_workspace(
+    url: str, options: StorageOptions | None = None, broken: Broken | None = None
+) -> tuple[Storage, RunState, dict[str, Snapshot]]:
+    """:func:`open_state`, with the snapshots of all tables; ``broken`` as in :func:`snapshots`."""
     storage, state = open_state(url, options)
-    return storage, state, snapshots(storage, state)
+    return storage, state, snapshots(storage, state, broken)

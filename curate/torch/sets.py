@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from curate.base.catalog import generation_folder
 from curate.base.errors import RequestError
 from curate.shards import epochs
 from curate.shards.index import STATE_VERSION, check_state, parse_index
@@ -27,7 +28,7 @@ def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
     sets: dict[int, dict[str, Any]] = {}
     generation = 0
     while True:
-        folder = f"generation-{generation:04d}/" if generation else ""
+        folder = generation_folder(generation)
         try:
             index = parse_index(storage.read(f"{folder}index.json"), f"{url}/{folder}".rstrip("/"))
         except FileNotFoundError:

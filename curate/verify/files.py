@@ -1,144 +1,251 @@
-"""Files of all snapshots: there, whole, of the right schema, sorted, within their bounds."""
+"""Files of a workspace: run.json, former states, manifests, records, models, tables, and the mirror of the shards.
+
+Each file that the run names is read and compared with what names it. Nothing that is wrong with one ends the check.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from curate.base import schemas
-from curate.tables.snapshot import TableFile, artefacts_of
-from curate.tables.validate import sound
-
-if TYPE_CHECKING:
-    from curate.inspect.reader import RunReader
-    from curate.verify.verify import Report
+from curate.base.catalog import ARTEFACTS, RECORD, TABLES, Table, former_path, manifest_path
+from curate.base.errors import WorkspaceError
+from curate.driver.mirror import SHARD_FILE
+from curate.engine.context import Record
+from curate.inspect.reader import RunReader
+from curate.storage.interface import Storage
+from curate.storage.local import LocalStorage
+from curate.storage.open import open_storage
+from curate.tables.json_envelope import decode
+from curate.tables.snapshot import ESSENTIAL, Snapshot, TableFile, artefacts_of, manifest_remedy, read_snapshot
+from curate.tables.validate import validate
+from curate.tables.workspace import FORMER_REMEDY, history
+from curate.verify.findings import Report
 
 _PIECE = 1 << 20
-_SORTED = {
-    "documents",
-    "rejects",
-    "signals",
-    "verdicts",
-    "signatures",
-    "duplicates",
-    "tokens",
-    "embeddings",
-    "clusters",
-    "order",
-    "neighbors",
-    "semantic",
-    "copies",
-    "ledger",
-    "removed",
-}
-"""Tables with at most one row a document, sorted by doc_id."""
+_UNREADABLE = (WorkspaceError, OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, pa.ArrowException)
+"""What reading a damaged file may raise."""
+
+RECORD_REMEDY = "delete it: its task runs again when a run needs it"
+MIRROR_REMEDY = "delete it and run the recipe again: the shards are copied again"
+
+
+# --- JSON files
+
+
+def check_state(run: RunReader, report: Report) -> None:
+    """Former states and their manifests, manifests of generations, records of tasks, entries of models."""
+    report.count("state", "manifests", len(run.snapshots))
+    for snapshot in run.snapshots.values():
+        _check_parts(run, report, snapshot)
+    _check_history(run, report)
+    _check_records(run, report)
+    _check_models(run, report)
+
+
+def _check_parts(run: RunReader, report: Report, snapshot: Snapshot) -> None:
+    """The manifest of each generation's part, whose files together are those of the table."""
+    paths: set[str] = set()
+    broken = False
+    for part in snapshot.details.get("generations", ()):
+        path = manifest_path(snapshot.table, snapshot.stage_key, part["snapshot"])
+        report.count("state", "manifests")
+        try:
+            paths |= {file.path for file in read_snapshot(run.storage, path).files}
+        except FileNotFoundError:
+            report.fault("state", path, f"is missing, although {snapshot.path} names it", manifest_remedy(path))
+            broken = True
+        except WorkspaceError as error:
+            report.error("state", path, error)
+            broken = True
+    if paths and not broken and paths != {file.path for file in snapshot.files}:
+        report.fault("state", snapshot.path, "names other files than its generations", manifest_remedy(snapshot.path))
+
+
+def _check_history(run: RunReader, report: Report) -> None:
+    known: set[str] = {snapshot.path for snapshot in run.snapshots.values()} | set(run.state.tables.values())
+    for state in history(run.storage, lambda path, error: report.error("state", path, error)):
+        report.count("state", "former states")
+        for path in sorted(set(state.tables.values()) - known):
+            known.add(path)
+            try:
+                read_snapshot(run.storage, path)
+            except FileNotFoundError:
+                where = former_path(state.number)
+                report.fault("state", where, f"names the manifest {path}, which is missing", FORMER_REMEDY)
+            except WorkspaceError as error:
+                report.error("state", path, error)
+
+
+def _check_records(run: RunReader, report: Report) -> None:
+    """Records of the tasks that wrote the files of the run."""
+    files = {file.path: file for snapshot in run.snapshots.values() for file in snapshot.files}
+    tasks = {tuple(path.split("/")[1:3]) for path in files}
+    for table, snapshot in run.snapshots.items():
+        for info in run.storage.list(f"{table}/{snapshot.stage_key}"):
+            key, name = info.path.split("/")[2], Path(info.path).name
+            # Shards are in a folder named by their snapshot, not by the task that wrote them.
+            if not name.endswith(RECORD) or (table != "shards" and (snapshot.stage_key, key) not in tasks):
+                continue
+            report.count("state", "records")
+            try:
+                record = Record.from_json(run.storage.read(info.path), info.path)
+            except (WorkspaceError, ValueError) as error:
+                report.fault("state", info.path, f"is damaged ({error})", RECORD_REMEDY)
+                continue
+            wrote = [file for some in record.files.values() for file in some]
+            wrong = [file.path for file in wrote if files.get(file.path, file).checksum != file.checksum]
+            if wrong or (record.key, record.name) != (key, name.removesuffix(RECORD)):
+                report.fault("state", info.path, "is the record of another task", RECORD_REMEDY)
+
+
+def _check_models(run: RunReader, report: Report) -> None:
+    """Each model of the run has an entry, by which the next run finds it."""
+    models = {file.path: file for snapshot in run.snapshots.values() for file in artefacts_of(snapshot.details)}
+    folders = {path.split("/")[1]: file for path, file in models.items() if path.startswith(f"{ARTEFACTS}/")}
+    for folder, file in sorted(folders.items()):
+        remedy = "delete it and run the recipe again: the model is fitted again"
+        found = [info.path for info in run.storage.list(f"{ARTEFACTS}/{folder}") if info.path.count("/") == 2]
+        if not found:
+            report.fault("state", f"{ARTEFACTS}/{folder}/{file.name}.json", "is missing", remedy)
+        for path in found:
+            report.count("state", "models")
+            try:
+                named = TableFile(**decode(run.storage.read(path), path)["file"])
+                if named.path not in models and not run.storage.exists(named.path):
+                    raise ValueError(f"it names {named.path}, which is missing")
+            except _UNREADABLE as error:
+                report.fault("state", path, f"is damaged ({error})", remedy)
+
+
+# --- tables
 
 
 def check_files(run: RunReader, report: Report) -> set[str]:
-    """Check every file that a snapshot or its details name; returns the tables with a missing or damaged file."""
+    """Check every file of the tables and models; returns the tables with a file that is missing or damaged."""
     damaged = set()
-    schemas_ = expected_schemas(run)
+    models: dict[str, TableFile] = {}
     for name, snapshot in run.snapshots.items():
-        for file in [*snapshot.files, *artefacts_of(snapshot.details)]:
-            report.count("files", "files")
-            report.count("files", "bytes", file.bytes)
-            if not _is_whole(run, report, file):
+        models |= {file.path: file for file in artefacts_of(snapshot.details)}
+        whole = [file for file in snapshot.files if _is_whole(run, report, file, snapshot)]
+        if len(whole) < len(snapshot.files):
+            damaged.add(name)
+        schema = _schema(run, report, snapshot)
+        for file in whole if schema is not None else ():
+            try:
+                if not _check_rows(run, report, TABLES[name], file, schema):
+                    damaged.add(name)
+            except _UNREADABLE as error:
                 damaged.add(name)
-        for file in snapshot.files:
-            if file.path.endswith(".parquet") and name not in damaged and name in schemas_:
-                _check_rows(run, report, name, file, schemas_[name])
+                report.error("files", file.path, error, _remedy(run, snapshot))
+    for file in models.values():
+        _is_whole(run, report, file)
     return damaged
 
 
-def expected_schemas(run: RunReader) -> dict[str, pa.Schema]:
-    """Schema of every table of the run that has a fixed one."""
-    found = {
-        "documents": schemas.documents_schema("vectors" in run.snapshots["documents"].details),
-        "rejects": schemas.REJECTS,
-        "verdicts": schemas.VERDICTS,
-        "edits": schemas.EDITS,
-        "duplicates": schemas.DUPLICATES,
-        "clusters": schemas.CLUSTERS,
-        "selection": schemas.SELECTION,
-        "order": schemas.ORDER,
-        "semantic": schemas.SEMANTIC,
-        "copies": schemas.COPIES,
-        "windows": schemas.WINDOWS,
-        "ledger": schemas.LEDGER,
-        "removed": schemas.REMOVED,
-        "audit": schemas.AUDIT,
-    }
-    if run.has("signatures"):
-        minhash = run.snapshots["signatures"].details["minhash"]
-        found["signatures"] = schemas.signatures_schema(minhash["bands"] * minhash["rows"])
-    if run.has("tokens"):
-        found["tokens"] = schemas.tokens_schema(int(run.snapshots["tokens"].details["vocab_size"]))
-    if run.has("embeddings"):
-        details = run.snapshots["embeddings"].details
-        found["embeddings"] = schemas.embeddings_schema(int(details["dim"]), int(details.get("keywords", 0)))
-    if run.has("neighbors"):
-        found["neighbors"] = schemas.neighbors_schema(int(run.snapshots["neighbors"].details["neighbors"]))
-    found["signals"] = pa.schema([("doc_id", pa.uint64())])
-    return found
-
-
-def _is_whole(run: RunReader, report: Report, file: TableFile) -> bool:
+def _schema(run: RunReader, report: Report, snapshot: Snapshot) -> pa.Schema | None:
+    """The schema of a table by the catalogue; None where it has none, or cannot be told, which is a fault."""
+    tokens = run.snapshots["tokens"].details if run.has("tokens") else {}
     try:
-        source = run.storage.open(file.path)
-    except FileNotFoundError:
-        report.fault("files", file.path, "is missing")
-        return False
+        return TABLES[snapshot.table].schema({**tokens, **snapshot.details})
+    except (KeyError, TypeError, ValueError) as error:
+        if snapshot.files:
+            report.fault("files", snapshot.path, f"lacks {error}", manifest_remedy(snapshot.path))
+        return None
+
+
+def _remedy(run: RunReader, snapshot: Snapshot | None, *, missing: bool = False) -> str:
+    """What to do about a file of a table, or of a model where there is no snapshot."""
+    if snapshot is not None and snapshot.table in ESSENTIAL and snapshot.table != "documents":
+        return "restore it from a copy of the workspace"
+    again = "the model is fitted" if snapshot is None else f"stage {snapshot.stage} writes it"
+    if snapshot is not None and not isinstance(
+        run.storage, LocalStorage
+    ):  # there, no run looks whether files are there
+        return f"delete the folders */{snapshot.stage_key}/ and run the recipe again: {again} again"
+    return f"{'' if missing else 'delete it and '}run the recipe again: {again} again"
+
+
+def _is_whole(run: RunReader, report: Report, file: TableFile, snapshot: Snapshot | None = None) -> bool:
+    report.count("files", "files")
+    report.count("files", "bytes", file.bytes)
+    wrong = _difference(run.storage, file.path, file)
+    if wrong:
+        report.fault("files", file.path, wrong, _remedy(run, snapshot, missing=wrong == _MISSING))
+    return not wrong
+
+
+_MISSING = "is missing"
+
+
+def _difference(storage: Storage, path: str, file: TableFile) -> str:
+    """What is wrong with the file at ``path``, which must have the bytes of ``file``; '' where it has."""
     state = hashlib.blake2b(digest_size=16)
     size = 0
-    with source:
-        while piece := source.read(_PIECE):
-            state.update(piece)
-            size += len(piece)
+    try:
+        with storage.open(path) as source:
+            while piece := source.read(_PIECE):
+                state.update(piece)
+                size += len(piece)
+    except FileNotFoundError:
+        return _MISSING
+    except (OSError, WorkspaceError) as error:
+        return f"cannot be read: {error}"
     if size != file.bytes:
-        report.fault("files", file.path, f"has {size:,} bytes, its snapshot says {file.bytes:,}")
-        return False
+        return f"has {size:,} bytes, its snapshot says {file.bytes:,}"
     if state.hexdigest() != file.checksum:
-        report.fault(
-            "files",
-            file.path,
-            f"has checksum {state.hexdigest()}, its snapshot says {file.checksum}: its content has changed",
-        )
-        return False
-    return True
+        return f"has checksum {state.hexdigest()}, its snapshot says {file.checksum}: its content has changed"
+    return ""
 
 
-def _check_rows(run: RunReader, report: Report, table: str, file: TableFile, expected: pa.Schema) -> None:
+def _check_rows(run: RunReader, report: Report, table: Table, file: TableFile, expected: pa.Schema) -> bool:
+    """Columns, number of rows, bounds and order of one Parquet file; whether its columns are as expected."""
     with run.open(file) as source:
         parquet = pq.ParquetFile(source)
         found = parquet.schema_arrow
-        if not _agree(found, expected, whole=table != "signals"):
-            report.fault("files", file.path, f"has the columns {_columns(found)}, expected {_columns(expected)}")
-            return
-        if parquet.metadata.num_rows != file.rows:
-            report.fault("files", file.path, f"has {parquet.metadata.num_rows:,} rows, its snapshot says {file.rows:,}")
-        report.count("files", "rows", parquet.metadata.num_rows)
-        if "doc_id" not in found.names:
-            return
-        ids = sound(parquet.read(["doc_id"]), run.place(file))["doc_id"].to_numpy()
-    bounds = (int(ids.min()), int(ids.max())) if len(ids) else (None, None)
-    if bounds != (file.first, file.last):
-        report.fault(
-            "files",
-            file.path,
-            f"holds doc_ids {bounds[0]} to {bounds[1]}, its snapshot says {file.first} to {file.last}",
-        )
-    if table in _SORTED and len(ids) > 1:
-        wrong = np.flatnonzero(ids[1:] <= ids[:-1])
-        if len(wrong):
-            report.fault(
-                "files",
-                file.path,
-                f"is not sorted by doc_id: {ids[wrong[0] + 1]} follows {ids[wrong[0]]} in row {wrong[0] + 1}",
-            )
+        if not _agree(found, expected, whole=not table.open_columns):
+            what = f"has the columns {_columns(found)}, expected {_columns(expected)}"
+            report.fault("files", file.path, what, _remedy(run, run.snapshots[table.name]))
+            return False
+        wanted = [name for name in found.names if name in ("doc_id", *table.order)]
+        rows = validate(parquet.read(wanted), run.place(file))
+    report.count("files", "rows", rows.num_rows)
+    if rows.num_rows != file.rows:
+        report.fault("files", file.path, f"has {rows.num_rows:,} rows, its snapshot says {file.rows:,}")
+    if "doc_id" in wanted:
+        ids = rows["doc_id"].to_numpy()
+        bounds = (int(ids.min()), int(ids.max())) if len(ids) else (None, None)
+        if bounds != (file.first, file.last):
+            what = f"holds doc_ids {bounds[0]} to {bounds[1]}, its snapshot says {file.first} to {file.last}"
+            report.fault("files", file.path, what)
+    columns = [rows[name].to_numpy() for name in table.order]
+    if row := _first_unsorted(columns, strictly=table.one_row):
+        this, before = ([column[i] for column in columns] for i in (row, row - 1))
+        what = f"is not sorted by {', '.join(table.order)}: {_said(this)} follows {_said(before)} in row {row}"
+        report.fault("files", file.path, what)
+    return True
+
+
+def _first_unsorted(columns: Sequence[NDArray[Any]], *, strictly: bool) -> int:
+    """The first row that does not follow the one before it in the order of ``columns``; 0 where there is none."""
+    equal = np.ones(max(len(columns[0]) - 1, 0), np.bool_)
+    wrong = ~equal
+    for column in columns:
+        wrong |= equal & (column[1:] < column[:-1])
+        equal &= column[1:] == column[:-1]
+    rows = np.flatnonzero(wrong | equal if strictly else wrong)
+    return int(rows[0]) + 1 if len(rows) else 0
+
+
+def _said(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _agree(found: pa.Schema, expected: pa.Schema, *, whole: bool) -> bool:
@@ -150,10 +257,31 @@ def _agree(found: pa.Schema, expected: pa.Schema, *, whole: bool) -> bool:
     )
 
 
-def _type(one: pa.DataType) -> str:
+def _type(kind: pa.DataType) -> str:
     """A type without the names that Parquet gives to the items of lists."""
-    return f"list<{one.value_type}>" if pa.types.is_list(one) or pa.types.is_large_list(one) else str(one)
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) or pa.types.is_large_list(kind) else str(kind)
 
 
 def _columns(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} {_type(field.type)}" for field in schema)
+
+
+# --- the mirror
+
+
+def check_mirror(run: RunReader, report: Report) -> None:
+    """The copy of the shard set at ``shards.path`` has the files of the shards, and none of another shard set."""
+    url = str(run.recipe.shards.path)
+    target = open_storage(url, run.storage.options)
+    files = {f"{file.name}{Path(file.path).suffix}": file for file in run.snapshots["shards"].files}
+    there = {info.path for info in target.list()}
+    if not there & files.keys():
+        report.fault("mirror", url, "holds none of the shards", "run the recipe again: the shards are copied again")
+        return
+    for name, file in files.items():
+        report.count("mirror", "files")
+        if wrong := _difference(target, name, file):
+            report.fault("mirror", f"{url}/{name}", wrong, MIRROR_REMEDY)
+    for name in sorted(there - files.keys()):
+        if SHARD_FILE.match(name):
+            report.fault("mirror", f"{url}/{name}", "belongs to another shard set", MIRROR_REMEDY)

@@ -9,25 +9,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.catalog import DENOISED, generation_folder
+from curate.inspect.reader import RunReader
 from curate.packing.sets import set_prefix
 from curate.shards import mds, megatron, memmap, parquet, webdataset
 from curate.shards.denoise import Mixture
 from curate.shards.denoised import denoised_token_type, layout, restored
 from curate.shards.windows import ShardWindows, concatenate, token_type, windows_of_plan
-from curate.stages.shards.formats import DENOISED
 from curate.storage.local import LocalStorage
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import TableFile
+from curate.verify.findings import Report
 from curate.verify.windows import read_windows
-
-if TYPE_CHECKING:
-    from curate.inspect.reader import RunReader
-    from curate.verify.verify import Report
 
 _SHARD = re.compile(r"(set-(?P<set>\d+)[-/])?(\w+/)*shard[-.](?P<shard>\d+)$")
 
@@ -89,7 +87,7 @@ def _local(run: RunReader, file: TableFile) -> Iterator[str]:
         yield copy.name
 
 
-Reader = Callable[["RunReader", "Report", bool], Iterator[tuple[TableFile, ShardWindows]]]
+Reader = Callable[[RunReader, Report, bool], Iterator[tuple[TableFile, ShardWindows]]]
 """Reads a format: of the plain windows, or of the denoised ones."""
 
 
@@ -190,8 +188,7 @@ def _read_megatron(run: RunReader, report: Report, denoised: bool) -> Iterator[t
     plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
     for generation, part in enumerate(parts_of(run.snapshots["windows"])):
         for entry in part["sets"]:
-            folder = f"generation-{generation:04d}/" if generation else ""
-            name = f"{folder}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}megatron/tokens"
+            name = f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}megatron/tokens"
             if name not in bins:
                 report.fault("shards", name, "is missing")
                 return

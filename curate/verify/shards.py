@@ -10,26 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.catalog import KIND_SEPARATOR
 from curate.base.columns import flat_tokens
-from curate.base.schemas import KIND_SEPARATOR, NO_DOCUMENT
+from curate.base.schemas import NO_DOCUMENT
 from curate.engine.exchange import partition_targets
+from curate.inspect.reader import RunReader
 from curate.shards.conservation import add_sums, from_hex, hex_sum, separator_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import TableFile
+from curate.verify.findings import Report
 from curate.verify.formats import NAMED, before_denoising, expected_windows, size_of, windows_of
-from curate.verify.tables import read
 from curate.verify.windows import read_windows
-
-if TYPE_CHECKING:
-    from curate.inspect.reader import RunReader
-    from curate.verify.verify import Report
 
 Sums = NDArray[np.uint64]
 
@@ -105,7 +103,7 @@ def documents_of(
     """(doc_ids, copies, tokens, offsets) of the documents with copies in a partition, and of the synthetic examples
     made of them, one row group at a time."""
     name = run.snapshots["documents"].files[partition].name
-    drawn = read(run, run.snapshots["copies"].named()[name], ["doc_id", "copies"])
+    drawn = run.read(run.snapshots["copies"].named()[name], ["doc_id", "copies"])
     pool, times = drawn["doc_id"].to_numpy(), drawn["copies"].to_numpy()
     for rows in run.batches(run.snapshots["tokens"].named()[name], ["doc_id", "token_ids"]):
         ids = rows["doc_id"].to_numpy()
@@ -115,9 +113,8 @@ def documents_of(
             np.where(pool[at] == ids, times[at], 0).astype(np.uint16) if len(pool) else np.zeros(len(ids), np.uint16)
         )
         yield ids, copies, flat, offsets
-    if not run.recipe.synthetic.share:
-        return
-    for rows in run.batches(run.snapshots["synthetic"].named()[name], ["doc_id", "token_ids"]):
+    examples = run.snapshots["synthetic"].named()
+    for rows in run.batches(examples[name], ["doc_id", "token_ids"]) if name in examples else ():
         yield rows["doc_id"].to_numpy(), np.ones(rows.num_rows, np.uint16), *flat_tokens(rows)
 
 

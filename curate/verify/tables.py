@@ -1,21 +1,26 @@
-"""Tables against each other: side-cars and their documents, counters, keepers, positions."""
+"""RunReader against each other: side-cars and their documents, counters, keepers, positions, what was taken down."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate.base.catalog import DOCUMENTS, OF_WORKSPACE, TABLES, former_path, names_document
 from curate.base.columns import is_in
+from curate.base.ids import source_id
 from curate.engine.exchange import partition_targets
+from curate.engine.inputs import Inputs
+from curate.engine.removed import Removed
+from curate.inspect.reader import RunReader
 from curate.tables.snapshot import TableFile
-
-if TYPE_CHECKING:
-    from curate.inspect.reader import RunReader
-    from curate.verify.verify import Report
+from curate.tables.validate import validate
+from curate.tables.workspace import history
+from curate.verify.findings import Report
 
 KEEPERS_AT_ONCE = 16_000_000
 """Keepers that are looked up in one pass over the partitions (128 MB)."""
@@ -23,139 +28,99 @@ KEEPERS_AT_ONCE = 16_000_000
 IDs = NDArray[np.uint64]
 
 
-def read(run: RunReader, file: TableFile, columns: list[str]) -> pa.Table:
-    """Some columns of a file."""
-    return run.read(file, columns)
+class _Partition:
+    """The files of one partition in every table that the run has."""
 
+    def __init__(self, run: RunReader, files: dict[str, dict[str, TableFile]], name: str) -> None:
+        self.recipe, self._run = run.recipe, run
+        self._files = {table: named[name] for table, named in files.items() if name in named}
 
-class _Named:
-    """Files of all tables by name, built once."""
+    def table(self, table: str, columns: list[str]) -> pa.Table | None:
+        return self._run.read(self._files[table], columns) if table in self._files else None
 
-    def __init__(self, run: RunReader) -> None:
-        self.run = run
-        self.files = {table: snapshot.named() for table, snapshot in run.snapshots.items()}
+    def ids(self, table: str) -> IDs | None:
+        rows = self.table(table, ["doc_id"])
+        return None if rows is None else rows["doc_id"].to_numpy()
 
-    def ids(self, table: str, name: str) -> IDs | None:
-        return (
-            None
-            if table not in self.files
-            else read(self.run, self.files[table][name], ["doc_id"])["doc_id"].to_numpy()
-        )
-
-    def table(self, table: str, name: str, columns: list[str]) -> pa.Table | None:
-        return None if table not in self.files else read(self.run, self.files[table][name], columns)
-
-
-_SIDECARS = (
-    "signals",
-    "verdicts",
-    "edits",
-    "contamination",
-    "signatures",
-    "duplicates",
-    "paragraphs",
-    "tokens",
-    "embeddings",
-    "clusters",
-    "order",
-    "semantic",
-    "copies",
-    "ledger",
-)
+    def ids_where(self, table: str, column: str, wanted: Any) -> IDs | None:
+        """Sorted doc_ids of the rows in which ``wanted(column)`` is true."""
+        rows = self.table(table, ["doc_id", column])
+        return None if rows is None else np.unique(rows.filter(wanted(rows[column]))["doc_id"].to_numpy())
 
 
 def check_partitions(run: RunReader, report: Report) -> set[str]:
-    """Every side-car has the partitions of the documents table, and in each the documents that it should have.
+    """Every side-car has the partitions of the documents table, and in each the documents that the catalogue says.
 
     Returns the tables that lack a partition.
     """
     if not run.has("documents"):
         return set()
     documents = run.snapshots["documents"].files
-    names = {file.name for file in documents}
-    named = _Named(run)
+    files = {table: snapshot.named() for table, snapshot in run.snapshots.items()}
     incomplete = set()
-    for table in _SIDECARS:
-        for name in sorted(names - named.files[table].keys()) if table in named.files else []:
-            report.fault("partitions", f"{table}/{name}", "the table has no file for this partition of the documents")
-            incomplete.add(table)
+    for table in [table for table in TABLES.values() if table.per_document and files.get(table.name)]:
+        for name in sorted({file.name for file in documents} - files[table.name].keys()):
+            where = f"{table.name}/{name}"
+            report.fault("partitions", where, "the table has no file for this partition of the documents")
+            incomplete.add(table.name)
     if incomplete:
         return incomplete
-    before = -1
+    last = -1
     for file in documents:
         if file.first is not None and file.last is not None:
-            if file.first <= before:
-                report.fault(
-                    "partitions",
-                    file.path,
-                    f"begins with doc_id {file.first}, but an earlier partition ends with {before}",
-                )
-            before = file.last
-        _check_partition(named, report, file.name)
+            if file.first <= last:
+                what = f"begins with doc_id {file.first}, but an earlier partition ends with {last}"
+                report.fault("partitions", file.path, what)
+            last = file.last
+        _check_partition(_Partition(run, files, file.name), report, file.name)
         report.count("partitions", "partitions")
         report.count("partitions", "documents", file.rows)
-    if run.has("ledger", "rejects"):
-        for file in run.snapshots["rejects"].files:
-            if file.name not in named.files["ledger"]:
-                report.fault("partitions", f"ledger/{file.name}", "the ledger has no file for these rejects")
-                continue
-            _same(
-                report,
-                f"ledger/{file.name}",
-                named.ids("ledger", file.name),
-                read(run, file, ["doc_id"])["doc_id"].to_numpy(),
-                "rejects",
-            )
+    for file in run.snapshots["rejects"].files if run.has("ledger", "rejects") else ():
+        unit = _Partition(run, files, file.name)
+        ids = unit.ids("rejects")
+        if (found := unit.ids("ledger")) is None:
+            report.fault("partitions", f"ledger/{file.name}", "the ledger has no file for these rejects")
+        elif ids is not None:
+            _same(report, f"ledger/{file.name}", found, ids, "rejects")
     return incomplete
 
 
-def _check_partition(named: _Named, report: Report, name: str) -> None:
-    ids = named.ids("documents", name)
-    assert ids is not None
-    for table in ("signals", "verdicts", "ledger"):
-        _same(report, f"{table}/{name}", named.ids(table, name), ids, "documents")
-    cuts = named.table("edits", name, ["doc_id", "start", "end"])
-    if cuts is not None:
-        _check_edits(report, f"edits/{name}", cuts, ids)
-    verdicts = named.table("verdicts", name, ["doc_id", "removed_by"])
-    if verdicts is None:
-        return
-    kept = verdicts.filter(pc.is_null(verdicts["removed_by"]))["doc_id"].to_numpy()
-    overlap = named.table("contamination", name, ["doc_id", "removed"])
-    if overlap is not None:
-        kept = kept[~is_in(kept, np.unique(overlap.filter(overlap["removed"])["doc_id"].to_numpy()))]
-    _same(report, f"signatures/{name}", named.ids("signatures", name), kept, "documents that no rule removed")
-    duplicates = named.ids("duplicates", name)
-    if duplicates is None:
-        return
-    _within(report, f"duplicates/{name}", duplicates, kept, "documents that no rule removed")
-    left = kept[~is_in(kept, duplicates)]
-    for table in ("tokens", "embeddings", "clusters"):
-        _same(report, f"{table}/{name}", named.ids(table, name), left, "documents left after deduplication")
-    ordered, alike = named.ids("order", name), named.ids("semantic", name)
-    if ordered is not None and alike is not None:
-        _within(report, f"semantic/{name}", alike, left, "documents left after deduplication")
-        stays = left[~is_in(left, alike) & ~is_in(left, _in_dropped_clusters(named, name))]
-        chosen = named.table("selection", name, ["doc_id", "kept"])
-        if chosen is not None:
-            stays = stays[~is_in(stays, chosen.filter(pc.invert(chosen["kept"]))["doc_id"].to_numpy())]
-        _same(
-            report,
-            f"order/{name}",
-            ordered,
-            stays,
-            "documents that are no semantic duplicates, in no dropped cluster, and near the examples",
-        )
-        _same(report, f"copies/{name}", named.ids("copies", name), ordered, "documents on the path")
-    ledger = named.table("ledger", name, ["doc_id", "status", "stage", "reason"])
-    if ledger is not None:
-        removed = duplicates if alike is None else np.sort(np.concatenate([duplicates, alike]))
-        _check_ledger(named, report, name, ledger, verdicts, removed)
+def _check_partition(part: _Partition, report: Report, name: str) -> None:
+    sets = _document_sets(part)
+    for table in TABLES.values():
+        pool = sets.get(table.documents) if table.per_document and table.name != "documents" else None
+        found = None if pool is None else part.ids(table.name)
+        if pool is None or found is None:
+            continue
+        where, whose = f"{table.name}/{name}", DOCUMENTS[table.documents]
+        if table.every:
+            _same(report, where, found, pool, whose)
+        else:
+            _within(report, where, np.unique(source_id(found)), pool, whose)
+    edits = part.table("edits", ["doc_id", "start", "end"])
+    if edits is not None:
+        _check_edits(report, f"edits/{name}", edits)
+    _check_ledger(part, report, name)
 
 
-def _check_edits(report: Report, where: str, cuts: pa.Table, ids: IDs) -> None:
+def _document_sets(part: _Partition) -> dict[str, IDs]:
+    """Sorted doc_ids of each set of documents of the catalogue that the tables at hand decide."""
+    found = {"accepted": part.ids("documents")}
+    found["passed"] = part.ids_where("verdicts", "removed_by", pc.is_null)
+    found["clean"] = _less(found["passed"], part.ids_where("contamination", "removed", lambda removed: removed))
+    found["left"] = _less(found["clean"], part.ids("duplicates"))
+    found["path"] = _less(found["left"], part.ids("semantic"))
+    found["path"] = _less(found["path"], part.ids_where("selection", "kept", pc.invert))
+    found["path"] = _less(found["path"], _in_dropped_clusters(part))
+    return {name: ids for name, ids in found.items() if ids is not None}
+
+
+def _less(ids: IDs | None, removed: IDs | None) -> IDs | None:
+    return None if ids is None or removed is None else ids[~is_in(ids, removed)]
+
+
+def _check_edits(report: Report, where: str, cuts: pa.Table) -> None:
     of, start, end = (cuts[name].to_numpy() for name in ("doc_id", "start", "end"))
-    _within(report, where, np.unique(of), ids, "documents")
     bad = np.flatnonzero((start < 0) | (end <= start))
     overlapping = np.flatnonzero((of[1:] < of[:-1]) | ((of[1:] == of[:-1]) & (start[1:] < end[:-1])))
     if len(bad):
@@ -164,66 +129,60 @@ def _check_edits(report: Report, where: str, cuts: pa.Table, ids: IDs) -> None:
         report.fault("partitions", where, f"cuts of document {of[overlapping[0] + 1]} overlap or are not sorted")
 
 
-def _in_dropped_clusters(named: _Named, name: str) -> IDs:
-    """Documents whose cluster the recipe leaves out."""
+def _in_dropped_clusters(part: _Partition) -> IDs | None:
+    """Documents whose cluster the recipe leaves out; None without clusters."""
     from curate.stages.order import dropped_clusters, is_dropped
 
-    drop = dropped_clusters(named.run.recipe)
-    placed = named.table("clusters", name, ["doc_id", "cluster"]) if drop else None
-    documents = named.table("documents", name, ["doc_id", "source"]) if drop else None
+    placed, documents = part.table("clusters", ["doc_id", "cluster"]), part.table("documents", ["doc_id", "source"])
     if placed is None or documents is None:
-        return np.zeros(0, np.uint64)
+        return None
     ids = placed["doc_id"].to_numpy()
-    there = np.searchsorted(documents["doc_id"].to_numpy(), ids)
-    return ids[is_dropped(documents["source"].take(pa.array(there)), placed["cluster"].to_numpy(), drop)]
+    rows = np.flatnonzero(is_in(documents["doc_id"].to_numpy(), ids))
+    if len(rows) != len(ids):
+        return None  # reported above
+    sources = documents["source"].take(pa.array(rows))
+    return ids[is_dropped(sources, placed["cluster"].to_numpy(), dropped_clusters(part.recipe))]
 
 
-def _check_ledger(
-    named: _Named, report: Report, name: str, ledger: pa.Table, verdicts: pa.Table, duplicates: IDs
-) -> None:
+def _check_ledger(part: _Partition, report: Report, name: str) -> None:
     """The ledger says of each document what the tables say."""
+    ledger = part.table("ledger", ["doc_id", "status", "stage", "reason"])
+    verdicts, duplicates = part.table("verdicts", ["doc_id", "removed_by"]), part.ids("duplicates")
+    if ledger is None or verdicts is None or duplicates is None:
+        return
     ids = ledger["doc_id"].to_numpy()
     if not np.array_equal(ids, verdicts["doc_id"].to_numpy()):
-        return  # named above
+        return  # reported above
     status = ledger["status"].to_numpy(zero_copy_only=False)
-    by_rule = pc.is_valid(verdicts["removed_by"]).to_numpy(zero_copy_only=False)
-    overlap = named.table("contamination", name, ["doc_id", "removed"])
-    deduplicated = is_in(ids, duplicates)
-    if overlap is not None:
-        deduplicated |= is_in(ids, np.unique(overlap.filter(overlap["removed"])["doc_id"].to_numpy()))
-    by_duplicate = deduplicated & ~by_rule
     stage = pc.fill_null(ledger["stage"], "").to_numpy(zero_copy_only=False)
+    by_rule = pc.is_valid(verdicts["removed_by"]).to_numpy(zero_copy_only=False)
+    by_dedup = is_in(ids, duplicates)
+    for removed in (part.ids_where("contamination", "removed", lambda removed: removed), part.ids("semantic")):
+        by_dedup |= False if removed is None else is_in(ids, removed)
+    by_dedup &= ~by_rule
     wrong = (
         (by_rule & (stage != "quality"))
-        | (by_duplicate & (stage != "dedup"))
-        | ((by_rule | by_duplicate) & (status != "removed"))
+        | (by_dedup & (stage != "dedup"))
+        | ((by_rule | by_dedup) & (status != "removed"))
     )
     same_reason = pc.fill_null(pc.equal(ledger["reason"], verdicts["removed_by"]), False).to_numpy(zero_copy_only=False)
     wrong |= by_rule & ~same_reason
-    counted, drawn = (
-        named.table("tokens", name, ["doc_id", "n_tokens"]),
-        named.table("copies", name, ["doc_id", "copies"]),
-    )
-    if counted is not None and drawn is not None:
-        with_tokens = counted.filter(pc.greater(counted["n_tokens"], 0))["doc_id"].to_numpy()
-        with_copies = drawn.filter(pc.greater(drawn["copies"], 0))["doc_id"].to_numpy()
+    with_tokens = part.ids_where("tokens", "n_tokens", lambda n_tokens: pc.greater(n_tokens, 0))
+    with_copies = part.ids_where("copies", "copies", lambda copies: pc.greater(copies, 0))
+    if with_tokens is not None and with_copies is not None:
         wrong |= (is_in(ids, with_tokens) & is_in(ids, with_copies)) != (status == "kept")
     for i in np.flatnonzero(wrong)[:5]:
-        report.fault(
-            "partitions",
-            f"ledger/{name}",
-            f"says {status[i]} {stage[i]} of document {ids[i]}, the tables say otherwise",
-        )
+        what = f"says {status[i]} {stage[i]} of document {ids[i]}, the tables say otherwise"
+        report.fault("partitions", f"ledger/{name}", what)
 
 
-def _same(report: Report, where: str, found: IDs | None, expected: IDs, whose: str) -> None:
-    if found is None or np.array_equal(found, expected):
+def _same(report: Report, where: str, found: IDs, expected: IDs, whose: str) -> None:
+    if np.array_equal(found, expected):
         return
     missing, extra = np.setdiff1d(expected, found), np.setdiff1d(found, expected)
     if len(missing):
-        report.fault(
-            "partitions", where, f"has no row for {len(missing):,} of the {whose}, the first doc_id {missing[0]}"
-        )
+        what = f"has no row for {len(missing):,} of the {whose}, the first doc_id {missing[0]}"
+        report.fault("partitions", where, what)
     if len(extra):
         report.fault("partitions", where, f"has rows for {len(extra):,} other documents, the first doc_id {extra[0]}")
     if not len(missing) and not len(extra):
@@ -233,9 +192,8 @@ def _same(report: Report, where: str, found: IDs | None, expected: IDs, whose: s
 def _within(report: Report, where: str, found: IDs, pool: IDs, whose: str) -> None:
     extra = found[~is_in(found, pool)]
     if len(extra):
-        report.fault(
-            "partitions", where, f"has {len(extra):,} rows that are not of the {whose}, the first doc_id {extra[0]}"
-        )
+        what = f"has {len(extra):,} rows that are not of the {whose}, the first doc_id {extra[0]}"
+        report.fault("partitions", where, what)
 
 
 def check_counters(run: RunReader, report: Report) -> None:
@@ -243,49 +201,36 @@ def check_counters(run: RunReader, report: Report) -> None:
     rows = {name: snapshot.rows for name, snapshot in run.snapshots.items()}
     counters = {name: snapshot.counters for name, snapshot in run.snapshots.items()}
 
-    def equal(where: str, what: str, left: int, right: int) -> None:
+    def equal(table: str, what: str, left: int, right: int) -> None:
         report.count("counters", "sums")
         if left != right:
-            report.fault("counters", where, f"{what}: {left:,} and {right:,}")
+            report.fault("counters", table, f"{what}: {left:,} and {right:,}")
+
+    def counted(table: str, *names: str) -> int:
+        return sum(counters[table].get(name, 0) for name in names)
 
     if run.has("documents"):
-        equal(
-            "documents",
-            "rows, and accepted records counted",
-            rows["documents"],
-            counters["documents"].get("documents", 0),
-        )
+        equal("documents", "rows, and accepted records counted", rows["documents"], counted("documents", "documents"))
     if run.has("rejects"):
-        equal("rejects", "rows, and rejected records counted", rows["rejects"], counters["rejects"].get("rejects", 0))
-    if run.has("verdicts"):
-        equal(
-            "verdicts",
-            "kept and removed, and documents",
-            sum(counters["verdicts"].get(name, 0) for name in ("kept", "removed")),
-            rows["documents"],
-        )
-    if run.has("duplicates"):
-        found = sum(counters["duplicates"].get(f"removed.{kind}", 0) for kind in ("exact", "near"))
-        if counters["duplicates"]:
-            equal("duplicates", "exact and near, and rows", found, rows["duplicates"])
-    if run.has("ledger"):
+        equal("rejects", "rows, and rejected records counted", rows["rejects"], counted("rejects", "rejects"))
+    if run.has("verdicts", "documents"):
+        equal("verdicts", "kept and removed, and documents", counted("verdicts", "kept", "removed"), rows["documents"])
+    if run.has("duplicates") and counters["duplicates"]:
+        found = counted("duplicates", "removed.exact", "removed.near")
+        equal("duplicates", "exact and near, and rows", found, rows["duplicates"])
+    if run.has("ledger", "documents", "rejects"):
         equal("ledger", "rows, and documents with rejects", rows["ledger"], rows["documents"] + rows["rejects"])
-        counted = counters["ledger"]
-        equal(
-            "ledger",
-            "kept, removed and rejected, and rows",
-            sum(counted.get(name, 0) for name in ("kept", "removed", "rejected")),
-            rows["ledger"],
-        )
+        found = counted("ledger", "kept", "removed", "rejected")
+        equal("ledger", "kept, removed and rejected, and rows", found, rows["ledger"])
         for kind in ("removed", "rejected"):
-            by_reason = sum(number for name, number in counted.items() if name.startswith(kind + "."))
-            equal("ledger", f"{kind} by reason, and {kind}", by_reason, counted.get(kind, 0))
+            by_reason = sum(n for name, n in counters["ledger"].items() if name.startswith(f"{kind}."))
+            equal("ledger", f"{kind} by reason, and {kind}", by_reason, counted("ledger", kind))
         status: dict[str, int] = dict.fromkeys(("kept", "removed", "rejected"), 0)
         for file in run.parquet_files("ledger"):
-            for entry in read(run, file, ["status"])["status"].value_counts().to_pylist():
+            for entry in run.read(file, ["status"])["status"].value_counts().to_pylist():
                 status[entry["values"]] = status.get(entry["values"], 0) + entry["counts"]
         for name, number in status.items():
-            equal("ledger", f"{name} counted, and rows with that status", counted.get(name, 0), number)
+            equal("ledger", f"{name} counted, and rows with that status", counted("ledger", name), number)
         report.count("counters", "records", rows["ledger"])
 
 
@@ -295,7 +240,7 @@ def check_keepers(run: RunReader, report: Report) -> None:
     size = 0
     files = run.snapshots["duplicates"].files
     for i, file in enumerate(files):
-        table = read(run, file, ["doc_id", "keeper"])
+        table = run.read(file, ["doc_id", "keeper"])
         report.count("keepers", "duplicates", table.num_rows)
         own = table.filter(pc.equal(table["doc_id"], table["keeper"]))
         if own.num_rows:
@@ -320,9 +265,9 @@ def _look_up(run: RunReader, report: Report, table: pa.Table) -> None:
     for target in np.unique(targets):
         name = documents.files[target].name
         mine = keepers[targets == target]
-        verdict = read(run, verdicts[name], ["doc_id", "removed_by"])
+        verdict = run.read(verdicts[name], ["doc_id", "removed_by"])
         kept = verdict.filter(pc.is_null(verdict["removed_by"]))["doc_id"].to_numpy()
-        removed = read(run, duplicates[name], ["doc_id"])["doc_id"].to_numpy()
+        removed = run.read(duplicates[name], ["doc_id"])["doc_id"].to_numpy()
         gone = mine[~is_in(mine, kept) | is_in(mine, removed)]
         for keeper in gone[:5]:
             of = table.filter(pc.equal(table["keeper"], pa.scalar(int(keeper), pa.uint64())))["doc_id"][0].as_py()
@@ -343,7 +288,7 @@ def check_order(run: RunReader, report: Report) -> None:
     total = np.uint64(hashed)
     with np.errstate(over="ignore"):
         for file in snapshot.files:
-            positions = read(run, file, ["position"])["position"].to_numpy()
+            positions = run.read(file, ["position"])["position"].to_numpy()
             outside = np.flatnonzero(positions >= n)
             if len(outside):
                 report.fault(
@@ -362,7 +307,7 @@ def check_order(run: RunReader, report: Report) -> None:
 def _twice(run: RunReader, n: int) -> str:
     seen: NDArray[Any] = np.zeros(n, np.uint8)
     for file in run.snapshots["order"].files:
-        positions = read(run, file, ["position"])["position"].to_numpy()
+        positions = run.read(file, ["position"])["position"].to_numpy()
         inside, counts = np.unique(positions[positions < n].astype(np.int64), return_counts=True)
         seen[inside] = np.minimum(seen[inside] + counts, 2)
     missing, twice = np.flatnonzero(seen == 0), np.flatnonzero(seen == 2)
@@ -370,3 +315,44 @@ def _twice(run: RunReader, n: int) -> str:
         f"positions are not 0 to {n - 1:,}, each once: {len(missing):,} missing (first {missing[:1]}), "
         f"{len(twice):,} twice (first {twice[:1]})"
     )
+
+
+def check_removed(run: RunReader, report: Report) -> None:
+    """No table has a row of a document that was taken down, no window a piece of it, and no former state names its files.
+
+    That shards hold no documents but those of the plan is proved by the check of their tokens.
+    """
+    removed = Removed.of(run.storage, run.snapshots)
+    gone = np.sort(removed.gone(Inputs([], {}).know(run.snapshots["documents"])))
+    report.count("removed", "requests", removed.requests)
+    report.count("removed", "documents", len(gone))
+    for table, snapshot in run.snapshots.items():
+        if table in OF_WORKSPACE or table == "shards":
+            continue
+        for file in snapshot.files:
+            for doc_id in _held(run, table, file, gone)[:5]:
+                report.fault("removed", file.path, f"still holds document {doc_id}, which was taken down")
+    for state in history(run.storage, lambda path, error: None):  # damaged ones are reported by the check of the state
+        if state.tables.get("removed") != run.state.tables["removed"]:
+            what = "names files from before a takedown"
+            report.fault("removed", former_path(state.number), what, "`curate clean --yes` deletes them")
+
+
+def _held(run: RunReader, table: str, file: TableFile, gone: IDs) -> IDs:
+    """Which of the documents in ``gone`` a file still has rows of."""
+    with run.open(file) as source:
+        parquet = pq.ParquetFile(source)
+        names = parquet.schema_arrow.names
+        if "doc_id" not in names:
+            return np.zeros(0, np.uint64)
+        wanted = [name for name in ("doc_id", "kind", "status", "snippet", "source_id") if name in names]
+        rows = validate(parquet.read(columns=wanted), run.place(file))
+    ids = source_id(rows["doc_id"].to_numpy())
+    found = is_in(ids, gone)
+    if table == "windows":
+        found &= names_document(rows["kind"].to_numpy())
+    elif table == "ledger":  # says that it was taken down
+        found &= np.array([status != "rejected" for status in rows["status"].to_pylist()], np.bool_)
+    elif table == "rejects":
+        found &= np.array([bool(snippet) for snippet in rows["snippet"].to_pylist()], np.bool_)
+    return np.unique(ids[found])

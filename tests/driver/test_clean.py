@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from curate.base.catalog import LEASE
 from curate.base.errors import LeaseHeld, WorkspaceError
 from curate.driver.clean import clean
-from curate.storage.lease import LEASE, Lease
+from curate.storage.lease import Lease
 from curate.storage.local import LocalStorage
 from curate.tables.snapshot import Snapshot, TableFile, write_snapshot
 from curate.tables.workspace import RunState, write_run
@@ -57,7 +58,7 @@ def test_lists_and_then_removes(workspace: str) -> None:
     assert not (Path(workspace) / "tokens/aaaaaaaaaaaaaaaa").exists()
     assert not (Path(workspace) / LEASE).exists()
     assert clean(workspace).files == 0
-    assert verify(workspace).faults == []
+    assert {fault.where for fault in verify(workspace).faults} <= set(KEPT), "what this test has written itself"
 
 
 def former_state(builder: hand.Builder) -> Path:

@@ -11,8 +11,9 @@ import pytest
 from tokenizers import Tokenizer
 
 import curate
+from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC
 from curate.base.errors import RequestError
-from curate.base.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC, NO_DOCUMENT
+from curate.base.schemas import NO_DOCUMENT
 from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
 from curate.shards.samples import NO_LABEL, sample

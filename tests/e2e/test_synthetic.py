@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 import curate
+from curate.base.catalog import KIND_SYNTHETIC
 from curate.base.errors import RecipeError
 from curate.base.ids import SYNTHETIC_BIT
-from curate.base.schemas import KIND_SYNTHETIC
 from curate.driver.execute import run_recipe
 from curate.engine.progress import NoProgress
 from curate.inspect.explain import explain

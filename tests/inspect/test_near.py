@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import curate
+from curate.base.catalog import KIND_DOCUMENT
 from curate.base.columns import vector_matrix
 from curate.base.errors import RequestError
-from curate.base.schemas import KIND_DOCUMENT
 from curate.finished_run import Run
 from curate.inspect.records import cosines_to
 from tests import hand

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.base.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, names_document
+from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, names_document
 from curate.packing.control import Control, plan_rows
 from curate.packing.plan import pack
 from curate.shards import mds, megatron, memmap, parquet, webdataset

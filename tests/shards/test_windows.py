@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.base.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END
+from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END
 from curate.shards.conservation import add_sums, hex_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows, concatenate, windows_of_plan
 from tests.shards.support import assert_same_windows, packed_windows, random_corpus

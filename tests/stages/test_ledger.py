@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.engine.exchange import read_slices
 from curate.stages.ledger import PLACES, LedgerTask, PlacesTask, RejectsTask
 from tests.stages.alone import PART, Workspace, rows
@@ -71,7 +71,7 @@ def test_every_end_of_a_document(workspace: Workspace) -> None:
 
 
 def test_the_first_place_in_a_shard_goes_to_the_partition_of_the_document(workspace: Workspace) -> None:
-    kind = schemas.KIND_DOCUMENT
+    kind = catalog.KIND_DOCUMENT
     windows = rows(
         schemas.WINDOWS,
         (0, 3, 0, 0, kind, 1, 0, 0, 4),

@@ -14,6 +14,7 @@ from curate.recipe.file import from_dict
 from curate.relate import super_cells
 from curate.tables.workspace import open_workspace
 from curate.verify.verify import verify
+from tests import json_files
 from tests.corpus import recipe_of, write_corpus
 
 
@@ -77,10 +78,7 @@ def test_windows_are_as_diverse_as_asked_and_verification_sees_where_not(corpus:
     assert report.checks["similar"][below] == 0
     assert not report.faults
     run(tmp_path, corpus, pack={"window": 1024})
-    state = tmp_path / "run" / "run.json"
-    said = json.loads(state.read_text())
-    said["recipe"]["pack"] = asked
-    state.write_text(json.dumps(said))
+    json_files.edit(tmp_path / "run" / "run.json", lambda state: state["recipe"].update(pack=asked))
     report = verify(str(tmp_path / "run"))
     assert report.checks["similar"][below] > 0
     assert {fault.check for fault in report.faults} == {"similar"}

@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
+from curate.base.catalog import LEASE
 from curate.base.errors import LeaseHeld, RunError
-from curate.storage.lease import LEASE, Lease, host_mark, process_birth
+from curate.storage.lease import Lease, host_mark, process_birth
 from curate.storage.local import LocalStorage
 
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.base.catalog import LEASE
 from curate.base.errors import LeaseHeld, WorkspaceError
 from curate.storage import s3_objects
 from curate.storage.interface import Storage
-from curate.storage.lease import LEASE, Lease
+from curate.storage.lease import Lease
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
 from curate.storage.options import NO_OPTIONS

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from curate.base.schemas import KIND_DOCUMENT, KIND_END, KIND_SEPARATOR
+from curate.base.catalog import KIND_DOCUMENT, KIND_END, KIND_SEPARATOR
 from curate.recipe import FORMATS
 from curate.report.outcomes import verification
-from curate.verify.verify import Report, verify
+from curate.verify.findings import Report
+from curate.verify.verify import verify
 from curate.verify.windows import check_separators
 from tests import hand
 from tests.hand import LONG, A, E, Y
@@ -25,7 +26,7 @@ def test_whole_workspace_has_no_fault(workspace: str) -> None:
     report = verify(workspace, said.append)
     assert report.faults == []
     assert report.skipped == {}
-    assert len(said) == 8
+    assert len(said) == 9
     assert report.checks["windows"] == {
         "windows": 5,
         "tokens": 33,

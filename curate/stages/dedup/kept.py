@@ -20,7 +20,7 @@ from curate.engine.task import Task
 from curate.recipe import cuts_paragraphs
 from curate.tables.remaining import Reader, contaminated, left_after
 from curate.tables.snapshot import TableFile
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 _SPAN = ["doc_id", "start", "end"]
 
@@ -112,7 +112,7 @@ class KeptTask(Task):
         if self.paragraphs is not None:
             cuts = pa.concat_tables([cuts, context.read(self.paragraphs, _SPAN)])
         ids, edits = survivors(context, files), read_edits(context, self.edits)
-        with blamed_on(f"a table of edits or cuts beside {context.place(self.edits)}"):
+        with reraise_as_damaged(f"a table of edits or cuts beside {context.place(self.edits)}"):
             rows = kept_rows(ids, edits, cuts)
         context.write("kept", rows)
         context.count_rows("kept", rows)

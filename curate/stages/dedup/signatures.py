@@ -31,7 +31,7 @@ from curate.storage.local import file_checksum
 from curate.tables.artefact import artefact_path, read_artefact
 from curate.tables.remaining import edited_texts, left_after
 from curate.tables.snapshot import Snapshot, TableFile
-from curate.tables.validate import blamed_on, damaged
+from curate.tables.validate import damaged, reraise_as_damaged
 
 PERMUTATION_SEED = 1
 """datasketch's default seed, so that signatures can be compared with those made elsewhere."""
@@ -147,7 +147,7 @@ def _signatures(run: StageRun) -> None:
     counters = {name: count for name, count in step.counters.items() if not name.startswith("contaminated")}
     overlaps = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
     if evaluation is not None:
-        with blamed_on(f"{run.storage.url}/{run.model.path}"):
+        with reraise_as_damaged(f"{run.storage.url}/{run.model.path}"):
             loaded = load_evaluation(b"", artefact_path(run.storage, run.model))
         overlaps |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
     key = rows_key(run)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog
 from curate.base.columns import IDs, column, int32_matrix, rows_of, vector_matrix
 from curate.base.hashing import mix64, salt
 from curate.base.ids import is_synthetic, source_id
@@ -29,7 +29,7 @@ from curate.packing.similar import Similarity, count_alike, similarity
 from curate.recipe.pack import Pack
 from curate.relate.neighbors import check_neighbors, renumbered
 from curate.tables.snapshot import TableFile, TableRef
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 ITEMS = Exchange("items", "documents to regions", to="region")
 
@@ -170,7 +170,7 @@ class PlanTask(Task):
         table = table.sort_by([("position", "ascending"), ("doc_id", "ascending")])  # an example behind its source
         ids = column(table, "doc_id")
         linked, by_id = context.read(self.neighbors), np.sort(ids)
-        with blamed_on(context.place(self.neighbors)):
+        with reraise_as_damaged(context.place(self.neighbors)):
             rows = rows_of(source_id(by_id), column(linked, "doc_id"))
             neighbors = along_path(int32_matrix(linked["neighbors"])[rows], ids)
         fixed = np.empty(len(ids), np.bool_)
@@ -179,7 +179,7 @@ class PlanTask(Task):
             ids,
             vector_matrix(table["vector"]),
             column(table, "n_tokens").astype(np.int64),
-            np.where(is_synthetic(ids), schemas.KIND_SYNTHETIC, schemas.KIND_DOCUMENT).astype(np.uint8),
+            np.where(is_synthetic(ids), catalog.KIND_SYNTHETIC, catalog.KIND_DOCUMENT).astype(np.uint8),
             neighbors,
             fixed,
             *copies_of_items(table["sets"]),
@@ -242,10 +242,10 @@ class PlanTask(Task):
         counts = count_windows(pieces, self.control.planned(one_pass.lengths), self.sets[number].window)
         if self._method(one_pass.set) == "buckets":  # every cut is meant
             counts |= dict.fromkeys(_OF_ITEMS, 0)
-        counts["special_tokens"] = int(rows.length[schemas.is_control(rows.kind)].sum())
+        counts["special_tokens"] = int(rows.length[catalog.is_control(rows.kind)].sum())
         counts["tokens"] = int(rows.length.sum()) - counts["special_tokens"]
-        counts["padding"] -= int(rows.length[rows.kind == schemas.KIND_SEPARATOR].sum())
-        counts["synthetic_tokens"] = int(rows.length[rows.kind == schemas.KIND_SYNTHETIC].sum())
+        counts["padding"] -= int(rows.length[rows.kind == catalog.KIND_SEPARATOR].sum())
+        counts["synthetic_tokens"] = int(rows.length[rows.kind == catalog.KIND_SYNTHETIC].sum())
         counts["leaked_pairs"] = count_alike(pieces, one_pass.near)
         return counts
 
@@ -258,7 +258,7 @@ class PlanTask(Task):
     def _piece_rows(self, one_pass: _Pass, number: int, pieces: Pieces, rows: Rows) -> pa.Table:
         """Rows of the plan as they are sent to the shards."""
         item, window = pieces.item[rows.piece], pieces.window[rows.piece]
-        named = schemas.names_document(rows.kind)
+        named = catalog.names_document(rows.kind)
         first = np.searchsorted(window, window)
         n = len(item)
         return pa.table(

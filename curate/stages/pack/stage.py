@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.base.columns import column, is_in, rows_of
 from curate.base.ids import is_synthetic, source_id
 from curate.engine.context import TaskContext
@@ -333,15 +333,15 @@ class WindowsTakedownTask(TakedownTask):
     def work(self, context: TaskContext) -> None:
         table = context.read(self.file)
         kind, doc_id = column(table, "kind"), column(table, "doc_id")
-        leaves = is_in(source_id(doc_id), self.ids(context)) & schemas.names_document(kind)
+        leaves = is_in(source_id(doc_id), self.ids(context)) & catalog.names_document(kind)
         if not leaves.any():
             return
         leaves |= separators_that_leave(column(table, "window"), kind, leaves)
         length = column(table, "length")
         for name, counted in (
-            ("tokens", schemas.holds_text(kind)),
-            ("synthetic_tokens", kind == schemas.KIND_SYNTHETIC),
-            ("special_tokens", schemas.is_control(kind)),
+            ("tokens", catalog.holds_text(kind)),
+            ("synthetic_tokens", kind == catalog.KIND_SYNTHETIC),
+            ("special_tokens", catalog.is_control(kind)),
             ("padding", np.ones(len(kind), np.bool_)),
         ):
             context.count(name, int(length[leaves & counted].sum()))
@@ -349,7 +349,7 @@ class WindowsTakedownTask(TakedownTask):
         columns = {name: table[name] for name in table.column_names}
         for name in ("doc_id", "copy", "start"):
             columns[name] = pc.if_else(mask, pa.scalar(0, table.schema.field(name).type), table[name])
-        columns["kind"] = pc.if_else(mask, pa.scalar(schemas.KIND_REMOVED, pa.uint8()), table["kind"])
+        columns["kind"] = pc.if_else(mask, pa.scalar(catalog.KIND_REMOVED, pa.uint8()), table["kind"])
         context.write("windows", pa.table(columns).cast(schemas.WINDOWS))
 
 
@@ -364,11 +364,11 @@ def separators_that_leave(
         window, kind: rows of the ``windows`` table of one shard.
         leaves: bool[n], pieces of documents that leave.
     """
-    stays = schemas.names_document(kind) & ~leaves
+    stays = catalog.names_document(kind) & ~leaves
     before: NDArray[np.int64] = np.cumsum(stays) - stays
     in_window: NDArray[np.int64] = before - before[np.searchsorted(window, window)]
     follows = np.append(stays[1:], False)  # a separator is never a window's last piece
-    return np.asarray((kind == schemas.KIND_SEPARATOR) & ~(follows & (in_window > 0)))
+    return np.asarray((kind == catalog.KIND_SEPARATOR) & ~(follows & (in_window > 0)))
 
 
 PACK = Stage(

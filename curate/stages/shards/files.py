@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog
 from curate.base.columns import column, is_in
 from curate.engine.context import TaskContext
 from curate.engine.exchange import read_slices
@@ -29,7 +29,7 @@ from curate.shards.windows import ShardWindows, token_type, windows_of_plan
 from curate.stages.shards.formats import DENOISED, FilePart, join_formats, part_name, write_formats
 from curate.stages.shards.routing import SPANS, ShardPlace, assemble, shard_places, span_keys, span_schema
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 Sum = NDArray[np.uint64]
 """uint64[2]: a conservation sum."""
@@ -189,7 +189,7 @@ class ShardTask(Task):
         plan = context.read(self.windows)
         if self.previous is not None:
             spans = self._without_removed(context, self.previous, plan, spans)
-        with blamed_on(context.place(self.windows)):
+        with reraise_as_damaged(context.place(self.windows)):
             whole = settings.assemble(plan, spans, place.size)
             whole.check()
         pad = 0 if settings.eos_id is None else settings.eos_id
@@ -207,11 +207,11 @@ class ShardTask(Task):
 
     def _without_removed(self, context: TaskContext, previous: TableFile, plan: pa.Table, spans: pa.Table) -> pa.Table:
         """The spans that the plan still has; notes the sum and the tokens of the shard as it was."""
-        with blamed_on(context.place(previous)):
+        with reraise_as_damaged(context.place(previous)):
             before = self.settings.assemble(context.read(previous), spans, self.place.size)
         context.value("sum_before", _window_sum(before))
         context.count("tokens_before", len(before.tokens))
-        left = plan.filter(pa.array(schemas.holds_text(column(plan, "kind"))))
+        left = plan.filter(pa.array(catalog.holds_text(column(plan, "kind"))))
         return spans.filter(pa.array(is_in(span_keys(spans), np.sort(span_keys(left)))))
 
 

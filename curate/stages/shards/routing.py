@@ -11,7 +11,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.base.columns import column, flat_tokens, rows_of
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
@@ -22,7 +22,7 @@ from curate.shards import conservation
 from curate.shards.windows import ShardWindows, windows_of_plan
 from curate.stages.synthetic import synthetic_sidecar
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import blamed_on
+from curate.tables.validate import reraise_as_damaged
 
 PLACES = Exchange("places", "places to partitions", to="partition")
 SPANS = Exchange("spans", "token spans to shards", to="shard")
@@ -107,7 +107,7 @@ class PlacesTask(Task):
 
     def work(self, context: TaskContext) -> None:
         plan = context.read(self.windows)
-        plan = plan.filter(pa.array(schemas.holds_text(column(plan, "kind")))).select(_PLACE.names)
+        plan = plan.filter(pa.array(catalog.holds_text(column(plan, "kind")))).select(_PLACE.names)
         documents = context.snapshot(self.documents)
         writer = ExchangeWriter(context, PLACES, _PLACE, len(documents.files))
         writer.write(plan, partition_targets(column(plan, "doc_id"), documents))
@@ -147,7 +147,7 @@ class SpansTask(PartitionTask):
     def work(self, context: TaskContext) -> None:
         wanted = read_slices(context, self.places, self.partition, _PLACE)
         files = [self.tokens] if self.synthetic is None else [self.tokens, self.synthetic]  # synthetic ids are larger
-        with blamed_on(f"{context.place(self.tokens)}, or the plan of windows that asks for its tokens,"):
+        with reraise_as_damaged(f"{context.place(self.tokens)}, or the plan of windows that asks for its tokens,"):
             slices = spans_by_target(
                 lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
                 wanted,
@@ -218,8 +218,8 @@ def assemble(
     spans = spans.sort_by([("window", "ascending"), ("piece", "ascending")])
     flat, offsets = flat_tokens(spans)
     kind, lengths = column(pieces, "kind"), column(pieces, "length").astype(np.int64)
-    lengths[kind == schemas.KIND_REMOVED] = 0
-    is_text = schemas.holds_text(kind)
+    lengths[kind == catalog.KIND_REMOVED] = 0
+    is_text = catalog.holds_text(kind)
     if not np.array_equal(np.diff(offsets), lengths[is_text]):
         raise ValueError("the token spans of a shard do not match its windows")
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -228,9 +228,9 @@ def assemble(
     tokens = np.full(int(ends[-1]), 0 if eos_id is None else eos_id, flat.dtype)
     copy_spans(flat, offsets[:-1], lengths[is_text], ends[:-1][is_text], tokens)
     if bos_id is not None:
-        tokens[ends[:-1][kind == schemas.KIND_BEGIN]] = bos_id
+        tokens[ends[:-1][kind == catalog.KIND_BEGIN]] = bos_id
     for place, token in enumerate(separator):
-        tokens[ends[:-1][kind == schemas.KIND_SEPARATOR] + place] = token
+        tokens[ends[:-1][kind == catalog.KIND_SEPARATOR] + place] = token
     columns = {name: column(pieces, name) for name in ("window", "kind", "doc_id", "copy", "start", "length")}
     return windows_of_plan(size, **columns, tokens=tokens, begins=bos_id is not None)
 

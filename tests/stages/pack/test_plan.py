@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.base import schemas
+from curate.base import catalog, schemas
 from curate.base.columns import binary_column
 from curate.packing.control import Control
 from curate.recipe.pack import Pack
@@ -66,7 +66,7 @@ def test_every_token_of_every_copy_is_in_one_window_of_its_set(tmp_path, method)
     plan = workspace.read(record.files["tmp/plans"][0]).to_pylist()
     texts = Counter()
     for piece in plan:
-        if piece["kind"] == schemas.KIND_DOCUMENT:
+        if piece["kind"] == catalog.KIND_DOCUMENT:
             texts[piece["doc_id"], piece["copy"]] += piece["length"]
     assert texts == {(i, copy): LENGTHS[i] for i, sets in copies.items() for copy in range(len(sets)) if LENGTHS[i]}
     filled = Counter()

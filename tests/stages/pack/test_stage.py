@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.base import schemas
-from curate.base.schemas import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_REMOVED, KIND_SEPARATOR
+from curate.base import catalog, schemas
+from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_REMOVED, KIND_SEPARATOR
 from curate.engine.leaving import Leaving
 from curate.stages.pack.plan import PIECE
 from curate.stages.pack.stage import PIECES, PiecesTask, WindowsTakedownTask, WindowsTask, separators_that_leave
@@ -75,7 +75,7 @@ def test_pieces_of_a_document_that_leaves_are_named_as_removed(tmp_path):
         (0, 0, 0, 0, KIND_DOCUMENT, 4, 0, 0, 6),
         (0, 0, 0, 1, KIND_SEPARATOR, 0, 0, 0, 1),
         (0, 0, 0, 2, KIND_DOCUMENT, 5, 1, 3, 7),
-        (0, 0, 1, 0, schemas.KIND_SYNTHETIC, example, 0, 0, 9),
+        (0, 0, 1, 0, catalog.KIND_SYNTHETIC, example, 0, 0, 9),
     ]
     gone = [(5, "id-5", "web", 2, "id", b"0" * 16, 10), (4, "id-4", "web", 1, "id", b"0" * 16, 6)]
     leaving = Leaving(workspace.write("removed", rows(schemas.REMOVED, *gone), "removed"), request=2)

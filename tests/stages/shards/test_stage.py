@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.base import schemas
-from curate.base.schemas import KIND_DOCUMENT, KIND_END, KIND_REMOVED
+from curate.base.catalog import KIND_DOCUMENT, KIND_END, KIND_REMOVED
 from curate.stages.shards.files import IndexTask, JoinTask, ShardSettings, ShardTask, WidthTask
 from curate.stages.shards.formats import whole_file
 from curate.stages.shards.routing import PLACES, SPANS, PlacesTask, ShardPlace, SpansTask
