@@ -13,13 +13,16 @@ from curate.base.catalog import OF_WORKSPACE
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.versions import versions
 from curate.driver import room
+from curate.driver.mirror import mirror
 from curate.driver.passes import Pass, add_to_driver, run_stage, take_committed
 from curate.driver.plan import stage_keys, stages, until
 from curate.engine.context import Record
 from curate.engine.engines import Engine, InlineEngine, RayEngine
+from curate.engine.inputs import discover, storage_options
 from curate.engine.progress import NoProgress, Progress
 from curate.engine.removed import Removed
 from curate.engine.task import Job
+from curate.reading.units import Assignment
 from curate.recipe import Recipe, portable
 from curate.storage.interface import Storage
 from curate.storage.lease import Lease
@@ -137,9 +140,6 @@ def run_recipe(
         RequestError: the request is wrong; nothing was started.
         RunError: something failed; what is committed stays.
     """
-    from curate.driver.mirror import mirror
-    from curate.engine.inputs import discover, storage_options
-
     progress = progress or NoProgress()
     began, before = time.perf_counter(), tally()
     if sample is not None:
@@ -170,33 +170,14 @@ def run_recipe(
         walk = Pass(
             recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
         )
-        generations = walk.generations
-        if assigned.new and len(generations) > 1:
-            files = sum(len(unit.files) for unit in assigned.new)
-            progress.say(
-                f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
-                "decided among themselves; --repack decides over all inputs together"
-            )
+        _say_what_is_new(walk, assigned)
         outcome.tables = walk.tables
         looked = tally() - before
         try:
-            for number, stage in enumerate(stages(), 1):
-                runs = walk.runs(stage)
-                if number <= len(plan):
-                    progress.stage(stage.name, stage.title, number, len(plan))
-                    outcome.stages.append(run_stage(runs))
-                    if number == 1:
-                        add_to_driver(outcome.stages[0], looked)
-                elif not set(stage.reads) <= walk.tables.keys() or not take_committed(runs):
-                    continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
-                walk.share(stage, runs)
+            outcome.stages = _run_stages(walk, len(plan))
+            add_to_driver(outcome.stages[0], looked)
             outcome.tables.update({name: previous[name] for name in OF_WORKSPACE if name in previous})
-            if recipe.shards.path and "shards" in outcome.tables:
-                before = tally()
-                mirror(storage, outcome.tables["shards"], recipe.shards.path)
-                for entry in outcome.stages:
-                    if "shards" in entry["writes"]:
-                        add_to_driver(entry, tally() - before)
+            _bring_mirror_up_to_date(storage, recipe, outcome)
             _commit_run(storage, recipe, outcome, state)
         finally:
             engine.close()
@@ -209,6 +190,39 @@ def _only_others(table: str, error: WorkspaceError) -> None:
     """Let a run go on without a manifest that it makes again."""
     if table in ESSENTIAL:
         raise error
+
+
+def _say_what_is_new(walk: Pass, assigned: Assignment) -> None:
+    generations = walk.generations
+    if assigned.new and len(generations) > 1:
+        files = sum(len(unit.files) for unit in assigned.new)
+        walk.progress.say(
+            f"new input files: {files:,}, as generation {generations[-1].number}: compared with what is kept, "
+            "decided among themselves; --repack decides over all inputs together"
+        )
+
+
+def _run_stages(walk: Pass, planned: int) -> list[dict[str, Any]]:
+    """Run the first ``planned`` stages, and reuse what later ones have committed; returns the entries for ``run.json``."""
+    entries = []
+    for number, stage in enumerate(stages(), 1):
+        runs = walk.runs(stage)
+        if number <= planned:
+            walk.progress.stage(stage.name, stage.title, number, planned)
+            entries.append(run_stage(runs))
+        elif not set(stage.reads) <= walk.tables.keys() or not take_committed(runs):
+            continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
+        walk.share(stage, runs)
+    return entries
+
+
+def _bring_mirror_up_to_date(storage: Storage, recipe: Recipe, outcome: Outcome) -> None:
+    if recipe.shards.path and "shards" in outcome.tables:
+        before = tally()
+        mirror(storage, outcome.tables["shards"], recipe.shards.path)
+        for entry in outcome.stages:
+            if "shards" in entry["writes"]:
+                add_to_driver(entry, tally() - before)
 
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:

@@ -316,8 +316,11 @@ class StageRun:
         return self._intermediate(Snapshot(name, self.stage.name, self.stage_key, "", files, counters))
 
     def _intermediate(self, snapshot: Snapshot) -> Snapshot:
-        """Put the manifest of an intermediate table, named by what it holds: what a process has read of it stays true."""
-        named = replace(snapshot, id=snapshot.content)
+        """Put the manifest of an intermediate table, named by what it says: what a process has read of it stays true."""
+        paths = [
+            file.path for file in snapshot.files
+        ]  # equal files may be written elsewhere after the first are deleted
+        named = replace(snapshot, id=digest([snapshot.content, paths]))
         write_snapshot(self.storage, named)
         return named
 

@@ -129,3 +129,10 @@ def plane(vectors: NDArray[np.int8], ids: NDArray[np.int64], similarity: NDArray
     _settle(place, ids[:, :NEIGHBORS], np.maximum(similarity[:, :NEIGHBORS], 0), ROUNDS, np.uint64(1))
     low, high = np.percentile(place, 0.5, axis=0), np.percentile(place, 99.5, axis=0)
     return np.asarray(np.clip((place - low) / np.maximum(high - low, 1e-9), 0, 1))
+
+
+def compile_kernels() -> None:
+    """Compile the kernel of the map."""
+    vectors = (np.outer(np.arange(60), np.arange(8)) % 97 - 40).astype(np.int8)
+    found = neighbors(vectors, 5, 0.95)
+    plane(vectors, found.ids, found.similarity)

@@ -14,7 +14,7 @@ from curate.engine.context import Record, TaskContext
 from curate.engine.engines import InlineEngine
 from curate.engine.progress import NoProgress
 from curate.engine.stage import Stage, StageRun
-from curate.engine.task import PLACE, Task
+from curate.engine.task import PLACE, Job, Task
 from curate.recipe import Recipe
 from curate.storage.local import LocalStorage
 
@@ -40,6 +40,20 @@ class NumberTask(Task):
         context.write("numbers", pa.table({"doc_id": pa.array([self.number], pa.uint64())}))
         context.count("rows")
         context.value("double", 2 * self.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameTask(Task):
+    """Writes the same bytes, whatever its parameter."""
+
+    grows_with = "fixed"
+
+    number: int
+
+    def work(self, context: TaskContext) -> None:
+        local = context.scratch_file()
+        local.write_bytes(b"same")
+        context.add("tmp/same", self.name, ".bin", local, 1)
 
 
 def numbers(*given: int) -> list[NumberTask]:
@@ -83,6 +97,16 @@ def test_a_task_whose_input_changed_runs_again_beside_the_old_one(tmp_path):
     after = stage_run(tmp_path).step("numbers", [replace(task, number=2)]).files("numbers")
     assert before[0].path != after[0].path
     assert (tmp_path / before[0].path).exists()
+
+
+def test_an_intermediate_table_of_equal_files_elsewhere_is_read_from_there(tmp_path):
+    run, paths = stage_run(tmp_path), []
+    for number in (1, 2):
+        table = run.publish("tmp/same", run.step("tmp/same", [SameTask(name="part-0", number=number)]))
+        reader = TaskContext(Job(SameTask(name="reader", number=0), "key", "tmp/read", "stage", run.storage))
+        paths += [file.path for file in reader.snapshot(table.ref).files]
+        run.storage.delete_tree(f"tmp/{run.stage_key}")
+    assert len(set(paths)) == 2
 
 
 def test_a_transient_failure_is_tried_again(tmp_path):

@@ -197,10 +197,10 @@ def test_kernels_to_warm_exist(function: str) -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_exchanges_have_one_sender_and_are_read() -> None:
+def test_exchanges_are_read_by_what_there_is_one_target_of() -> None:
     sent = [exchange for kind in KINDS for exchange in kind.sends]
     received = {exchange for kind in KINDS for exchange, _ in kind.receives}
-    assert set(sent) == received
+    assert received <= set(sent)
     assert len({exchange.name for exchange in sent}) == len(set(sent))
     for kind in KINDS:
         for exchange, senders in kind.receives:

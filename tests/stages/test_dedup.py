@@ -15,9 +15,9 @@ from curate.base.ids import doc_id
 from curate.dedup.buckets import band_keys
 from curate.dedup.minhash import MinHashParams, sign
 from curate.dedup.shingles import shingle_sets
-from curate.engine.context import Record, TaskContext
-from curate.engine.exchange import ExchangeWriter, read_slices
-from curate.engine.task import Exchange, Job
+from curate.engine.context import Record
+from curate.engine.exchange import read_slices
+from curate.engine.task import Exchange
 from curate.stages.dedup import paragraphs
 from curate.stages.dedup.duplicates import (
     EXACT_ROWS,
@@ -60,22 +60,7 @@ def settings(**changed: Any) -> DedupSettings:
 
 
 class Bench(Workspace):
-    """A workspace with exchanges."""
-
-    def context(self, name: str) -> TaskContext:
-        """For what a test sends and receives itself."""
-        return TaskContext(Job(EmptyTask(name=name, tables=()), "key", "tmp/test", "key", self.storage))
-
-    def sent(self, exchange: Exchange, rows: pa.Table, targets: list[int], number: int) -> TableRef:
-        """An exchange that holds ``rows``."""
-        writer = ExchangeWriter(self.context("sender"), exchange, rows.schema, number)
-        writer.write(rows, np.array(targets, np.int64))
-        return self.table(exchange.table, writer.finish())
-
-    def written(self, record: Record, table: str) -> pa.Table:
-        """The rows that a task wrote."""
-        [file] = record.files[table]
-        return self.read(file).replace_schema_metadata(None)
+    """A workspace in which exchanges are read."""
 
     def published(self, record: Record, exchange: Exchange) -> TableRef:
         return self.table(exchange.table, *record.files[exchange.table])
