@@ -82,8 +82,9 @@ def warm_relate() -> None:
 
     from curate.relate.cells import assign, fit_cells
     from curate.relate.embedders.lexical import fit
-    from curate.relate.embedders.quantised import quantise_directions
+    from curate.relate.encoders.quantised import quantise_directions
     from curate.relate.neighbors import neighbors
+    from curate.relate.orders import Region
     from curate.relate.paths import find_path
     from curate.relate.super_cells import fit as fit_levels
     from curate.relate.super_cells import nearest_cell
@@ -97,7 +98,7 @@ def warm_relate() -> None:
     nearest_cell(vectors, fit_levels(vectors, 4, 0, ids, most=2))
     found = neighbors(vectors, 5, 0.95)
     for method in ("related", "icp"):
-        find_path(method, vectors, found, ids, seed=0, max_similarity=0.95)
+        find_path(method, Region(vectors, found, ids, max_similarity=0.95))
     neighbors(vectors, 5, 0.95, brute_force_limit=10, cell_size=20)
     plane(vectors, found.ids, found.similarity)
 
@@ -110,20 +111,21 @@ def warm_shards() -> None:
     from curate.base.schemas import WINDOWS
     from curate.base.text import text_buffers
     from curate.packing.measures import count_windows
-    from curate.packing.plan import METHODS, pack
-    from curate.packing.similar import count_alike, similarity
+    from curate.packing.packers import PACKERS
+    from curate.packing.plan import pack
+    from curate.packing.refusals import count_alike, similarity
     from curate.shards import conservation
     from curate.stages.shards.routing import assemble
-    from curate.tokens.pretokens import Pieces
+    from curate.tokens.pretokens import Pretokens
 
     data, offsets = text_buffers(_texts())
     for dtype in (np.uint16, np.uint32):
-        one = Pieces(
+        one = Pretokens(
             lambda text: np.frombuffer(text.encode(), np.uint8).astype(np.uint32), np.ones(256, np.int64), dtype
         )
         one.encode(data, offsets[:-1].copy(), offsets[1:].copy())
     lengths, vectors = np.array([3, 9, 4], np.int64), np.eye(3, 8, dtype=np.int8)
-    for method in METHODS:
+    for method in PACKERS.names():
         pieces = pack(method, lengths, 8, vectors=vectors, max_similarity=0.9)
         count_windows(pieces, lengths, 8)
         count_alike(pieces, similarity(vectors, 0.9))

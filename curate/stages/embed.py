@@ -16,11 +16,11 @@ from curate.engine.reuse import SPANS, remaining_rows, rows_key, with_former
 from curate.engine.stage import Stage, StageRun, partition_specs
 from curate.engine.tasks import TaskContext
 from curate.recipe import Recipe, cuts_paragraphs
-from curate.relate.embedders.folder import check_model, find_model
+from curate.relate.embedders import EMBEDDERS, embedder_name, open_embedder
 from curate.relate.embedders.lexical import LexicalModel
-from curate.relate.embedders.opened import load_mean, open_embedder
-from curate.relate.embedders.quantised import quantise_directions
-from curate.stages.embed_fit import fit_of, given_rows, how_of, known_checksum, with_model
+from curate.relate.encoders.quantised import load_mean, quantise_directions
+from curate.relate.orders import ORDERS
+from curate.stages.embed_fit import fit_of, given_rows, how_of, with_model
 from curate.tables.artefact import read_artefact
 from curate.tables.partition import SURVIVORS, IDs, column
 
@@ -29,41 +29,31 @@ KEYWORDS = 8
 
 
 def _settings(recipe: Recipe) -> Any:
-    section = recipe.embed
-    if section.model == "column":
-        _refuse_keywords(recipe)
-        return {"model": "column", "field": section.field, "seed": recipe.seed}
-    common = {"seed": recipe.seed, "cut": cuts_paragraphs(recipe)}
-    if section.is_folder:
-        _refuse_keywords(recipe)
-        folder = find_model(section.model)
-        kind = check_model(folder)
-        read = {"long_documents": section.long_documents, "prefix": section.prefix}
-        return {"model": known_checksum(folder), "kind": kind, **read, **common}
-    settings = {"model": "lexical", "dim": section.dim, "sample_bytes": section.sample_bytes, **common}
+    kind = EMBEDDERS.get(embedder_name(recipe.embed.model))
+    if _keywords(recipe) and not kind.gives_keywords:
+        raise RequestError(
+            f"order.method: {recipe.order.method} takes its keywords from the lexical model, but embed.model is "
+            f"{recipe.embed.model}; choose another order, or `embed: {{model: lexical}}`"
+        )
+    settings = {**kind.settings(recipe.embed), "seed": recipe.seed}
+    if kind.reads_texts:
+        settings["cut"] = cuts_paragraphs(recipe)
     return settings | {"keywords": KEYWORDS} if _keywords(recipe) else settings
 
 
 def _keywords(recipe: Recipe) -> int:
-    return KEYWORDS if recipe.order.method == "keyword" else 0
-
-
-def _refuse_keywords(recipe: Recipe) -> None:
-    if _keywords(recipe):
-        raise RequestError(
-            f"order.method: keyword takes its keywords from the lexical model, but embed.model is {recipe.embed.model}; "
-            "choose another order, or `embed: {model: lexical}`"
-        )
+    return KEYWORDS if ORDERS.get(recipe.order.method).needs_keywords else 0
 
 
 def _embed(run: StageRun) -> None:
     tables, how = run.tables, how_of(run, asdict(run.model))
-    dim = run.recipe.embed.dim if how["kind"] == "lexical" else run.model.rows
+    kind = EMBEDDERS.get(how["kind"])
+    dim = run.recipe.embed.dim if kind.fits_corpus else run.model.rows
     keywords = _keywords(run.recipe)
     sidecars = {name: tables[name] for name in SURVIVORS}
     params = {"how": how, "dim": dim, "keywords": keywords, "cut": cuts_paragraphs(run.recipe)}
     specs = partition_specs(tables["documents"], sidecars, params, [run.model.checksum], memory_factor=5)
-    if how["kind"] == "column":
+    if not kind.reads_texts:
         step = run.step("embeddings", column_task, specs)
     else:
         step = run.step("embeddings", embeddings_task, with_former(run, with_model(specs, how), SPANS))

@@ -27,10 +27,10 @@ from curate.engine.stage import Spec, StageRun, partition_specs
 from curate.engine.tasks import TaskContext
 from curate.reading.vectors import to_matrix
 from curate.recipe import cuts_paragraphs
-from curate.relate.embedders.folder import MEAN_FILE, checksum, find_model, pack
+from curate.relate.embedders import EMBEDDERS, embedder_name
 from curate.relate.embedders.lexical import fit
-from curate.relate.embedders.opened import open_model
-from curate.relate.embedders.quantised import mean_direction
+from curate.relate.embedders.model import MEAN_FILE, find_model, pack
+from curate.relate.encoders.quantised import mean_direction
 from curate.relate.similarity import MAX_DIM
 from curate.tables.artefact import artefact_path
 from curate.tables.partition import SURVIVORS, IDs, column, is_in, remaining_texts, survivors
@@ -44,21 +44,11 @@ MODEL_MEMORY = 5
 """Memory of a task that runs a model, in sizes of the model, beside that for the texts."""
 
 
-_CHECKSUMS: dict[tuple[Any, ...], str] = {}
-
-
-def known_checksum(folder: Path) -> str:
-    """The model's checksum, read once per process while its files keep their sizes and times."""
-    key = (folder, *sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")))
-    if key not in _CHECKSUMS:
-        _CHECKSUMS[key] = checksum(folder)
-    return _CHECKSUMS[key]
-
-
 def fit_of(run: StageRun) -> Fit:
     """How the stage's model is made: fitted on a sample of the texts, or a given one with the mean of a sample."""
     section = run.recipe.embed
-    if section.model == "lexical":
+    kind = EMBEDDERS.get(embedder_name(section.model))
+    if kind.fits_corpus:
 
         def spec() -> Spec:
             sample = sample_texts(run, section.sample_bytes)
@@ -73,18 +63,14 @@ def fit_of(run: StageRun) -> Fit:
         settings: dict[str, Any] = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": run.recipe.seed}
         return Fit("lexical", settings, fit_lexical_task, spec, sample_size(run, section.sample_bytes))
     size = min(MEAN_DOCUMENTS, run.tables["verdicts"].counters.get("kept", 0))
-    if section.model == "column":
-        settings = {"field": section.field, "seed": run.recipe.seed}
+    settings = {**kind.settings(section), "seed": run.recipe.seed}
+    if not kind.reads_texts:
         return Fit(
             "mean", settings, fit_mean_task, lambda: _mean_spec(run, how_of(run), _column_dim(run)), size, "vectors"
         )
+    if kind.name != "model":
+        return Fit("mean", settings, fit_mean_task, lambda: _mean_spec(run, how_of(run), 0), size, "documents")
     folder = find_model(section.model)
-    settings = {
-        "model": known_checksum(folder),
-        "long_documents": section.long_documents,
-        "prefix": section.prefix,
-        "seed": run.recipe.seed,
-    }
 
     def packed() -> Spec:
         step = run.step("tmp/model", pack_model_task, [Spec("model", [settings["model"]], {"path": str(folder)})])
@@ -94,10 +80,10 @@ def fit_of(run: StageRun) -> Fit:
 
 
 def how_of(run: StageRun, model: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The description of the embedder; see :mod:`curate.relate.embedders.opened`."""
+    """The description of the embedder; see :data:`curate.relate.embedders.How`."""
     section = run.recipe.embed
     return {
-        "kind": "model" if section.is_folder else section.model,
+        "kind": embedder_name(section.model),
         "model": model,
         "long_documents": section.long_documents,
         "prefix": section.prefix,
@@ -170,10 +156,10 @@ def given_rows(
     context: TaskContext, documents: Any, how: dict[str, Any], dim: int, cut: bool, pick: Any, sidecars: dict[str, Any]
 ) -> Iterator[tuple[IDs, NDArray[np.float32]]]:
     """(doc_ids, float32[n, D]) of the documents left in a partition: a model's own vectors, or those of the records."""
-    if how["kind"] == "model":
-        model = open_model(how, context.artefact_path)
+    if (kind := EMBEDDERS.get(how["kind"])).reads_texts:
+        model = kind.encoder(how, context.artefact_path)
         for ids, texts in remaining_texts(context, documents, cut=cut, pick=pick, **sidecars):
-            yield ids, model.encode(texts)
+            yield ids, model.encode(texts.to_pylist())
         return
     keep = survivors(context, sidecars["verdicts"], sidecars["duplicates"], sidecars["contamination"])
     keep = keep if pick is None else keep[pick(keep)]
@@ -181,6 +167,10 @@ def given_rows(
         batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
         if batch.num_rows:
             yield column(batch, "doc_id"), to_matrix(batch["embedding"], dim)
+
+
+def _dim_of(how: dict[str, Any], context: TaskContext) -> int:
+    return EMBEDDERS.get(how["kind"]).encoder(how, context.artefact_path).dim
 
 
 def directions_task(
@@ -202,7 +192,7 @@ def directions_task(
     def drawn(ids: IDs) -> NDArray[np.bool_]:
         return hashes(ids) < np.uint64(limit)
 
-    width = dim or open_model(how, context.artefact_path).dim
+    width = dim or _dim_of(how, context)
     fields = [("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * width))]
     with context.writer("tmp/directions", pa.schema(fields)) as writer:
         for ids, rows in given_rows(context, documents, how, dim, cut, None if limit >= 2**64 else drawn, sidecars):
@@ -215,7 +205,7 @@ def fit_mean_task(context: TaskContext, sample: str, how: dict[str, Any], dim: i
     parts = [context.read(file) for file in context.snapshot(sample).files]
     table = pa.concat_tables(parts).sort_by([("hash", "ascending"), ("doc_id", "ascending")]) if parts else None
     if table is None or table.num_rows == 0:
-        mean = np.zeros(dim or open_model(how, context.artefact_path).dim)
+        mean = np.zeros(dim or _dim_of(how, context))
     else:
         rows = bytes_matrix(table.slice(0, MEAN_DOCUMENTS).sort_by("doc_id")["vector"]).view("<f4")
         mean = mean_direction(rows)

@@ -19,7 +19,6 @@ from curate.engine.stage import Spec, Stage, StageRun
 from curate.engine.tasks import TableWriter, TaskContext
 from curate.reading import formats
 from curate.reading.records import Batch, Fields, Span
-from curate.reading.spans import count_lines, group_spans, line_spans
 from curate.reading.units import Unit
 from curate.reading.vectors import about_vectors, dimensions, take_from_meta
 from curate.recipe import Recipe
@@ -86,16 +85,17 @@ def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
     found: dict[int, list[tuple[Span, int]]] = {}
     for unit in units:
         if unit.ordinal in run.inputs.records:
-            spans = run.inputs.spans.get(unit.ordinal, [])
-            found[unit.ordinal] = [(Span(start, stop), records) for start, stop, records in spans]
+            known = run.inputs.spans.get(unit.ordinal, [])
+            found[unit.ordinal] = [(Span(start, stop), records) for start, stop, records in known]
             continue
         file = unit.files[0]
         if len(unit.files) == 1 and formats.can_be_cut(file.path, file.size, target):
             base = _unit_spec(run, unit)
-            if formats.format_of(file.path).kind == "parquet":
+            spans = formats.reader_of(file.path).spans_by_size(file.size, target)
+            if spans is None:
                 specs.append(Spec(base.name, [*base.inputs, target], {"url": file.url, "span_bytes": target}))
                 continue
-            for i, span in enumerate(line_spans(file.size, target)):
+            for i, span in enumerate(spans):
                 params = {"url": file.url, "span": list(span)}
                 specs.append(Spec(f"{base.name}-{i:05d}", [*base.inputs, list(span)], params))
     for record in run.step("tmp/count", count_task, specs).records if specs else ():
@@ -105,12 +105,12 @@ def _cut(run: StageRun, units: list[Unit]) -> dict[int, list[tuple[Span, int]]]:
 
 
 def count_task(context: TaskContext, url: str, span: list[int] | None = None, span_bytes: int = 0) -> None:
-    """The records in a span of lines, or the spans of a Parquet file with the rows in each."""
+    """The records in a span of a file, or the spans of the file with the records in each."""
     with open_url(url, context.storage.options, seekable=True) as opened:
         if span is not None:
-            spans, rows = [Span(*span)], [count_lines(opened, Span(*span))]
+            spans, rows = [Span(*span)], [formats.reader_of(url).count(opened, Span(*span))]
         else:
-            spans, rows = group_spans(opened, span_bytes)
+            spans, rows = formats.reader_of(url).spans(opened, span_bytes)
     context.value("spans", [[list(one), number] for one, number in zip(spans, rows, strict=True)])
 
 

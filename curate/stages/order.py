@@ -23,6 +23,7 @@ from curate.recipe import Recipe, preferred_signals
 from curate.relate.groups import expand, group_names, units
 from curate.relate.measures import neighbor_recall, path_counts, summarise
 from curate.relate.neighbors import Neighbors, among, neighbors
+from curate.relate.orders import Region
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.semantic import semantic_duplicates
 from curate.stages.order_takedown import order_without, removed_positions
@@ -220,8 +221,7 @@ def _path(
         first = np.array([one[0] for one in members], np.int64)
         rows, ids = rows.take(pa.array(first)), ids[first]
         found = neighbors(vectors, section["neighbors"], section["max_similarity"])
-    path, _ = find_path(
-        section["method"],
+    region = Region(
         vectors,
         found,
         ids,
@@ -233,6 +233,7 @@ def _path(
         seed=seed,
         max_similarity=section["max_similarity"],
     )
+    path, _ = find_path(section["method"], region)
     return path if members is None else expand(path, members)
 
 

@@ -24,16 +24,17 @@ from curate.engine.stage import Spec, Stage, StageRun, partition_specs
 from curate.engine.tasks import TaskContext
 from curate.packing.control import Control, Rows, plan_rows
 from curate.packing.inside import arrange
-from curate.packing.likeness import likeness, summarise
-from curate.packing.measures import count_windows, window_measures
-from curate.packing.plan import Pieces, pack
+from curate.packing.measures import count_windows, likeness, summarise, window_measures
+from curate.packing.packers import PACKERS
+from curate.packing.pieces import Pieces
+from curate.packing.plan import pack
 from curate.packing.refined import Refinement, in_fixed_windows
-from curate.packing.sets import copies_of_items, set_prefix, sets_of_copies, shard_sets, split_buckets
-from curate.packing.similar import count_alike, similarity
+from curate.packing.refusals import count_alike, similarity
+from curate.packing.sets import copies_of_items, set_prefix, sets_of_copies, split_by_length
 from curate.recipe import Recipe
 from curate.relate.neighbors import check_neighbors, renumbered
 from curate.stages.pack_takedown import windows_without
-from curate.stages.synthetic import synthetic_set, synthetic_sidecar
+from curate.stages.synthetic import sets_of, synthetic_set, synthetic_sidecar
 from curate.tables.artefact import artefact_path
 from curate.tables.partition import column, rows_of
 from curate.tables.snapshot import as_file
@@ -76,7 +77,7 @@ def max_similarity(recipe: Recipe) -> float:
 
 def _settings(recipe: Recipe) -> Any:
     return {
-        **recipe.pack.settings(),
+        **recipe.pack.model_dump(),
         "max_similarity": max_similarity(recipe),
         "windows_per_shard": recipe.shards.windows_per_shard,
         "validation": recipe.shards.validation is not None,
@@ -87,7 +88,7 @@ def _settings(recipe: Recipe) -> Any:
 def _pack(run: StageRun) -> None:
     tables, section = run.tables, run.recipe.pack
     documents = tables["documents"]
-    sets = shard_sets(run.recipe)
+    sets = sets_of(run.recipe)
     bos_id, separator = _control_ids(run)
     regions, dim = int(tables["clusters"].details["regions"]), int(tables["embeddings"].details["dim"])
     sidecars = {name: tables[name] for name in ("tokens", "clusters", "embeddings", "order", "copies")}
@@ -274,11 +275,9 @@ def plan_task(
             copies = np.bincount(item[set_of == number], minlength=len(ids))
             before = np.bincount(item[set_of < number], minlength=len(ids))
             entry = sets[number]
-            if method == "buckets" and entry["kind"] == "validation":
-                planner = "best_fit"
-            else:
-                planner = method
-            window = max(other["window"] for other in sets) if planner == "buckets" else entry["window"]
+            planner = "best_fit" if PACKERS.get(method).divides and entry["kind"] == "validation" else method
+            packer = PACKERS.get(planner)
+            window = max(other["window"] for other in sets) if packer.divides else entry["window"]
             for turn in range(int(copies.max(initial=0))):
                 drawn = np.flatnonzero(copies > turn)
                 n_tokens = lengths[drawn]
@@ -296,16 +295,16 @@ def plan_task(
                     else _refinement(renumbered(neighbors, drawn), weights, fixed[drawn]),
                     between=around.between,
                 )
-                if planner == "related":
+                if packer.follows_path:
                     near_, stay = similarity(vectors[drawn], max_similarity), in_fixed_windows(pieces, fixed[drawn])
                     pieces = arrange(pieces, near_, position, ids[drawn], seed, stay)
                 copy = (before[drawn] + turn).astype(np.uint16)
-                parts = split_buckets(pieces) if planner == "buckets" else [(number, pieces)]
+                parts = split_by_length(pieces) if packer.divides else [(number, pieces)]
                 for part, some in parts:
                     rows = plan_rows(some, n_tokens, text_kind[drawn], around)
                     writer.write(_piece_rows(some, rows, ids[drawn], copy, part, region, turn, seed))
                     counts = count_windows(some, extended, sets[part]["window"])
-                    if planner == "buckets":  # every cut is meant
+                    if packer.divides:  # every cut is meant
                         counts |= dict.fromkeys(_OF_ITEMS, 0)
                     counts["special_tokens"] = int(rows.length[catalog.is_control(rows.kind)].sum())
                     counts["tokens"] = int(rows.length.sum()) - counts["special_tokens"]

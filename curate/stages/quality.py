@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from curate.base import schemas
 from curate.engine.stage import Stage, StageRun, partition_specs
 from curate.engine.tasks import TaskContext
-from curate.recipe import BLOCK_LISTS, Quality, Recipe
+from curate.quality.blocklist import LISTS
+from curate.quality.rule_sets import RULE_SETS
+from curate.recipe import Quality, Recipe
 from curate.storage.local import file_checksum
 from curate.tables.partition import column
 
@@ -51,7 +53,7 @@ def sizes_suffice(recipe: Recipe) -> bool:
 
 def _measured(recipe: Recipe) -> dict[str, Any]:
     """What the signals depend on: models and line rules, never a threshold."""
-    from curate.quality.classifier import classifier
+    from curate.quality.scorers import open_scorer
 
     if sizes_suffice(recipe):
         return {"sizes_only": True}
@@ -62,14 +64,21 @@ def _measured(recipe: Recipe) -> dict[str, Any]:
     for quality in qualities.values():
         if quality and quality.classifier:
             path = Path(quality.classifier.model)
-            classifier(str(path), quality.classifier.label)  # refuses what is no model, or has no such label
+            open_scorer(str(path), quality.classifier.label)  # refuses what is no model, or has no such label
             classifiers[quality.classifier.name] = {"model": file_checksum(path), "label": quality.classifier.label}
     return {
         "language_model": file_checksum(model) if model else None,
         "classifiers": classifiers,
         "line_rules": {source: line_rules(quality) for source, quality in qualities.items()},
         "masks": {source: quality.pii.replacements for source, quality in qualities.items() if quality},
+        "measured": {name: RULE_SETS[name].version for name in measured_rule_sets(recipe)},
     }
+
+
+def measured_rule_sets(recipe: Recipe) -> list[str]:
+    """Rule sets in force that measure columns of their own."""
+    used = {name for quality in _qualities(recipe).values() if quality for name in quality.rules}
+    return [name for name in RULE_SETS.in_order([*used]) if RULE_SETS[name].measure]
 
 
 def _check_languages(recipe: Recipe, model: Path | None) -> None:
@@ -118,6 +127,7 @@ def _signals(run: StageRun) -> None:
         "classifiers": classifiers,
         "rules": {source: line_rules(quality) for source, quality in _qualities(recipe).items()},
         "masked": {source: quality.pii.replacements for source, quality in _qualities(recipe).items() if quality},
+        "rule_sets": measured_rule_sets(recipe),
     }
     step = run.step("signals", signals_task, partition_specs(run.tables["documents"], {}, params, memory_factor=6))
     run.commit("edits", step.files("edits"), step.counters)
@@ -144,14 +154,15 @@ def signals_task(
     classifiers: dict[str, list[str]],
     rules: dict[str, dict[str, Any] | None],
     masked: dict[str, dict[str, list[str]]],
+    rule_sets: list[str],
 ) -> None:
     """Signals and edits of one partition, one row group at a time."""
     from curate.quality.signals import empty_signals, measure_signals
 
-    schema = empty_signals(sorted(classifiers)).schema
+    schema = empty_signals(sorted(classifiers), rule_sets).schema
     with context.writer("signals", schema) as signals, context.writer("edits", schemas.EDITS) as edits:
         for batch in context.batches(documents, ["doc_id", "source", "text"]):
-            measured, cuts = measure_signals(batch, language_model, classifiers, rules, masked)
+            measured, cuts = measure_signals(batch, language_model, classifiers, rules, masked, rule_sets)
             signals.write(measured)
             edits.write(cuts)
             context.count("documents", batch.num_rows)
@@ -161,11 +172,15 @@ def signals_task(
 
 def _decided(recipe: Recipe) -> dict[str, Any]:
     decided: dict[str, Any] = {}
+    # Models are in the key of the signals, by content and not by path.
+    left_out = {"pii", "drop_clusters", "language_model"}
     for source, quality in _qualities(recipe).items():
-        decided[source] = quality.model_dump(mode="json", exclude={"pii", "drop_clusters"}) if quality else None
+        decided[source] = quality.model_dump(mode="json", exclude=left_out) if quality else None
+        if quality and quality.classifier:
+            decided[source]["classifier"] = quality.classifier.model_dump(include={"name", "min_score"})
         if quality and quality.block:
             # The content of the lists decides, not where they lie.
-            lists = {name: getattr(quality.block, name) for name in BLOCK_LISTS}
+            lists = {name: getattr(quality.block, name) for name in LISTS}
             decided[source]["block"] |= {name: path and _list_checksum(path) for name, path in lists.items()}
     return decided
 

@@ -24,8 +24,8 @@ from curate.reading.formats import read as read_records
 from curate.reading.records import Fields
 from curate.reading.vectors import take_from_meta, to_matrix
 from curate.recipe import Recipe
-from curate.relate.embedders.opened import load_mean, open_embedder
-from curate.relate.embedders.quantised import quantise_directions
+from curate.relate.embedders import EMBEDDERS, open_embedder
+from curate.relate.encoders.quantised import load_mean, quantise_directions
 from curate.relate.selection import Scored, cutoff, is_selected, scores
 from curate.relate.similarity import SCALE_BITS, Vectors
 from curate.storage.local import file_checksum
@@ -86,7 +86,7 @@ def examples_task(context: TaskContext, path: str, text_field: str, how: dict[st
     parts: list[Vectors] = [np.zeros((0, dim), np.int8)]
     with open_url(path, context.storage.options) as opened:
         for batch in read_records(opened, path, Fields(text_field, None, how["field"])):
-            if how["kind"] == "column":
+            if not EMBEDDERS.get(how["kind"]).reads_texts:
                 given = batch.vectors if batch.vectors is not None else take_from_meta(batch.metas, how["field"])[1]
                 mean = read_artefact(context.storage, how["model"], load_mean)
                 parts.append(quantise_directions(to_matrix(given, dim), mean)[0])

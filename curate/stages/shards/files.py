@@ -17,14 +17,13 @@ from curate.engine.exchange import read_slices
 from curate.engine.stage import Spec, StageRun, Step
 from curate.engine.tasks import TaskContext
 from curate.packing.sets import set_prefix
-from curate.recipe.portable import essential_recipe
+from curate.recipe.paths import essential_recipe
 from curate.shards import conservation
-from curate.shards.denoise import Mixture
-from curate.shards.denoised import denoise, denoised_token_type, layout
+from curate.shards.denoise import Mixture, denoise, denoised_token_type, layout
 from curate.shards.index import FORMAT_VERSION
 from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows, token_type, windows_of_plan
-from curate.stages.shards.formats import DENOISED, FilePart, join_formats, part_name, write_formats
+from curate.stages.shards.formats import DENOISED, FilePart, join_formats, joined_formats, part_name, write_formats
 from curate.stages.shards.routing import assemble, shard_places, span_keys, span_schema
 from curate.tables.partition import column, is_in
 from curate.tables.snapshot import Snapshot, TableFile, as_file
@@ -190,7 +189,7 @@ def finish(
 
     Args:
         files: files of the shards.
-        parts: where each shard's windows in Megatron's form lie, by :func:`part_name`.
+        parts: each shard's part of the joined formats' files, by :func:`part_name`.
         sums: the conservation sum of each set.
         counters: ``windows`` and ``tokens`` of all shards.
         measures: of a sample of windows, by their tokens.
@@ -223,7 +222,12 @@ def finish(
         for about in abouts:
             prefix = set_prefix(about, sets, "/") + (DENOISED if denoised else "")
             made = [asdict(file) for file in files if file.name.startswith(prefix)]
-            names = [part_name(place.name, denoised) for place in shard_places(sets) if place.number == about["set"]]
+            names = [
+                part_name(form, place.name, denoised)
+                for form in joined_formats(shared["formats"])
+                for place in shard_places(sets)
+                if place.number == about["set"]
+            ]
             mine = [asdict(parts[name]) for name in names if name in parts]
             own = about
             if denoised:

@@ -6,10 +6,10 @@ from typing import Any
 
 from curate.engine.stage import Stage, StageRun
 from curate.recipe import Recipe
-from curate.recipe.portable import essential_recipe
+from curate.recipe.paths import essential_recipe
 from curate.shards.sampled import mean_of_samples
 from curate.stages.shards.files import finish, shard_specs, shard_task, sums_of_sets, widths
-from curate.stages.shards.formats import whole_file
+from curate.stages.shards.formats import written_parts
 from curate.stages.shards.routing import route_spans
 from curate.stages.shards.takedown import shards_without
 
@@ -25,7 +25,7 @@ def _shards(run: StageRun) -> None:
     spans = route_spans(run, run.tables, windows.files)
     width = widths(run, windows.files)
     written = run.step("shards", shard_task, shard_specs(run, spans, windows.files, width))
-    parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
+    parts = written_parts(written, run.recipe.shards.formats)
     sums = sums_of_sets(windows, written, "sum")
     measures = mean_of_samples([record.values["sample"] for record in written.records if "sample" in record.values])
     finish(run, written.files("shards"), parts, sums, written.counters, measures, width)

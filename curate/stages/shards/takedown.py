@@ -1,12 +1,13 @@
-"""Shards without some documents: those whose windows changed are written anew, the files of the others are copied.
+"""Shards without some documents: those whose windows changed are written again, the files of the others are copied.
 
-The copies are made inside the storage. Megatron's one file a set is put together from the former one and the new windows.
+The copies are made inside the storage. A joined format's file is put together from the previous one and the new windows.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from curate.engine.takedown import Takedown
 from curate.engine.tasks import TaskContext
 from curate.packing.sets import set_prefix
 from curate.shards import conservation
-from curate.shards.denoise import Mixture
-from curate.shards.denoised import denoised_token_type
+from curate.shards.denoise import Mixture, denoised_token_type
+from curate.shards.formats import FORMATS, shard_number
 from curate.shards.windows import token_type
 from curate.stages.shards.files import Sum, Widths, finish, shard_specs, shard_task, sums_of_sets, widths
-from curate.stages.shards.formats import DENOISED, FilePart, part_name, whole_file
+from curate.stages.shards.formats import DENOISED, FilePart, joined_formats, part_name, written_parts
 from curate.stages.shards.routing import route_spans, shard_places
 from curate.tables.partition import column
-from curate.tables.snapshot import Snapshot, TableFile, as_file
+from curate.tables.snapshot import Snapshot, as_file
 
 FILES_AT_ONCE = 64
 """Files that one task copies."""
@@ -43,9 +44,9 @@ def shards_without(run: StageRun, takedown: Takedown) -> None:
     for spec in specs:
         spec.params["former"] = asdict(before[spec.name])
     written = run.step("shards", shard_task, specs)
-    parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
-    if "megatron" in run.recipe.shards.formats:
-        parts = {**_parts_of_former(run, former, width), **parts}
+    parts = written_parts(written, run.recipe.shards.formats)
+    if joined := joined_formats(run.recipe.shards.formats):
+        parts = {**_parts_of_former(run, former, width, joined), **parts}
     copied = run.step("shards", copy_task, _copies(run, former, {file.name for file in written.files("shards")}))
     sums = _sums(run, former)
     lost, made = (sums_of_sets(windows, written, value) for value in ("sum_before", "sum"))
@@ -57,14 +58,9 @@ def shards_without(run: StageRun, takedown: Takedown) -> None:
     finish(run, files, parts, sums, counters, former.details.get("measures", {}), width)
 
 
-def _is_of_set(file: TableFile) -> bool:
-    """Whether a set has the file once, not once a shard: an index, or Megatron's tokens."""
-    return file.name.rpartition("/")[2] in ("index", "tokens")
-
-
 def _copies(run: StageRun, former: Snapshot, written: set[str]) -> list[Spec]:
     """Tasks that copy the files of the shards that stay as they are."""
-    left = [file for file in former.files if file.name not in written and not _is_of_set(file)]
+    left = [file for file in former.files if file.name not in written and shard_number(file.name) is not None]
     specs = []
     for start in range(0, len(left), FILES_AT_ONCE):
         files = left[start : start + FILES_AT_ONCE]
@@ -98,10 +94,10 @@ def _widths(run: StageRun, former: Snapshot) -> Widths:
     return {number: int(json.loads(run.storage.read(path))["window"]) for number, path in paths.items()}
 
 
-def _parts_of_former(run: StageRun, former: Snapshot, width: Widths) -> dict[str, FilePart]:
-    """Where the windows of each shard lie in Megatron's files."""
+def _parts_of_former(run: StageRun, former: Snapshot, width: Widths, joined: list[str]) -> dict[str, FilePart]:
+    """The part of each shard in the files of joined formats."""
     windows, denoise = run.tables["windows"], run.recipe.shards.denoise
-    bins = {file.name: file for file in former.files if file.path.endswith(".bin")}
+    named = {f"{file.name}{Path(file.path).suffix}": file for file in former.files}
     specs = [Spec(file.name, [file.checksum], {"windows": asdict(file)}) for file in windows.files]
     counted = {record.name: record.values["windows"] for record in run.step("tmp/windows", count_task, specs).records}
     sets, vocab_size = windows.details["sets"], int(run.tables["tokens"].details["vocab_size"])
@@ -114,9 +110,12 @@ def _parts_of_former(run: StageRun, former: Snapshot, width: Widths) -> dict[str
         for place in shard_places(sets):
             tokens = width[place.number] if denoised else place.size
             size = counted[place.name] * tokens * kind.itemsize
-            file = bins[f"{place.prefix}{DENOISED if denoised else ''}megatron/tokens"]
-            name = part_name(place.name, denoised)
-            found[name] = FilePart(asdict(file), ends[place.number], size, counted[place.name])
+            for form in joined:
+                whole = named[
+                    f"{place.prefix}{DENOISED if denoised else ''}{form}/{''.join(FORMATS.get(form).joined or ())}"
+                ]
+                part = FilePart(form, asdict(whole), ends[place.number], size, counted[place.name])
+                found[part_name(form, place.name, denoised)] = part
             ends[place.number] += size
     return found
 
