@@ -163,7 +163,9 @@ def _read_joined(
     stem, main = form.joined or ("", "")
     for generation, part in enumerate(parts_of(run.snapshots["windows"])):
         for entry in part["sets"]:
-            prefix = f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}"
+            prefix = (
+                f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}"
+            )
             name = f"{prefix}{form.name}/{stem}"
             if name not in by_suffix[main]:
                 report.fault("shards", name, "is missing")
