@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ordering_corpora import KNOWN, MAX_SIMILARITY, Corpus, prepare
 
-from curate.packing.likeness import vendi
-from curate.packing.measures import count_windows
+from curate.packing.measures import count_windows, vendi
 from curate.packing.measures import window_measures as packing_measures
 from curate.packing.pieces import Pieces
 from curate.packing.plan import pack
@@ -27,6 +26,7 @@ from curate.packing.refined import Refinement
 from curate.relate import measures
 from curate.relate.bounds import path_bound
 from curate.relate.cells import assign, fit_cells
+from curate.relate.orders import Region
 from curate.relate.paths import find_path
 
 ORDERS = ("random", "source", "cluster", "keyword", "buffered", "buffered star", "icp_code", "icp", "related")
@@ -50,10 +50,11 @@ class Windows:
         if order == "cluster":
             cells = assign(c.vectors, fit_cells(c.vectors, max(2, len(c.texts) // CELL), 0, self.ids))[0]
         star = 16 if order == "buffered star" else 0
-        return find_path(
-            order.split()[0], c.vectors, c.found, self.ids, sources=c.labels, clusters=cells, keywords=c.keywords,
+        region = Region(
+            c.vectors, c.found, self.ids, sources=c.labels, clusters=cells, keywords=c.keywords,
             star=star, max_similarity=MAX_SIMILARITY,
-        )[0]  # fmt: skip
+        )  # fmt: skip
+        return find_path(order.split()[0], region)[0]
 
     def pack(self, path: NDArray[np.int64], lookahead: int, min_vendi: float = 0.0, **prices: float | None) -> Pieces:
         """Windows of the documents along ``path``; refined when prices are given."""

@@ -24,13 +24,14 @@ from ordering_corpora import load
 from curate.packing.inside import arrange
 from curate.packing.plan import pack
 from curate.packing.refined import Refinement
-from curate.packing.similar import similarity
+from curate.packing.refusals import similarity
 from curate.relate import measures
-from curate.relate.baselines import icp_code
 from curate.relate.cells import assign, fit_cells
 from curate.relate.embedders import lexical
 from curate.relate.neighbors import Neighbors, neighbors
-from curate.relate.paths import icp, related
+from curate.relate.orders.icp import icp
+from curate.relate.orders.icp_code import icp_code
+from curate.relate.orders.related import related
 from curate.relate.regions import plan_regions, region_of
 from curate.relate.similarity import Vectors
 

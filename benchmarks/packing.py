@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.packing.measures import count_windows, window_measures
+from curate.packing.packers import PACKERS
 from curate.packing.pieces import Pieces, split
-from curate.packing.plan import METHODS, pack
-from curate.packing.similar import count_alike, similarity
+from curate.packing.plan import pack
+from curate.packing.refusals import count_alike, similarity
 from curate.stages.shards.routing import copy_spans
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,7 +103,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 def speeds(lengths: NDArray[np.int64], window: int) -> None:
     """Items planned a second on one core, and what the plans cost."""
     rows = []
-    for method in METHODS:
+    for method in PACKERS:
         pieces = pack(method, lengths, window)
         measures = window_measures(count_windows(pieces, lengths, window), window)
         taken = seconds(lambda method=method: pack(method, lengths, window))  # type: ignore[misc]

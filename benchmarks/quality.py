@@ -24,7 +24,8 @@ import zstandard
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.fasttext_model import lines_of, load_model
 from curate.quality.language import PREFIX_BYTES, find_model, language_model
-from curate.quality.rules import RULE_SETS, decide
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import decide
 from curate.quality.signals import measure_signals
 from curate.quality.statistics import measure
 

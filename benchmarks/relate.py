@@ -29,10 +29,10 @@ from ordering_speed import LIMIT, Clock, hierarchy, lengths_of, windows
 from curate.base.hashing import document_hash
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows
-from curate.packing.similar import similarity
+from curate.packing.refusals import similarity
 from curate.relate.measures import path_counts, summarise, window_measures
 from curate.relate.neighbors import neighbors
-from curate.relate.paths import related
+from curate.relate.orders.related import related
 from curate.relate.regions import plan_regions, region_of
 from curate.relate.super_cells import Cells, assign, fit
 

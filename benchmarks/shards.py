@@ -24,8 +24,10 @@ import numpy as np
 
 from curate.base.catalog import KIND_DOCUMENT
 from curate.packing.plan import pack
-from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
+from curate.shards import conservation
 from curate.shards.denoise import Mixture, corrupt, restore, window_key
+from curate.shards.formats import mds, megatron, parquet, webdataset
+from curate.shards.formats import numpy as memmap
 from curate.shards.windows import ShardWindows, windows_of_plan
 
 ROOT = Path(__file__).resolve().parent.parent

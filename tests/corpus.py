@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from curate.recipe import FORMATS
+from curate.shards.formats import FORMATS
 
 TOPICS = {
     "sea": "ship harbour sail captain storm anchor wave tide coast island sailor deck mast cargo voyage lighthouse".split(),

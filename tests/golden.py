@@ -27,7 +27,7 @@ from curate.driver.execute import run_recipe
 from curate.driver.plan import stages
 from curate.recipe.file import from_dict
 from curate.relate.embedders.lexical import LexicalModel
-from curate.relate.embedders.words import word_rows
+from curate.relate.encoders.words import word_rows
 from tests.corpus import recipe_of, text, write_corpus
 
 PINNED = Path(__file__).parent / "golden.json"

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from curate.base import catalog, schemas
 from curate.base.ids import doc_id
-from curate.recipe import FORMATS
-from curate.shards import conservation, mds, megatron, memmap, parquet, webdataset
+from curate.shards import conservation
+from curate.shards.formats import FORMATS, mds, megatron, parquet, webdataset
+from curate.shards.formats import numpy as memmap
 from curate.shards.windows import ShardWindows, windows_of_plan
 from curate.storage.local import LocalStorage, file_checksum
 from curate.tables.json_envelope import encode

@@ -27,7 +27,7 @@ from curate.engine.context import Task, TaskContext
 from curate.engine.exchange import ExchangeWriter, read_slices
 from curate.inspect.reader import stored_recipe
 from curate.relate.embedders.lexical import LexicalModel, fit
-from curate.relate.embedders.quantised import quantise_directions
+from curate.relate.encoders.quantised import quantise_directions
 from curate.relate.neighbors import check_neighbors, renumbered
 from curate.relate.super_cells import Cells
 from curate.shards.conservation import token_sum, window_sums

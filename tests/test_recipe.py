@@ -120,15 +120,6 @@ def test_control_tokens_that_cannot_be(tmp_path, pack, message):
         load(write(tmp_path, INPUTS + f"pack: {pack}\n"))
 
 
-@pytest.mark.parametrize("bos", ["true", "<s>"])
-def test_control_tokens_that_are_off_leave_no_trace_in_keys(tmp_path, bos):
-    plain = load(write(tmp_path, INPUTS)).pack.settings()
-    assert "bos" not in plain
-    assert "separator" not in plain
-    asked = load(write(tmp_path, INPUTS + f"pack: {{bos: {bos}, separator: x}}\n")).pack.settings()
-    assert asked == {**plain, "bos": True if bos == "true" else bos, "separator": "x"}
-
-
 @pytest.mark.parametrize("method", ["best_fit", "concat", "buckets"])
 def test_diversity_is_refused_where_nothing_heeds_it(tmp_path, method):
     with pytest.raises(RecipeError, match="`min_vendi` is heeded by `method: related` alone"):
@@ -155,7 +146,7 @@ def test_every_field_has_a_meaning():
 
 
 def test_every_path_is_taken_from_the_recipe_and_written_down_without_its_place(tmp_path):
-    from curate.recipe.portable import essential_recipe, relative_recipe
+    from curate.recipe.paths import essential_recipe, relative_recipe
 
     lists = {"block": {"domains": "lists/domains.txt"}, "language_model": "models/lid.bin"}
     scored = {"classifier": {"model": "models/q.bin", "min_score": 0.5}}

@@ -23,7 +23,8 @@ from curate.engine.progress import NoProgress, Progress
 from curate.engine.removed import Removed
 from curate.engine.task import Job
 from curate.reading.units import Assignment
-from curate.recipe import Recipe, portable
+from curate.recipe import Recipe
+from curate.recipe.paths import relative_recipe
 from curate.storage.interface import Storage
 from curate.storage.lease import Lease
 from curate.storage.open import open_storage
@@ -236,7 +237,7 @@ def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunSt
         stages_ = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in stages_]
         known = {tuple(entry["writes"]) for entry in stages_}
         stages_ += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
-    written = portable.relative_recipe(recipe)
+    written = relative_recipe(recipe)
     write_run(storage, RunState(recipe.name, written, tables, stages_, outcome.engine, versions=versions()))
 
 

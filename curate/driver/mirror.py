@@ -7,17 +7,19 @@ import uuid
 from pathlib import Path
 
 from curate.base.catalog import SHARD_FOLDER
+from curate.shards.formats import FORMATS
 from curate.storage.interface import Storage
 from curate.storage.open import open_storage
 from curate.tables.snapshot import Snapshot
 
 COPY_BYTES = 8 << 20
 _INDEX = re.compile(r"^(generation-\d{4}/)?index\.json$")
-SHARD_FILE = re.compile(
-    rf"^{SHARD_FOLDER}(index\.json|parquet/shard-\d+\.parquet"
-    r"|mds/(index\.json|shard\.\d+\.mds)|megatron/tokens\.(bin|idx)|numpy/shard-\d+\.(np[yz]|mask)|webdataset/shard-\d+\.tar)$"
-)
-"""Names of the files of a shard set; others at the mirror's place are somebody else's."""
+
+
+def shard_file() -> re.Pattern[str]:
+    """Matches names of the files of a shard set, in any format; others at the mirror's place are somebody else's."""
+    files = [rf"{name}/(?:{form.pattern})" for name, form in FORMATS.items()]
+    return re.compile(rf"^{SHARD_FOLDER}(?:index\.json|{'|'.join(files)})$")
 
 
 def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
@@ -33,7 +35,8 @@ def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
     names = {f"{file.name}{Path(file.path).suffix}": file for file in shards.files}
     indexes = {name: storage.read(file.path) for name, file in names.items() if _INDEX.match(name)}
     there = {info.path: info.size for info in target.list()}
-    stale = [name for name in there if SHARD_FILE.match(name) and name not in names]
+    own = shard_file()
+    stale = [name for name in there if own.match(name) and name not in names]
     same = all(there.get(name) == file.bytes for name, file in names.items())
     if same and not stale and all(target.read(name) == content for name, content in indexes.items()):
         return

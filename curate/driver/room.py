@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from curate.engine.inputs import Inputs
     from curate.recipe import Recipe
 
-EXPANSION = {"gzip": 2.8, "zstd": 4.0, "parquet": 2.2}
+EXPANSION = {"gzip": 2.8, "zstd": 4.0}
 """Bytes of text in a byte of a compressed file, about (English prose and documentation)."""
 
 TABLES = 1.4
@@ -27,7 +27,7 @@ SHARDS = 0.3
 def expansion(url: str) -> float:
     """Bytes of text in a byte of the file at ``url``, by its name."""
     form = formats.format_of(url)
-    return EXPANSION.get(form.compression or form.kind, 1.0)
+    return EXPANSION[form.compression] if form.compression else formats.READERS.get(form.kind).expansion
 
 
 def needed_bytes(recipe: Recipe, text_bytes: float) -> int:

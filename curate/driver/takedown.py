@@ -35,7 +35,7 @@ from curate.engine.stage import StageRun
 from curate.engine.takedown import leave_rows
 from curate.quality.verdicts import FIELDS
 from curate.recipe import Recipe
-from curate.recipe.portable import absolute_recipe
+from curate.recipe.file import absolute_recipe
 from curate.storage.interface import Storage
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import Snapshot, read_snapshot, write_snapshot

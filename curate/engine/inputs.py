@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.base.catalog import MARKS
 from curate.base.errors import InputError, WorkspaceError
@@ -21,7 +20,6 @@ from curate.engine.removed import Removed
 from curate.reading import formats
 from curate.reading.patterns import matches, pattern_prefix, relative_path
 from curate.reading.records import MISSING_TEXT, Fields
-from curate.reading.streams import Stream
 from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals
 from curate.recipe import Input, Recipe
 from curate.storage.interface import Storage
@@ -198,7 +196,7 @@ def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.Na
         opened = open_storage(f"s3://{bucket}", options).open(key)
     else:
         opened = counted(pa.OSFile(url, "rb"))
-    if seekable or formats.format_of(url).kind == "parquet":
+    if seekable or formats.reader_of(url).is_seekable:
         return opened
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
@@ -328,21 +326,4 @@ def field_names(file: InputFile, options: StorageOptions) -> set[str]:
     """Names of the fields of a file's first records."""
     with open_url(file.url, options) as source:
         form = formats.format_of(file.url)
-        if form.kind == "parquet":
-            try:
-                return set(pq.ParquetFile(source).schema_arrow.names)
-            except (pa.ArrowException, OSError):
-                return set()
-        if form.kind in ("text", "warc"):
-            return set()
-        names: set[str] = set()
-        for block in Stream(source, form.compression):
-            for line in block.split(b"\n")[:-1][:100] or [block]:
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(record, dict):
-                    names |= set(record)
-            break
-        return names
+        return formats.READERS.get(form.kind).field_names(source, form.compression)

@@ -18,8 +18,8 @@ from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.inspect.reader import RunReader
 from curate.inspect.windows import Piece, Window, windows_of
-from curate.packing.tokens_inside import MEASURES, arranged_by_hash, mean_over_windows
 from curate.relate.measures import same_label_in_window, window_measures
+from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
 
 FILES = 8
 """Shards that are read at most."""
@@ -146,8 +146,8 @@ def _spans(run: RunReader, drawn: _Drawn) -> list[NDArray[np.uint32]]:
 
 def _judged(run: RunReader, judge: str, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
     """int8[N, D]: vectors of documents, as edited, by another model, less their mean."""
-    from curate.relate.embedders.folder import ModelEmbedder, find_model
-    from curate.relate.embedders.quantised import mean_direction, quantise_directions
+    from curate.relate.embedders.model import ModelEmbedder, find_model
+    from curate.relate.encoders.quantised import mean_direction, quantise_directions
 
     rows = ModelEmbedder(find_model(judge)).encode([run.text(int(one)).edited for one in ids])
     return quantise_directions(rows, mean_direction(rows))[0]

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect
-from curate.recipe.portable import essential_recipe
+from curate.recipe.paths import essential_recipe
 
 EXAMPLES = 3
 ABSENT = "no such record"

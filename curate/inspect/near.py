@@ -104,7 +104,7 @@ def search(run: RunReader, text: str, n: int = 10) -> Nearest:
 
 def text_vector(run: RunReader, text: str) -> NDArray[np.int64]:
     """Vector of a new text by the model of the run, int64[D]."""
-    from curate.relate.embedders.opened import open_embedder
+    from curate.relate.embedders import open_embedder
 
     how = run.snapshot("embeddings").details["embedder"]
     vectors, _ = open_embedder(how, partial(artefact_path, run.storage)).transform(pa.array([text], pa.large_string()))

@@ -18,7 +18,7 @@ from curate.base.edits import replaced
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.hashing import document_hash
 from curate.recipe import Recipe
-from curate.recipe.portable import absolute_recipe
+from curate.recipe.file import absolute_recipe
 from curate.storage.local import LocalStorage
 from curate.storage.options import StorageOptions
 from curate.tables.parquet import read_groups

@@ -12,7 +12,8 @@ from curate.base.columns import vector_matrix
 from curate.base.errors import RequestError
 from curate.base.ids import SYNTHETIC_BIT
 from curate.inspect.reader import RunReader
-from curate.quality.rules import RULE_SETS, limits_of
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import limits_of
 from curate.reading.records import REASONS
 from curate.recipe import Quality
 

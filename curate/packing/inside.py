@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash
 from curate.packing.pieces import Pieces
-from curate.packing.similar import Similarity
+from curate.packing.refusals import Similarity
 from curate.relate.similarity import scaled_pair
 
 POSITIONS = ("chain", "best_at_ends", "random")

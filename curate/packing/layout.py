@@ -13,8 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.packing.conflicts import Conflicts
-from curate.packing.similar import Similarity, alike, square
+from curate.packing.refusals import Conflicts, Similarity, alike, square
 
 Int64s = NDArray[np.int64]
 

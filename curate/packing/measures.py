@@ -1,13 +1,36 @@
-"""What a packing costs and what a model sees in it: counts that add up over regions, and the measures made of them."""
+"""What a packing costs and what a model sees in it: counts and means that add up over regions, and measures made of them.
+
+Legend: n items on the path, m pieces, D dimensions, K neighbours, W windows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.packing.pieces import Pieces
+from curate.relate.measures import window_measures as similarity_inside
+from curate.relate.similarity import cosine, pair_cosine
+
+VENDI_WINDOWS = 100
+"""Windows of a region whose diversity is measured: as far apart as can be."""
+
+VENDI_MOST = 256
+"""Windows of more documents are left out of that."""
+
+_MEASURES = {  # measure: (key of a record, what it is a mean over)
+    "in_window": ("pairs", "n_pairs"),
+    "in_window_by_tokens": ("pairs_by_tokens", "n_pairs"),
+    "in_window_random": ("pairs_random", "n_pairs"),
+    "in_window_ceiling": ("nearest", "n_pairs"),
+    "in_window_adjacent": ("adjacent", "n_steps"),
+    "neighbors_in_window": ("recall", "n_items"),
+    "with_neighbor_in_window": ("with_neighbor", "n_items"),
+    "between_windows": ("between", "n_between"),
+    "vendi": ("vendi", "n_vendi"),
+}
 
 
 def count_windows(pieces: Pieces, lengths: NDArray[np.int64], window: int) -> dict[str, int]:
@@ -71,3 +94,97 @@ def window_measures(counts: Mapping[str, int], window: int) -> dict[str, float]:
 
 def _ratio(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
+
+
+def likeness(
+    pieces: Pieces,
+    vectors: NDArray[np.int8],
+    lengths: NDArray[np.int64],
+    neighbors: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+) -> dict[str, float]:
+    """Means over a region's windows, each with the number of things that it is a mean of.
+
+    Args:
+        pieces: of the windows; a cut item counts in its last window.
+        vectors: int8[n, D].
+        lengths: int64[n] tokens.
+        neighbors: int64[n, K], -1 padded.
+        keys: uint64[W], by which the windows are shuffled.
+
+    Returns:
+        pairs, pairs_by_tokens, pairs_random: mean cosine over the pairs of a window, weighted with both lengths, and of the
+        same windows filled at random; nearest: mean cosine to as many nearest documents as share a window (no windows can
+        be more alike); adjacent: of pieces that follow each other in a window; recall: share of the neighbours that are in
+        the document's window; with_neighbor: share of the documents with one; between: cosine from the last piece of a
+        window to the first of the next one after the shuffle; vendi: Vendi score (Friedman and Dieng 2023) over the number
+        of documents, 1 when nothing in a window is alike, near 0 when everything is the same.
+    """
+    window = np.full(len(vectors), -1, np.int64)
+    window[pieces.item] = pieces.window
+    found = similarity_inside(window, vectors, neighbors, 2.0, lengths)
+    sizes = np.bincount(window[window >= 0])
+    n_pairs = int((sizes * (sizes - 1)).sum())
+    inside = pieces.window[1:] == pieces.window[:-1]
+    steps = pair_cosine(vectors, pieces.item[:-1][inside], pieces.item[1:][inside])
+    first = np.flatnonzero(np.r_[True, ~inside]) if len(pieces.item) else np.zeros(0, np.int64)
+    order = np.argsort(keys, kind="stable")
+    last = np.r_[first[1:], len(pieces.item)] - 1 if len(first) else first
+    over = pair_cosine(vectors, pieces.item[last[order[:-1]]], pieces.item[first[order[1:]]])
+    diverse = vendi(pieces, vectors)
+    return {
+        "n_pairs": n_pairs,
+        "pairs": found.pairs,
+        "pairs_by_tokens": found.pairs_by_tokens,
+        "pairs_random": found.pairs_random,
+        "nearest": _nearest(vectors, neighbors, n_pairs / max(1, int((window >= 0).sum()))),
+        "n_steps": len(steps),
+        "adjacent": _mean(steps),
+        "n_items": int((window >= 0).sum()),
+        "recall": found.recall,
+        "with_neighbor": found.with_neighbor,
+        "n_between": len(over),
+        "between": _mean(over),
+        "n_vendi": len(diverse),
+        "vendi": _mean(diverse),
+    }
+
+
+def vendi(pieces: Pieces, vectors: NDArray[np.int8]) -> NDArray[np.float64]:
+    """float64[at most 100]: Vendi score over number of documents of some windows with two or more."""
+    starts = (
+        np.flatnonzero(np.r_[True, np.diff(pieces.window) != 0, True]) if len(pieces.item) else np.zeros(1, np.int64)
+    )
+    sizes = np.diff(starts)
+    fit = np.flatnonzero((sizes >= 2) & (sizes <= VENDI_MOST))
+    found = []
+    for w in fit[:: max(1, len(fit) // VENDI_WINDOWS)][:VENDI_WINDOWS]:
+        inside = vectors[pieces.item[starts[w] : starts[w + 1]]]
+        table = cosine(inside, inside)
+        np.fill_diagonal(table, 1.0)
+        values = np.linalg.eigvalsh(table / len(inside))
+        values = values[values > 1e-12]
+        found.append(float(np.exp(-(values * np.log(values)).sum())) / len(inside))
+    return np.array(found)
+
+
+def summarise(records: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over regions, each weighted with what it is a mean of, rounded to 1e-3 (in_window…: 1e-4)."""
+    found = {}
+    for name, (key, count) in _MEASURES.items():
+        total = sum(record[count] for record in records)
+        mean = sum(record[count] * record[key] for record in records) / total if total else 0.0
+        found[name] = round(mean, 4 if name.startswith("in_window") else 3)
+    return found
+
+
+def _nearest(vectors: NDArray[np.int8], neighbors: NDArray[np.int64], others: float) -> float:
+    """Mean cosine to the nearest ``others`` documents, as far as the lists go."""
+    k = min(neighbors.shape[1], max(1, round(others)))
+    listed = neighbors[:, :k] >= 0
+    at, which = np.nonzero(listed)
+    return _mean(pair_cosine(vectors, at, neighbors[at, which])) if len(at) else 0.0
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0

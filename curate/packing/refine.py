@@ -26,7 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.packing.layout import Layout, barred, dot, exchange, may_not_meet
-from curate.packing.similar import square
+from curate.packing.refusals import square
 
 Int64s = NDArray[np.int64]
 

@@ -1,6 +1,6 @@
-"""Sets of windows that one plan fills: stages of a curriculum, buckets, validation; and which copies are in which.
+"""Sets of windows that one plan fills: phases of a curriculum, powers of two, validation; and which copies are in which.
 
-Pure functions of the recipe and of arrays; the stage moves the rows. A set has a number, a kind and a window size.
+Pure functions of settings and arrays; the stage moves the rows. A set has a number, a kind and a window size.
 """
 
 from __future__ import annotations
@@ -15,25 +15,23 @@ from numpy.typing import NDArray
 
 from curate.base.catalog import set_folder
 from curate.base.schemas import VALIDATION
-from curate.packing.buckets import odds
+from curate.packing.packers import PACKERS
 from curate.packing.pieces import Pieces
-from curate.recipe import Recipe
 
 
-def shard_sets(recipe: Recipe) -> list[dict[str, Any]]:
+def shard_sets(
+    method: str, window: int, phases: Sequence[int] = (), *, with_validation: bool = False
+) -> list[dict[str, Any]]:
     """The sets of windows, by number: {set, kind, window}; kind is train, stage, bucket or validation.
 
-    A curriculum has one a stage, ``buckets`` one a power of two up to the window (set e holds windows of 2ᵉ tokens); the
-    validation set comes last.
+    Args:
+        method: a name of :data:`curate.packing.packers.PACKERS`.
+        window: tokens of a window.
+        phases: windows of the phases of a curriculum, each of which has a set, of kind stage.
+        with_validation: whether a validation set comes last.
     """
-    section = recipe.pack
-    if section.schedule:
-        sets = [{"kind": "stage", "window": stage.window} for stage in section.schedule]
-    elif section.method == "buckets":
-        sets = [{"kind": "bucket", "window": 1 << e, "odds": weight} for e, weight in enumerate(odds(section.window))]
-    else:
-        sets = [{"kind": "train", "window": section.window}]
-    if recipe.shards.validation:
+    sets = [{"kind": "stage", "window": size} for size in phases] or PACKERS.get(method).sets(window)
+    if with_validation:
         sets.append({"kind": "validation", "window": sets[-1]["window"]})
     return [{"set": number, **entry} for number, entry in enumerate(sets)]
 
@@ -64,7 +62,7 @@ def copies_of_items(sets: pa.ChunkedArray) -> tuple[NDArray[np.uint16], NDArray[
     return lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), counts)
 
 
-def split_buckets(pieces: Pieces) -> list[tuple[int, Pieces]]:
+def split_by_length(pieces: Pieces) -> list[tuple[int, Pieces]]:
     """(exponent, windows of 2^exponent tokens) of a plan of single pieces, the windows of each numbered anew."""
     exponent = np.log2(pieces.length).astype(np.int64)
     found = []

@@ -63,6 +63,10 @@ def words_of(url: str) -> frozenset[str]:
     return frozenset(_NO_WORD.split(url.lower())) - {""}
 
 
+LISTS = ("domains", "urls", "words", "soft_words", "subwords")
+"""Names of the lists."""
+
+
 class BlockLists(NamedTuple):
     """The lists of a recipe, as they are compared with a URL; an empty one blocks nothing."""
 

@@ -18,7 +18,8 @@ from curate.quality.characters import DIGIT, character_flags
 from curate.quality.compiled import inner, kernel, maker, read_only
 from curate.quality.lines import line_end
 from curate.quality.naming import LineCounts
-from curate.quality.rules import C4_LINES, limits_of
+from curate.quality.rule_sets.c4 import LINE_PARAMETERS
+from curate.quality.rules import limits_of
 from curate.quality.scan import Flags, decode, flags_at, space_bytes, trim
 
 KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
@@ -88,7 +89,7 @@ def line_parameters(
 ) -> dict[str, float | None]:
     """Parameters of the line rules in force: what edits depend on, by name."""
     limits = limits_of("c4", {"c4": thresholds}, preset, mode)
-    return {name: limits[name] for name, _ in C4_LINES}
+    return {name: limits[name] for name, _ in LINE_PARAMETERS}
 
 
 @inner
@@ -402,7 +403,7 @@ def c4_lines(
         line_counts = np.zeros((0, 2), np.int32)
     data, offsets = read_only(*text_buffers(texts))
     columns = np.zeros((len(offsets) - 1, _COLUMNS), np.int64)
-    value = {name: int(parameters[name] or 0) for name, _ in C4_LINES}
+    value = {name: int(parameters[name] or 0) for name, _ in LINE_PARAMETERS}
     options = np.array(
         [
             value["remove_citations"],

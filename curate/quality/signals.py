@@ -15,22 +15,20 @@ from numpy.typing import NDArray
 from curate.base import schemas
 from curate.base.text import cut_spans, sample_texts
 from curate.quality.c4 import c4_lines, line_parameters
-from curate.quality.classifier import classifier
 from curate.quality.language import UNKNOWN, language_model
 from curate.quality.long_range import long_range
 from curate.quality.pii import Found, find, masks, with_masks
+from curate.quality.rule_sets import EDITED, RULE_SETS
+from curate.quality.scorers import open_scorer
 from curate.quality.statistics import measure_with_lines
 
 LineRules = Mapping[str, float | None]
 
 RECURRENCE = "rare_recurrence"
 
-EDITED = "edited_"
-"""Prefix of FineWeb's columns on the text that C4's line rules leave; without those rules, the same as without it."""
 
-
-def empty_signals(classifiers: Sequence[str]) -> pa.Table:
-    """The ``signals`` table without a row, its classifier columns in the order given."""
+def empty_signals(classifiers: Sequence[str], rule_sets: Sequence[str] = ()) -> pa.Table:
+    """The ``signals`` table without a row, its classifier columns in the order given, then those of ``rule_sets``."""
     batch = pa.table(
         {
             "doc_id": pa.array([], pa.uint64()),
@@ -41,7 +39,27 @@ def empty_signals(classifiers: Sequence[str]) -> pa.Table:
     signals, _ = _assemble(batch, None, {}, {}, {})
     for name in classifiers:
         signals = signals.append_column(f"classifier_{name}", pa.array([], pa.float64()))
+    for name, values in _of_rule_sets(batch["text"].combine_chunks(), rule_sets).items():
+        signals = signals.append_column(name, values)
     return signals
+
+
+def _of_rule_sets(texts: pa.LargeStringArray, rule_sets: Sequence[str]) -> dict[str, pa.Array]:
+    """The columns that rule sets measure themselves.
+
+    Raises:
+        ValueError: a set measures a column that has another name than its own, or another number of values.
+    """
+    found: dict[str, pa.Array] = {}
+    for name in rule_sets:
+        measure = RULE_SETS[name].measure
+        for column, values in (measure(texts) if measure else {}).items():
+            if not column.startswith(f"{name}_") or len(values) != len(texts):
+                raise ValueError(
+                    f"rule set {name}: {column} has {len(values)} values of {len(texts)} texts, or another name"
+                )
+            found[column] = pa.array(values, pa.float64())
+    return found
 
 
 def measure_signals(
@@ -50,6 +68,7 @@ def measure_signals(
     classifiers: Mapping[str, Sequence[str]],
     rules: Mapping[str, LineRules | None],
     masked: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    rule_sets: Sequence[str] = (),
 ) -> tuple[pa.Table, pa.Table]:
     """(signals, edits) of a batch of documents.
 
@@ -61,22 +80,26 @@ def measure_signals(
             measured with the published parameters).
         masked: what stands for personal data, by source and kind (:data:`curate.quality.pii.KINDS`); kinds that are not
             named are counted only.
+        rule_sets: names of sets that measure columns of their own.
 
     Returns:
         One row of signals for each document in the same order, and schemas.EDITS sorted by (doc_id, start).
     """
-    return _assemble(batch, language_model_path, classifiers, rules, masked or {})
+    if isinstance(batch, pa.RecordBatch):
+        batch = pa.Table.from_batches([batch])
+    signals, edits = _assemble(batch, language_model_path, classifiers, rules, masked or {})
+    for name, values in _of_rule_sets(batch["text"].combine_chunks(), rule_sets).items():
+        signals = signals.append_column(name, values)
+    return signals, edits
 
 
 def _assemble(
-    batch: pa.Table | pa.RecordBatch,
+    batch: pa.Table,
     language_model_path: str | None,
     classifiers: Mapping[str, Sequence[str]],
     rules: Mapping[str, LineRules | None],
     masked: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> tuple[pa.Table, pa.Table]:
-    if isinstance(batch, pa.RecordBatch):
-        batch = pa.Table.from_batches([batch])
     texts = batch["text"].combine_chunks()
     measured, edits = _by_line_rules(batch, texts, rules)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
@@ -95,7 +118,7 @@ def _assemble(
         columns["language"], columns["language_score"] = languages, pa.array(scores)
     for name in sorted(classifiers):
         path, label = classifiers[name]
-        columns[f"classifier_{name}"] = pa.array(classifier(path, label).score(texts))
+        columns[f"classifier_{name}"] = pa.array(open_scorer(path, label).score(texts))
     return pa.table(columns), edits
 
 

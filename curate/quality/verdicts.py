@@ -3,24 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.quality.blocklist import REASONS, BlockLists
+from curate.quality.blocklist import LISTS, REASONS, BlockLists
 from curate.quality.expressions import Expression, ExpressionError, first_false
 from curate.quality.pii import KINDS
-from curate.quality.rules import CORRECTED, RULE_SETS, decide, fired
-
-if TYPE_CHECKING:
-    from curate.recipe import Quality
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import decide, fired
 
 FIELDS = ("id", "source", "meta")
 """Columns of the documents table that conditions may look at."""
+
+
+class ClassifierLimit(Protocol):
+    """A classifier and its limit."""
+
+    @property
+    def name(self) -> str:
+        """Name of its column, classifier_<name>."""
+        ...
+
+    @property
+    def min_score(self) -> float:
+        """Documents that score lower are removed."""
+        ...
+
+
+class Blocking(Protocol):
+    """Block lists: beside these, a path or None under each name of :data:`curate.quality.blocklist.LISTS`."""
+
+    @property
+    def field(self) -> str:
+        """Field of the record that holds the URL."""
+        ...
+
+    @property
+    def soft_most(self) -> int:
+        """As many different soft words in a URL block it."""
+        ...
+
+
+class Settings(Protocol):
+    """What decides about documents; :class:`curate.recipe.Quality` has these fields, and says what they mean."""
+
+    @property
+    def preset(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def languages(self) -> Sequence[str]: ...
+    @property
+    def language_score(self) -> float: ...
+    @property
+    def rules(self) -> Sequence[str]: ...
+    @property
+    def thresholds(self) -> Mapping[str, Mapping[str, float | None]]: ...
+    @property
+    def classifier(self) -> ClassifierLimit | None: ...
+    @property
+    def where(self) -> Sequence[str]: ...
+    @property
+    def block(self) -> Blocking | None: ...
 
 
 class Verdicts(NamedTuple):
@@ -39,10 +88,7 @@ def names_of(classifier: str | None) -> list[str]:
     names = ["id", "source", "language", "language_score", "n_bytes", "n_chars", "n_words"]
     names += [f"pii_{kind}" for kind in KINDS] + ([f"classifier_{classifier}"] if classifier else [])
     names += ["c4_lines", "c4_kept_lines", "compression_ratio", "long_range_gain", "rare_recurrence"]
-    for rule_set in RULE_SETS.values():
-        for rule in rule_set.rules:
-            columns = [rule.column] + [rule.column + CORRECTED] * rule.corrected
-            names += columns + [f"edited_{name}" for name in columns if rule_set.name == "fineweb"]
+    names += [column for rule_set in RULE_SETS.values() for column in rule_set.columns]
     return list(dict.fromkeys(names))
 
 
@@ -62,11 +108,11 @@ def conditions(where: Sequence[str], classifier: str | None) -> list[Expression]
     return parsed
 
 
-def verdicts(signals: pa.Table, fields: pa.Table, quality: Quality) -> Verdicts:
+def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts:
     """What one quality section decides about documents.
 
     Checks apply in this order, and the first that fires is the reason: block lists, conditions, language, the rule sets
-    in the order of FineWeb's pipeline, the classifier.
+    in the order of the registry, the classifier.
 
     Args:
         signals: columns of :func:`curate.quality.signals.measure_signals`, N rows.
@@ -87,7 +133,7 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Quality) -> Verdicts:
 
     nothing = np.full(n, np.nan)
     if quality.block:
-        block = BlockLists.read(quality.block.model_dump(exclude={"field", "soft_most"}), quality.block.soft_most)
+        block = BlockLists.read({name: getattr(quality.block, name) for name in LISTS}, quality.block.soft_most)
         lists = np.array([url and block.blocking(url) for url in _urls(fields, quality.block.field)], object)
         for name in REASONS:
             remove(f"block.{name}", lists == name, nothing)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.base.schemas import VECTOR
-from curate.reading.jsonl import encode_meta
+from curate.reading.formats.jsonl import encode_meta
 
 
 def take_from_meta(metas: list[str | None], field: str) -> tuple[list[str | None], pa.Array]:

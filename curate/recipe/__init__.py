@@ -1,7 +1,7 @@
 """The recipe: typed models of everything a run can be told, every field with a default and a one-line description.
 
-Only ``inputs`` is required. Relative paths are relative to the folder of the recipe file. Each section has a module of its
-name; :mod:`curate.recipe.file` reads recipe files and says what is wrong in them, where.
+Only ``inputs`` is required. Relative paths are relative to the folder of the recipe file. Names of formats, methods and
+rule sets come from the registries; :mod:`curate.recipe.file` reads recipe files and says what is wrong in them, where.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from __future__ import annotations
 from curate.recipe.dedup import Decontaminate, Dedup, Near, Paragraphs
 from curate.recipe.inputs import Input, ObjectStorage
 from curate.recipe.paths import paths_of_quality, resolve_path, resolve_paths
-from curate.recipe.quality import BLOCK_LISTS, RULE_ORDER, Quality
+from curate.recipe.quality import Quality
 from curate.recipe.recipe import Recipe, cuts_paragraphs, preferred_signals
 from curate.recipe.relate import Order
 from curate.recipe.section import Section
-from curate.recipe.shards import FORMATS
+from curate.recipe.shards import Pack
 
 __all__ = [
-    "BLOCK_LISTS",
-    "FORMATS",
-    "RULE_ORDER",
     "Decontaminate",
     "Dedup",
     "Input",
     "Near",
     "ObjectStorage",
     "Order",
+    "Pack",
     "Paragraphs",
     "Quality",
     "Recipe",

@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from curate.base.errors import RecipeError, RequestError
 from curate.recipe import Recipe, Section, resolve_paths
+from curate.recipe.section import NameIn
 
 
 def load(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -53,6 +54,23 @@ def from_dict(
         return resolve_paths(Recipe.model_validate(dict(data)), base)
     except ValidationError as error:
         raise RecipeError(_explain(error, origin, lines or {})) from None
+
+
+def absolute_recipe(stored: Mapping[str, Any], workspace: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe that ``run.json`` of a workspace holds, with ``--set`` style changes.
+
+    The inverse of :func:`curate.recipe.paths.relative_recipe`.
+
+    Args:
+        stored: what ``relative_recipe`` gave.
+        workspace: absolute path or URL of the workspace; local paths of the recipe are relative to it.
+        changes: as ``pack.window=4096``.
+
+    Raises:
+        RecipeError: a wrong key, value or change.
+    """
+    base = Path.cwd() if "://" in workspace else Path(workspace)
+    return from_dict(apply_changes({**stored, "workspace": workspace}, changes), base, origin=f"{workspace}/run.json")
 
 
 def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -211,7 +229,8 @@ def field_rows(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[
             rows += field_rows(inner[0], key + ("[]." if key == "inputs" else "."))
             continue
         default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))
-        rows.append((key, _type_name(field.annotation), default, field.description or ""))
+        shown = _with_names(field.annotation, field.metadata)
+        rows.append((key, _type_name(shown), default, field.description or ""))
     return rows
 
 
@@ -240,6 +259,18 @@ def yaml_text(value: Any) -> str:
         value = list(value)
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
     return text.removesuffix("...\n").strip()
+
+
+def _with_names(annotation: Any, metadata: Sequence[Any] = ()) -> Any:
+    """The annotation with names of a registry spelled out, as a literal type."""
+    named = next((mark for mark in metadata if isinstance(mark, NameIn)), None)
+    if named is not None:
+        return Literal[named.names()]
+    if get_origin(annotation) is Annotated:
+        return _with_names(annotation.__origin__, annotation.__metadata__)
+    if get_origin(annotation) is tuple:
+        return tuple[tuple(_with_names(argument) for argument in get_args(annotation))]  # type: ignore[misc]
+    return annotation
 
 
 def _type_name(annotation: Any) -> str:

@@ -7,14 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from curate.recipe.section import Section, switch
-
-RULE_ORDER = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
-"""The order of FineWeb's pipeline (datatrove examples/fineweb.py): the first rule that fires is the reason."""
-
-
-BLOCK_LISTS = ("domains", "urls", "words", "soft_words", "subwords")
-"""Fields of ``quality.block`` that name a file."""
+from curate.quality.rule_sets import FINEWEB, RULE_SETS
+from curate.recipe.section import NameIn, Section, switch
 
 
 class Classifier(Section):
@@ -84,7 +78,7 @@ class Quality(Section):
     language_model: Annotated[str, BeforeValidator(switch)] = Field(
         "auto", description="fastText language model: a path, auto (the one of an installed package), or off"
     )
-    rules: tuple[Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"], ...] = Field(
+    rules: tuple[Annotated[str, NameIn(RULE_SETS)], ...] = Field(
         ("gopher_repetition", "gopher_quality"), description="rule sets that remove documents"
     )
     thresholds: dict[str, dict[str, float | None]] = Field(
@@ -105,7 +99,7 @@ class Quality(Section):
     @classmethod
     def _preset(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("preset") == "fineweb":
-            data = {"rules": list(RULE_ORDER), **data}
+            data = {"rules": list(FINEWEB), **data}
         return data
 
     @field_validator("where", mode="before")
@@ -124,7 +118,7 @@ class Quality(Section):
     @field_validator("rules")
     @classmethod
     def _in_order(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(rule for rule in RULE_ORDER if rule in rules)
+        return RULE_SETS.in_order(rules)
 
     @field_validator("thresholds")
     @classmethod

@@ -9,13 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate.recipe.dedup import Dedup, DedupOrOff
 from curate.recipe.inputs import Ingest, Input, ObjectStorage
-from curate.recipe.lengths import Synthetic, Upsample
-from curate.recipe.pack import Pack
 from curate.recipe.quality import Quality, QualityOrOff
 from curate.recipe.relate import Cluster, Embed, Order, Select
 from curate.recipe.section import Section
-from curate.recipe.shards import Shards
-from curate.recipe.tokenizer import Tokenizer
+from curate.recipe.shards import Pack, Shards, Synthetic, Tokenizer, Upsample
 
 
 class Recipe(Section):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from curate.recipe.section import Section
+from curate.recipe.section import NameIn, Section
+from curate.relate.embedders import embedder_name
+from curate.relate.orders import ORDERS
 
 
 class Embed(Section):
@@ -41,7 +43,7 @@ class Embed(Section):
     @property
     def is_folder(self) -> bool:
         """Whether ``model`` names a folder or a package."""
-        return self.model not in ("lexical", "column")
+        return embedder_name(self.model) == "model"
 
 
 class Select(Section):
@@ -71,7 +73,7 @@ class Cluster(Section):
 class Order(Section):
     """The path through the documents of a region."""
 
-    method: Literal["related", "icp", "icp_code", "keyword", "buffered", "cluster", "source", "random"] = Field(
+    method: Annotated[str, NameIn(ORDERS)] = Field(
         "related",
         description="related: path cover, joined ends, local search; icp: Algorithm 1 of In-Context Pretraining; "
         "icp_code: its released script; keyword: shared keywords; buffered: nearest in a buffer over the stream",

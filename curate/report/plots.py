@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from curate.base.amounts import number
 from curate.base.markup import Markup
 from curate.inspect.reader import RunReader
-from curate.quality.rules import RULE_SETS, column_of, limits_of
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import column_of, limits_of
 from curate.report.svg import COLOURS, WIDTH, Plot, area, bar, compact, label, legend, line, plot, rule, ticks
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import Snapshot
@@ -147,7 +148,7 @@ def scored(run: RunReader) -> list[Score]:
         for section in sections:
             if name in section.rules:
                 limit = one.limit(limits_of(name, section.thresholds, section.preset, section.mode))
-                add(reason, column_of(one, section.rules, section.mode), limit, one.comparison == "<")
+                add(reason, column_of(one, name, section.rules, section.mode), limit, one.comparison == "<")
     return list(found.values())[:SCORES]
 
 

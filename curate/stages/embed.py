@@ -17,11 +17,11 @@ from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PREVIOUS, PartitionTask
 from curate.recipe import Recipe
-from curate.relate.embedders.folder import check_model, find_model
+from curate.relate.embedders import EMBEDDERS, embedder_name, open_embedder
 from curate.relate.embedders.lexical import LexicalModel
-from curate.relate.embedders.opened import load_mean, open_embedder
-from curate.relate.embedders.quantised import quantise_directions
-from curate.stages.embed_fit import RunEmbedder, fit_of, given_rows, known_checksum
+from curate.relate.encoders.quantised import load_mean, quantise_directions
+from curate.relate.orders import ORDERS
+from curate.stages.embed_fit import RunEmbedder, fit_of, given_rows
 from curate.tables.artefact import read_artefact
 from curate.tables.snapshot import TableFile
 
@@ -30,37 +30,25 @@ KEYWORDS = 8
 
 
 def _settings(recipe: Recipe) -> Any:
-    section = recipe.embed
-    if section.model == "column":
-        _refuse_keywords(recipe)
-        return {"model": "column", "field": section.field, "seed": recipe.seed}
-    if section.is_folder:
-        _refuse_keywords(recipe)
-        folder = find_model(section.model)
-        kind = check_model(folder)
-        read = {"long_documents": section.long_documents, "prefix": section.prefix}
-        return {"model": known_checksum(folder), "kind": kind, **read, "seed": recipe.seed}
-    settings = {"model": "lexical", "dim": section.dim, "sample_bytes": section.sample_bytes, "seed": recipe.seed}
+    kind = EMBEDDERS.get(embedder_name(recipe.embed.model))
+    if _keywords(recipe) and not kind.gives_keywords:
+        raise RequestError(
+            f"order.method: {recipe.order.method} takes its keywords from the lexical model, but embed.model is "
+            f"{recipe.embed.model}; choose another order, or `embed: {{model: lexical}}`"
+        )
+    settings = {**kind.settings(recipe.embed), "seed": recipe.seed}
     return settings | {"keywords": KEYWORDS} if _keywords(recipe) else settings
 
 
 def _keywords(recipe: Recipe) -> int:
-    return KEYWORDS if recipe.order.method == "keyword" else 0
-
-
-def _refuse_keywords(recipe: Recipe) -> None:
-    if _keywords(recipe):
-        raise RequestError(
-            f"order.method: keyword takes its keywords from the lexical model, but embed.model is {recipe.embed.model}; "
-            "choose another order, or `embed: {model: lexical}`"
-        )
+    return KEYWORDS if ORDERS.get(recipe.order.method).needs_keywords else 0
 
 
 def _embed(run: StageRun) -> None:
     embedder, keywords = RunEmbedder.of(run, run.model), _keywords(run.recipe)
-    dim = run.recipe.embed.dim if embedder.kind == "lexical" else run.model.rows
+    dim = run.recipe.embed.dim if embedder.entry.fits_corpus else run.model.rows
     needed, previous = embedder.resources(), PreviousFiles(run, ["kept"])
-    kind = ColumnTask if embedder.kind == "column" else EmbeddingsTask
+    kind = EmbeddingsTask if embedder.entry.reads_texts else ColumnTask
     tasks = [
         kind(
             name=part.name,

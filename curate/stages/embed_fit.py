@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,10 +27,10 @@ from curate.engine.sample import MARGIN, SampleTask, read_sample, sample_size, s
 from curate.engine.stage import StageRun
 from curate.engine.task import PLACE, PartitionTask, Task
 from curate.reading.vectors import to_matrix
-from curate.relate.embedders.folder import MEAN_FILE, checksum, find_model, pack
+from curate.relate.embedders import EMBEDDERS, EmbedderKind, Encoder, embedder_name
 from curate.relate.embedders.lexical import fit
-from curate.relate.embedders.opened import open_model
-from curate.relate.embedders.quantised import mean_direction
+from curate.relate.embedders.model import MEAN_FILE, find_model, pack
+from curate.relate.encoders.quantised import mean_direction
 from curate.relate.similarity import MAX_DIM
 from curate.tables.remaining import kept_texts, left_after
 from curate.tables.snapshot import TableFile, TableRef, as_file
@@ -43,30 +43,19 @@ MODEL_MEMORY = 5
 """Memory of a task that runs a model, in sizes of the model, beside that for the texts."""
 
 
-_CHECKSUMS: dict[tuple[Any, ...], str] = {}
-
-
-def known_checksum(folder: Path) -> str:
-    """The model's checksum, read once per process while its files keep their sizes and times."""
-    key = (folder, *sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")))
-    if key not in _CHECKSUMS:
-        _CHECKSUMS[key] = checksum(folder)
-    return _CHECKSUMS[key]
-
-
 @dataclass(frozen=True, slots=True)
 class RunEmbedder:
     """The embedder of a run, as ``embeddings.details["embedder"]`` describes it.
 
     Attributes:
-        kind: lexical; model: a folder; column: vectors that came with the records.
-        model: the artefact: the lexical model, a model's folder, or the mean of a column; None before it is fitted.
+        kind: name of the entry in the registry.
+        model: the artefact: the lexical model, a model's folder, or the mean of vectors; None before it is fitted.
         long_documents: what a model reads of a long text.
         prefix: put before every text.
         field: of the records, for a column.
     """
 
-    kind: Literal["lexical", "model", "column"]
+    kind: str
     model: TableFile | None
     long_documents: str
     prefix: str
@@ -76,12 +65,7 @@ class RunEmbedder:
     def of(run: StageRun, model: TableFile | None) -> RunEmbedder:
         """The one that the recipe asks for."""
         section = run.recipe.embed
-        kind: Literal["lexical", "model", "column"] = "lexical"
-        if section.is_folder:
-            kind = "model"
-        elif section.model == "column":
-            kind = "column"
-        return RunEmbedder(kind, model, section.long_documents, section.prefix, section.field)
+        return RunEmbedder(embedder_name(section.model), model, section.long_documents, section.prefix, section.field)
 
     @staticmethod
     def from_details(details: dict[str, Any]) -> RunEmbedder:
@@ -94,6 +78,11 @@ class RunEmbedder:
         return asdict(self)
 
     @property
+    def entry(self) -> EmbedderKind:
+        """What is known of its kind."""
+        return EMBEDDERS.get(self.kind)
+
+    @property
     def artefact(self) -> TableFile:
         """The fitted model.
 
@@ -104,6 +93,10 @@ class RunEmbedder:
             raise ValueError("the embedder is not fitted yet")
         return self.model
 
+    def encoder(self, context: TaskContext) -> Encoder:
+        """The model, opened, with its own vectors."""
+        return self.entry.encoder(self.details(), context.artefact_path)
+
     def resources(self) -> dict[str, Any]:
         """What a task needs that runs it: memory for a model besides that for texts, and a GPU where there is one."""
         if self.kind != "model" or self.model is None:
@@ -113,8 +106,9 @@ class RunEmbedder:
 
 def fit_of(run: StageRun) -> Fit:
     """How the stage's model is made: fitted on a sample of the texts, or a given one with the mean of a sample."""
-    section, seed = run.recipe.embed, run.recipe.seed
-    if section.model == "lexical":
+    section, seed, embedder = run.recipe.embed, run.recipe.seed, RunEmbedder.of(run, None)
+    kind = embedder.entry
+    if kind.fits_corpus:
 
         def lexical() -> Task:
             sample = sample_texts(run, section.sample_bytes, EmbedSampleTask)
@@ -129,17 +123,12 @@ def fit_of(run: StageRun) -> Fit:
         settings: dict[str, Any] = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": seed}
         return Fit("lexical", settings, lexical, sample_size(run, section.sample_bytes))
     size = min(MEAN_DOCUMENTS, run.tables["verdicts"].counters.get("kept", 0))
-    if section.model == "column":
-        settings = {"field": section.field, "seed": seed}
-        embedder = RunEmbedder.of(run, None)
+    settings = {**kind.settings(section), "seed": seed}
+    if not kind.reads_texts:
         return Fit("mean", settings, lambda: _mean_task(run, embedder, _column_dim(run)), size, "vectors")
+    if kind.name != "model":
+        return Fit("mean", settings, lambda: _mean_task(run, embedder, 0), size, "documents")
     folder = find_model(section.model)
-    settings = {
-        "model": known_checksum(folder),
-        "long_documents": section.long_documents,
-        "prefix": section.prefix,
-        "seed": seed,
-    }
 
     def packed() -> Task:
         task = PackModelTask(name="model", path=str(folder), checksum=settings["model"])
@@ -250,10 +239,10 @@ def given_rows(
     pick: Callable[[IDs], NDArray[np.bool_]] | None = None,
 ) -> Iterator[tuple[IDs, NDArray[np.float32]]]:
     """(doc_ids, float32[n, D]) of the documents left in a partition: a model's own vectors, or those of the records."""
-    if embedder.kind == "model":
-        model = open_model(embedder.details(), context.artefact_path)
+    if embedder.entry.reads_texts:
+        model = embedder.encoder(context)
         for ids, texts in kept_texts(context, documents, kept, pick):
-            yield ids, model.encode(texts)
+            yield ids, model.encode(texts.to_pylist())
         return
     keep = left_after("dedup", context, {"kept": kept})
     keep = keep if pick is None else keep[pick(keep)]
@@ -285,7 +274,7 @@ class DirectionsTask(PartitionTask):
             return hashes(ids) < np.uint64(limit)
 
         pick = None if limit >= 2**64 else drawn
-        width = self.dim or open_model(self.embedder.details(), context.artefact_path).dim
+        width = self.dim or self.embedder.encoder(context).dim
         fields = [("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * width))]
         with context.writer("tmp/directions", pa.schema(fields)) as writer:
             for ids, rows in given_rows(context, self.documents, self.kept, self.embedder, self.dim, pick):
@@ -309,7 +298,7 @@ class FitMeanTask(Task):
         parts = [context.read(file) for file in context.snapshot(self.sample).files]
         table = pa.concat_tables(parts).sort_by([("hash", "ascending"), ("doc_id", "ascending")]) if parts else None
         if table is None or table.num_rows == 0:
-            mean = np.zeros(self.dim or open_model(self.embedder.details(), context.artefact_path).dim)
+            mean = np.zeros(self.dim or self.embedder.encoder(context).dim)
         else:
             rows = bytes_matrix(table.slice(0, MEAN_DOCUMENTS).sort_by("doc_id")["vector"]).view("<f4")
             mean = mean_direction(rows)

@@ -24,7 +24,6 @@ from curate.engine.takedown import TakedownTask, files_without, lessened
 from curate.engine.task import PLACE, Task
 from curate.reading import formats
 from curate.reading.records import REMOVED_ON_REQUEST, Batch, Fields, Span
-from curate.reading.spans import count_lines, group_spans, line_spans
 from curate.reading.units import Unit
 from curate.reading.vectors import about_vectors, take_from_meta
 from curate.recipe import Recipe
@@ -118,10 +117,11 @@ def _cut(run: StageRun, whole: dict[int, IngestTask]) -> dict[int, list[tuple[Sp
         file = task.only_file
         if file is None or not formats.can_be_cut(file.path, file.size, target):
             continue
-        if formats.format_of(file.path).kind == "parquet":
+        by_size = formats.reader_of(file.path).spans_by_size(file.size, target)
+        if by_size is None:
             tasks.append(CountTask(name=task.name, file=file, span_bytes=target))
             continue
-        for i, span in enumerate(line_spans(file.size, target)):
+        for i, span in enumerate(by_size):
             tasks.append(CountTask(name=f"{task.name}-{i:05d}", file=replace(file, span=span), span_bytes=target))
     for record in run.step("tmp/count", tasks).records if tasks else ():
         counted = [(Span(*span), rows) for span, rows in record.values["spans"]]
@@ -131,7 +131,7 @@ def _cut(run: StageRun, whole: dict[int, IngestTask]) -> dict[int, list[tuple[Sp
 
 @dataclass(frozen=True, kw_only=True)
 class CountTask(Task):
-    """The records in a span of lines; or the spans of a Parquet file, of about ``span_bytes``, with the rows in each."""
+    """The records in a span of a file; or the spans of the file, of about ``span_bytes``, with the records in each."""
 
     grows_with = "text_bytes"
 
@@ -139,11 +139,12 @@ class CountTask(Task):
     span_bytes: int
 
     def work(self, context: TaskContext) -> None:
+        reader = formats.reader_of(self.file.url)
         with open_url(self.file.url, context.storage.options, seekable=True) as opened:
             if self.file.span is not None:
-                spans, rows = [self.file.span], [count_lines(opened, self.file.span)]
+                spans, rows = [self.file.span], [reader.count(opened, self.file.span)]
             else:
-                spans, rows = group_spans(opened, self.span_bytes)
+                spans, rows = reader.spans(opened, self.span_bytes)
         context.value("spans", [[list(span), number] for span, number in zip(spans, rows, strict=True)])
 
 

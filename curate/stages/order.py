@@ -30,6 +30,7 @@ from curate.recipe import Order, Recipe, preferred_signals
 from curate.relate.groups import expand, group_names, units
 from curate.relate.measures import neighbor_recall, path_counts, summarise
 from curate.relate.neighbors import Neighbors, among, neighbors, renumbered
+from curate.relate.orders import Region
 from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.semantic import semantic_duplicates
 from curate.tables.generations import parts_of
@@ -274,8 +275,7 @@ class PathTask(Task):
             first = np.array([one[0] for one in members], np.int64)
             rows, ids = rows.take(pa.array(first)), ids[first]
             near = neighbors(vectors, section.neighbors, section.max_similarity)
-        path, _ = find_path(
-            section.method,
+        region = Region(
             vectors,
             near,
             ids,
@@ -287,6 +287,7 @@ class PathTask(Task):
             seed=self.seed,
             max_similarity=section.max_similarity,
         )
+        path, _ = find_path(section.method, region)
         return path if members is None else expand(path, members)
 
     def _write(

@@ -17,7 +17,9 @@ from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PartitionTask, key_form
-from curate.recipe import BLOCK_LISTS, Quality, Recipe
+from curate.quality.blocklist import LISTS
+from curate.quality.rule_sets import RULE_SETS
+from curate.recipe import Quality, Recipe
 from curate.recipe.quality import Pii
 from curate.storage.local import file_checksum
 from curate.tables.snapshot import TableFile
@@ -51,12 +53,14 @@ class Measures:
         classifiers: by name.
         line_rules: by source; None: its texts stay whole.
         masks: what stands for personal data, by source and kind.
+        rule_sets: those that measure columns of their own, with their versions.
     """
 
     language_model: ModelFile | None
     classifiers: dict[str, ModelFile]
     line_rules: dict[str, LineRules | None]
     masks: dict[str, dict[str, list[str]]]
+    rule_sets: dict[str, int]
 
 
 def _qualities(recipe: Recipe) -> dict[str, Quality | None]:
@@ -100,7 +104,7 @@ def _measures(recipe: Recipe) -> Measures:
     Raises:
         RequestError: a model is missing, is none, or does not know a language or label.
     """
-    from curate.quality.classifier import classifier
+    from curate.quality.scorers import open_scorer
 
     model = language_model_path(recipe)
     qualities = _qualities(recipe)
@@ -109,14 +113,21 @@ def _measures(recipe: Recipe) -> Measures:
     for quality in qualities.values():
         if quality and quality.classifier:
             path, label = Path(quality.classifier.model), quality.classifier.label
-            classifier(str(path), label)  # refuses what is no model, or has no such label
+            open_scorer(str(path), label)  # refuses what is no model, or has no such label
             classifiers[quality.classifier.name] = ModelFile.of(path, label)
     return Measures(
         ModelFile.of(model) if model else None,
         classifiers,
         {source: line_rules(quality) for source, quality in qualities.items()},
         {source: quality.pii.replacements for source, quality in qualities.items() if quality},
+        {name: RULE_SETS[name].version for name in measured_rule_sets(recipe)},
     )
+
+
+def measured_rule_sets(recipe: Recipe) -> list[str]:
+    """Rule sets in force that measure columns of their own."""
+    used = {name for quality in _qualities(recipe).values() if quality for name in quality.rules}
+    return [name for name in RULE_SETS.in_order([*used]) if RULE_SETS[name].measure]
 
 
 def _check_languages(recipe: Recipe, model: Path | None) -> None:
@@ -194,10 +205,13 @@ class SignalsTask(PartitionTask):
         given = self.measures
         language_model = given.language_model.path if given.language_model else None
         classifiers = {name: (model.path, model.label) for name, model in given.classifiers.items()}
-        schema = empty_signals(sorted(classifiers)).schema
+        rule_sets = list(given.rule_sets)
+        schema = empty_signals(sorted(classifiers), rule_sets).schema
         with context.writer("signals", schema) as signals, context.writer("edits", schemas.EDITS) as edits:
             for batch in context.batches(self.documents, ["doc_id", "source", "text"]):
-                measured, cuts = measure_signals(batch, language_model, classifiers, given.line_rules, given.masks)
+                measured, cuts = measure_signals(
+                    batch, language_model, classifiers, given.line_rules, given.masks, rule_sets
+                )
                 signals.write(measured)
                 edits.write(cuts)
                 context.count_rows("signals", measured)
@@ -216,7 +230,7 @@ def _decided(recipe: Recipe) -> Any:
 def _block_lists(quality: Quality | None) -> dict[str, str]:
     """Paths of the block lists by field."""
     block = quality.block if quality else None
-    paths = {name: getattr(block, name) for name in BLOCK_LISTS} if block else {}
+    paths = {name: getattr(block, name) for name in LISTS} if block else {}
     return {name: path for name, path in paths.items() if path}
 
 

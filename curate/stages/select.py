@@ -25,8 +25,8 @@ from curate.reading.formats import read as read_records
 from curate.reading.records import Fields
 from curate.reading.vectors import take_from_meta, to_matrix
 from curate.recipe import Recipe
-from curate.relate.embedders.opened import load_mean, open_embedder
-from curate.relate.embedders.quantised import quantise_directions
+from curate.relate.embedders import open_embedder
+from curate.relate.encoders.quantised import load_mean, quantise_directions
 from curate.relate.selection import Scored, cutoff, is_selected, scores
 from curate.relate.similarity import SCALE_BITS, Vectors
 from curate.stages.embed_fit import RunEmbedder
@@ -122,10 +122,10 @@ class ExamplesTask(Task):
         parts: list[Vectors] = [np.zeros((0, self.dim), np.int8)]
         with open_url(self.path, context.storage.options) as opened:
             for batch in read_records(opened, self.path, Fields(self.text_field, None, embedder.field)):
-                if embedder.kind == "column" and embedder.field is not None:
+                if not embedder.entry.reads_texts:
                     given = batch.vectors
                     if given is None:
-                        given = take_from_meta(batch.metas, embedder.field)[1]
+                        given = take_from_meta(batch.metas, embedder.field or "")[1]
                     mean = read_artefact(context.storage, embedder.artefact, load_mean)
                     parts.append(quantise_directions(to_matrix(given, self.dim), mean)[0])
                 else:

@@ -37,6 +37,12 @@ from curate.tokens.encoder import load
 _HISTOGRAM = pa.schema([("tokens", pa.list_(pa.int64()))])
 
 
+def sets_of(recipe: Recipe) -> list[dict[str, Any]]:
+    """The sets of windows that the recipe asks for."""
+    section, phases = recipe.pack, [phase.window for phase in recipe.pack.schedule]
+    return shard_sets(section.method, section.window, phases, with_validation=recipe.shards.validation is not None)
+
+
 def synthetic_set(sets: list[dict[str, Any]]) -> dict[str, Any]:
     """The training set that examples are in: the last one."""
     return next(entry for entry in reversed(sets) if entry["kind"] != "validation")
@@ -45,7 +51,7 @@ def synthetic_set(sets: list[dict[str, Any]]) -> dict[str, Any]:
 def _settings(recipe: Recipe) -> Any:
     if not recipe.synthetic.share:
         return None
-    entry = synthetic_set(shard_sets(recipe))
+    entry = synthetic_set(sets_of(recipe))
     control = {"bos": bool(recipe.pack.bos), "eos": bool(recipe.pack.eos)}
     return {**recipe.synthetic.model_dump(), **entry, **control, "seed": recipe.seed}
 
@@ -55,7 +61,7 @@ def _synthetic(run: StageRun) -> None:
     if not section.share:
         run.commit("synthetic", [])
         return
-    tokens, sets = run.tables["tokens"], shard_sets(run.recipe)
+    tokens, sets = run.tables["tokens"], sets_of(run.recipe)
     entry = synthetic_set(sets)
     making = Making(
         as_file(tokens.details["tokenizer"]),

@@ -1,7 +1,7 @@
 """Token ids of texts by a Hugging Face ``tokenizer.json``, given or trained.
 
 The ids are those of the ``tokenizers`` library; they come from tiktoken's engine where it provably gives the same
-(:mod:`curate.tokens.fast_bpe`), which is asked for each piece of text once (:mod:`curate.tokens.pretokens`).
+(:mod:`curate.tokens.fast_bpe`), which is asked for each pretoken once (:mod:`curate.tokens.pretokens`).
 
 No special token is added, and one that occurs in a text is encoded as ordinary text: a document that quotes
 ``<|endoftext|>`` never ends itself.
@@ -25,7 +25,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from curate.base.errors import RequestError
 from curate.base.text import Bytes, Offsets, text_buffers
 from curate.tokens.fast_bpe import FastBpe, NotEquivalent, reference, word_pattern
-from curate.tokens.pretokens import Pieces
+from curate.tokens.pretokens import Pretokens
 
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
@@ -75,7 +75,7 @@ class Encoder:
         # Words end between a letter and a space before a letter, so a text may be cut there.
         self._cuttable = word_pattern(described) is not None
         self._fast: FastBpe | None = None
-        self._pieces: Pieces | None = None
+        self._pretokens: Pretokens | None = None
         self.engine, self.why = "tokenizers", ""
         try:
             self._fast = FastBpe(described)
@@ -90,7 +90,7 @@ class Encoder:
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
         if self._fast is not None:
-            self._pieces = Pieces(self._encode_text, self._fast.lengths, self.dtype)
+            self._pretokens = Pretokens(self._encode_text, self._fast.lengths, self.dtype)
 
     def facts(self) -> dict[str, Any]:
         """What readers of the tokens need to know of it, as JSON-like values."""
@@ -125,9 +125,9 @@ class Encoder:
         about 330 bytes of memory a token.
         """
         data, offsets = text_buffers(texts)
-        if self._pieces is not None and self.agrees(texts):
+        if self._pretokens is not None and self.agrees(texts):
             try:
-                return self._encode_with(self._encode_pieces, data, offsets)
+                return self._encode_with(self._encode_pretokens, data, offsets)
             except ValueError:  # its words are not where they were shown to be: the reference tells
                 pass
         return self._encode_with(self._encode_batch, data, offsets)
@@ -143,7 +143,7 @@ class Encoder:
         buffers = text_buffers(pa.array(sample, pa.large_string()))
         wanted = self._encode_with(self._encode_batch, *buffers)
         try:
-            found = self._encode_with(self._encode_pieces, *buffers)
+            found = self._encode_with(self._encode_pretokens, *buffers)
         except ValueError:
             return False
         return all(map(np.array_equal, wanted, found))
@@ -192,9 +192,9 @@ class Encoder:
             found = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
             return np.array(found, np.uint32)
 
-    def _encode_pieces(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
-        assert self._pieces is not None
-        return self._pieces.encode(data, starts, stops)
+    def _encode_pretokens(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
+        assert self._pretokens is not None
+        return self._pretokens.encode(data, starts, stops)
 
     def _encode_batch(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
         texts = [str(data[a:b].data, "utf-8") for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]

@@ -1,6 +1,6 @@
-"""Pieces of text whose token ids are remembered, so that an engine need encode each of them once.
+"""Pieces of text (pretokens) whose token ids are remembered, so that an engine need encode each of them once.
 
-A piece begins where every word pattern of :data:`curate.tokens.fast_bpe.PATTERNS` ends a word, whatever comes before and
+A pretoken begins where every word pattern of :data:`curate.tokens.fast_bpe.PATTERNS` ends a word, whatever comes before or
 after:
 
 - at a blank after something that is not white space: no word has a blank but at its beginning;
@@ -8,10 +8,10 @@ after:
 
 What a pattern finds from there on depends on what follows alone (it looks ahead, never back). What it finds before does
 not depend on what follows, since only runs of white space look ahead, and no text before such a place ends in white
-space. So the ids of a text are those of its pieces, one after the other: words, for the most part, of which a text has
+space. So the ids of a text are those of its pretokens, one after the other: words, for the most part, of which a text has
 few that are new.
 
-Legend: T texts; P pieces; ``data`` is uint8; text i is ``data[starts[i]:stops[i]]``.
+Legend: T texts; P pretokens; ``data`` is uint8; text i is ``data[starts[i]:stops[i]]``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
 
 MAX_PIECES = 1 << 20
-"""Pieces remembered at most, which take about 40 bytes each; they are forgotten together when there are nearly so many."""
+"""Pretokens remembered at most, which take about 40 bytes each; all are forgotten when there are nearly so many."""
 
 MAX_BYTES = 48
-"""Longer pieces are not remembered: they seldom come again."""
+"""Longer pretokens are not remembered: they seldom come again."""
 
 ARENA_BYTES = 16 * MAX_PIECES
-"""Text of all remembered pieces, and ids of all of them, at most."""
+"""Text of all remembered pretokens, and ids of all of them, at most."""
 
 _TAG = np.uint64(0xFFFFFFFFFF000000)
 _FNV, _PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
@@ -64,7 +64,7 @@ _KINDS[[0x20, 0x09]], _KINDS[[0x0A, 0x0D]] = _BLANK, _LINE_END
 
 _GOES_ON, _BEGINS, _ASK = range(3)
 _BETWEEN = np.full(25, _GOES_ON, np.uint8)
-"""Whether a piece begins between two bytes, by ``5 * kind + kind``."""
+"""Whether a pretoken begins between two bytes, by ``5 * kind + kind``."""
 _BETWEEN[[5 * _WORD + kind for kind in (_BLANK, _LINE_END, _MARK)]] = _BEGINS
 _BETWEEN[5 * _MARK + _BLANK] = _BEGINS
 _BETWEEN[[5 * _WORD + _OTHER, 5 * _OTHER + _BLANK]] = _ASK
@@ -72,7 +72,7 @@ _BETWEEN[[5 * _WORD + _OTHER, 5 * _OTHER + _BLANK]] = _ASK
 
 @njit(nogil=True, cache=True)
 def _begins(data: Bytes, at: int, start: int, stop: int) -> bool:
-    """Whether a piece of the text ``data[start:stop]`` begins at byte ``at``, where the kinds of two bytes do not tell."""
+    """Whether a pretoken of ``data[start:stop]`` begins at byte ``at``, where the kinds of two bytes do not tell."""
     if data[at] < 0x80:
         return not _is_space(data, at - 1, start)
     # Dashes, quotes, dots, daggers: U+2010 to U+2027.
@@ -80,8 +80,8 @@ def _begins(data: Bytes, at: int, start: int, stop: int) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _piece(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint64]:
-    """(end, FNV-1a hash) of the piece that begins at byte ``at`` of the text ``data[start:stop]``."""
+def _pretoken(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint64]:
+    """(end, FNV-1a hash) of the pretoken that begins at byte ``at`` of the text ``data[start:stop]``."""
     kind = _KINDS[data[at]]
     value = (_FNV ^ np.uint64(data[at])) * _PRIME
     at += 1
@@ -97,13 +97,13 @@ def _piece(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint64]
 
 
 @njit(nogil=True, cache=True)
-def piece_ends(data: Bytes, start: int, stop: int) -> Offsets:
-    """int64[P]: where the pieces of the text ``data[start:stop]`` end."""
+def pretoken_ends(data: Bytes, start: int, stop: int) -> Offsets:
+    """int64[P]: where the pretokens of the text ``data[start:stop]`` end."""
     found = np.empty(stop - start, np.int64)
     n = 0
     at = start
     while at < stop:
-        at, _ = _piece(data, at, start, stop)
+        at, _ = _pretoken(data, at, start, stop)
         found[n] = at
         n += 1
     return found[:n]
@@ -121,7 +121,7 @@ def _number(
     known: int,
     most: int,
 ) -> int:
-    """The number of the piece ``data[begin:end]``, whose bytes hash to ``value``; ``known`` if it is new, -1 if there is no room."""
+    """The number of the pretoken ``data[begin:end]``, whose bytes hash to ``value``; ``known`` if it is new, -1 if there is no room."""
     value ^= value >> np.uint64(29)
     value *= np.uint64(0xBF58476D1CE4E5B9)
     value ^= value >> np.uint64(32)
@@ -162,10 +162,10 @@ def _scan(
     bounds: Offsets,
     loose: Offsets,
 ) -> tuple[int, int, int]:
-    """Find the pieces of T texts; (pieces known now, refs, loose stretches).
+    """Find the pretokens of T texts; (pretokens known now, refs, loose stretches).
 
-    ``refs[bounds[i]:bounds[i + 1]]`` are those of text i: the number of a piece, or ``-1 - j`` for the stretch
-    ``data[loose[2 * j] : loose[2 * j + 1]]`` of pieces that are not remembered. Numbers from the former ``known`` on are new:
+    ``refs[bounds[i]:bounds[i + 1]]`` are those of text i: the number of a pretoken, or ``-1 - j`` for the stretch
+    ``data[loose[2 * j] : loose[2 * j + 1]]`` of pretokens that are not remembered. Numbers from the former ``known`` on are new:
     their text is in the arena, their ids are not known yet.
     """
     n_refs, n_loose = 0, 0
@@ -176,7 +176,7 @@ def _scan(
         open_loose = False
         while at < stop:
             begin = at
-            at, value = _piece(data, at, start, stop)
+            at, value = _pretoken(data, at, start, stop)
             number = -1
             if at - begin <= MAX_BYTES:
                 number = _number(data, begin, at, value, slots, begins, arena, known, most)
@@ -199,9 +199,9 @@ def _scan(
 
 @njit(nogil=True, cache=True)
 def _joined(arena: Bytes, begins: NDArray[np.int32], first: int, last: int) -> tuple[Bytes, Offsets, NDArray[np.bool_]]:
-    """(text, int64[2n], bool[n]): the pieces ``first`` to ``last`` in one text, where each is in it, and whether it is.
+    """(text, int64[2n], bool[n]): the pretokens ``first`` to ``last`` in one text, where each is in it, and whether it is.
 
-    Each comes where a piece begins: after another one if it begins with a blank, else after a letter. One that could not
+    Each comes where a pretoken begins: after another one if it begins with a blank, else after a letter. One that could not
     begin there, or that ends in white space, is left out.
     """
     n = last - first
@@ -240,7 +240,7 @@ def _take(
     ids_begin: NDArray[np.int32],
     out: NDArray[Any],
 ) -> bool:
-    """Store the ids of pieces from number ``first`` on; False if a token goes over the ends of one."""
+    """Store the ids of pretokens from number ``first`` on; False if a token goes over the ends of one."""
     at, t, a = 0, 0, 0
     filled = ids_begin[first]
     for i in range(inside.shape[0]):
@@ -304,8 +304,8 @@ def _emit(
                 n += 1
 
 
-class Pieces:
-    """The ids that an engine gives for texts; the engine is asked for new pieces alone.
+class Pretokens:
+    """The ids that an engine gives for texts; the engine is asked for new pretokens alone.
 
     Args:
         encode: the engine: (text) → ids[n]. Its word pattern is one of :data:`curate.tokens.fast_bpe.PATTERNS`.
@@ -335,7 +335,7 @@ class Pieces:
         """(ids[n], int64[T]): the ids of T texts one after the other, and how many each has.
 
         Raises:
-            ValueError: the engine's words go over the ends of pieces.
+            ValueError: the engine's words go over the ends of pretokens.
         """
         size = int((stops - starts).sum())
         refs, bounds, loose = (
@@ -371,14 +371,14 @@ class Pieces:
         return ids, counts
 
     def _learn(self, known: int) -> None:
-        """Ask for the ids of the pieces from the first unknown one to ``known``, of nearly all of them in one text."""
+        """Ask for the ids of the pretokens from the first unknown one to ``known``, of nearly all of them in one text."""
         first, begins = self._known, self._begins
         text, places, inside = _joined(self._arena, begins, first, known)
         ids, _ = self._each([text])
         numbers = first + np.flatnonzero(~inside)
         alone, alone_begin = self._each(self._arena[begins[i] : begins[i + 1]] for i in numbers.tolist())
         if not _take(ids, self._lengths, places, inside, alone, alone_begin, first, self._ids_begin, self._ids):
-            raise ValueError("the engine's words go over the ends of pieces")
+            raise ValueError("the engine's words go over the ends of pretokens")
         self._known = known
 
     def _each(self, texts: Iterable[Bytes]) -> tuple[NDArray[Any], Offsets]:
@@ -392,7 +392,7 @@ def compile_kernels() -> None:
     """Compile the kernels, for vocabularies of both sizes."""
     data, offsets = text_buffers(sample_texts())
     for dtype in (np.uint16, np.uint32):
-        one = Pieces(
+        one = Pretokens(
             lambda text: np.frombuffer(text.encode(), np.uint8).astype(np.uint32), np.ones(256, np.int64), dtype
         )
         one.encode(data, offsets[:-1].copy(), offsets[1:].copy())

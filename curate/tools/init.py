@@ -79,10 +79,9 @@ def look(inputs: Sequence[str]) -> list[Looked]:
         absolute = path if "://" in path else str(Path(path).expanduser().absolute())
         source = _source_name(absolute, taken)
         files = _files(source, absolute)
-        kind = formats.format_of(files[0].url).kind
         fields = sorted(field_names(files[0], StorageOptions.from_environment()))
         text_field = id_field = None
-        if kind != "text":
+        if formats.reader_of(files[0].url).has_fields:
             text_field = _pick(fields, TEXT_FIELDS)
             if text_field is None:
                 raise InputError(
@@ -102,7 +101,7 @@ def _files(source: str, path: str) -> list[InputFile]:
     files = list(find(entry, 0, StorageOptions.from_environment()))
     if not files:
         raise InputError(
-            f"{path}: no file there is of a known type (.jsonl, .parquet, .txt, .md, .html, .warc, also .gz and .zst)"
+            f"{path}: no file there is of a known type ({', '.join(formats.extensions())}, also .gz and .zst)"
         )
     return sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape"))
 
@@ -119,7 +118,8 @@ def _source_name(path: str, taken: set[str]) -> str:
     if any(sign in name for sign in "*?["):
         name = pattern_prefix(bare).rstrip("/").rsplit("/", 1)[-1]
     else:
-        name = re.sub(r"(\.(jsonl|ndjson|json|parquet|txt|md|gz|zst))+$", "", name)
+        endings = "|".join(re.escape(ending) for ending in (*formats.extensions(), *formats.COMPRESSIONS))
+        name = re.sub(f"({endings})+$", "", name)
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "corpus"
     unique, number = name, 2
     while unique in taken:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curate.base.catalog import ARTEFACTS, RECORD, TABLES, Table, former_path, manifest_path
 from curate.base.errors import WorkspaceError
-from curate.driver.mirror import SHARD_FILE
+from curate.driver.mirror import shard_file
 from curate.engine.context import Record
 from curate.inspect.reader import RunReader
 from curate.storage.interface import Storage
@@ -283,5 +283,5 @@ def check_mirror(run: RunReader, report: Report) -> None:
         if wrong := _difference(target, name, file):
             report.fault("mirror", f"{url}/{name}", wrong, MIRROR_REMEDY)
     for name in sorted(there - files.keys()):
-        if SHARD_FILE.match(name):
+        if shard_file().match(name):
             report.fault("mirror", f"{url}/{name}", "belongs to another shard set", MIRROR_REMEDY)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from curate.base.catalog import DENOISED, generation_folder
 from curate.inspect.reader import RunReader
 from curate.packing.sets import set_prefix
-from curate.shards import mds, megatron, memmap, parquet, webdataset
-from curate.shards.denoise import Mixture
-from curate.shards.denoised import denoised_token_type, layout, restored
+from curate.shards.denoise import Mixture, denoised_token_type, layout, restored
+from curate.shards.formats import FORMATS, SetContent, ShardFormat
 from curate.shards.windows import ShardWindows, concatenate, token_type, windows_of_plan
 from curate.storage.local import LocalStorage
 from curate.tables.generations import parts_of
@@ -87,44 +86,51 @@ def _local(run: RunReader, file: TableFile) -> Iterator[str]:
         yield copy.name
 
 
-Reader = Callable[[RunReader, Report, bool], Iterator[tuple[TableFile, ShardWindows]]]
-"""Reads a format: of the plain windows, or of the denoised ones."""
-
-
 def windows_of(run: RunReader, report: Report, form: str) -> Iterator[tuple[TableFile, ShardWindows]]:
     """(plan, windows as they are in the files) of each shard, of a format as the table's details name it."""
     name = form.removeprefix(DENOISED)
-    return READERS[name](run, report, name != form)
+    reader = _read_joined if FORMATS.get(name).joined else _read_shards
+    yield from reader(run, report, FORMATS.get(name), name != form)
 
 
-def _of(run: RunReader, suffix: str, denoised: bool) -> list[TableFile]:
-    """Files of a format."""
-    return [
+def _files_of(run: RunReader, form: ShardFormat, denoised: bool) -> dict[str, list[TableFile]]:
+    """Files of a format by suffix, without its indexes of a set."""
+    folder = f"{DENOISED}{form.name}/" if denoised else f"{form.name}/"
+    own = [
         file
         for file in run.snapshots["shards"].files
-        if file.path.endswith(suffix) and (f"/{DENOISED}" in f"/{file.name}") == denoised
+        if f"/{folder}" in f"/{file.name}" and (f"/{DENOISED}" in f"/{file.name}") == denoised
     ]
+    return {suffix: [file for file in own if file.path.endswith(suffix)] for suffix in form.suffixes(denoised)}
 
 
-def _per_shard(
-    run: RunReader, report: Report, suffix: str, read_one: Callable[[str, int], Iterator[ShardWindows]], denoised: bool
+def _read_shards(
+    run: RunReader, report: Report, form: ShardFormat, denoised: bool
 ) -> Iterator[tuple[TableFile, ShardWindows]]:
-    files = {shard_key(file.name): file for file in _of(run, suffix, denoised)}
+    by_suffix = {
+        suffix: {shard_key(file.name): file for file in files}
+        for suffix, files in _files_of(run, form, denoised).items()
+    }
     plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
-    if files.keys() != plans.keys():
-        report.fault("shards", suffix, f"there are {len(files)} files for {len(plans)} shards")
+    if any(files.keys() != plans.keys() for files in by_suffix.values()):
+        counts = ", ".join(f"{len(files)} {suffix}" for suffix, files in by_suffix.items())
+        report.fault("shards", form.name, f"there are {counts} files for {len(plans)} shards")
         return
+    kind, pad = _stored_type(run, denoised), run.snapshots["tokens"].details["eos_id"] or 0
     for key, plan in sorted(plans.items()):
-        size = _width(run, files[key]) if denoised else size_of(run, plan)
-        with _local(run, files[key]) as path:
-            parts = list(read_one(path, size))
+        own = {suffix: files[key] for suffix, files in by_suffix.items()}
+        path = next(iter(own.values())).path
+        size = _width(run, next(iter(own.values()))) if denoised else size_of(run, plan)
+        with ExitStack() as stack:
+            local = {suffix: stack.enter_context(_local(run, file)) for suffix, file in own.items()}
+            parts = list(form.read(local, size, kind, pad))
         if parts:
             whole = concatenate(parts)
             if (whole.target_starts is not None) != denoised or whole.size != size:
-                raise ValueError(f"{files[key].path} states another kind of window, or another length than its set's")
+                raise ValueError(f"{path} states another kind of window, or another length than its set's")
             yield plan, whole
         elif plan.rows:
-            report.fault("shards", files[key].path, "holds no windows, although the plan has some")
+            report.fault("shards", path, "holds no windows, although the plan has some")
 
 
 def _width(run: RunReader, file: TableFile) -> int:
@@ -132,43 +138,6 @@ def _width(run: RunReader, file: TableFile) -> int:
     name = f"{file.name[: file.name.index(DENOISED)]}{DENOISED}index"
     with run.open(run.snapshots["shards"].named()[name]) as source:
         return int(json.loads(source.read())["window"])
-
-
-def _read_parquet(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
-    yield from _per_shard(run, report, ".parquet", lambda path, size: parquet.read(path), denoised)
-
-
-def _read_mds(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
-    yield from _per_shard(run, report, ".mds", mds.read, denoised)
-
-
-def _read_webdataset(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
-    yield from _per_shard(run, report, ".tar", webdataset.read, denoised)
-
-
-def _read_numpy(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
-    """Token files, each with its index, and those of denoised windows with their masks."""
-    tokens = _of(run, ".npy", denoised)
-    indexes, masks = (
-        {shard_key(file.name): file for file in _of(run, suffix, denoised)} for suffix in (".npz", ".mask")
-    )
-    kind, pad = _stored_type(run, denoised), run.snapshots["tokens"].details["eos_id"] or 0
-    if {shard_key(file.name) for file in tokens} != indexes.keys() or (denoised and masks.keys() != indexes.keys()):
-        report.fault("shards", "numpy", f"there are {len(tokens)} .npy, {len(indexes)} .npz, {len(masks)} .mask files")
-        return
-    of_shard = iter(sorted(indexes))
-
-    def read_one(path: str, size: int) -> Iterator[ShardWindows]:
-        shard, at = next(of_shard), 0
-        with _local(run, indexes[shard]) as index:
-            for windows in memmap.read(path, index, kind, pad):
-                if denoised:
-                    with _local(run, masks[shard]) as mask:
-                        memmap.check_mask(windows, mask, at)
-                    at += len(windows)
-                yield windows
-
-    yield from _per_shard(run, report, ".npy", read_one, denoised)
 
 
 def _token_type(run: RunReader) -> np.dtype[Any]:
@@ -179,41 +148,50 @@ def _stored_type(run: RunReader, denoised: bool) -> np.dtype[Any]:
     return denoised_token_type(_mixture(run)) if denoised else _token_type(run)
 
 
-def _read_megatron(run: RunReader, report: Report, denoised: bool) -> Iterator[tuple[TableFile, ShardWindows]]:
-    """Megatron's one file a set and generation, cut into shards."""
-    bins, indexes = ({file.name: file for file in _of(run, suffix, denoised)} for suffix in (".bin", ".idx"))
-    if bins.keys() != indexes.keys():
-        report.fault("shards", "megatron", f"there are {len(bins)} .bin and {len(indexes)} .idx files")
+def _read_joined(
+    run: RunReader, report: Report, form: ShardFormat, denoised: bool
+) -> Iterator[tuple[TableFile, ShardWindows]]:
+    """One file a set and generation, cut into shards."""
+    by_suffix = {
+        suffix: {file.name: file for file in files} for suffix, files in _files_of(run, form, denoised).items()
+    }
+    if len({frozenset(files) for files in by_suffix.values()}) > 1:
+        counts = " and ".join(f"{len(files)} {suffix}" for suffix, files in by_suffix.items())
+        report.fault("shards", form.name, f"there are {counts} files")
         return
     plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
+    stem, main = form.joined or ("", "")
     for generation, part in enumerate(parts_of(run.snapshots["windows"])):
         for entry in part["sets"]:
-            name = f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}megatron/tokens"
-            if name not in bins:
+            prefix = (
+                f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}"
+            )
+            name = f"{prefix}{form.name}/{stem}"
+            if name not in by_suffix[main]:
                 report.fault("shards", name, "is missing")
                 return
+            files = {suffix: files[name] for suffix, files in by_suffix.items()}
             shards = range(entry["first"], entry["first"] + entry["shards"])
-            mine = [plans[entry["set"], shard] for shard in shards]
-            size = _width(run, bins[name]) if denoised else entry["window"]
-            yield from _read_tokens(run, report, bins[name], indexes[name], mine, size, denoised)
+            own = [plans[entry["set"], shard] for shard in shards]
+            size = _width(run, files[main]) if denoised else entry["window"]
+            yield from _read_set(run, report, form, files, own, size, denoised)
 
 
-def _read_tokens(
+def _read_set(
     run: RunReader,
     report: Report,
-    tokens: TableFile,
-    index: TableFile,
+    form: ShardFormat,
+    files: dict[str, TableFile],
     plans: list[TableFile],
     size: int,
     denoised: bool,
 ) -> Iterator[tuple[TableFile, ShardWindows]]:
-    """The shards of one pair of .bin and .idx; they hold tokens alone, so places are taken from the plan."""
+    """The shards of one joined file; it holds tokens alone, so places are taken from the plan."""
     kind = _stored_type(run, denoised)
     pad = run.snapshots["tokens"].details["eos_id"] or 0
-    stored = 2 if kind == np.uint16 else 4
-    total = 0
-    with _local(run, tokens) as path:
-        blocks = megatron.read(path, size, kind)
+    main, total = form.suffixes(denoised)[0], 0
+    with _local(run, files[main]) as path:
+        blocks = form.read_joined(path, size, kind)
         held: NDArray[Any] = np.zeros((0, size), kind)
         for file in plans:
             plan = expected_windows(run, file, denoised)
@@ -221,31 +199,24 @@ def _read_tokens(
             while len(held) < len(plan):
                 following = next(blocks, None)
                 if following is None:
-                    report.fault("shards", tokens.path, f"ends in {file.name}")
+                    report.fault("shards", files[main].path, f"ends in {file.name}")
                     return
                 held = np.concatenate([held, following])
             rows, held = held[: len(plan)], held[len(plan) :]
             filled = np.arange(size) < plan.n_tokens[:, None]
             for w in np.flatnonzero((~filled & (rows != pad)).any(axis=1))[:NAMED]:
-                report.fault("shards", f"megatron, {file.name}, window {w}", f"is padded with other tokens than {pad}")
+                report.fault(
+                    "shards", f"{form.name}, {file.name}, window {w}", f"is padded with other tokens than {pad}"
+                )
             if len(plan):
                 yield file, replace(plan, tokens=np.ascontiguousarray(rows[filled]), size=size)
         if len(held) or next(blocks, None) is not None:
-            report.fault("shards", tokens.path, "holds windows behind the last one of the plan")
-    with _local(run, index) as path:
-        _, lengths, pointers, _ = megatron.read_index(path)
-    if (
-        len(lengths) != total
-        or (lengths != size).any()
-        or (pointers != np.arange(total, dtype=np.int64) * size * stored).any()
-    ):
-        report.fault("shards", index.path, f"does not describe {total:,} windows of {size:,} tokens")
-
-
-READERS: dict[str, Reader] = {
-    "parquet": _read_parquet,
-    "mds": _read_mds,
-    "megatron": _read_megatron,
-    "numpy": _read_numpy,
-    "webdataset": _read_webdataset,
-}
+            report.fault("shards", files[main].path, "holds windows behind the last one of the plan")
+    for suffix, file in files.items():
+        if suffix == main:
+            continue
+        with _local(run, file) as path:
+            try:
+                form.check_joined({suffix: path}, SetContent((), total, size, kind, denoised))
+            except ValueError as error:
+                report.fault("shards", file.path, str(error))

@@ -24,7 +24,7 @@ from curate.base.ids import is_synthetic, source_id, synthetic_id
 from curate.base.schemas import VALIDATION, WINDOWS
 from curate.engine.exchange import partition_targets
 from curate.inspect.reader import RunReader
-from curate.packing.similar import CROWD_BITS, alike, similarity, square
+from curate.packing.refusals import CROWD_BITS, alike, similarity, square
 from curate.tables.generations import parts_of
 from curate.tables.snapshot import TableFile
 from curate.verify.findings import Report

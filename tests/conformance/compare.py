@@ -25,7 +25,8 @@ from curate.base.edits import apply_edits
 from curate.base.text import cut_spans
 from curate.quality.c4 import line_parameters
 from curate.quality.pii import find, masks
-from curate.quality.rules import RULE_SETS, decide
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import decide
 from curate.quality.signals import measure_signals
 from tests.conformance.texts import PASSAGE_BYTES, distinct, passages, read
 

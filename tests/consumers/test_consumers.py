@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.recipe import FORMATS
-from curate.shards import mds, megatron, memmap, parquet, webdataset
-from curate.shards.denoise import Mixture
-from curate.shards.denoised import denoise, layout
+from curate.shards.denoise import Mixture, denoise, layout
+from curate.shards.formats import FORMATS, mds, megatron, parquet, webdataset
+from curate.shards.formats import numpy as memmap
 from curate.shards.windows import ShardWindows, concatenate
 from tests.consumers.environment import needs_consumers, run_consumer, token_hash
 from tests.shards.support import packed_windows, random_corpus
@@ -39,7 +38,7 @@ def write_set(windows: ShardWindows, folder: Path) -> None:
     denoised = windows.target_starts is not None
     for shard, part in enumerate(in_shards(windows)):
         parquet.write(part, str(folder / "parquet" / f"shard-{shard:05d}.parquet"))
-        name = mds.shard_name(shard)
+        name = f"shard.{shard:05d}.mds"
         stated = mds.write(part, str(folder / "mds" / name))
         entries.append((name, stated["bytes"], stated["samples"]))
         memmap.write_tokens(part, str(folder / "numpy" / f"shard-{shard:05d}.npy"), PAD)

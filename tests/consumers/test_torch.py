@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import curate
-from curate.shards import parquet
+from curate.shards.formats import parquet
 from curate.shards.index import FORMAT_VERSION
 from curate.shards.samples import batch, padded, sample
 from curate.shards.windows import ShardWindows

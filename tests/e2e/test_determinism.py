@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.recipe import FORMATS
+from curate.shards.formats import FORMATS
 from tests.corpus import write_corpus
 from tests.e2e.pipeline import curate, shard_bytes, table_bytes, whole_recipe, write_recipe
 

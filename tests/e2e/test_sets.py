@@ -12,8 +12,8 @@ import pytest
 
 import curate
 from curate.driver.execute import run_recipe
-from curate.recipe import FORMATS
 from curate.recipe.file import from_dict
+from curate.shards.formats import FORMATS
 from curate.verify.shards import check_shards
 from curate.verify.verify import Report, verify
 from tests.corpus import recipe_of, write_corpus

@@ -15,15 +15,14 @@ from pathlib import Path
 
 INSTRUMENTED = [
     "tests.quality.reference",
-    "curate.reading.jsonl",
+    "curate.reading.formats.jsonl",
     "curate.reading.spans",
-    "curate.reading.html",
+    "curate.reading.formats.html",
     "curate.reading.records",
-    "curate.reading.parquet",
-    "curate.reading.parquet_file",
+    "curate.reading.formats.parquet",
     "curate.reading.parquet_footer",
     "curate.reading.parquet_pages",
-    "curate.reading.thrift",
+    "curate.reading.parquet_rows",
 ]
 
 

@@ -14,10 +14,12 @@ from curate.base.edits import apply_edits
 from curate.quality.c4 import line_parameters
 from curate.quality.characters import TERMINAL, character_flags
 from curate.quality.pii import REPLACEMENTS
-from curate.quality.rules import RULE_SETS, decide
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import decide
 from curate.quality.signals import measure_signals
 from curate.quality.statistics import measure
-from curate.reading import formats, html, jsonl
+from curate.reading import formats
+from curate.reading.formats import html, jsonl
 from curate.reading.spans import count_lines, line_spans
 from tests.quality import reference
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from curate.inspect.records import quality_reason
-from curate.quality.rules import RULE_SETS
+from curate.quality.rule_sets import RULE_SETS
 from curate.recipe import Quality
 
 QUALITY = Quality.model_validate(

@@ -9,7 +9,7 @@ import pytest
 
 from curate.packing.inside import MOST, POSITIONS, arrange
 from curate.packing.pieces import Pieces
-from curate.packing.similar import similarity
+from curate.packing.refusals import similarity
 from curate.relate.similarity import cosine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.packing.likeness import likeness, summarise, vendi
+from curate.packing.measures import likeness, summarise, vendi
 from curate.packing.pieces import Pieces
 from curate.relate.neighbors import renumbered
 from curate.stages.pack.plan import along_path

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.packing.conflicts import conflict_graph, count_shared, no_conflicts, pairs_of_copies
-from curate.packing.plan import Pieces, pack
-from curate.packing.related import WAITING
-from curate.packing.similar import count_alike, similarity
+from curate.base.errors import RequestError
+from curate.packing.packers.related import WAITING
+from curate.packing.pieces import Pieces
+from curate.packing.plan import pack
+from curate.packing.refusals import conflict_graph, count_alike, count_shared, no_conflicts, pairs_of_copies, similarity
 
 WINDOWS = st.sampled_from([1, 2, 3, 7, 8, 64, 1000])
 
@@ -216,7 +217,7 @@ def test_nothing_gives_no_window(method):
 
 
 def test_wrong_requests_say_what_is_wrong():
-    with pytest.raises(ValueError, match="unknown packing method 'next_fit'; methods: related, best_fit, concat"):
+    with pytest.raises(RequestError, match="unknown packing method 'next_fit'; there are: related, best_fit, concat"):
         pack("next_fit", np.array([1]), 8)
     with pytest.raises(ValueError, match="item 1 has a negative length"):
         pack("concat", np.array([1, -2]), 8)

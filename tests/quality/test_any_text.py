@@ -14,7 +14,8 @@ from curate.base.edits import apply_edits
 from curate.quality.c4 import line_parameters
 from curate.quality.language import find_model
 from curate.quality.pii import REPLACEMENTS
-from curate.quality.rules import RULE_SETS, decide
+from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rules import decide
 from curate.quality.signals import measure_signals
 
 RULES = {"web": line_parameters("published", {}, "corrected")}

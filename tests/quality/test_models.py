@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from curate.base.errors import RequestError
 from curate.base.text import text_buffers
-from curate.quality.classifier import Classifier, classifier
 from curate.quality.fasttext_kernel import read_model
 from curate.quality.fasttext_model import check_model, lines_of, load_model, prefix_ends
 from curate.quality.language import PREFIX_BYTES, LanguageModel, find_model
+from curate.quality.scorers import open_scorer
+from curate.quality.scorers.fasttext import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_scores_are_the_probability_of_the_label(model: Path) -> None:
 
 
 def test_newlines_are_spaces(model: Path) -> None:
-    scores = classifier(str(model), "hq").score(pa.array(["lemma\nnumber\r\nproof", "lemma number  proof"]))
+    scores = open_scorer(str(model), "hq").score(pa.array(["lemma\nnumber\r\nproof", "lemma number  proof"]))
     assert scores[0] == scores[1]
 
 

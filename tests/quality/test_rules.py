@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.quality.c4 import line_parameters
-from curate.quality.rules import PRESETS, RULE_SETS, check_thresholds, column_of, decide, limits_of
+from curate.quality.rule_sets import PRESETS, RULE_SETS
+from curate.quality.rules import check_thresholds, column_of, decide, limits_of
 from curate.quality.signals import empty_signals
 from curate.quality.statistics import measure
 
@@ -87,8 +88,10 @@ def test_presets() -> None:
     assert line_parameters("published", {})["filter_no_terminal_punct"] == 1
     assert line_parameters("fineweb", {})["filter_no_terminal_punct"] is None
     assert line_parameters("fineweb", {"filter_no_terminal_punct": 1})["filter_no_terminal_punct"] == 1
-    for preset in PRESETS:
-        check_thresholds(PRESETS[preset])
+    for name, rule_set in RULE_SETS.items():
+        assert {*rule_set.presets} <= {*PRESETS}
+        for limits in (*rule_set.presets.values(), *rule_set.modes.values()):
+            check_thresholds({name: limits})
 
 
 def test_not_a_number_never_fires() -> None:
@@ -122,9 +125,11 @@ def test_verdicts_follow_from_the_columns(rows: list[dict[str, float]]) -> None:
     removed_by, value = decide(table, names, preset="published")
     for i, reason in enumerate(removed_by.to_pylist()):
         fired = [
-            (f"{name}.{rule.reason}", table[column_of(rule, names)][i].as_py())
+            (f"{name}.{rule.reason}", table[column_of(rule, name, names)][i].as_py())
             for name, rule in RULES
-            if rule.fires(np.array([table[column_of(rule, names)][i].as_py()]), limits_of(name, {}, "published"))[0]
+            if rule.fires(np.array([table[column_of(rule, name, names)][i].as_py()]), limits_of(name, {}, "published"))[
+                0
+            ]
         ]
         if reason is None:
             assert fired == []

@@ -8,7 +8,7 @@ import pytest
 
 from curate.base.errors import RequestError
 from curate.cli import main
-from curate.quality.classifier import Classifier
+from curate.quality.scorers.fasttext import Classifier
 from curate.quality.training import TrainingOptions, evaluate, split, threshold, train, training_lines
 
 OPTIONS = TrainingOptions(dim=8, epochs=10, buckets=1_000, learning_rate=0.5, holdout=0.2)

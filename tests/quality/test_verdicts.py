@@ -7,7 +7,7 @@ import pytest
 
 from curate.base.errors import RecipeError
 from curate.quality.blocklist import BlockLists, host_of, without_scheme, words_of
-from curate.quality.rules import RULE_SETS
+from curate.quality.rule_sets import RULE_SETS
 from curate.quality.signals import empty_signals
 from curate.quality.verdicts import Verdicts, names_of, verdicts
 from curate.recipe import Quality

@@ -11,8 +11,8 @@ import pytest
 import zstandard
 
 from curate.base.errors import InputError
-from curate.reading import formats, records, text
-from curate.reading.formats import Format, format_of, is_known
+from curate.reading import formats, records
+from curate.reading.formats import Format, format_of, is_known, text
 from curate.reading.records import Batch
 
 

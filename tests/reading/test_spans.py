@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curate
-from curate.reading import formats, jsonl, parquet
+from curate.reading import formats
+from curate.reading.formats import jsonl, parquet
 from curate.reading.records import Batch, Span
 from curate.reading.spans import count_lines, group_spans, line_spans
 
@@ -133,7 +134,7 @@ def test_what_was_read_is_neither_counted_nor_cut_again(tmp_path: Path, monkeypa
         counted.append(file.read(20).decode())
         return count_lines(file, span)
 
-    monkeypatch.setattr("curate.stages.ingest.count_lines", count)
+    monkeypatch.setattr("curate.reading.formats.jsonl.count_lines", count)
     write("first")
     before = run(2_000)
     assert len(before) > 4

@@ -9,7 +9,7 @@ import pytest
 
 from curate.relate import measures
 from curate.relate.neighbors import neighbors
-from curate.relate.paths import related
+from curate.relate.orders.related import related
 from curate.relate.similarity import cosine
 
 

@@ -7,16 +7,24 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from curate.base.errors import RequestError
 from curate.relate import graph
 from curate.relate.graph import Cover, edges, jumps
 from curate.relate.local_search import improve
 from curate.relate.neighbors import Neighbors, neighbors
-from curate.relate.paths import METHODS, find_path, icp, related, similarity_to_previous
+from curate.relate.orders import ORDERS, Region
+from curate.relate.orders.icp import icp
+from curate.relate.orders.related import related
+from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.similarity import cosine, pair_cosine
 
 
 def ids(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.uint64) * 7 + 1
+
+
+def path_by(method: str, *documents: object, **known: object) -> tuple[np.ndarray, dict[str, float]]:
+    return find_path(method, Region(*documents, **known))  # type: ignore[arg-type]
 
 
 def weight(vectors: np.ndarray, path: np.ndarray) -> float:
@@ -36,12 +44,12 @@ def best_weight(vectors: np.ndarray) -> float:
     return float(best[-1].max())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ORDERS.names())
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 50])
 def test_every_document_once(loose: Callable, method: str, n: int) -> None:
     vectors = loose(n) if n else np.zeros((0, 8), np.int8)
     label, keys = np.arange(n) % 3, np.arange(2 * n, dtype=np.int32).reshape(n, 2) % 7
-    path, counts = find_path(
+    path, counts = path_by(
         method,
         vectors,
         neighbors(vectors, 5, 0.95),
@@ -137,25 +145,25 @@ def test_only_duplicates_still_make_a_path() -> None:
 def test_zero_vectors_come_last(loose: Callable, method: str) -> None:
     vectors = loose(40)
     vectors[[3, 0, 17]] = 0
-    path, _ = find_path(method, vectors, neighbors(vectors, 5, 0.95), ids(40))
+    path, _ = path_by(method, vectors, neighbors(vectors, 5, 0.95), ids(40))
     assert path[-3:].tolist() == [0, 3, 17]
-    without, _ = find_path(
+    without, _ = path_by(
         method, np.delete(vectors, [0, 3, 17], 0), neighbors(np.delete(vectors, [0, 3, 17], 0), 5, 0.95), ids(37)
     )
     assert path[:-3].tolist() == np.delete(np.arange(40), [0, 3, 17])[without].tolist()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ORDERS.names())
 def test_result_depends_on_the_set_of_documents_alone(loose: Callable, method: str) -> None:
     vectors, doc_ids = loose(150), ids(150)
     label, keys = np.arange(150) % 4, np.arange(300, dtype=np.int32).reshape(150, 2) % 7
-    one, _ = find_path(
+    one, _ = path_by(
         method, vectors, neighbors(vectors, 6, 0.95), doc_ids, sources=label, clusters=label, keywords=keys
     )
     arrived = np.random.default_rng(3).permutation(150)
     back = np.argsort(doc_ids[arrived])
     again = vectors[arrived][back]
-    two, _ = find_path(
+    two, _ = path_by(
         method, again, neighbors(again, 6, 0.95), doc_ids[arrived][back], sources=label, clusters=label, keywords=keys
     )
     assert one.tolist() == two.tolist()
@@ -164,9 +172,9 @@ def test_result_depends_on_the_set_of_documents_alone(loose: Callable, method: s
 def test_random_depends_on_seed_and_id_only() -> None:
     vectors = np.zeros((30, 4), np.int8)
     found = neighbors(vectors, 2)
-    path, _ = find_path("random", vectors, found, ids(30))
-    other, _ = find_path("random", vectors, found, ids(30), seed=1)
-    fewer, _ = find_path("random", vectors[:20], Neighbors(*(a[:20] for a in found)), ids(20))
+    path, _ = path_by("random", vectors, found, ids(30))
+    other, _ = path_by("random", vectors, found, ids(30), seed=1)
+    fewer, _ = path_by("random", vectors[:20], Neighbors(*(a[:20] for a in found)), ids(20))
     assert path.tolist() != other.tolist()
     assert fewer.tolist() == path[path < 20].tolist()
 
@@ -191,7 +199,7 @@ def test_cover_by_hand() -> None:
 def test_similarity_to_previous(loose: Callable) -> None:
     vectors = loose(30)
     found = neighbors(vectors, 3, 0.95)
-    path, counts = find_path("related", vectors, found, ids(30), max_similarity=0.95)
+    path, counts = path_by("related", vectors, found, ids(30), max_similarity=0.95)
     along = similarity_to_previous(vectors, path)
     assert along.dtype == np.float32
     assert along[0] == 0
@@ -204,12 +212,12 @@ def test_similarity_to_previous(loose: Callable) -> None:
 def test_requests_that_are_wrong(loose: Callable) -> None:
     vectors = loose(5)
     found = neighbors(vectors, 2)
-    with pytest.raises(ValueError, match="must be one of related, icp"):
-        find_path("best", vectors, found, ids(5))
+    with pytest.raises(RequestError, match="unknown order 'best'; there are: related, icp"):
+        path_by("best", vectors, found, ids(5))
     with pytest.raises(ValueError, match="'source' needs sources"):
-        find_path("source", vectors, found, ids(5))
+        path_by("source", vectors, found, ids(5))
     with pytest.raises(ValueError, match="sort documents and vectors by doc_id"):
-        find_path("related", vectors, found, ids(5)[::-1])
+        path_by("related", vectors, found, ids(5)[::-1])
 
 
 @pytest.mark.parametrize("levels", [3, 1000])

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.base.schemas import NO_DOCUMENT
-from curate.recipe import FORMATS
 from curate.shards.conservation import add_sums, separator_sum, token_sum, window_sums
-from curate.shards.denoise import Mixture
-from curate.shards.denoised import denoise, layout, restored
+from curate.shards.denoise import Mixture, denoise, layout, restored
+from curate.shards.formats import FORMATS
 from curate.shards.windows import concatenate
 from tests.shards.support import assert_same_windows, corpus_of_lengths, packed_windows, written_and_read
 
@@ -54,7 +53,7 @@ def wanted_sum(corpus, control, *parts):
     return add_sums(np.array([token_sum(*corpus, **control), separator_sum(separator, count)]))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMATS.names())
 @settings(max_examples=40, deadline=None)
 @given(corpora(), st.sampled_from(["related", "best_fit", "concat"]))
 def test_every_format_holds_every_token_of_every_copy_once(form, drawn, method):
@@ -70,7 +69,7 @@ def test_every_format_holds_every_token_of_every_copy_once(form, drawn, method):
     np.testing.assert_array_equal(add_sums(window_sums(found)), wanted)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMATS.names())
 @settings(max_examples=12, deadline=None)
 @given(corpora(), st.sampled_from(["related", "best_fit", "concat"]), st.integers(2, 40), st.data())
 def test_the_stages_of_a_curriculum_hold_every_copy_once_together(form, drawn, method, other, data):
@@ -88,7 +87,7 @@ def test_the_stages_of_a_curriculum_hold_every_copy_once_together(form, drawn, m
     np.testing.assert_array_equal(add_sums(found), wanted_sum((ids, copies, flat, offsets), control, *parts))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMATS.names())
 @settings(max_examples=12, deadline=None)
 @given(corpora(), st.integers(0, 6))
 def test_buckets_hold_every_token_once_without_padding(form, drawn, exponent):
@@ -112,7 +111,7 @@ def windows_of(windows, taken, size):
     return concatenate(parts)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMATS.names())
 @settings(max_examples=15, deadline=None)
 @given(corpora(), st.sampled_from(["related", "best_fit", "concat"]), st.integers(2, 40), st.integers(0, 3))
 def test_denoised_windows_of_every_format_give_every_token_back(form, drawn, method, longest, more):
@@ -131,7 +130,7 @@ def test_denoised_windows_of_every_format_give_every_token_back(form, drawn, met
     np.testing.assert_array_equal(add_sums(window_sums(back)), wanted_sum(corpus, control, windows))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMATS.names())
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_a_huge_document_among_edge_cases(form, dtype, tmp_path):
     size = 8192

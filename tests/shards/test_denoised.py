@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curate.shards import memmap, parquet
-from curate.shards.denoise import Mixture, corrupt, window_key
-from curate.shards.denoised import denoise, denoised_token_type, layout, restored
+from curate.shards.denoise import Mixture, corrupt, denoise, denoised_token_type, layout, restored, window_key
+from curate.shards.formats import numpy as memmap
+from curate.shards.formats import parquet
 from tests.shards.support import assert_same_windows, packed_windows, random_corpus
 
 MIXTURE = Mixture.above(65_536, 40)

@@ -18,7 +18,7 @@ from curate.base.errors import RequestError, RunError
 from curate.driver.execute import Outcome, run_recipe
 from curate.driver.plan import stage_keys, stages
 from curate.recipe.file import from_dict
-from curate.relate.embedders.folder import ModelEmbedder, unpack
+from curate.relate.embedders.model import ModelEmbedder, unpack
 from curate.verify.verify import verify
 from tests.relate.embedders.models import WORDS, write_onnx, write_static
 

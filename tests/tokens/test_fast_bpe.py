@@ -134,6 +134,6 @@ def test_engines_that_disagree_are_found_by_the_sample(monkeypatch):
     texts = pa.array(TEXTS, pa.large_string())
     before = encoder.encode(texts)[0]
     monkeypatch.setattr(encoder._fast, "_ids", encoder._fast._ids[::-1])
-    encoder._pieces.forget()
+    encoder._pretokens.forget()
     assert not encoder.agrees(texts)
     np.testing.assert_array_equal(encoder.encode(texts)[0], before)

@@ -17,7 +17,7 @@ from curate.base.text import text_buffers
 from curate.tokens import pretokens as module
 from curate.tokens.encoder import Encoder
 from curate.tokens.fast_bpe import CL100K, GPT2, PATTERNS, class_members
-from curate.tokens.pretokens import Pieces, piece_ends
+from curate.tokens.pretokens import Pretokens, pretoken_ends
 from tests.tokens.test_fast_bpe import PIECES, TEXTS, engines
 
 ANY = st.one_of(PIECES, st.characters(exclude_categories=["Cs"]), st.sampled_from("  \t\n'\"“”’—…!?()aZ09"))
@@ -25,7 +25,7 @@ ANY = st.one_of(PIECES, st.characters(exclude_categories=["Cs"]), st.sampled_fro
 
 def memory(pattern):
     fast, _ = engines(pattern)
-    return Pieces(fast.encode, fast.lengths, np.uint16)
+    return Pretokens(fast.encode, fast.lengths, np.uint16)
 
 
 def encode(memory, texts):
@@ -41,7 +41,7 @@ def wanted(pattern, texts):
 
 def pieces_of(text):
     data = np.frombuffer(text.encode(), np.uint8)
-    ends = [0, *piece_ends(data, 0, len(data)).tolist()]
+    ends = [0, *pretoken_ends(data, 0, len(data)).tolist()]
     return [data[a:b].tobytes().decode() for a, b in pairwise(ends)]
 
 
@@ -94,7 +94,7 @@ def test_white_space_is_what_the_patterns_take_for_it():
     assert found == spaces | controls
 
 
-def test_pieces_are_words_marks_and_what_cannot_be_told_apart():
+def test_pretokens_are_words_marks_and_what_cannot_be_told_apart():
     text = "The sea,\n\tit's “old”—very 12.5 km.\n\nÄrger über 東京"
     assert pieces_of(text) == [
         *("The", " sea", ",\n\tit", "'s", " “old", "”—very", " 12", ".5", " km", ".\n\nÄrger", " über", " 東京")
@@ -109,7 +109,7 @@ def test_the_engine_is_asked_for_a_piece_once():
         asked.append(text)
         return fast.encode(text)
 
-    one = Pieces(counting, fast.lengths, np.uint16)
+    one = Pretokens(counting, fast.lengths, np.uint16)
     encode(one, TEXTS)
     first = sum(map(len, asked))
     assert first < len(TEXTS[0]) / 2
@@ -119,7 +119,7 @@ def test_the_engine_is_asked_for_a_piece_once():
 
 def test_an_engine_of_other_words_is_found_and_nothing_of_it_is_kept():
     fast, _ = engines(GPT2)
-    one = Pieces(lambda text: fast.encode(text.replace("a s", "aas")), fast.lengths * 2, np.uint16)
+    one = Pretokens(lambda text: fast.encode(text.replace("a s", "aas")), fast.lengths * 2, np.uint16)
     with pytest.raises(ValueError, match="over the ends"):
         encode(one, ["the sea and the ships"])
     one._encode, one._lengths = fast.encode, fast.lengths
@@ -130,8 +130,8 @@ def test_such_an_engine_leaves_the_text_to_the_reference():
     encoder = Encoder(json.dumps(json.loads(engines(GPT2)[1].to_str())).encode())
     texts = pa.array(TEXTS, pa.large_string())
     before = encoder.encode(texts)
-    encoder._pieces.forget()
-    encoder._pieces._lengths = encoder._pieces._lengths * 2
+    encoder._pretokens.forget()
+    encoder._pretokens._lengths = encoder._pretokens._lengths * 2
     assert not encoder.agrees(texts)
     for one, other in zip(before, encoder.encode(texts), strict=True):
         np.testing.assert_array_equal(one, other)

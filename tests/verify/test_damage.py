@@ -15,9 +15,9 @@ import pytest
 import curate
 from curate.base.catalog import OF_WORKSPACE, RECORD, TABLES, manifest_path
 from curate.cli import main
-from curate.driver.mirror import SHARD_FILE
+from curate.driver.mirror import shard_file
 from curate.inspect.reader import RunReader
-from curate.recipe import FORMATS
+from curate.shards.formats import FORMATS
 from curate.tables.snapshot import artefacts_of
 from curate.tables.workspace import open_workspace
 from curate.verify.verify import CHECKS, verify
@@ -192,7 +192,7 @@ def test_files_of_tables_and_of_the_mirror(damage: Damage, whole: Path, other: P
         damage(folder / "run" / path, (other / "run" / others.get(what, "run.json")).read_bytes())
     for place in sorted((folder / "mirror").rglob("*.*"))[1:]:
         name = place.relative_to(folder / "mirror").as_posix()
-        assert SHARD_FILE.match(name)
+        assert shard_file().match(name)
         elsewhere = other / "mirror" / name
         damage(place, elsewhere.read_bytes() if elsewhere.exists() else b"another file")
         paths[f"mirror {name}"] = f"mirror/{name}"

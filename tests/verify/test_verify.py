@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from curate.base.catalog import KIND_DOCUMENT, KIND_END, KIND_SEPARATOR
-from curate.recipe import FORMATS
 from curate.report.outcomes import verification
+from curate.shards.formats import FORMATS
 from curate.verify.findings import Report
 from curate.verify.verify import verify
 from curate.verify.windows import check_separators

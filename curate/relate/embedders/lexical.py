@@ -13,7 +13,9 @@ import hashlib
 import math
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +25,10 @@ from numpy.typing import NDArray
 
 from curate.base.errors import WorkspaceError
 from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
-from curate.relate.embedders import Texts
-from curate.relate.embedders.quantised import MEAN_PRIOR, quantise_directions, quantise_row
-from curate.relate.embedders.subspace import right_subspace
-from curate.relate.embedders.words import UNICODE_VERSION, Vocabulary, word_rows
+from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings, Texts
+from curate.relate.encoders.quantised import MEAN_PRIOR, quantise_directions, quantise_row
+from curate.relate.encoders.subspace import right_subspace
+from curate.relate.encoders.words import UNICODE_VERSION, Vocabulary, word_rows
 from curate.relate.similarity import MAX_DIM
 
 MAX_TERMS = 40_000
@@ -98,10 +100,10 @@ class LexicalModel:
     """A fitted lexical embedder. Attributes are the artefact; two models are the same when their checksums are.
 
     Attributes:
-        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.embedders.words`), by falling document frequency.
+        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.encoders.words`), by falling document frequency.
         idf: float64[V], ln((1 + n) / (1 + df)) + 1.
         projection: float32[V, D], orthonormal columns; zero columns where the sample's rank was smaller.
-        mean: float64[D], removed from unit vectors (see :mod:`curate.relate.embedders.quantised`).
+        mean: float64[D], removed from unit vectors (see :mod:`curate.relate.encoders.quantised`).
         n_fitted: documents in the sample.
     """
 
@@ -237,3 +239,25 @@ def compile_kernels() -> None:
     model.transform(sample_texts())
     model.keywords(sample_texts(), 2)
     quantise_directions(np.ones((2, 8), np.float32), np.zeros(8))
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, checksum: str) -> LexicalModel:
+    return LexicalModel.load(path)
+
+
+class LexicalKind(EmbedderKind):
+    """TF-IDF with a projection, fitted on a sample of the corpus."""
+
+    name = "lexical"
+    fits_corpus = True
+    gives_keywords = True
+
+    def settings(self, section: Settings) -> dict[str, Any]:
+        return {"model": self.name, "dim": section.dim, "sample_bytes": section.sample_bytes}
+
+    def open(self, how: How, local_path: LocalPath) -> LexicalModel:
+        return _loaded(local_path(how["model"]), how["model"]["checksum"])
+
+
+ENTRY = LexicalKind()

@@ -20,13 +20,14 @@ from curate.engine.exchange import read_slices
 from curate.engine.task import Exchange, Task
 from curate.packing.control import Control, Rows, plan_rows
 from curate.packing.inside import arrange
-from curate.packing.likeness import likeness
-from curate.packing.measures import count_windows
-from curate.packing.plan import Pieces, pack
+from curate.packing.measures import count_windows, likeness
+from curate.packing.packers import PACKERS, Packer
+from curate.packing.pieces import Pieces
+from curate.packing.plan import pack
 from curate.packing.refined import Refinement, in_fixed_windows
-from curate.packing.sets import copies_of_items, split_buckets
-from curate.packing.similar import Similarity, count_alike, similarity
-from curate.recipe.pack import Pack
+from curate.packing.refusals import Similarity, count_alike, similarity
+from curate.packing.sets import copies_of_items, split_by_length
+from curate.recipe import Pack
 from curate.relate.neighbors import check_neighbors, renumbered
 from curate.tables.snapshot import TableFile, TableRef
 from curate.tables.validate import reraise_as_damaged
@@ -204,14 +205,15 @@ class PlanTask(Task):
                     similarity(items.vectors[drawn], self.max_similarity),
                 )
 
-    def _method(self, number: int) -> str:
-        """How a set is packed: the validation set of ``buckets`` is a single set of whole windows."""
+    def _packer(self, number: int) -> Packer:
+        """How a set is packed: the validation set of a packer that divides documents has whole ones."""
+        packer = PACKERS.get(self.section.method)
         is_validation = self.sets[number].kind == "validation"
-        return "best_fit" if is_validation and self.section.method == "buckets" else self.section.method
+        return PACKERS.get("best_fit") if is_validation and packer.divides else packer
 
     def _pack(self, items: _Items, one_pass: _Pass) -> Pieces:
-        """The windows of a pass, before those of ``buckets`` are parted by size."""
-        section, method = self.section, self._method(one_pass.set)
+        """The windows of a pass, before those of several sizes are parted."""
+        section, packer = self.section, self._packer(one_pass.set)
         sizes = [entry.window for entry in self.sets]
         refinement = None
         if section.refine:
@@ -219,9 +221,9 @@ class PlanTask(Task):
             cuts = None if isinstance(weights.cuts, str) else weights.cuts
             refinement = Refinement(neighbors, weights.padding, cuts, weights.crowding, fixed=one_pass.fixed)
         pieces = pack(
-            method,
+            packer.name,
             self.control.planned(one_pass.lengths),
-            max(sizes) if method == "buckets" else sizes[one_pass.set],
+            max(sizes) if packer.divides else sizes[one_pass.set],
             lookahead=section.lookahead,
             vectors=one_pass.near.vectors,
             max_similarity=self.max_similarity,
@@ -229,18 +231,18 @@ class PlanTask(Task):
             refinement=refinement,
             between=self.control.between,
         )
-        if method == "related":
+        if packer.follows_path:
             stay = in_fixed_windows(pieces, one_pass.fixed)
             pieces = arrange(pieces, one_pass.near, section.position, one_pass.ids, self.seed, stay)
         return pieces
 
     def _by_set(self, number: int, pieces: Pieces) -> list[tuple[int, Pieces]]:
-        return split_buckets(pieces) if self._method(number) == "buckets" else [(number, pieces)]
+        return split_by_length(pieces) if self._packer(number).divides else [(number, pieces)]
 
     def _count(self, one_pass: _Pass, number: int, pieces: Pieces, rows: Rows) -> dict[str, int]:
         """What the windows of a set add to its counters."""
         counts = count_windows(pieces, self.control.planned(one_pass.lengths), self.sets[number].window)
-        if self._method(one_pass.set) == "buckets":  # every cut is meant
+        if self._packer(one_pass.set).divides:  # every cut is meant
             counts |= dict.fromkeys(_OF_ITEMS, 0)
         counts["special_tokens"] = int(rows.length[catalog.is_control(rows.kind)].sum())
         counts["tokens"] = int(rows.length.sum()) - counts["special_tokens"]

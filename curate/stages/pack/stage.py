@@ -27,12 +27,11 @@ from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, lessened
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.packing.control import Control
-from curate.packing.likeness import summarise
-from curate.packing.measures import window_measures
-from curate.packing.sets import set_prefix, sets_of_copies, shard_sets
+from curate.packing.measures import summarise, window_measures
+from curate.packing.sets import set_prefix, sets_of_copies
 from curate.recipe import Recipe
 from curate.stages.pack.plan import ITEMS, PIECE, PlanTask, WindowSet, item_schema
-from curate.stages.synthetic import synthetic_set, synthetic_sidecar
+from curate.stages.synthetic import sets_of, synthetic_set, synthetic_sidecar
 from curate.tables.artefact import artefact_path
 from curate.tables.snapshot import Snapshot, TableFile, TableRef, as_file
 from curate.tokens.encoder import load, require_bos, require_separator
@@ -59,7 +58,7 @@ def _settings(recipe: Recipe) -> Any:
 
 
 def _pack(run: StageRun) -> None:
-    section, sets = run.recipe.pack, shard_sets(run.recipe)
+    section, sets = run.recipe.pack, sets_of(run.recipe)
     bos_id, separator = _control_ids(run)
     control = Control(int(bos_id is not None), int(bool(section.eos)), len(separator))
     plans = _plan(run, _send_items(run, sets), sets, control)

@@ -19,14 +19,13 @@ from curate.engine.exchange import read_slices
 from curate.engine.stage import StageRun, Step
 from curate.engine.task import Task
 from curate.packing.sets import set_prefix
-from curate.recipe.portable import essential_recipe
+from curate.recipe.paths import essential_recipe
 from curate.shards import conservation
-from curate.shards.denoise import Mixture
-from curate.shards.denoised import denoise, denoised_token_type, layout
+from curate.shards.denoise import Mixture, denoise, denoised_token_type, layout
 from curate.shards.index import FORMAT_VERSION
 from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows, token_type, windows_of_plan
-from curate.stages.shards.formats import DENOISED, FilePart, join_formats, part_name, write_formats
+from curate.stages.shards.formats import DENOISED, FilePart, join_formats, joined_formats, part_name, write_formats
 from curate.stages.shards.routing import SPANS, ShardPlace, assemble, shard_places, span_keys, span_schema
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 from curate.tables.validate import reraise_as_damaged
@@ -232,7 +231,7 @@ def finish(
 
     Args:
         files: files of the shards.
-        parts: where each shard's windows in Megatron's form are, by :func:`part_name`.
+        parts: each shard's part of the joined formats' files, by :func:`part_name`.
         sums: the conservation sum of each set.
         counters: ``windows`` and ``tokens`` of all shards.
         measures: of a sample of windows, by their tokens.
@@ -296,7 +295,12 @@ def _join_task(
 ) -> JoinTask:
     """The task that joins what formats keep once for a set, or for its denoised windows."""
     prefix = set_prefix(entry, sets, "/") + (DENOISED if is_denoised else "")
-    names = [part_name(place.name, is_denoised) for place in shard_places(sets) if place.number == entry["set"]]
+    names = [
+        part_name(form, place.name, is_denoised)
+        for form in joined_formats(settings.formats)
+        for place in shard_places(sets)
+        if place.number == entry["set"]
+    ]
     return JoinTask(
         name=f"index-{entry['set']}{'-denoised' if is_denoised else ''}",
         shards=tuple(file for file in files if file.name.startswith(prefix)),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from curate.engine.context import TaskContext
-from curate.shards import mds, megatron, memmap, parquet, webdataset
+from curate.engine.stage import Step
+from curate.shards.formats import FORMATS, SetContent
 from curate.shards.windows import ShardWindows
 from curate.tables.snapshot import TableFile
 
@@ -24,51 +24,46 @@ DENOISED = "denoised/"
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """Rows of windows inside a file, ``bytes`` from byte ``start`` on."""
+    """Rows of windows inside a file, ``bytes`` from byte ``start`` on: the part of one shard in a joined format."""
 
+    form: str
     file: TableFile
     start: int
     bytes: int
     rows: int
 
 
-def whole_file(file: TableFile) -> FilePart:
-    """All of a file."""
-    return FilePart(file, 0, file.bytes, file.rows)
+def joined_formats(formats: Sequence[str]) -> list[str]:
+    """Those of the formats that have one file a set."""
+    return [name for name in formats if FORMATS.get(name).joined]
 
 
-def part_name(plan: str, denoised: bool) -> str:
-    """Name of the part of Megatron's file that holds one shard, from the name of the shard's plan."""
-    return f"{plan}.denoised" if denoised else plan
+def part_name(form: str, plan: str, denoised: bool) -> str:
+    """Name of a shard's part of a joined format's file, from the name of the shard's plan."""
+    return f"{form}/{plan}.denoised" if denoised else f"{form}/{plan}"
+
+
+def written_parts(written: Step, formats: Sequence[str]) -> dict[str, FilePart]:
+    """The parts that the tasks of shards have written, by :func:`part_name`; each is a whole file."""
+    files = written.files("tmp/parts") if joined_formats(formats) else []
+    return {file.name: FilePart(file.name.partition("/")[0], file, 0, file.bytes, file.rows) for file in files}
 
 
 def write_formats(
     context: TaskContext, windows: ShardWindows, formats: Sequence[str], shard: int, prefix: str, pad: int, folder: str
 ) -> None:
-    """The files of one shard below ``prefix``; Megatron's are parts that :func:`join_formats` joins."""
-    n = len(windows)
+    """The files of one shard below ``prefix``; of joined formats parts, which :func:`join_formats` joins."""
     denoised = windows.target_starts is not None
-
-    def add(place: str, suffix: str, write: Callable[[ShardWindows, str], Any]) -> None:
-        local = context.scratch_file()
-        write(windows, str(local))
-        context.add("shards", f"{prefix}{place}", suffix, local, n, folder=folder)
-
-    if "parquet" in formats:
-        add(f"parquet/shard-{shard:05d}", ".parquet", parquet.write)
-    if "mds" in formats:
-        add(f"mds/shard.{shard:05d}", ".mds", mds.write)
-    if "megatron" in formats:
-        local = context.scratch_file()
-        megatron.write_part(windows, str(local), pad)
-        context.add("tmp/megatron", part_name(context.job.name, denoised), ".bin", local, n)
-    if "numpy" in formats:
-        add(f"numpy/shard-{shard:05d}", ".npy", partial(memmap.write_tokens, pad=pad))
-        add(f"numpy/shard-{shard:05d}", ".npz", memmap.write_index)
-        if denoised:
-            add(f"numpy/shard-{shard:05d}", ".mask", memmap.write_mask)
-    if "webdataset" in formats:
-        add(f"webdataset/shard-{shard:05d}", ".tar", partial(webdataset.write, shard=shard))
+    for name in formats:
+        form = FORMATS.get(name)
+        for file in form.shard_files(windows, shard, pad):
+            local = context.scratch_file()
+            file.write(str(local))
+            if form.joined:
+                part = part_name(name, context.job.name, denoised)
+                context.add("tmp/parts", part, file.suffix, local, len(windows))
+            else:
+                context.add("shards", f"{prefix}{name}/{file.name}", file.suffix, local, len(windows), folder=folder)
 
 
 def join_formats(
@@ -82,28 +77,31 @@ def join_formats(
     denoised: bool,
     folder: str,
 ) -> list[TableFile]:
-    """Write what a format keeps in one place: MDS's index, and Megatron's two files from their parts."""
+    """Write what a format has once a set: the joined file from its parts, and indexes."""
     made: list[TableFile] = []
-    if "mds" in formats:
-        local = context.scratch_file()
-        entries = [
-            (Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith(f"{prefix}mds/")
-        ]
-        local.write_text(mds.index(entries, kind, denoised))
-        made.append(context.add("shards", f"{prefix}mds/index", ".json", local, 0, folder=folder))
-    if "megatron" in formats:
-        local = context.scratch_file()
-        with local.open("wb") as out:
-            for part in parts:
-                with context.open(part.file) as source:
-                    source.seek(part.start)
-                    left = part.bytes
-                    while block := source.read(min(COPY_BYTES, left)):
-                        out.write(block)
-                        left -= len(block)
-        n = sum(part.rows for part in parts)
-        made.append(context.add("shards", f"{prefix}megatron/tokens", ".bin", local, n, folder=folder))
-        local = context.scratch_file()
-        megatron.write_index(str(local), n, size, kind)
-        made.append(context.add("shards", f"{prefix}megatron/tokens", ".idx", local, n, folder=folder))
+    for name in formats:
+        form, place = FORMATS.get(name), f"{prefix}{name}/"
+        own = [part for part in parts if part.form == name]
+        n_windows = sum(part.rows for part in own)
+        if form.joined:
+            local = context.scratch_file()
+            _concatenate(context, own, local)
+            stem, suffix = form.joined
+            made.append(context.add("shards", f"{place}{stem}", suffix, local, n_windows, folder=folder))
+        shards = [(Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith(place)]
+        for file in form.set_files(SetContent(shards, n_windows, size, kind, denoised)):
+            local = context.scratch_file()
+            file.write(str(local))
+            made.append(context.add("shards", f"{place}{file.name}", file.suffix, local, n_windows, folder=folder))
     return made
+
+
+def _concatenate(context: TaskContext, parts: Sequence[FilePart], local: Path) -> None:
+    with local.open("wb") as out:
+        for part in parts:
+            with context.open(part.file) as source:
+                source.seek(part.start)
+                left = part.bytes
+                while block := source.read(min(COPY_BYTES, left)):
+                    out.write(block)
+                    left -= len(block)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from curate.engine.stage import Stage, StageRun
 from curate.engine.task import Task
 from curate.packing.sets import set_prefix
 from curate.recipe import Recipe
-from curate.recipe.portable import essential_recipe
+from curate.recipe.paths import essential_recipe
 from curate.shards import conservation
+from curate.shards.formats import FORMATS, shard_number
 from curate.shards.sampled import mean_of_samples
 from curate.stages.shards.files import ShardSettings, Sum, Widths, finish, sums_of_sets, widths, write_shards
-from curate.stages.shards.formats import DENOISED, FilePart, part_name, whole_file
+from curate.stages.shards.formats import DENOISED, FilePart, joined_formats, part_name, written_parts
 from curate.stages.shards.routing import route_spans, shard_places
 from curate.tables.snapshot import Snapshot, TableFile
 
@@ -44,7 +46,7 @@ def _shards(run: StageRun) -> None:
     spans = route_spans(run, run.tables, windows.files)
     width = widths(run, windows.files)
     written = write_shards(run, spans, windows.files, width)
-    parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
+    parts = written_parts(written, run.recipe.shards.formats)
     sums = sums_of_sets(windows, written, "sum")
     measures = mean_of_samples([record.values["sample"] for record in written.records if "sample" in record.values])
     finish(run, written.files("shards"), parts, sums, written.counters, measures, width)
@@ -61,9 +63,9 @@ def _takedown(run: StageRun, takedown: Takedown) -> None:
         width, changed = {number: max(size, wider[number]) for number, size in width.items()}, list(windows.files)
     spans = route_spans(run, takedown.tables, [before[file.name] for file in changed])
     written = write_shards(run, spans, changed, width, before)
-    parts = {file.name: whole_file(file) for file in written.files("tmp/megatron")}
-    if "megatron" in run.recipe.shards.formats:
-        parts = {**_previous_parts(run, previous, width), **parts}
+    parts = written_parts(written, run.recipe.shards.formats)
+    if joined := joined_formats(run.recipe.shards.formats):
+        parts = {**_previous_parts(run, previous, width, joined), **parts}
     copied = run.step("shards", _copy_tasks(run, previous, {file.name for file in written.files("shards")}))
     sums = _sums(run, previous)
     lost, gained = (sums_of_sets(windows, written, value) for value in ("sum_before", "sum"))
@@ -75,14 +77,9 @@ def _takedown(run: StageRun, takedown: Takedown) -> None:
     finish(run, files, parts, sums, counters, previous.details.get("measures", {}), width)
 
 
-def _is_of_set(file: TableFile) -> bool:
-    """Whether a set has the file once, not once a shard: an index, or Megatron's tokens."""
-    return file.name.rpartition("/")[2] in ("index", "tokens")
-
-
 def _copy_tasks(run: StageRun, previous: Snapshot, written: set[str]) -> list[CopyTask]:
     """Tasks that copy the files of the shards that stay as they are."""
-    left = [file for file in previous.files if file.name not in written and not _is_of_set(file)]
+    left = [file for file in previous.files if file.name not in written and shard_number(file.name) is not None]
     return [
         CopyTask(name=f"copy-{i:07d}", files=tuple(left[i : i + FILES_AT_ONCE]), folder=run.snapshot_id)
         for i in range(0, len(left), FILES_AT_ONCE)
@@ -123,10 +120,10 @@ def _widths(run: StageRun, previous: Snapshot) -> Widths:
     return {number: int(json.loads(run.storage.read(path))["window"]) for number, path in paths.items()}
 
 
-def _previous_parts(run: StageRun, previous: Snapshot, width: Widths) -> dict[str, FilePart]:
-    """Where the windows of each shard are in Megatron's files."""
+def _previous_parts(run: StageRun, previous: Snapshot, width: Widths, joined: list[str]) -> dict[str, FilePart]:
+    """The part of each shard in the files of joined formats."""
     windows, settings = run.tables["windows"], ShardSettings.of(run)
-    bins = {file.name: file for file in previous.files if file.path.endswith(".bin")}
+    named = {f"{file.name}{Path(file.path).suffix}": file for file in previous.files}
     tasks = [CountTask(name=file.name, windows=file) for file in windows.files]
     counted = {record.name: record.values["windows"] for record in run.step("tmp/windows", tasks).records}
     sets = windows.details["sets"]
@@ -137,9 +134,11 @@ def _previous_parts(run: StageRun, previous: Snapshot, width: Widths) -> dict[st
         for place in shard_places(sets):
             tokens = width[place.number] if is_denoised else place.size
             size = counted[place.name] * tokens * token_bytes
-            file = bins[f"{place.prefix}{DENOISED if is_denoised else ''}megatron/tokens"]
-            part = FilePart(file, ends[place.number], size, counted[place.name])
-            parts[part_name(place.name, is_denoised)] = part
+            for form in joined:
+                folder = f"{place.prefix}{DENOISED if is_denoised else ''}{form}"
+                file = named[f"{folder}/{''.join(FORMATS.get(form).joined or ())}"]
+                part = FilePart(form, file, ends[place.number], size, counted[place.name])
+                parts[part_name(form, place.name, is_denoised)] = part
             ends[place.number] += size
     return parts
 

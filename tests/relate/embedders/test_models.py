@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from curate.base.errors import RequestError
-from curate.relate.embedders import folder as folders
-from curate.relate.embedders.folder import ModelEmbedder, check_model, checksum, find_model, kind_of, pack, unpack
+from curate.relate.embedders import model as folders
+from curate.relate.embedders.model import ModelEmbedder, check_model, checksum, find_model, kind_of, pack, unpack
 from curate.relate.similarity import cosine
 from tests.relate.embedders.models import WORDS, word_vectors, write_onnx, write_static
 

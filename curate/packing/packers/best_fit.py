@@ -1,0 +1,183 @@
+"""Best-fit-decreasing: about the fewest windows there can be, blind to what the items say.
+
+"Fewer Truncations Improve Language Modeling" (arXiv 2404.10830): pieces in order of falling length each go to the open
+window with the least room that suffices. Counting sort by length, a binary tree over the amounts of room says which
+is the smallest sufficient one, a heap for each amount holds its windows: O(m log L) in all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.packing.packers import Packer, Problem
+from curate.packing.pieces import Pieces, canonical, split
+from curate.packing.refusals import Conflicts, Similarity, Vectors, alike
+
+Int64s = NDArray[np.int64]
+
+TRIES = 64
+"""Windows that a piece is refused by before it opens a new one: bounds the work where most items are in conflict."""
+
+
+@njit(nogil=True, cache=True)
+def _by_length(length: Int64s, limit: int) -> Int64s:
+    """Pieces by (length descending, position)."""
+    at = np.zeros(limit + 2, np.int64)
+    for j in range(length.shape[0]):
+        at[limit - length[j] + 1] += 1
+    for c in range(limit + 1):
+        at[c + 1] += at[c]
+    order = np.empty(length.shape[0], np.int64)
+    for j in range(length.shape[0]):
+        order[at[limit - length[j]]] = j
+        at[limit - length[j]] += 1
+    return order
+
+
+@njit(nogil=True, cache=True)
+def _merge(a: int, b: int, left: Int64s, right: Int64s) -> int:
+    """Root of the skew heap that holds both heaps, smallest window first; -1 is the empty heap."""
+    if a < 0 or b < 0:
+        return max(a, b)
+    root = min(a, b)
+    hole = -1
+    while a >= 0 and b >= 0:
+        if b < a:
+            a, b = b, a
+        if hole >= 0:
+            left[hole] = a
+        rest = right[a]
+        right[a] = left[a]
+        left[a] = -1
+        hole = a
+        a = rest
+    left[hole] = max(a, b)
+    return root
+
+
+@njit(nogil=True, cache=True)
+def _smallest(tree: NDArray[np.uint8], leaves: int, wanted: int) -> int:
+    """Smallest room >= wanted that some window has; -1 if none has."""
+    node = wanted + leaves
+    if tree[node]:
+        return wanted
+    while node > 1 and (node & 1 or not tree[node + 1]):
+        node >>= 1
+    if node == 1:
+        return -1
+    node += 1
+    while node < leaves:
+        node *= 2
+        if not tree[node]:
+            node += 1
+    return node - leaves
+
+
+@njit(nogil=True, cache=True)
+def _best_fit(
+    length: Int64s,
+    item: Int64s,
+    limit: int,
+    tries: int,
+    pointers: Int64s,
+    targets: Int64s,
+    vectors: Vectors,
+    inverse: NDArray[np.float64],
+    threshold: float,
+) -> tuple[Int64s, int]:
+    m = length.shape[0]
+    leaves = 1
+    while leaves <= limit:
+        leaves *= 2
+    tree = np.zeros(2 * leaves, np.uint8)
+    heap = np.full(limit + 1, -1, np.int64)  # room -> root of the heap of the windows that have it
+    left, right = np.full(m, -1, np.int64), np.full(m, -1, np.int64)
+    window_of = np.empty(m, np.int64)
+    tail = np.full(pointers.shape[0] - 1, -1, np.int64)  # window of an item's piece shorter than L
+    latest, earlier = np.full(m, -1, np.int64), np.full(m, -1, np.int64)  # chains of the pieces of a window
+    aside_window, aside_room = np.empty(tries, np.int64), np.empty(tries, np.int64)
+    opened = 0
+    for j in _by_length(length, limit):
+        size, me = length[j], item[j]
+        chosen, room, refused = -1, limit, 0
+        while refused < tries:
+            room = _smallest(tree, leaves, size)
+            if room < 0:
+                break
+            w = heap[room]
+            heap[room] = _merge(left[w], right[w], left, right)
+            left[w] = right[w] = -1
+            if heap[room] < 0:
+                node = room + leaves
+                tree[node] = 0
+                while node > 1 and not tree[node ^ 1]:
+                    node >>= 1
+                    tree[node] = 0
+            free = True
+            for e in range(pointers[me], pointers[me + 1]):
+                if tail[targets[e]] == w:
+                    free = False
+                    break
+            if free and vectors.shape[1] > 0:
+                other = latest[w]
+                while free and other >= 0:
+                    free = not alike(vectors, inverse, threshold, me, item[other])
+                    other = earlier[other]
+            if free:
+                chosen = w
+                break
+            aside_window[refused], aside_room[refused] = w, room
+            refused += 1
+        if chosen < 0:
+            chosen, room = opened, limit
+            opened += 1
+        window_of[j] = chosen
+        earlier[j] = latest[chosen]
+        latest[chosen] = j
+        if size < limit:
+            tail[me] = chosen
+        for k in range(refused + 1):
+            w, rest = (chosen, room - size) if k == refused else (aside_window[k], aside_room[k])
+            if rest == 0:
+                continue
+            heap[rest] = _merge(heap[rest], w, left, right)
+            node = rest + leaves
+            while node and not tree[node]:
+                tree[node] = 1
+                node >>= 1
+    return window_of, opened
+
+
+def best_fit(lengths: Int64s, window: int, conflicts: Conflicts, near: Similarity, between: int = 0) -> Pieces:
+    """Pieces in about the fewest windows; ties go to the earlier item and to the older window.
+
+    A window that an item may not join is passed over for the next best one, at most ``TRIES`` times a piece.
+    ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
+    """
+    item, start, length = split(lengths, window)
+    window_of, opened = _best_fit(
+        length + between,
+        item,
+        window + between,
+        TRIES,
+        conflicts.pointers,
+        conflicts.targets,
+        near.vectors,
+        near.inverse,
+        near.limit,
+    )
+    return canonical(window_of, opened, item, start, length)
+
+
+class BestFit(Packer):
+    """Best-fit-decreasing."""
+
+    name = "best_fit"
+
+    def pack(self, problem: Problem) -> Pieces:
+        return best_fit(problem.lengths, problem.window, problem.conflicts, problem.near, problem.between)
+
+
+ENTRY = BestFit()

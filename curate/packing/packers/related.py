@@ -1,0 +1,142 @@
+"""Filling windows along the path, so that related items share one.
+
+The open window takes, in path order, the first pending item that may join it. Up to ``lookahead`` items that do not fit
+are passed over and wait for the next window; so are items refused for what the window holds, of which more may wait,
+or else a family of like documents would leave windows half empty. A lookahead of 16 keeps 90–95 % of the in-window
+similarity of taking items strictly in order, at 0.8 % of padding instead of 12 %; best-fit over the whole path would
+erase the order altogether.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curate.packing.packers import Packer, Problem
+from curate.packing.pieces import Pieces, canonical, split
+from curate.packing.refusals import Conflicts, Similarity, Vectors, alike, square
+
+Int64s = NDArray[np.int64]
+
+WAITING = 17
+"""Items that wait at once, in multiples of the lookahead."""
+
+
+@njit(nogil=True, cache=True)
+def _fill(
+    length: Int64s,
+    item: Int64s,
+    limit: int,
+    lookahead: int,
+    waiting_limit: int,
+    pointers: Int64s,
+    targets: Int64s,
+    vectors: Vectors,
+    inverse: NDArray[np.float64],
+    threshold: float,
+    crowd: int,
+) -> tuple[Int64s, int]:
+    """Window of each piece, and the number of windows.
+
+    Within one window a piece that was passed over stays out: room only shrinks and refusals only grow. So one pass
+    over the pending pieces fills a window, and windows hold their pieces in path order.
+    """
+    m = length.shape[0]
+    window_of = np.empty(m, np.int64)
+    barred = np.full(pointers.shape[0] - 1, -1, np.int64)  # last window that holds an item in conflict with this one
+    pending = np.empty(min(waiting_limit, m), np.int64)
+    members = np.empty(min(limit, m), np.int64)
+    held, shared = np.empty(len(members), np.int64), np.empty(len(members), np.int64)  # sums of squares, and those to j
+    waiting, following, w = 0, 0, 0
+    while waiting > 0 or following < m:
+        room, kept, k, joined, misfits = limit, 0, 0, 0, 0
+        while room > 0 and misfits < lookahead:
+            if k < waiting:
+                j = pending[k]
+                k += 1
+            elif following < m and kept < waiting_limit:
+                j = following
+                following += 1
+                if length[j] == limit:  # a window of its own: it neither waits nor joins
+                    window_of[j] = m + j
+                    continue
+            else:
+                break
+            out = length[j] > room
+            if out:
+                misfits += 1
+            else:
+                out = barred[item[j]] == w
+                if vectors.shape[1] > 0:
+                    q, held[joined] = 0, 0
+                    while not out and q < joined:
+                        out = alike(vectors, inverse, threshold, item[j], members[q])
+                        if crowd >= 0 and not out:
+                            shared[q] = square(vectors, inverse, item[j], members[q])
+                            held[joined] += shared[q]
+                            out = held[joined] > crowd or held[q] + shared[q] > crowd
+                        q += 1
+            if out:
+                pending[kept] = j
+                kept += 1
+                continue
+            window_of[j] = w
+            room -= length[j]
+            members[joined] = item[j]
+            if crowd >= 0:
+                for q in range(joined):
+                    held[q] += shared[q]
+            joined += 1
+            for e in range(pointers[item[j]], pointers[item[j] + 1]):
+                barred[targets[e]] = w
+        while k < waiting:
+            pending[kept] = pending[k]
+            kept += 1
+            k += 1
+        waiting = kept
+        if joined > 0:
+            w += 1
+    for j in range(m):
+        if window_of[j] >= m:
+            window_of[j] = w
+            w += 1
+    return window_of, w
+
+
+def related(
+    lengths: Int64s, window: int, lookahead: int, conflicts: Conflicts, near: Similarity, between: int = 0
+) -> Pieces:
+    """Pieces along the path; items that do not fit or may not join wait for a later window.
+
+    ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
+    """
+    item, start, length = split(lengths, window)
+    window_of, n_windows = _fill(
+        length + between,
+        item,
+        window + between,
+        lookahead,
+        WAITING * lookahead,
+        conflicts.pointers,
+        conflicts.targets,
+        near.vectors,
+        near.inverse,
+        near.limit,
+        near.crowd,
+    )
+    return canonical(window_of, n_windows, item, start, length)
+
+
+class Related(Packer):
+    """Along the path with bounded lookahead."""
+
+    name = "related"
+    follows_path = True
+
+    def pack(self, problem: Problem) -> Pieces:
+        lengths, window, lookahead, between, conflicts, near = problem
+        return related(lengths, window, lookahead, conflicts, near, between)
+
+
+ENTRY = Related()

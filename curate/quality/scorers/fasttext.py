@@ -1,0 +1,55 @@
+"""Scores of fastText classifiers: the probability of one label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.base.errors import RequestError
+from curate.quality.fasttext_model import LABEL_PREFIX, lines_of, load_model
+from curate.quality.scorers import ScorerKind
+
+PREFIX_BYTES = 1_000_000
+"""A classifier reads this much of a text: fastText averages word vectors, which no longer move after so many words."""
+
+
+class Classifier:
+    """A supervised fastText model and the label whose probability is the score.
+
+    Raises:
+        RequestError: the file is not such a model, or has no such label (the message lists them).
+    """
+
+    def __init__(self, path: Path | str, label: str) -> None:
+        self._model = load_model(str(path))
+        labels = self._model.get_labels()
+        self.label = label if label in labels else LABEL_PREFIX + label
+        if self.label not in labels:
+            shown = ", ".join(sorted(labels)[:20]) + (", …" if len(labels) > 20 else "")
+            raise RequestError(f"the classifier {path} has no label `{label}`; its labels are: {shown}")
+        self._labels = len(labels)
+
+    def score(self, texts: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+        """float64[N] rounded to 1e-4: the label's probability for every text, newlines as spaces; 0 without a word."""
+        scores: list[float] = []
+        predict = self._model.f.predict
+        for line in lines_of(texts, PREFIX_BYTES):
+            found = predict(line, self._labels, 0.0, "strict") if not line.isspace() else []
+            scores.append(min(next((score for score, label in found if label == self.label), 0.0), 1.0))
+        return np.array([round(score, 4) for score in scores], np.float64)
+
+
+class FastTextKind(ScorerKind):
+    """Supervised fastText models."""
+
+    name = "fasttext"
+    suffixes = (".bin", ".ftz")
+
+    def open(self, path: str, label: str) -> Classifier:
+        return Classifier(path, label)
+
+
+ENTRY = FastTextKind()

@@ -1,0 +1,301 @@
+"""Parquet: one row is one record, its position the row number in the file.
+
+Row groups are streamed, and only the text, the id and the simple columns are read: numbers, booleans, strings, dates
+and times go into the meta in the file's order; lists, structs and binary columns do not. A null means that the record
+does not have the field. Times are spelled as ISO 8601 in UTC, decimals as strings.
+
+A small file can decode to far more than there is memory: see :mod:`curate.reading.parquet_pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.reading.formats import Options, Reader
+from curate.reading.parquet_footer import Footer, read_footer
+from curate.reading.parquet_pages import Pages, TooMuch, Watched, check_ends
+from curate.reading.parquet_rows import batch_of_rows, columns_to_read, is_binary, is_text
+from curate.reading.records import (
+    BATCH_BYTES,
+    CORRUPT,
+    DEFAULT_FIELDS,
+    MAX_DOCUMENT_BYTES,
+    TOO_LARGE,
+    Batch,
+    Fields,
+    Reject,
+    Span,
+    snippet,
+)
+from curate.reading.spans import group_spans, impossible_rows
+
+MAX_BATCH_ROWS = 8_192
+
+MAX_HELD_BESIDE = 256 << 20
+"""See :func:`most_held`: beside the longest document, twice (in its page or dictionary, and decoded)."""
+
+_READ_BYTES = 8 << 20
+
+
+def read(
+    file: Any,
+    fields: Fields = DEFAULT_FIELDS,
+    *,
+    batch_bytes: int = BATCH_BYTES,
+    limit: int | None = None,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    groups: Span | None = None,
+) -> Iterator[Batch]:
+    """Batches of the records in ``file``, in its order.
+
+    A file without a readable footer is one reject at position 0. A row group with damaged pages gives one reject at the
+    row where reading stopped, and reading goes on with the next group, whose row numbers the footer tells.
+
+    Args:
+        file: open for random access (a Python file or a ``pyarrow.NativeFile``), and left open.
+        fields: which columns hold the text and the id; without a text column every row is rejected.
+        batch_bytes: bytes of a batch, about, judged by the footer's sizes.
+        limit: records to read, rejected ones counted.
+        max_document_bytes: longest text in UTF-8 bytes.
+        groups: row groups to read; all when None.
+    """
+    watched = Watched(file)
+    if limit == 0:
+        return
+    try:
+        damage = check_ends(watched)
+        if damage:
+            yield _only(Reject(0, *damage))
+            return
+        source = pq.ParquetFile(
+            pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+        claimed = impossible_rows(source.metadata)
+        if claimed:
+            yield _only(Reject(0, CORRUPT, f"the footer cannot be read: {claimed}"))
+            return
+        size = source.metadata.serialized_size
+        footer = read_footer(watched.again(watched.size - 8 - size, size), source.metadata)
+        reader = _Groups(source, watched, footer, fields, batch_bytes, max_document_bytes)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
+        # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
+        watched.raise_own()
+        yield _only(Reject(0, CORRUPT, snippet(f"the footer cannot be read: {error}")))
+        return
+    chosen = groups or Span(0, source.num_row_groups)
+    start = sum(source.metadata.row_group(group).num_rows for group in range(chosen.start))
+    for group in range(*chosen):
+        rows = source.metadata.row_group(group).num_rows
+        wanted = rows if limit is None else min(rows, limit - start)
+        if wanted < 0:
+            return
+        yield from reader.batches(group, start, wanted)
+        start += rows
+
+
+def most_held(max_document_bytes: int) -> int:
+    """Bytes that a row may take when it is decoded: its pages, the dictionaries, and what is made of them."""
+    return 2 * max_document_bytes + MAX_HELD_BESIDE
+
+
+class _Groups:
+    """Reads row groups, as many rows at once as memory allows."""
+
+    def __init__(
+        self,
+        source: pq.ParquetFile,
+        watched: Watched,
+        footer: Footer,
+        fields: Fields,
+        batch_bytes: int,
+        max_document_bytes: int,
+    ) -> None:
+        self._source, self._watched, self._footer, self._fields = source, watched, footer, fields
+        self._batch_bytes, self._max_document_bytes = batch_bytes, max_document_bytes
+        self._names = columns_to_read(source.schema_arrow, fields)
+        self.columns_to_read = [
+            i for i, column in enumerate(footer.columns) if column.path.split(".")[0] in self._names
+        ]
+        self._most = most_held(max_document_bytes)
+        self._most_rows = MAX_BATCH_ROWS
+
+    def batches(self, group: int, start: int, wanted: int) -> Iterator[Batch]:
+        """The first ``wanted`` rows of a row group, the first of which has position ``start``."""
+        stop = start + self._source.metadata.row_group(group).num_rows
+        for part in self._collected(group, wanted):
+            if isinstance(part, _Lost):
+                rows = f"rows {start} to {stop - 1} cannot be read: {part.why}"
+                yield _only(Reject(start, part.reason, snippet(rows)))
+                return
+            try:
+                yield batch_of_rows(part, start, self._fields, self._max_document_bytes)
+            except pa.ArrowException as error:
+                yield _only(Reject(start, CORRUPT, snippet(f"rows {start} to {stop - 1} cannot be read: {error}")))
+                return
+            start += part.num_rows
+
+    def _collected(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
+        """Parts as large as batches; the last one may be what follows is lost for."""
+        ready: list[pa.RecordBatch] = []
+        rows = held = 0
+        lost: _Lost | None = None
+        for part in self._parts(group, wanted):
+            if isinstance(part, _Lost):
+                lost = part
+                break
+            for piece, size in _pieces(part, self._batch_bytes):
+                if ready and (held + size > self._batch_bytes or rows + piece.num_rows > MAX_BATCH_ROWS):
+                    yield _joined(ready)
+                    ready, rows, held = [], 0, 0
+                ready.append(piece)
+                rows, held = rows + piece.num_rows, held + size
+        if ready:
+            yield _joined(ready)
+        if lost is not None:
+            yield lost
+
+    def _parts(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
+        """Rows as Arrow decodes them, as many together as memory allows."""
+        described = self._source.metadata.row_group(group)
+        unpacked = sum(self._footer.groups[group][i].unpacked for i in self.columns_to_read)
+        size = min(self._most_rows, max(1, self._batch_bytes * described.num_rows // max(unpacked, 1)))
+        done = 0
+        if not self._names and described.num_rows > 8 * self._watched.size:
+            yield _Lost(CORRUPT, "more rows than the file has bits, and no column to read")
+            return
+        while done < wanted:
+            pages = self._watched.pages = Pages(self._footer, group, self._most)
+            try:
+                for part in self._decoded(group, size, done, pages):
+                    yield part.slice(0, wanted - done)
+                    done += part.num_rows
+                    if done >= wanted:
+                        return
+                yield _Lost(CORRUPT, "there are fewer than the footer tells")
+                return
+            except TooMuch as refused:
+                if refused.least > self._most or size == 1:
+                    why = f"one takes {refused.least:,} bytes of memory, {self._most:,} are allowed"
+                    yield _Lost(TOO_LARGE, why)
+                    return
+                # Fewer at once, from now on; those that have been read are passed over.
+                size = self._most_rows = max(1, int(size * refused.share))
+            except (pa.ArrowException, OSError) as error:
+                self._watched.raise_own()
+                yield _Lost(CORRUPT, str(error))
+                return
+
+    def _decoded(self, group: int, size: int, done: int, pages: Pages) -> Iterator[pa.RecordBatch]:
+        """Rows of the group behind the first ``done``, at most ``size`` at once."""
+        rows = self._source.metadata.row_group(group).num_rows
+        if not self._names:
+            # A file that cannot show a single column of ours still has rows, each of which is a reject.
+            for at in range(done, rows, size):
+                yield pa.record_batch([pa.nulls(min(size, rows - at))], names=[""])
+            return
+        at = 0
+        parts = self._source.iter_batches(size, row_groups=[group], columns=self._names, use_threads=False)
+        while True:
+            pages.expect(at, at + size)
+            part = next(parts, None)
+            if part is None:
+                return
+            _check_dictionaries(part)
+            at += part.num_rows
+            if at > done:
+                yield part.slice(max(0, done - (at - part.num_rows)))
+
+
+class _Lost(NamedTuple):
+    """Why the rest of a row group cannot be read."""
+
+    reason: str
+    why: str
+
+
+def _pieces(part: pa.RecordBatch, batch_bytes: int) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """``part`` in pieces of at most ``batch_bytes``, or a row, with their bytes: what follows holds them several times
+    over. Columns are no dictionaries any more."""
+    size = part.get_total_buffer_size()
+    if size <= batch_bytes and not any(pa.types.is_dictionary(column.type) for column in part.columns):
+        yield part, size
+        return
+    sizes = np.zeros(part.num_rows, np.int64)
+    for column in part.columns:
+        sizes += _lengths(column)
+    start = held = 0
+    for row, size in enumerate([*sizes.tolist(), batch_bytes]):
+        if row > start and held + size > batch_bytes:
+            yield _plain(part.slice(start, row - start)), held
+            start, held = row, 0
+        held += size
+
+
+def _lengths(column: pa.Array) -> NDArray[np.int64] | int:
+    """int64[n]: bytes of each string; 8 where there are none."""
+    if pa.types.is_dictionary(column.type):
+        each = _lengths(column.dictionary)
+        return each if isinstance(each, int) else each[pc.fill_null(column.indices, 0).to_numpy()]
+    if not (is_text(column.type) or is_binary(column.type)):
+        return 8
+    lengths = pc.binary_length(column.cast(pa.large_binary()))
+    return pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _check_dictionaries(part: pa.RecordBatch) -> None:
+    """Raise ArrowInvalid where a value is in no dictionary: Arrow decodes such a page, and would read past the end."""
+    for column in part.columns:
+        if pa.types.is_dictionary(column.type):
+            largest = pc.max(column.indices).as_py()
+            if largest is not None and largest >= len(column.dictionary):
+                raise pa.ArrowInvalid(f"value {largest} of a dictionary of {len(column.dictionary)}")
+
+
+def _plain(part: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in part.columns]
+    return pa.record_batch(columns, names=part.schema.names)
+
+
+def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+
+
+def _only(reject: Reject) -> Batch:
+    return Batch(np.zeros(0, np.int64), [], pa.array([], pa.large_string()), [], [reject])
+
+
+class ParquetReader(Reader):
+    """Parquet, a document a row."""
+
+    name = "parquet"
+    extensions = (".parquet",)
+    not_compressed = "a compressed Parquet file cannot be read by parts; decompress it (Parquet compresses by itself)"
+    is_seekable = True
+    expansion = 2.2
+    has_fields = True
+
+    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
+        _, batch_bytes, limit, most, span, _ = options
+        return read(file, fields, batch_bytes=batch_bytes, limit=limit, max_document_bytes=most, groups=span)
+
+    def can_be_cut(self, compression: str | None) -> bool:
+        return True
+
+    def spans(self, file: Any, span_bytes: int) -> tuple[list[Span], list[int]]:
+        return group_spans(file, span_bytes)
+
+    def field_names(self, file: Any, compression: str | None) -> set[str]:
+        try:
+            return set(pq.ParquetFile(file).schema_arrow.names)
+        except (pa.ArrowException, OSError):
+            return set()
+
+
+ENTRY = ParquetReader()
