@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.text import Bytes, Offsets
-from curate.quality.compiled import inner, kernel, read_only, tiny
+from curate.base.compiled import inner, kernel, read_only, tiny
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import skip_space
 from curate.quality.words import word_hash

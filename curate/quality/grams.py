@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.text import Bytes
-from curate.quality.compiled import inner, maker, tiny
+from curate.base.compiled import inner, maker, tiny
 from curate.quality.naming import Names
 
 Keys = NDArray[np.uint64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curate.base.text import Bytes
 from curate.quality.characters import BREAK, QUOTE, SPACE, TERMINAL
-from curate.quality.compiled import inner
+from curate.base.compiled import inner
 from curate.quality.octets import (
     below_space,
     count_byte,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.text import Bytes, Offsets, text_buffers
-from curate.quality.compiled import kernel, read_only
+from curate.base.compiled import kernel, read_only
 from curate.quality.grams import DUPLICATED_GRAMS, FILTER_BITS, TOP_GRAMS, measure_grams
 from curate.quality.lines import (
     BULLET_LINES,

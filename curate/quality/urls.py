@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curate.base.text import Bytes
 from curate.quality.characters import DIGIT, HOST, LIMIT, LOWER, WORD
-from curate.quality.compiled import inner
+from curate.base.compiled import inner
 
 
 @inner

@@ -24,7 +24,7 @@ from curate.quality.characters import (
     SUFFIX,
     UPPER,
 )
-from curate.quality.compiled import inner, tiny
+from curate.base.compiled import inner, tiny
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import Flags, before, decode, flags_at
 

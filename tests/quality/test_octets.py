@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.quality import octets, scan, words
-from curate.quality.compiled import kernel
+from curate.base.compiled import kernel
 
 BYTES = st.binary(max_size=40)
 
