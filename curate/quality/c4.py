@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, kernel, maker, read_only
 from curate.base.text import Bytes, Offsets, text_buffers, text_column
 from curate.quality.characters import DIGIT, character_flags
-from curate.base.compiled import inner, kernel, maker, read_only
 from curate.quality.lines import line_end
 from curate.quality.naming import LineCounts
 from curate.quality.rules import C4_LINES, limits_of

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, maker
 from curate.base.text import Bytes, Offsets
 from curate.quality.characters import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL
-from curate.base.compiled import inner, maker
 from curate.quality.octets import hash_bytes, hash_of
 from curate.quality.scan import Flags, decode, flags_at, next_chunk
 from curate.quality.word_rules import EXCEPTION, Pairs, Rules, rule_slot, shape

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base.text import Bytes, Offsets, text_buffers
 from curate.base.compiled import kernel, read_only
+from curate.base.text import Bytes, Offsets, text_buffers
 from curate.quality.grams import DUPLICATED_GRAMS, FILTER_BITS, TOP_GRAMS, measure_grams
 from curate.quality.lines import (
     BULLET_LINES,
