@@ -23,7 +23,7 @@ from curate.base.columns import int32_matrix
 from curate.base.errors import CurateError, WorkspaceError
 from curate.base.text import cut_spans
 from curate.dedup.contamination import NgramIndex, check_index, ngram_index
-from curate.engine.context import Task, TaskContext
+from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, read_slices
 from curate.inspect.reader import stored_recipe
 from curate.relate.embedders.lexical import LexicalModel, fit

@@ -20,7 +20,17 @@ from curate.dedup.buckets import band_keys, group
 from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
 from curate.dedup.components import components, union_find
 from curate.dedup.jaccard import Hashes, Ratios, Rows, containment, intersections
-from curate.dedup.keepers import CAPPED, MEASURED, POOL, SCREENED, choose_keepers
+from curate.dedup.keepers import (
+    CAPPED,
+    MEASURED,
+    POOL,
+    SCREENED,
+    Bounds,
+    Buckets,
+    Components,
+    KnownPairs,
+    choose_keepers,
+)
 from curate.dedup.minhash import MinHashParams, Signature, sign
 from curate.dedup.shingles import shingle_sets
 
@@ -97,9 +107,8 @@ def resolve(
     pairs = star_pairs(values, offsets, bucket_offsets, members, threshold, max_rounds, signature, pinned)
     verified = pairs.similarity >= threshold
     label = union_find(pairs.a[verified].astype(np.int32), pairs.b[verified].astype(np.int32), n)
-    docs, component_offsets = _components(label, preference, pinned)
-    known = _by_row(pairs, label, n)
-    row_offsets, row_buckets = _row_buckets(bucket_offsets, members, n)
+    by_component = _components(label, preference, pinned)
+    buckets = Buckets(bucket_offsets, *_row_buckets(bucket_offsets, members, n))
     keeper, similarity = np.full(n, -1, np.int64), np.zeros(n)
     if signature is None:
         signature, cutoff = np.zeros((n, 0), np.uint32), 0.0
@@ -108,35 +117,17 @@ def resolve(
     counts = choose_keepers(
         read_only(values),
         read_only(offsets),
-        docs,
-        component_offsets,
-        *known,
-        bucket_offsets,
-        row_offsets,
-        row_buckets,
+        by_component,
+        _by_row(pairs, label, n),
+        buckets,
         read_only(signature),
         pinned,
-        threshold,
-        cutoff,
-        large,
-        max_keepers,
-        POOL,
+        Bounds(threshold, cutoff, large, max_keepers, POOL),
         keeper,
         similarity,
     )
     removed = np.flatnonzero(keeper >= 0)
-    shared = intersections(row_buckets, row_offsets, removed, keeper[removed])
-    unmeasured = int((pairs.similarity < 0).sum())
-    counters = {
-        "candidates": len(verified),
-        "verified": int(verified.sum()),
-        "false_positives": int((~verified).sum()),
-        "screened": unmeasured + int(counts[SCREENED]),
-        "measured": len(verified) - unmeasured + int(counts[MEASURED]),
-        "components": len(component_offsets) - 1,
-        "removed": len(removed),
-        "capped": int(counts[CAPPED]),
-    }
+    shared = intersections(buckets.of_rows, buckets.row_offsets, removed, keeper[removed])
     return Resolved(
         removed,
         keeper[removed],
@@ -144,8 +135,25 @@ def resolve(
         np.round(similarity[removed], 4).astype(np.float32),
         np.minimum(shared, np.iinfo(np.uint16).max).astype(np.uint16),
         np.round(containment(values, offsets, removed, keeper[removed]), 4).astype(np.float32),
-        counters,
+        _counters(pairs, verified, counts, len(by_component.offsets) - 1, len(removed)),
     )
+
+
+def _counters(
+    pairs: Candidates, verified: NDArray[np.bool_], counts: Rows, num_components: int, num_removed: int
+) -> dict[str, int]:
+    """The counters of :class:`Resolved`."""
+    unmeasured = int((pairs.similarity < 0).sum())
+    return {
+        "candidates": len(verified),
+        "verified": int(verified.sum()),
+        "false_positives": int((~verified).sum()),
+        "screened": unmeasured + int(counts[SCREENED]),
+        "measured": len(verified) - unmeasured + int(counts[MEASURED]),
+        "components": num_components,
+        "removed": num_removed,
+        "capped": int(counts[CAPPED]),
+    }
 
 
 def _check(
@@ -183,23 +191,23 @@ def _check(
         raise ValueError(f"threshold is {threshold}, it must lie in (0, 1]; max_keepers is {max_keepers}, at least 1")
 
 
-def _components(label: NDArray[np.int32], preference: Ratios, pinned: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """(rows by component of two or more, pinned ones and then the best first; offsets of the components)."""
+def _components(label: NDArray[np.int32], preference: Ratios, pinned: NDArray[np.bool_]) -> Components:
+    """The components of two or more documents."""
     n = len(label)
     rows = np.flatnonzero(np.bincount(label, minlength=n)[label] > 1)
     worst_last = [-np.where(np.isnan(column), -np.inf, column) for column in preference[rows].T]
     docs = rows[np.lexsort([rows, *reversed(worst_last), ~pinned[rows], label[rows]])]
     sizes = np.bincount(label[docs], minlength=n)
-    return docs, np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
+    return Components(docs, np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64))
 
 
-def _by_row(pairs: Candidates, label: NDArray[np.int32], n: int) -> tuple[Rows, Rows, Ratios]:
-    """Measured pairs inside components as lists by row: (offsets int64[n+1], other rows, similarities)."""
+def _by_row(pairs: Candidates, label: NDArray[np.int32], n: int) -> KnownPairs:
+    """Measured pairs inside components, from both sides."""
     inside = (pairs.similarity >= 0) & (label[pairs.a] == label[pairs.b])
     a, b, similarity = pairs.a[inside], pairs.b[inside], pairs.similarity[inside]
     rows, others = np.concatenate([a, b]), np.concatenate([b, a])
     order = np.argsort(rows, kind="stable")
-    return _offsets(rows, n), others[order], np.concatenate([similarity, similarity])[order]
+    return KnownPairs(_offsets(rows, n), others[order], np.concatenate([similarity, similarity])[order])
 
 
 def _row_buckets(bucket_offsets: Rows, members: Rows, n: int) -> tuple[Rows, NDArray[np.uint64]]:

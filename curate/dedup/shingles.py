@@ -16,6 +16,7 @@ from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
 from curate.base.columns import read_only
+from curate.base.compiled import tiny
 from curate.base.text import Bytes, Offsets, text_buffers
 from curate.dedup.normalize import (
     ALONE,
@@ -69,6 +70,40 @@ def _followed_by(h: np.uint64, character_hash: np.uint64) -> np.uint64:
     return uint64(uint64((h << _S5) | (h >> _S59)) + character_hash)
 
 
+@tiny
+def _decode(data: Bytes, at: np.int64) -> tuple[np.uint32, np.int64]:
+    """(code point, bytes) of the character beyond ASCII that begins at ``at``."""
+    c = data[at]
+    if c < 0xE0:
+        return ((uint32(c) & _LOW_5) << _U6) | (uint32(data[at + 1]) & _LOW_6), np.int64(2)
+    if c < 0xF0:
+        high = ((uint32(c) & _LOW_4) << _U12) | ((uint32(data[at + 1]) & _LOW_6) << _U6)
+        return high | (uint32(data[at + 2]) & _LOW_6), np.int64(3)
+    high = ((uint32(c) & _LOW_3) << _U18) | ((uint32(data[at + 1]) & _LOW_6) << _U12)
+    return high | ((uint32(data[at + 2]) & _LOW_6) << _U6) | (uint32(data[at + 3]) & _LOW_6), np.int64(4)
+
+
+@tiny
+def _add_code(
+    entry: np.uint32, h: np.uint64, state: np.int64, n: np.int64, out: Hashes
+) -> tuple[np.uint64, np.int64, np.int64]:
+    """(hash of the open word or 0, kind of its last base, n) after one code point of a character beyond ASCII."""
+    kind = np.int64(entry & _KINDS)
+    if kind == IGNORED:
+        return h, state, n
+    if kind == MARK:
+        if state > WORD:  # WORD_WITH_MARKS or ALONE
+            h = uint64(h + fmix64(uint64(entry >> _VALUE)))
+        return h, state, n
+    if h != 0 and (kind in (SEPARATOR, ALONE) or state == ALONE):
+        out[n] = h
+        n += 1
+        h = uint64(0)
+    if kind != SEPARATOR:
+        h = _followed_by(h, fmix64(uint64(entry >> _VALUE)))
+    return h, kind, n
+
+
 @njit(nogil=True, cache=True)
 def read_words(
     data: Bytes,
@@ -113,28 +148,9 @@ def read_words(
         if i > uint64(at):
             state = np.int64(WORD if h != 0 else SEPARATOR)
             at = np.int64(i)
-        while at < end and n < limit:
-            c = data[at]
-            if c < 0x80:
-                break
-            if c < 0xE0:
-                code = ((uint32(c) & _LOW_5) << _U6) | (uint32(data[at + 1]) & _LOW_6)
-                at += 2
-            elif c < 0xF0:
-                code = (
-                    ((uint32(c) & _LOW_4) << _U12)
-                    | ((uint32(data[at + 1]) & _LOW_6) << _U6)
-                    | (uint32(data[at + 2]) & _LOW_6)
-                )
-                at += 3
-            else:
-                code = (
-                    ((uint32(c) & _LOW_3) << _U18)
-                    | ((uint32(data[at + 1]) & _LOW_6) << _U12)
-                    | ((uint32(data[at + 2]) & _LOW_6) << _U6)
-                    | (uint32(data[at + 3]) & _LOW_6)
-                )
-                at += 4
+        while at < end and n < limit and data[at] >= 0x80:
+            code, size = _decode(data, at)
+            at += size
             entry = entries[code]
             first, pieces = np.int64(0), np.int64(1)
             expanded = (entry & _KINDS) == EXPANDED
@@ -142,22 +158,7 @@ def read_words(
                 first = np.int64(entry >> uint32(_VALUE + _LENGTH))
                 pieces = np.int64((entry >> _VALUE) & _LENGTHS)
             for piece in range(first, first + pieces):
-                if expanded:
-                    entry = expansions[piece]
-                kind = np.int64(entry & _KINDS)
-                if kind == IGNORED:
-                    continue
-                if kind == MARK:
-                    if state > WORD:  # WORD_WITH_MARKS or ALONE
-                        h = uint64(h + fmix64(uint64(entry >> _VALUE)))
-                    continue
-                if h != 0 and (kind in (SEPARATOR, ALONE) or state == ALONE):
-                    out[n] = h
-                    n += 1
-                    h = uint64(0)
-                if kind != SEPARATOR:
-                    h = _followed_by(h, fmix64(uint64(entry >> _VALUE)))
-                state = kind
+                h, state, n = _add_code(expansions[piece] if expanded else entry, h, state, n, out)
     return at, h, state, n
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, kernel, maker, read_only
 from curate.base.text import Bytes, Offsets, text_buffers, text_column
 from curate.quality.characters import DIGIT, character_flags
-from curate.quality.compiled import inner, kernel, maker, read_only
 from curate.quality.lines import line_end
 from curate.quality.naming import LineCounts
 from curate.quality.rule_sets.c4 import LINE_PARAMETERS
@@ -63,6 +63,9 @@ for _row in reversed(range(_CITATION_NEEDED)):
 _LINES, _KEPT_LINES, _LOREM_LINE, _CURLY_LINE, _KEPT_WORDS, _KEPT_SENTENCES = range(6)
 _COLUMNS = 6
 
+Spans = NDArray[np.int64]
+"""int64[n, 4]: row, start, end, reason."""
+
 
 @dataclass(frozen=True)
 class C4Lines:
@@ -93,7 +96,7 @@ def line_parameters(
 
 
 @inner
-def _citation(data: Bytes, at: int, end: int, flags: Flags, patterns: Bytes) -> int:
+def _citation(data: Bytes, at: int, end: int, flags: Flags) -> int:
     """Bytes of a citation marker, ``[12]``, ``[]``, ``[edit]`` or ``[citation needed]``, that begins at ``at``; else 0."""
     i = at + 1
     while i < end and flags_at(data, i, flags) & DIGIT:
@@ -103,17 +106,15 @@ def _citation(data: Bytes, at: int, end: int, flags: Flags, patterns: Bytes) -> 
     if end - at >= 6 and data[at + 1] == 101 and data[at + 2] == 100 and data[at + 3] == 105 and data[at + 4] == 116:
         return 6 if data[at + 5] == 93 else 0
     k = 0
-    while patterns[_CITATION_NEEDED, k]:
-        if at + k >= end or data[at + k] != patterns[_CITATION_NEEDED, k]:
+    while _PHRASE_BYTES[_CITATION_NEEDED, k]:
+        if at + k >= end or data[at + k] != _PHRASE_BYTES[_CITATION_NEEDED, k]:
             return 0
         k += 1
     return k
 
 
 @inner
-def _without_citations(
-    data: Bytes, start: int, end: int, flags: Flags, patterns: Bytes, line: Bytes, cuts: Offsets
-) -> tuple[int, int]:
+def _without_citations(data: Bytes, start: int, end: int, flags: Flags, line: Bytes, cuts: Offsets) -> tuple[int, int]:
     """(bytes, citations): copies the line without them to ``line``; ``cuts`` gets their starts and ends."""
     at = start
     while at < end and data[at] != 91:
@@ -125,7 +126,7 @@ def _without_citations(
     while at < end:
         b = data[at]
         if b == 91:
-            size = _citation(data, at, end, flags, patterns)
+            size = _citation(data, at, end, flags)
             if size:
                 cuts[2 * found], cuts[2 * found + 1] = at, at + size
                 found += 1
@@ -138,25 +139,25 @@ def _without_citations(
 
 
 @inner
-def _phrases(line: Bytes, n: int, patterns: Bytes, first_rows: Bytes) -> int:
+def _phrases(line: Bytes, n: int) -> int:
     """Bits of the phrases in a line, ASCII letters of either case."""
     found = 0
     for at in range(n):
-        row = np.int64(first_rows[line[at]])
+        row = np.int64(_FIRST_ROWS[line[at]])
         if row == 255:
             continue
         # Rows of phrases with the same first letter follow each other.
-        letter = patterns[row, 0]
-        while row < _CITATION_NEEDED and patterns[row, 0] == letter:
+        letter = _PHRASE_BYTES[row, 0]
+        while row < _CITATION_NEEDED and _PHRASE_BYTES[row, 0] == letter:
             k = 1
-            while patterns[row, k] and at + k < n:
+            while _PHRASE_BYTES[row, k] and at + k < n:
                 c = np.int64(line[at + k])
                 if 65 <= c <= 90:
                     c = c + 32
-                if c != patterns[row, k]:
+                if c != _PHRASE_BYTES[row, k]:
                     break
                 k += 1
-            if patterns[row, k] == 0:
+            if _PHRASE_BYTES[row, k] == 0:
                 found |= _LOREM if row == 0 else _SCRIPT if row == 1 else _CURLY if row == 2 else _POLICY
             row += 1
     return found
@@ -213,40 +214,28 @@ def _longest_word(data: Bytes, start: int, end: int) -> int:
 
 
 @inner
-def _push(spans: Offsets, n: int, start: int, end: int, reason: int) -> int:
+def _push(spans: Spans, n: int, row: int, start: int, end: int, reason: int) -> int:
     """Number of spans after one was added, joined to the last where it continues it."""
-    if start == end:
+    if start >= end:
         return n
-    if n and spans[n - 1, 1] == start and spans[n - 1, 2] == reason:
-        spans[n - 1, 1] = end
+    if n and spans[n - 1, 0] == row and spans[n - 1, 2] == start and spans[n - 1, 3] == reason:
+        spans[n - 1, 2] = end
         return n
-    spans[n, 0], spans[n, 1], spans[n, 2] = start, end, reason
+    spans[n, 0], spans[n, 1], spans[n, 2], spans[n, 3] = row, start, end, reason
     return n + 1
 
 
 @inner
-def _content(data: Bytes, spans: Offsets, n: int) -> tuple[int, int]:
+def _content(data: Bytes, spans: Spans, n: int) -> tuple[int, int]:
     """(start, end) of what is left of the kept spans when white space at both ends of the text goes (str.strip)."""
     first, last = -1, -1
     for i in range(n):
-        if spans[i, 2] == KEPT:
-            start, end = trim(data, spans[i, 0], spans[i, 1])
+        if spans[i, 3] == KEPT:
+            start, end = trim(data, spans[i, 1], spans[i, 2])
             if start < end:
                 first = start if first < 0 else first
                 last = end
     return first, last
-
-
-@inner
-def _cut(edits: Offsets, n: int, row: int, start: int, end: int, reason: int) -> int:
-    """Number of edits after one was added, joined to the last where it continues it."""
-    if start >= end:
-        return n
-    if n and edits[n - 1, 0] == row and edits[n - 1, 2] == start and edits[n - 1, 3] == reason:
-        edits[n - 1, 2] = end
-        return n
-    edits[n, 0], edits[n, 1], edits[n, 2], edits[n, 3] = row, start, end, reason
-    return n + 1
 
 
 @maker
@@ -263,15 +252,85 @@ def _append(into: Bytes, filled: int, line: Bytes, n: int) -> tuple[Bytes, int]:
 
 
 @maker
-def _push_line(lines: NDArray[np.int64], n: int, row: int, end: int) -> NDArray[np.int64]:
-    """``lines``, grown if need be, with one more at place ``n``."""
-    if n == lines.shape[0]:
-        grown = np.empty((2 * n, 2), np.int64)
-        for i in range(n):
-            grown[i, 0], grown[i, 1] = lines[i, 0], lines[i, 1]
-        lines = grown
-    lines[n, 0], lines[n, 1] = row, end
-    return lines
+def _with_room(rows: Spans, filled: int, room: int) -> Spans:
+    """``rows`` with room for so many, the first ``filled`` kept."""
+    if room <= rows.shape[0]:
+        return rows
+    grown = np.empty((2 * room, rows.shape[1]), np.int64)
+    # Element by element: an assignment of slices compiles in the text of its error.
+    for i in range(filled):
+        for j in range(rows.shape[1]):
+            grown[i, j] = rows[i, j]
+    return grown
+
+
+@inner
+def _judge_line(
+    data: Bytes, left: int, right: int, flags: Flags, options: NDArray[np.int64], line: Bytes, cuts: Offsets
+) -> tuple[int, int, int, int]:
+    """(reason, citations, bytes, phrases) of a line; its ``bytes`` without the citations go to ``line``.
+
+    Phrases are −1 where another rule than those of phrases cuts the line.
+    """
+    most_chars = options[3]
+    if 0 <= most_chars < right - left and _longest_word(data, left, right) > most_chars:
+        return TOO_LONG_WORD, 0, 0, -1
+    size, marks = right - left, 0
+    if options[0] != 0:
+        size, marks = _without_citations(data, left, right, flags, line, cuts)
+    else:
+        for i in range(size):
+            line[i] = data[left + i]
+    if marks and options[6] != 0:
+        _, size = trim(line, 0, size)
+    if options[1] != 0 and not _ends_sentence(line, size):
+        return NO_TERMINAL_PUNCT, marks, size, -1
+    if _count_words(data, left, right, options[2]) < options[2]:
+        return TOO_FEW_WORDS, marks, size, -1
+    phrases = _phrases(line, size)
+    reason = KEPT
+    if options[4] != 0 and phrases & _SCRIPT:
+        reason = JAVASCRIPT
+    elif options[5] != 0 and phrases & _POLICY:
+        reason = POLICY
+    return reason, marks, size, phrases
+
+
+@inner
+def _push_kept_line(
+    data: Bytes, spans: Spans, n: int, row: int, bounds: tuple[int, int, int, int, int], cuts: Offsets, marks: int
+) -> int:
+    """Number of spans after those of a kept line, of its citations and of the separator after it were added.
+
+    ``bounds``: where the line begins, its content begins and ends, and the separator begins and ends.
+    """
+    at, left, right, stop, following = bounds
+    n = _push(spans, n, row, at, left, WHITESPACE)
+    n = _push(spans, n, row, left, cuts[0] if marks else right, KEPT)
+    for k in range(marks):
+        n = _push(spans, n, row, cuts[2 * k], cuts[2 * k + 1], CITATION)
+        n = _push(spans, n, row, cuts[2 * k + 1], cuts[2 * k + 2] if k + 1 < marks else right, KEPT)
+    n = _push(spans, n, row, right, stop, WHITESPACE)
+    # Of a separator the newline stays; "\r\n" loses its carriage return.
+    if following - stop == 2 and data[stop] == 13:
+        n = _push(spans, n, row, stop, stop + 1, WHITESPACE)
+        stop += 1
+    return _push(spans, n, row, stop, following, KEPT)
+
+
+@inner
+def _cut_document(data: Bytes, start: int, spans: Spans, n: int, edits: Spans, n_edits: int) -> int:
+    """Number of edits after those of a document with these spans were added."""
+    first, last = _content(data, spans, n)
+    for k in range(n):
+        row, left, right, reason = spans[k, 0], spans[k, 1], spans[k, 2], spans[k, 3]
+        if reason != KEPT:
+            n_edits = _push(edits, n_edits, row, left - start, right - start, reason)
+        else:
+            head, tail = min(right, max(first, left)), max(left, first, min(last, right))
+            n_edits = _push(edits, n_edits, row, left - start, head - start, WHITESPACE)
+            n_edits = _push(edits, n_edits, row, tail - start, right - start, WHITESPACE)
+    return n_edits
 
 
 @kernel
@@ -279,110 +338,54 @@ def _lines(
     data: Bytes,
     offsets: Offsets,
     flags: Flags,
-    patterns: Bytes,
-    first_rows: Bytes,
     options: NDArray[np.int64],
     line_counts: LineCounts,
     columns: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], Bytes, NDArray[np.int64]]:
+) -> tuple[Spans, Bytes, NDArray[np.int64]]:
     """int64[E, 4]: (row, start, end, reason) of what is cut; then the bytes of all lines that stay but lost a citation,
     and int64[C, 2] (row, end in these bytes) of each of them. Fills ``columns`` int64[N, _COLUMNS].
     """
-    citations, terminal, script, policy = options[0] != 0, options[1] != 0, options[4] != 0, options[5] != 0
-    least_words, most_chars, trims = options[2], options[3], options[6] != 0
-    n_documents = offsets.shape[0] - 1
     longest = 0
-    for d in range(n_documents):
+    for d in range(offsets.shape[0] - 1):
         longest = max(longest, offsets[d + 1] - offsets[d])
-    line = np.empty(longest + 1, np.uint8)
-    cuts = np.empty(longest + 2, np.int64)
-    spans = np.empty((2 * longest + 8, 3), np.int64)
-    edits = np.empty((1024, 4), np.int64)
-    n_edits = np.int64(0)
-    line_at = 0
+    line, cuts = np.empty(longest + 1, np.uint8), np.empty(longest + 2, np.int64)
+    spans = np.empty((2 * longest + 8, 4), np.int64)
+    edits, n_edits = np.empty((1024, 4), np.int64), np.int64(0)
     cited, filled = np.empty(1024, np.uint8), 0
     cited_lines, n_cited = np.empty((64, 2), np.int64), 0
-    for d in range(n_documents):
-        start, end = offsets[d], offsets[d + 1]
+    number = 0  # of the next line that is not blank
+    for d in range(offsets.shape[0] - 1):
+        at, end = offsets[d], offsets[d + 1]
         n = np.int64(0)
-        at = start
-        kept = 0
         passed = 0
         while at < end:
             stop, following = line_end(data, at, end, flags)
             columns[d, _LINES] += 1
             left, right = trim(data, at, stop)
-            mine = line_at
-            line_at += left < right
-            reason = KEPT
-            found = 0
-            if 0 <= most_chars < right - left and _longest_word(data, left, right) > most_chars:
-                reason = TOO_LONG_WORD
-            else:
-                size, marks = right - left, 0
-                if citations:
-                    size, marks = _without_citations(data, left, right, flags, patterns, line, cuts)
-                else:
-                    for i in range(size):
-                        line[i] = data[left + i]
-                if marks and trims:
-                    _, size = trim(line, 0, size)
-                if terminal and not _ends_sentence(line, size):
-                    reason = NO_TERMINAL_PUNCT
-                elif _count_words(data, left, right, least_words) < least_words:
-                    reason = TOO_FEW_WORDS
-                else:
-                    passed += 1
-                    found = _phrases(line, size, patterns, first_rows)
-                    if found & _LOREM and columns[d, _LOREM_LINE] == 0:
-                        columns[d, _LOREM_LINE] = passed
-                    if script and found & _SCRIPT:
-                        reason = JAVASCRIPT
-                    else:
-                        if found & _CURLY and columns[d, _CURLY_LINE] == 0:
-                            columns[d, _CURLY_LINE] = passed
-                        if policy and found & _POLICY:
-                            reason = POLICY
+            reason, marks, size, phrases = _judge_line(data, left, right, flags, options, line, cuts)
+            if phrases >= 0:
+                passed += 1
+                if phrases & _LOREM and columns[d, _LOREM_LINE] == 0:
+                    columns[d, _LOREM_LINE] = passed
+                if phrases & _CURLY and reason != JAVASCRIPT and columns[d, _CURLY_LINE] == 0:
+                    columns[d, _CURLY_LINE] = passed
             if reason == KEPT:
-                kept += 1
+                columns[d, _KEPT_LINES] += 1
                 if marks:
                     cited, filled = _append(cited, filled, line, size)
-                    cited_lines = _push_line(cited_lines, n_cited, d, filled)
+                    cited_lines = _with_room(cited_lines, n_cited, n_cited + 1)
+                    cited_lines[n_cited, 0], cited_lines[n_cited, 1] = d, filled
                     n_cited += 1
-                elif mine < line_counts.shape[0] and left < right:
-                    columns[d, _KEPT_WORDS] += line_counts[mine, 0]
-                    columns[d, _KEPT_SENTENCES] += line_counts[mine, 1]
-                n = _push(spans, n, at, left, WHITESPACE)
-                n = _push(spans, n, left, cuts[0] if marks else right, KEPT)
-                for k in range(marks):
-                    n = _push(spans, n, cuts[2 * k], cuts[2 * k + 1], CITATION)
-                    n = _push(spans, n, cuts[2 * k + 1], cuts[2 * k + 2] if k + 1 < marks else right, KEPT)
-                n = _push(spans, n, right, stop, WHITESPACE)
-                # Of a separator the newline stays; "\r\n" loses its carriage return.
-                if following - stop == 2 and data[stop] == 13:
-                    n = _push(spans, n, stop, stop + 1, WHITESPACE)
-                    n = _push(spans, n, stop + 1, following, KEPT)
-                else:
-                    n = _push(spans, n, stop, following, KEPT)
+                elif number < line_counts.shape[0] and left < right:
+                    columns[d, _KEPT_WORDS] += line_counts[number, 0]
+                    columns[d, _KEPT_SENTENCES] += line_counts[number, 1]
+                n = _push_kept_line(data, spans, n, d, (at, left, right, stop, following), cuts, marks)
             else:
-                n = _push(spans, n, at, following, reason)
+                n = _push(spans, n, d, at, following, reason)
+            number += left < right
             at = following
-        columns[d, _KEPT_LINES] = kept
-        if n_edits + n + 4 > edits.shape[0]:
-            grown = np.empty((2 * (n_edits + n + 4), 4), np.int64)
-            # Element by element: an assignment of slices compiles in the text of its error.
-            for i in range(n_edits):
-                for j in range(4):
-                    grown[i, j] = edits[i, j]
-            edits = grown
-        first, last = _content(data, spans, n)
-        for k in range(n):
-            left, right, reason = spans[k, 0], spans[k, 1], spans[k, 2]
-            if reason != KEPT:
-                n_edits = _cut(edits, n_edits, d, left - start, right - start, reason)
-            else:
-                n_edits = _cut(edits, n_edits, d, left - start, min(right, max(first, left)) - start, WHITESPACE)
-                n_edits = _cut(edits, n_edits, d, max(left, first, min(last, right)) - start, right - start, WHITESPACE)
+        edits = _with_room(edits, n_edits, n_edits + n + 4)
+        n_edits = _cut_document(data, offsets[d], spans, n, edits, n_edits)
     return edits[:n_edits], cited[:filled], cited_lines[:n_cited]
 
 
@@ -416,9 +419,7 @@ def c4_lines(
         ],
         np.int64,
     )
-    edits, cited, cited_lines = _lines(
-        data, offsets, character_flags(), _PHRASE_BYTES, _FIRST_ROWS, options, line_counts, columns
-    )
+    edits, cited, cited_lines = _lines(data, offsets, character_flags(), options, line_counts, columns)
     return C4Lines(
         edits[:, 0].copy(),
         edits[:, 1].copy(),

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, kernel, read_only, tiny
 from curate.base.text import Bytes, Offsets
-from curate.quality.compiled import inner, kernel, read_only, tiny
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import skip_space
 from curate.quality.words import word_hash
@@ -157,6 +157,79 @@ def _log(x: np.float32) -> np.float32:
     return np.float32(np.log(np.float64(x) + 1e-5))
 
 
+@inner
+def _add_text(
+    data: Bytes,
+    at: int,
+    end: int,
+    options: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    kept: NDArray[np.uint64],
+    rows_of: NDArray[np.int32],
+    rows: NDArray[np.float32],
+    word: Bytes,
+    hidden: NDArray[np.float32],
+) -> int:
+    """Number of words and n-grams of a text that have a row, after these were added."""
+    count = 0
+    while True:
+        while at < end and _is_space(data[at]):
+            at += 1
+        start = at
+        while at < end and not _is_space(data[at]):
+            at += 1
+        size = at - start
+        if size == 0 or (size == _END.shape[0] and _starts_with(data, start, at, _END)):
+            break  # the newline that the library reads as this word
+        row = _row_of_word(words, hash_bytes(data, start, at))
+        if row == rows.shape[0] or (row < 0 and _starts_with(data, start, at, _LABEL)):
+            continue
+        if row >= 0:
+            _add_row(rows, row, hidden)
+            count += 1
+        for k in range(size):
+            word[k + 1] = data[start + k]
+        word[size + 1] = 62
+        count += _add_ngrams(word, size + 2, options, kept, rows_of, rows, hidden)
+    if options[4] >= 0:
+        _add_row(rows, options[4], hidden)
+        count += 1
+    return count
+
+
+@inner
+def _best_label(
+    hidden: NDArray[np.float32],
+    tree: NDArray[np.int64],
+    nodes: NDArray[np.float32],
+    stack: NDArray[np.int64],
+    logs: NDArray[np.float32],
+) -> tuple[int, np.float32]:
+    """(label, logarithm of its probability) of the most probable label; (−1, 0) without one."""
+    n_labels = nodes.shape[0]
+    best, best_score = -1, np.float32(0)
+    filled = 1
+    stack[0], logs[0] = 2 * n_labels - 2, np.float32(0)
+    while filled:
+        filled -= 1
+        node, so_far = stack[filled], logs[filled]
+        if so_far < _log(np.float32(0)) or (best >= 0 and so_far < best_score):
+            continue
+        if tree[node, 0] < 0:
+            if best < 0 or so_far > best_score:
+                best, best_score = node, so_far
+            continue
+        f = np.float32(0)
+        for k in range(hidden.shape[0]):
+            f += nodes[node - n_labels, k] * hidden[k]
+        p = np.float32(1.0 / np.float64(np.float32(1) + np.exp(-f)))
+        # The left child is taken first, so it is put last.
+        stack[filled], logs[filled] = tree[node, 1], so_far + _log(p)
+        stack[filled + 1], logs[filled + 1] = tree[node, 0], so_far + _log(np.float32(1.0 - np.float64(p)))
+        filled += 2
+    return best, best_score
+
+
 @kernel
 def _predict(
     data: Bytes,
@@ -172,69 +245,25 @@ def _predict(
     label: NDArray[np.int64],
     score: NDArray[np.float64],
 ) -> None:
-    n_rows = rows.shape[0]
     hidden = np.empty(rows.shape[1], np.float32)
-    n_labels = nodes.shape[0]
-    stack, logs = np.empty(2 * n_labels, np.int64), np.empty(2 * n_labels, np.float32)
+    stack, logs = np.empty(2 * nodes.shape[0], np.int64), np.empty(2 * nodes.shape[0], np.float32)
     longest = 0
     for d in range(ends.shape[0]):
         longest = max(longest, ends[d] - offsets[d])
     word = np.empty(longest + 2, np.uint8)
     word[0] = 60
     for d in range(ends.shape[0]):
-        at, end = offsets[d], ends[d]
-        if _is_blank(data, at, end):
+        if _is_blank(data, offsets[d], ends[d]):
             continue
         for k in range(hidden.shape[0]):
             hidden[k] = np.float32(0)
-        count = 0
-        while True:
-            while at < end and _is_space(data[at]):
-                at += 1
-            start = at
-            while at < end and not _is_space(data[at]):
-                at += 1
-            size = at - start
-            if size == 0 or (size == _END.shape[0] and _starts_with(data, start, at, _END)):
-                break  # the newline that the library reads as this word
-            row = _row_of_word(words, hash_bytes(data, start, at))
-            if row == n_rows or (row < 0 and _starts_with(data, start, at, _LABEL)):
-                continue
-            if row >= 0:
-                _add_row(rows, row, hidden)
-                count += 1
-            for k in range(size):
-                word[k + 1] = data[start + k]
-            word[size + 1] = 62
-            count += _add_ngrams(word, size + 2, options, kept, rows_of, rows, hidden)
-        if options[4] >= 0:
-            _add_row(rows, options[4], hidden)
-            count += 1
+        count = _add_text(data, offsets[d], ends[d], options, words, kept, rows_of, rows, word, hidden)
         if count == 0:
             continue
         share = np.float32(1.0 / count)
         for k in range(hidden.shape[0]):
             hidden[k] *= share
-        best, best_score = -1, np.float32(0)
-        filled = 1
-        stack[0], logs[0] = 2 * n_labels - 2, np.float32(0)
-        while filled:
-            filled -= 1
-            node, so_far = stack[filled], logs[filled]
-            if so_far < _log(np.float32(0)) or (best >= 0 and so_far < best_score):
-                continue
-            if tree[node, 0] < 0:
-                if best < 0 or so_far > best_score:
-                    best, best_score = node, so_far
-                continue
-            f = np.float32(0)
-            for k in range(hidden.shape[0]):
-                f += nodes[node - n_labels, k] * hidden[k]
-            p = np.float32(1.0 / np.float64(np.float32(1) + np.exp(-f)))
-            # The left child is taken first, so it is put last.
-            stack[filled], logs[filled] = tree[node, 1], so_far + _log(p)
-            stack[filled + 1], logs[filled + 1] = tree[node, 0], so_far + _log(np.float32(1.0 - np.float64(p)))
-            filled += 2
+        best, best_score = _best_label(hidden, tree, nodes, stack, logs)
         label[d] = best
         if best >= 0:
             score[d] = np.exp(best_score)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes
-from curate.quality.compiled import inner, maker, tiny
 from curate.quality.naming import Names
 
 Keys = NDArray[np.uint64]

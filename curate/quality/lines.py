@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner
 from curate.base.text import Bytes
 from curate.quality.characters import BREAK, QUOTE, SPACE, TERMINAL
-from curate.quality.compiled import inner
 from curate.quality.octets import (
     below_space,
     count_byte,

@@ -5,16 +5,18 @@ Legend: N words of a document; ``names`` uint32[N], ``places`` uint32[N + 1] (ch
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, Offsets
 from curate.quality.characters import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL
-from curate.quality.compiled import inner, maker
 from curate.quality.octets import hash_bytes, hash_of
 from curate.quality.scan import Flags, decode, flags_at, next_chunk
-from curate.quality.word_rules import EXCEPTION, Pairs, Rules, rule_slot, shape
-from curate.quality.words import chunk_words, is_marked_word
+from curate.quality.word_rules import EXCEPTION, rule_slot, shape
+from curate.quality.words import WordTables, chunk_words, is_marked_word
 
 Names = NDArray[np.uint32]
 Known = NDArray[np.uint64]
@@ -39,19 +41,37 @@ N_WORDS, NON_SYMBOL_WORDS, NON_SYMBOL_CHARS, ALPHA_WORDS, STOP_WORDS, SENTENCES,
 """Columns of the counts of words; STOP_WORDS are distinct ones, SENTENCES those of every line."""
 
 
+class WordBuffers(NamedTuple):
+    """Memory of :func:`name_words`, for texts of any number."""
+
+    names: Names
+    places: Names
+    starts: Offsets
+    ends: Offsets
+    """Of the words of a chunk."""
+    known: Known
+
+
+@tiny
+def _slot_of(table: Words, size: int, h: np.uint64) -> np.uint64:
+    """Where the hash of a word is in a table of ``size`` slots, or belongs."""
+    mask = np.uint64(size - 1)
+    slot = (h ^ (h >> np.uint64(32))) & mask
+    while table[_TWO * slot] != 0 and table[_TWO * slot] != h:
+        slot = (slot + _ONE) & mask
+    return _TWO * slot
+
+
 @maker
 def _grown(words: Words, size: int) -> Words:
     """A word table of twice the ``size``, with the same entries, in an array that is not smaller."""
-    mask = np.uint64(2 * size - 1)
     grown = np.empty(max(4 * size, words.shape[0]), np.uint64)
     for i in range(4 * size):
         grown[i] = 0
     for i in range(0, 2 * size, 2):
         if words[i] != 0:
-            slot = (words[i] ^ (words[i] >> np.uint64(32))) & mask
-            while grown[_TWO * slot] != 0:
-                slot = (slot + _ONE) & mask
-            grown[_TWO * slot], grown[_TWO * slot + _ONE] = words[i], words[i + 1]
+            slot = _slot_of(grown, 2 * size, words[i])
+            grown[slot], grown[slot + _ONE] = words[i], words[i + 1]
     return grown
 
 
@@ -100,113 +120,158 @@ def _traits(data: Bytes, start: int, end: int, flags: Flags) -> tuple[np.uint64,
     return traits, chars
 
 
+@tiny
+def _known_slot(h: np.uint64) -> int:
+    return np.int64((h ^ (h >> np.uint64(32))) & np.uint64(KNOWN_SLOTS - 1))
+
+
+@inner
+def _split_and_remember(
+    data: Bytes, start: int, end: int, h: np.uint64, tables: WordTables, buffers: WordBuffers
+) -> tuple[int, bool, np.uint64]:
+    """:func:`_known_words` of a chunk that was not seen lately; ``h``: its hash."""
+    starts, ends, known = buffers.starts, buffers.ends, buffers.known
+    parts = chunk_words(data, start, end, tables.flags, tables.rules, tables.pairs, starts, ends)
+    fits = parts <= 8 and end - start < 256
+    lengths, all_traits = np.uint64(0), np.uint64(0)
+    for k in range(parts if fits else 0):
+        traits, chars = _traits(data, starts[k], ends[k], tables.flags)
+        continued = np.uint64(ends[k] - starts[k] - chars)
+        lengths |= np.uint64(ends[k] - starts[k]) << np.uint64(8 * k)
+        all_traits |= (traits | (continued << np.uint64(4))) << np.uint64(8 * k)
+        fits = fits and continued < 16
+    if fits:
+        slot = _known_slot(h)
+        known[slot, 0], known[slot, 1], known[slot, 2] = h, lengths, all_traits
+    return parts, fits, all_traits
+
+
+@tiny
+def _known_words(
+    data: Bytes, start: int, end: int, tables: WordTables, buffers: WordBuffers
+) -> tuple[int, bool, np.uint64]:
+    """(words, whether their traits are known, the traits) of a chunk; where known, of each word in 8 bits.
+
+    Words depend on the chunk alone, and few chunks make up most of a text: lately seen ones are remembered.
+    """
+    h = hash_bytes(data, start, end)
+    slot = _known_slot(h)
+    if buffers.known[slot, 0] != h:
+        return _split_and_remember(data, start, end, h, tables, buffers)
+    lengths = buffers.known[slot, 1]
+    parts = 0
+    while lengths != 0:
+        buffers.starts[parts] = start
+        start += np.int64(lengths & _BYTE)
+        buffers.ends[parts] = start
+        lengths >>= np.uint64(8)
+        parts += 1
+    return parts, True, buffers.known[slot, 2]
+
+
+@tiny
+def _chunk_parts(
+    data: Bytes, start: int, letters: int, end: int, tables: WordTables, buffers: WordBuffers
+) -> tuple[int, np.uint64, bool, np.uint64]:
+    """(words, hash where it is one word of letters and else 0, whether their traits are known, the traits) of a chunk.
+
+    ``letters``: end of the ASCII letters that it begins with.
+    """
+    starts, ends = buffers.starts, buffers.ends
+    if letters == end:
+        h = hash_bytes(data, start, end)
+        if not tables.pairs[shape(data, start, end)] or rule_slot(h, tables.rules, EXCEPTION) < 0:
+            starts[0], ends[0] = start, end
+            return 1, h, True, _PLAIN
+    elif start < letters == end - 1 and is_marked_word(data, start, end, tables.flags, tables.pairs):
+        starts[0], ends[0] = start, letters
+        starts[1], ends[1] = letters, end
+        mark = _traits(data, letters, end, tables.flags)[0]
+        return 2, np.uint64(0), True, _PLAIN | (mark << np.uint64(8))
+    parts, remembered, all_traits = _known_words(data, start, end, tables, buffers)
+    return parts, np.uint64(0), remembered, all_traits
+
+
+@tiny
+def _looked_up(
+    data: Bytes, start: int, end: int, remembered: bool, all_traits: np.uint64, flags: Flags
+) -> tuple[np.uint64, np.uint64, int]:
+    """(hash, traits, characters) of a word; where ``remembered``, its traits are the last 8 bits of ``all_traits``."""
+    h = hash_bytes(data, start, end)
+    if remembered:
+        traits = all_traits & _BYTE
+        return h, traits, end - start - np.int64(traits >> np.uint64(4))
+    traits, chars = _traits(data, start, end, flags)
+    return h, traits, chars
+
+
+@tiny
+def _count_stop_word(
+    data: Bytes, start: int, end: int, h: np.uint64, stop_words: Words, any_case: int, out: NDArray[np.int64]
+) -> int:
+    """``any_case``, the bits of the stop words met so far in any case, after a word that was not met before."""
+    lowered = _lowered(data, start, end)
+    for w in range(stop_words.shape[0]):
+        out[STOP_WORDS] += stop_words[w] == h
+        if stop_words[w] == lowered and not (any_case >> w) & 1:
+            out[STOP_WORDS_ANY_CASE] += 1
+            any_case |= 1 << w
+    return any_case
+
+
+@inner
+def _clear(table: Words, n_bytes: int) -> int:
+    """Slots, all empty, that the word table of a text of so many bytes begins with."""
+    size = 64
+    while size < WORD_SLOTS and size * 4 < n_bytes:
+        size *= 2
+    for i in range(2 * size):
+        table[i] = 0
+    return size
+
+
 @maker
 def name_words(
     data: Bytes,
     start: int,
     end: int,
-    flags: Flags,
-    rules: Rules,
-    pairs: Pairs,
-    known: Known,
+    tables: WordTables,
     stop_words: Words,
-    starts: Offsets,
-    ends: Offsets,
-    names: Names,
-    places: Names,
+    buffers: WordBuffers,
     table: Words,
     line_counts: LineCounts,
     line: int,
     out: NDArray[np.int64],
 ) -> tuple[Words, int]:
-    """(word table, grown if need be, number of lines); fills ``names``, ``places`` and the counts of words.
-
-    ``line_counts`` gets the words and sentences of every line (str.splitlines) that is not blank, from row ``line`` on.
-    """
-    size = 64
-    while size < WORD_SLOTS and size * 4 < end - start:
-        size *= 2
-    for i in range(2 * size):
-        table[i] = 0
-    mask = np.uint64(size - 1)
-    distinct = 0
-    n = 0
-    place = 0
-    at = start
-    open_line, closed = False, False
-    any_case = 0
-    line -= 1
+    """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on."""
+    size = _clear(table, end - start)
+    n, distinct, place, any_case, at = 0, 0, 0, 0, start
     with_letter, spoken, spoken_chars, sentences = 0, 0, 0, 0
+    open_line, closed = False, False
+    line -= 1
     while True:
         gap = at
         left, letters, at = next_chunk(data, gap, end)
         if left == at:
             break
-        if n == 0:
+        # Other white space than one space is a token of the sentencizer, unless it ends the line.
+        is_token = left - gap != 1 or data[gap] != 32
+        if n == 0 or (is_token and _has_break(data, gap, left, tables.flags)):
+            open_line, closed = False, False
             line += 1
             line_counts[line, 0] = line_counts[line, 1] = 0
-        elif left - gap != 1 or data[gap] != 32:
-            # Other white space than one space is a token of the sentencizer, unless it ends the line.
-            if _has_break(data, gap, left, flags):
-                open_line, closed = False, False
-                line += 1
-                line_counts[line, 0] = line_counts[line, 1] = 0
-            elif closed and left > gap:
-                sentences += 1
-                line_counts[line, 1] += 1
-                closed = False
-        h = np.uint64(0)
-        plain = letters == at
-        if plain:
-            h = hash_bytes(data, left, at)
-            plain = not pairs[shape(data, left, at)] or rule_slot(h, rules, EXCEPTION) < 0
-        remembered, all_traits = True, _PLAIN
-        if plain:
-            starts[0], ends[0] = left, at
-            parts = 1
-        elif left < letters == at - 1 and is_marked_word(data, left, at, flags, pairs):
-            starts[0], ends[0] = left, letters
-            starts[1], ends[1] = letters, at
-            parts = 2
-            all_traits |= _traits(data, letters, at, flags)[0] << np.uint64(8)
-        else:
-            # Words depend on the chunk alone, and few chunks make up most of a text: lately seen ones are remembered.
-            h = hash_bytes(data, left, at)
-            known_slot = np.int64((h ^ (h >> np.uint64(32))) & np.uint64(KNOWN_SLOTS - 1))
-            remembered = known[known_slot, 0] == h
-            if remembered:
-                lengths, all_traits = known[known_slot, 1], known[known_slot, 2]
-                parts = 0
-                while lengths != 0:
-                    starts[parts] = left
-                    left += np.int64(lengths & _BYTE)
-                    ends[parts] = left
-                    lengths >>= np.uint64(8)
-                    parts += 1
-            else:
-                parts = chunk_words(data, left, at, flags, rules, pairs, starts, ends)
-                remembered = parts <= 8 and at - left < 256
-                lengths, all_traits = np.uint64(0), np.uint64(0)
-                for k in range(parts if remembered else 0):
-                    traits, chars = _traits(data, starts[k], ends[k], flags)
-                    continued = np.uint64(ends[k] - starts[k] - chars)
-                    lengths |= np.uint64(ends[k] - starts[k]) << np.uint64(8 * k)
-                    all_traits |= (traits | (continued << np.uint64(4))) << np.uint64(8 * k)
-                    remembered = remembered and continued < 16
-                if remembered:
-                    known[known_slot, 0], known[known_slot, 1], known[known_slot, 2] = h, lengths, all_traits
+        elif is_token and closed and left > gap:
+            sentences += 1
+            line_counts[line, 1] += 1
+            closed = False
+        parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)
         line_counts[line, 0] += parts
         for k in range(parts):
-            chars = ends[k] - starts[k]
-            traits = _PLAIN
-            if not plain:
-                h = hash_bytes(data, starts[k], ends[k])
-                if remembered:
-                    traits = all_traits & _BYTE
-                    chars -= np.int64(traits >> np.uint64(4))
-                    all_traits >>= np.uint64(8)
-                else:
-                    traits, chars = _traits(data, starts[k], ends[k], flags)
+            first, last = buffers.starts[k], buffers.ends[k]
+            h, traits, chars = plain, _PLAIN, last - first
+            if plain == 0:
+                h, traits, chars = _looked_up(data, first, last, remembered, all_traits, tables.flags)
+                all_traits >>= np.uint64(8)
             closes = traits & _CLOSES != 0
             if not open_line or (closed and not closes and not traits & _PUNCTUATION):
                 # The first token of a line begins a sentence, and so does one after closing punctuation.
@@ -216,33 +281,23 @@ def name_words(
             closed = closed or closes
             with_letter += traits & _HAS_LETTER != 0
             if traits & _SPOKEN:
-                spoken += 1
-                spoken_chars += chars
-            slot = (h ^ (h >> np.uint64(32))) & mask
-            while table[_TWO * slot] != 0 and table[_TWO * slot] != h:
-                slot = (slot + _ONE) & mask
-            if table[_TWO * slot] == 0:
-                table[_TWO * slot], table[_TWO * slot + _ONE] = h, np.uint64(n)
+                spoken, spoken_chars = spoken + 1, spoken_chars + chars
+            slot = _slot_of(table, size, h)
+            if table[slot] == 0:
+                table[slot], table[slot + _ONE] = h, np.uint64(n)
                 distinct += 1
-                if 2 <= chars <= 4 and ends[k] - starts[k] == chars:
-                    small = _lowered(data, starts[k], ends[k])
-                    for w in range(stop_words.shape[0]):
-                        out[STOP_WORDS] += stop_words[w] == h
-                        if stop_words[w] == small:
-                            any_case |= 1 << w
-                names[n] = n
+                if 2 <= chars <= 4 and last - first == chars:
+                    any_case = _count_stop_word(data, first, last, h, stop_words, any_case, out)
+                buffers.names[n] = n
                 if 2 * distinct > size:
                     table = _grown(table, size)
                     size *= 2
-                    mask = np.uint64(size - 1)
             else:
-                names[n] = table[_TWO * slot + _ONE]
-            places[n] = place
+                buffers.names[n] = table[slot + _ONE]
+            buffers.places[n] = place
             place += chars
             n += 1
-    places[n] = place
+    buffers.places[n] = place
     out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
     out[ALPHA_WORDS], out[SENTENCES] = with_letter, sentences
-    for w in range(stop_words.shape[0]):
-        out[STOP_WORDS_ANY_CASE] += (any_case >> w) & 1
     return table, line + 1

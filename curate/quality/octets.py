@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
-from curate.quality.compiled import inner, tiny
 
 _LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
 _HIGH = np.uint64(0x8080808080808080)

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, kernel, read_only
 from curate.base.hashing import salt
 from curate.base.text import Bytes, Offsets, text_buffers
-from curate.quality.compiled import inner, kernel, read_only
 from curate.quality.octets import digits_to_capitals, first_marked, group_at
 
 KINDS = ("email", "ip", "phone", "iban", "card")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.quality.compiled import inner, maker
+from curate.base.compiled import inner, maker
 from curate.quality.naming import Names
 
 BLOCK_BYTES = 4_096

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
 from curate.quality.characters import LIMIT
-from curate.quality.compiled import inner, tiny
 from curate.quality.octets import at_most_space, first_marked, group_at, not_ascii, not_letters
 
 Flags = NDArray[np.uint32]

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.compiled import kernel, read_only
 from curate.base.text import Bytes, Offsets, text_buffers
-from curate.quality.compiled import kernel, read_only
 from curate.quality.grams import DUPLICATED_GRAMS, FILTER_BITS, TOP_GRAMS, measure_grams
 from curate.quality.lines import (
     BULLET_LINES,
@@ -54,12 +54,11 @@ from curate.quality.naming import (
     WORD_COUNTS,
     WORD_SLOTS,
     LineCounts,
+    WordBuffers,
     name_words,
 )
 from curate.quality.recurrence import LONG_BYTES, LOOKED, MET, RECURRENCE_COUNTS, copied_words, measure_recurrence
-from curate.quality.scan import Flags
-from curate.quality.word_rules import Pairs, Rules
-from curate.quality.words import word_hash, word_tables
+from curate.quality.words import WordTables, word_hash, word_tables
 
 STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher, table A1 and section A.1.1 (arXiv:2112.11446): matched as they are, in small letters."""
@@ -76,9 +75,7 @@ _COUNTS = _RECURRENCE + RECURRENCE_COUNTS
 def _measure(
     data: Bytes,
     offsets: Offsets,
-    flags: Flags,
-    rules: Rules,
-    pairs: Pairs,
+    tables: WordTables,
     stop_words: NDArray[np.uint64],
     depth: int,
     out: NDArray[np.int64],
@@ -93,17 +90,13 @@ def _measure(
         longest = max(longest, offsets[d + 1] - offsets[d])
     # Pages of these that no document needs are never touched, so they take no memory.
     names, places = np.empty(longest + 1, np.uint32), np.empty(longest + 2, np.uint32)
-    spare, counts, live = (
-        np.empty(longest + 1, np.uint32),
-        np.empty(longest + 1, np.uint32),
-        np.empty(longest + 1, np.uint32),
-    )
-    seen = np.empty(longest + 1, np.uint8)
     starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    buffers = WordBuffers(names, places, starts, ends, np.zeros((KNOWN_SLOTS, 3), np.uint64))
+    spare, counts = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
+    live, seen = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint8)
     keys, values = np.empty(1 << 13, np.uint64), np.empty(1 << 13, np.uint32)
     table, bits = np.empty(2 * WORD_SLOTS, np.uint64), np.empty(1 << (FILTER_BITS - 5), np.uint64)
     line_keys = np.empty(1 << 8, np.uint64)
-    known = np.zeros((KNOWN_SLOTS, 3), np.uint64)
     first, last = offsets[0], offsets[n]
     line_counts = np.empty((most_lines(data, first, last) + n if depth else 0, 2), np.int32)
     lines = 0
@@ -113,31 +106,14 @@ def _measure(
         slots = table_size(count_newlines(data, start, end) + 1)
         if slots > line_keys.shape[0]:
             line_keys = np.empty(slots, np.uint64)
-        measure_lines(data, start, end, flags, line_keys, slots, row)
+        measure_lines(data, start, end, tables.flags, line_keys, slots, row)
         if depth == 0:
             continue
         if depth == 2:
             measure_paragraphs(data, start, end, line_keys, slots, row)
-            measure_split_lines(data, start, end, flags, row)
+            measure_split_lines(data, start, end, tables.flags, row)
         found = row[LINE_COUNTS:]
-        table, lines = name_words(
-            data,
-            start,
-            end,
-            flags,
-            rules,
-            pairs,
-            known,
-            stop_words,
-            starts,
-            ends,
-            names,
-            places,
-            table,
-            line_counts,
-            lines,
-            found,
-        )
+        table, lines = name_words(data, start, end, tables, stop_words, buffers, table, line_counts, lines, found)
         if depth == 2:
             is_long = end - start >= LONG_BYTES
             kept = names[: found[N_WORDS] if is_long else 0].copy()
@@ -196,7 +172,7 @@ def measure_with_lines(
     data, offsets = read_only(*text_buffers(texts))
     counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
     depth = 2 if _needs_grams(rule_sets) else 1 if known is None else 0
-    lines = _measure(data, offsets, *word_tables(), _stop_words(), depth, counts)
+    lines = _measure(data, offsets, word_tables(), _stop_words(), depth, counts)
     if known is not None:
         counts[:, LINE_COUNTS + N_WORDS], counts[:, LINE_COUNTS + SENTENCES] = known
     return _columns(counts, np.diff(offsets), rule_sets, prefix), lines

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner
 from curate.base.text import Bytes
 from curate.quality.characters import DIGIT, HOST, LIMIT, LOWER, WORD
-from curate.quality.compiled import inner
 
 
 @inner

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
 from curate.quality.characters import (
     ALPHA,
@@ -24,7 +25,6 @@ from curate.quality.characters import (
     SUFFIX,
     UPPER,
 )
-from curate.quality.compiled import inner, tiny
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import Flags, before, decode, flags_at
 

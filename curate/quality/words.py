@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curate.base.compiled import inner, kernel, tiny
 from curate.base.text import Bytes, Offsets
 from curate.quality.characters import SUFFIX, character_flags
-from curate.quality.compiled import inner, kernel, tiny
 from curate.quality.exceptions import exceptions
 from curate.quality.octets import hash_bytes
 from curate.quality.scan import Flags

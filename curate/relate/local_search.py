@@ -178,6 +178,19 @@ def _move(path, at, log, first, final, i, step, v, u):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
+def _undo(path, at, log, queue, queued, ends):  # type: ignore[no-untyped-def]
+    """Takes back the reversals in the log, and empties the queue."""
+    while ends[1] > 0:
+        queued[queue[ends[0]]] = False
+        ends[0] = (ends[0] + 1) % queue.shape[0]
+        ends[1] -= 1
+    entries = log[0, 0]
+    log[0, 0], log[0, 1] = -1, 0
+    for e in range(entries, 0, -1):
+        _reverse(path, at, log, log[e, 0], log[e, 1])
+
+
+@njit(nogil=True, cache=True)
 def _search(path, vectors, inverse, neighbors, weights, highest, max_reversal, kicks, max_kicked):  # type: ignore[no-untyped-def]
     """Improves ``path`` in place by descent and by one kick for each hash in ``kicks``; returns the gain."""
     n = path.shape[0]
@@ -240,14 +253,7 @@ def _search(path, vectors, inverse, neighbors, weights, highest, max_reversal, k
         if gain >= 0 and log[0, 1] == 0:
             total += gain
             continue
-        while ends[1] > 0:
-            queued[queue[ends[0]]] = False
-            ends[0] = (ends[0] + 1) % queue.shape[0]
-            ends[1] -= 1
-        entries = log[0, 0]
-        log[0, 0], log[0, 1] = -1, 0
-        for e in range(entries, 0, -1):
-            _reverse(path, at, log, log[e, 0], log[e, 1])
+        _undo(path, at, log, queue, queued, ends)
     return total
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curate.engine import engines as engine
-from curate.engine.context import Record, Task
+from curate.engine.context import Record
+from curate.engine.task import Job
 from curate.storage.local import LocalStorage
 
 

@@ -45,7 +45,7 @@ def test_rows_by_doc_id_are_sorted_and_lack_unknown_ones(workspace: str) -> None
 
 
 def test_rows_reads_the_right_row_groups(builder: hand.Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.engine.tasks.ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("curate.tables.parquet.ROW_GROUP_BYTES", 1)
     rows = {
         "part": pa.table(
             {

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from curate.base.compiled import kernel
 from curate.quality import octets, scan, words
-from curate.quality.compiled import kernel
 
 BYTES = st.binary(max_size=40)
 

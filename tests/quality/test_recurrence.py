@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.quality.compiled import kernel
+from curate.base.compiled import kernel
 from curate.quality.recurrence import (
     BLOCK_BYTES,
     COPIED_WORDS,

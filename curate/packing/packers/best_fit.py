@@ -7,13 +7,16 @@ is the smallest sufficient one, a heap for each amount holds its windows: O(m lo
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.compiled import tiny
 from curate.packing.packers import Packer, Problem
 from curate.packing.pieces import Pieces, canonical, split
-from curate.packing.refusals import Conflicts, Similarity, Vectors, alike
+from curate.packing.refusals import Conflicts, Similarity, alike
 
 Int64s = NDArray[np.int64]
 
@@ -75,27 +78,76 @@ def _smallest(tree: NDArray[np.uint8], leaves: int, wanted: int) -> int:
     return node - leaves
 
 
+class _OpenWindows(NamedTuple):
+    """Windows by the room that they have; the smallest number first among those with the same room."""
+
+    tree: NDArray[np.uint8]
+    """uint8[2 * leaves]: whether any window has the amounts of room below a node."""
+    heap: Int64s
+    """int64[limit + 1]: root of the heap of the windows with this room, −1 without any."""
+    left: Int64s
+    right: Int64s
+
+
+@tiny
+def _take(windows: _OpenWindows, room: int) -> int:
+    """The first window with this room, which is taken out."""
+    tree, heap, left, right = windows
+    w = heap[room]
+    heap[room] = _merge(left[w], right[w], left, right)
+    left[w] = right[w] = -1
+    if heap[room] < 0:
+        node = room + (tree.shape[0] >> 1)
+        tree[node] = 0
+        while node > 1 and not tree[node ^ 1]:
+            node >>= 1
+            tree[node] = 0
+    return w
+
+
+@tiny
+def _put(windows: _OpenWindows, w: int, room: int) -> None:
+    """Put window ``w`` in, unless it is full."""
+    if room == 0:
+        return
+    tree, heap, left, right = windows
+    heap[room] = _merge(heap[room], w, left, right)
+    node = room + (tree.shape[0] >> 1)
+    while node and not tree[node]:
+        tree[node] = 1
+        node >>= 1
+
+
+@tiny
+def _may_join(
+    w: int, me: int, item: Int64s, tail: Int64s, latest: Int64s, earlier: Int64s, conflicts: Conflicts, near: Similarity
+) -> bool:
+    """Whether window ``w`` holds nothing that item ``me`` is in conflict with or too like."""
+    for e in range(conflicts.pointers[me], conflicts.pointers[me + 1]):
+        if tail[conflicts.targets[e]] == w:
+            return False
+    if near.vectors.shape[1] > 0:
+        other = latest[w]
+        while other >= 0:
+            if alike(near.vectors, near.inverse, near.limit, me, item[other]):
+                return False
+            other = earlier[other]
+    return True
+
+
 @njit(nogil=True, cache=True)
 def _best_fit(
-    length: Int64s,
-    item: Int64s,
-    limit: int,
-    tries: int,
-    pointers: Int64s,
-    targets: Int64s,
-    vectors: Vectors,
-    inverse: NDArray[np.float64],
-    threshold: float,
+    length: Int64s, item: Int64s, limit: int, tries: int, conflicts: Conflicts, near: Similarity
 ) -> tuple[Int64s, int]:
+    """(window of each piece, number of windows)."""
     m = length.shape[0]
     leaves = 1
     while leaves <= limit:
         leaves *= 2
-    tree = np.zeros(2 * leaves, np.uint8)
-    heap = np.full(limit + 1, -1, np.int64)  # room -> root of the heap of the windows that have it
     left, right = np.full(m, -1, np.int64), np.full(m, -1, np.int64)
+    windows = _OpenWindows(np.zeros(2 * leaves, np.uint8), np.full(limit + 1, -1, np.int64), left, right)
     window_of = np.empty(m, np.int64)
-    tail = np.full(pointers.shape[0] - 1, -1, np.int64)  # window of an item's piece shorter than L
+    tail = np.full(conflicts.pointers.shape[0] - 1, -1, np.int64)  # window of an item's piece shorter than L
     latest, earlier = np.full(m, -1, np.int64), np.full(m, -1, np.int64)  # chains of the pieces of a window
     aside_window, aside_room = np.empty(tries, np.int64), np.empty(tries, np.int64)
     opened = 0
@@ -103,29 +155,11 @@ def _best_fit(
         size, me = length[j], item[j]
         chosen, room, refused = -1, limit, 0
         while refused < tries:
-            room = _smallest(tree, leaves, size)
+            room = _smallest(windows.tree, leaves, size)
             if room < 0:
                 break
-            w = heap[room]
-            heap[room] = _merge(left[w], right[w], left, right)
-            left[w] = right[w] = -1
-            if heap[room] < 0:
-                node = room + leaves
-                tree[node] = 0
-                while node > 1 and not tree[node ^ 1]:
-                    node >>= 1
-                    tree[node] = 0
-            free = True
-            for e in range(pointers[me], pointers[me + 1]):
-                if tail[targets[e]] == w:
-                    free = False
-                    break
-            if free and vectors.shape[1] > 0:
-                other = latest[w]
-                while free and other >= 0:
-                    free = not alike(vectors, inverse, threshold, me, item[other])
-                    other = earlier[other]
-            if free:
+            w = _take(windows, room)
+            if _may_join(w, me, item, tail, latest, earlier, conflicts, near):
                 chosen = w
                 break
             aside_window[refused], aside_room[refused] = w, room
@@ -138,15 +172,9 @@ def _best_fit(
         latest[chosen] = j
         if size < limit:
             tail[me] = chosen
-        for k in range(refused + 1):
-            w, rest = (chosen, room - size) if k == refused else (aside_window[k], aside_room[k])
-            if rest == 0:
-                continue
-            heap[rest] = _merge(heap[rest], w, left, right)
-            node = rest + leaves
-            while node and not tree[node]:
-                tree[node] = 1
-                node >>= 1
+        for k in range(refused):
+            _put(windows, aside_window[k], aside_room[k])
+        _put(windows, chosen, room - size)
     return window_of, opened
 
 
@@ -157,17 +185,7 @@ def best_fit(lengths: Int64s, window: int, conflicts: Conflicts, near: Similarit
     ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
     """
     item, start, length = split(lengths, window)
-    window_of, opened = _best_fit(
-        length + between,
-        item,
-        window + between,
-        TRIES,
-        conflicts.pointers,
-        conflicts.targets,
-        near.vectors,
-        near.inverse,
-        near.limit,
-    )
+    window_of, opened = _best_fit(length + between, item, window + between, TRIES, conflicts, near)
     return canonical(window_of, opened, item, start, length)
 
 

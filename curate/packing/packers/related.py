@@ -13,14 +13,33 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.compiled import tiny
 from curate.packing.packers import Packer, Problem
 from curate.packing.pieces import Pieces, canonical, split
-from curate.packing.refusals import Conflicts, Similarity, Vectors, alike, square
+from curate.packing.refusals import Conflicts, Similarity, alike, square
 
 Int64s = NDArray[np.int64]
 
 WAITING = 17
 """Items that wait at once, in multiples of the lookahead."""
+
+
+@tiny
+def _is_refused(me: int, members: Int64s, joined: int, sums: Int64s, shared: Int64s, near: Similarity) -> bool:
+    """Whether item ``me`` is too like one of the ``joined`` members of the window, or all are too much alike with it.
+
+    Where not, ``shared`` gets its squared cosines to the members, and ``sums[joined]`` their sum.
+    """
+    sums[joined] = 0
+    for q in range(joined):
+        if alike(near.vectors, near.inverse, near.limit, me, members[q]):
+            return True
+        if near.crowd >= 0:
+            shared[q] = square(near.vectors, near.inverse, me, members[q])
+            sums[joined] += shared[q]
+            if sums[joined] > near.crowd or sums[q] + shared[q] > near.crowd:
+                return True
+    return False
 
 
 @njit(nogil=True, cache=True)
@@ -30,12 +49,8 @@ def _fill(
     limit: int,
     lookahead: int,
     waiting_limit: int,
-    pointers: Int64s,
-    targets: Int64s,
-    vectors: Vectors,
-    inverse: NDArray[np.float64],
-    threshold: float,
-    crowd: int,
+    conflicts: Conflicts,
+    near: Similarity,
 ) -> tuple[Int64s, int]:
     """Window of each piece, and the number of windows.
 
@@ -44,10 +59,11 @@ def _fill(
     """
     m = length.shape[0]
     window_of = np.empty(m, np.int64)
+    pointers, targets = conflicts
     barred = np.full(pointers.shape[0] - 1, -1, np.int64)  # last window that holds an item in conflict with this one
     pending = np.empty(min(waiting_limit, m), np.int64)
     members = np.empty(min(limit, m), np.int64)
-    held, shared = np.empty(len(members), np.int64), np.empty(len(members), np.int64)  # sums of squares, and those to j
+    sums, shared = np.empty(len(members), np.int64), np.empty(len(members), np.int64)  # of squares, and those to j
     waiting, following, w = 0, 0, 0
     while waiting > 0 or following < m:
         room, kept, k, joined, misfits = limit, 0, 0, 0, 0
@@ -66,17 +82,10 @@ def _fill(
             out = length[j] > room
             if out:
                 misfits += 1
-            else:
-                out = barred[item[j]] == w
-                if vectors.shape[1] > 0:
-                    q, held[joined] = 0, 0
-                    while not out and q < joined:
-                        out = alike(vectors, inverse, threshold, item[j], members[q])
-                        if crowd >= 0 and not out:
-                            shared[q] = square(vectors, inverse, item[j], members[q])
-                            held[joined] += shared[q]
-                            out = held[joined] > crowd or held[q] + shared[q] > crowd
-                        q += 1
+            elif barred[item[j]] == w:
+                out = True
+            elif near.vectors.shape[1] > 0:
+                out = _is_refused(item[j], members, joined, sums, shared, near)
             if out:
                 pending[kept] = j
                 kept += 1
@@ -84,9 +93,8 @@ def _fill(
             window_of[j] = w
             room -= length[j]
             members[joined] = item[j]
-            if crowd >= 0:
-                for q in range(joined):
-                    held[q] += shared[q]
+            for q in range(joined if near.crowd >= 0 else 0):
+                sums[q] += shared[q]
             joined += 1
             for e in range(pointers[item[j]], pointers[item[j] + 1]):
                 barred[targets[e]] = w
@@ -95,8 +103,7 @@ def _fill(
             kept += 1
             k += 1
         waiting = kept
-        if joined > 0:
-            w += 1
+        w += joined > 0
     for j in range(m):
         if window_of[j] >= m:
             window_of[j] = w
@@ -113,17 +120,7 @@ def related(
     """
     item, start, length = split(lengths, window)
     window_of, n_windows = _fill(
-        length + between,
-        item,
-        window + between,
-        lookahead,
-        WAITING * lookahead,
-        conflicts.pointers,
-        conflicts.targets,
-        near.vectors,
-        near.inverse,
-        near.limit,
-        near.crowd,
+        length + between, item, window + between, lookahead, WAITING * lookahead, conflicts, near
     )
     return canonical(window_of, n_windows, item, start, length)
 

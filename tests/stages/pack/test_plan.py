@@ -11,7 +11,7 @@ import pytest
 from curate.base import catalog, schemas
 from curate.base.columns import binary_column
 from curate.packing.control import Control
-from curate.recipe.pack import Pack
+from curate.recipe import Pack
 from curate.stages.pack.plan import ITEMS, PlanTask, WindowSet
 from curate.stages.pack.stage import ItemsTask
 from tests.stages.alone import PART, Workspace, rows

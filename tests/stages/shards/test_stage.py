@@ -11,7 +11,7 @@ import pytest
 from curate.base import schemas
 from curate.base.catalog import KIND_DOCUMENT, KIND_END, KIND_REMOVED
 from curate.stages.shards.files import IndexTask, JoinTask, ShardSettings, ShardTask, WidthTask
-from curate.stages.shards.formats import whole_file
+from curate.stages.shards.formats import FilePart
 from curate.stages.shards.routing import PLACES, SPANS, PlacesTask, ShardPlace, SpansTask
 from curate.stages.shards.stage import CopyTask, CountTask
 from tests.stages.alone import PART, Workspace, rows
@@ -75,7 +75,7 @@ def test_a_shard_holds_the_tokens_of_its_plan(workspace):
     joined = JoinTask(
         name="index-0",
         shards=(shard,),
-        parts=tuple(whole_file(file) for file in record.files["tmp/megatron"]),
+        parts=tuple(FilePart("megatron", file, 0, file.bytes, file.rows) for file in record.files["tmp/parts"]),
         prefix="",
         size=8,
         settings=SETTINGS,
