@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from curate.base.text import cut_spans
 from curate.dedup.contamination import NgramIndex, check_index, ngram_index
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, read_slices
+from curate.engine.task import Exchange
 from curate.inspect.reader import stored_recipe
 from curate.relate.embedders.lexical import LexicalModel, fit
 from curate.relate.encoders.quantised import quantise_directions
@@ -34,11 +36,12 @@ from curate.shards.conservation import token_sum, window_sums
 from curate.shards.windows import ShardWindows
 from curate.stages.dedup.signatures import stored_params
 from curate.stages.shards.routing import spans_by_target
-from curate.storage.local import LocalStorage, file_checksum
-from curate.tables.snapshot import Snapshot
+from curate.storage.local import file_checksum
+from curate.tables.snapshot import Snapshot, TableFile, TableRef
 from curate.tables.validate import validate
 from tests import json_files
 from tests.corpus import recipe_of, write_corpus
+from tests.stages.alone import Workspace
 
 # --- spans of texts
 
@@ -258,13 +261,13 @@ def test_a_span_of_more_tokens_than_a_document_has_is_refused(start, length):
 LISTS = pa.schema([("doc_id", pa.uint64()), ("values", pa.large_list(pa.uint64()))])
 
 
-def sent(folder: Path) -> tuple[TaskContext, Snapshot, Path]:
-    """A task, an exchange of two rows for one target, and its file."""
-    task = TaskContext(Task("m:f", "map", "key", "tmp/step", "stage", LocalStorage(folder), {}))
-    writer = ExchangeWriter(task, LISTS, 1, "x")
+def sent(folder: Path) -> tuple[TaskContext, TableFile, Path]:
+    """A task, the file of an exchange with two rows for one target, and where it is."""
+    task = Workspace(folder).context("map")
+    writer = ExchangeWriter(task, Exchange("x", "lists", to="target"), LISTS, 1)
     writer.write(pa.table({"doc_id": [1, 2], "values": [[10, 11], [12, 13, 14]]}, schema=LISTS), column(0, 0))
     file = writer.finish()
-    return task, Snapshot("tmp/x", "s", "k", "i", (file,)), folder / file.path
+    return task, file, folder / file.path
 
 
 def slice_of(path: Path) -> tuple[bytes, int]:
@@ -283,48 +286,51 @@ def put_slice(path: Path, raw: bytes, *, offset: int = 0, size: int | None = Non
     return path.stat().st_size
 
 
-def resized(maps: Snapshot, size: int) -> Snapshot:
-    (file,) = maps.files
-    return Snapshot("tmp/x", "s", "k", "i", (type(file)(file.name, file.path, file.rows, size, file.checksum),))
+def resized(task: TaskContext, file: TableFile, size: int) -> TableRef:
+    """The exchange, told that its file has so many bytes."""
+    return Workspace(Path(task.storage.url)).table("tmp/x", replace(file, bytes=size))
 
 
 @pytest.mark.parametrize("last", [6, 1 << 40, -1])
 def test_lists_of_an_exchange_that_end_elsewhere_are_refused(tmp_path, last):
-    task, maps, path = sent(tmp_path)
-    assert read_slices(task, maps, 0, LISTS)["values"].to_pylist() == [[10, 11], [12, 13, 14]]
+    task, file, path = sent(tmp_path)
+    assert read_slices(task, resized(task, file, file.bytes), 0, LISTS)["values"].to_pylist() == [
+        [10, 11],
+        [12, 13, 14],
+    ]
     raw, _ = slice_of(path)
     offsets = column(0, 2, 5).tobytes()
     assert raw.count(offsets) == 1
     size = put_slice(path, raw.replace(offsets, column(0, 2, last).tobytes()))
     with pytest.raises(WorkspaceError, match=r"map\.slices is damaged"):
-        read_slices(task, resized(maps, size), 0, LISTS)
+        read_slices(task, resized(task, file, size), 0, LISTS)
 
 
 def test_an_exchange_of_other_rows_is_refused(tmp_path):
-    task, maps, path = sent(tmp_path)
+    task, file, path = sent(tmp_path)
     schema = pa.schema([("doc_id", pa.uint64()), ("values", pa.large_list(pa.uint32()))])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
         stream.write_table(pa.table({"doc_id": [1], "values": [[1]]}, schema=schema))
     size = put_slice(path, sink.getvalue().to_pybytes())
     with pytest.raises(WorkspaceError, match=r"map\.slices is damaged"):
-        read_slices(task, resized(maps, size), 0, LISTS)
+        read_slices(task, resized(task, file, size), 0, LISTS)
 
 
 @pytest.mark.parametrize("where", [{"offset": -8}, {"offset": 1 << 40}, {"size": -1}, {"size": 1 << 50}])
 def test_a_slice_that_does_not_lie_in_its_file_is_refused(tmp_path, where):
-    task, maps, path = sent(tmp_path)
+    task, file, path = sent(tmp_path)
     size = put_slice(path, slice_of(path)[0], **where)
     with pytest.raises(WorkspaceError, match=r"slice 0 lies outside"):
-        read_slices(task, resized(maps, size), 0, LISTS)
+        read_slices(task, resized(task, file, size), 0, LISTS)
 
 
 def test_a_slice_that_is_no_arrow_stream_is_refused(tmp_path):
-    task, maps, path = sent(tmp_path)
+    task, file, path = sent(tmp_path)
     for raw in (b"no stream at all", slice_of(path)[0][:200]):
         size = put_slice(path, raw)
         with pytest.raises(WorkspaceError, match=r"map\.slices is damaged"):
-            read_slices(task, resized(maps, size), 0, LISTS)
+            read_slices(task, resized(task, file, size), 0, LISTS)
 
 
 # --- whole workspaces

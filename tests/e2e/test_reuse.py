@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import random
 
-import curate.engine.tasks as tasks
 import pyarrow.parquet as pq
 import pytest
 
 from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
+from curate.tables import parquet
 from curate.tables.workspace import open_workspace
 from curate.verify.verify import verify
 from tests.corpus import recipe_of, text, write_corpus
@@ -76,7 +76,7 @@ def afresh(folder, corpus, before, after, **named):
 
 
 def test_only_texts_that_newly_survive_are_read(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "ROW_GROUP_BYTES", 6_000)  # several a file
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 6_000)  # several a file
     workspace = tmp_path / "used"
     first = run(workspace, corpus, STRICT)
     assert {reused for reused, _ in counted(first).values()} == {0}

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from curate.engine import engines as engine
 from curate.engine.context import Record
-from curate.engine.task import Job
 from curate.storage.local import LocalStorage
 
 
@@ -80,22 +79,22 @@ def limit_files(size: int) -> None:
 
 def starve_task(number: int, more: int) -> None:
     """While the ``number``-th task runs, this process gets only ``more`` bytes beyond the address space it has."""
-    run_task, seen = engine.run_task, 0
+    run_job, seen = engine.run_job, 0
 
-    def starved(task: Task) -> Record:
+    def starved(job: Job) -> Record:
         nonlocal seen
         seen += 1
         if seen != number:
-            return run_task(task)
+            return run_job(job)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         try:
-            return run_task(task)
+            return run_job(job)
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
-    engine.run_task = starved
+    engine.run_job = starved
 
 
 def jump_clock(rng: random.Random) -> None:

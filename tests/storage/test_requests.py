@@ -16,7 +16,6 @@ from curate.api import execute
 from curate.base.errors import WorkspaceError
 from curate.engine.context import TaskContext
 from curate.engine.task import Job
-from tests.stages.alone import NoTask
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
 from curate.storage.interface import Storage
@@ -30,6 +29,7 @@ from curate.tables.parquet import WHOLE_BYTES
 from tests.faults.corpus import small_recipe, write_small_corpus
 from tests.faults.proxy import FaultyProxy
 from tests.s3_server import S3Server, fresh_clients, s3_environment  # noqa: F401
+from tests.stages.alone import NoTask
 
 OUTSIDE = 6
 """Requests of the driver after the last stage, for any corpus: ``run.json``, giving the lease back."""
