@@ -159,15 +159,9 @@ def run_recipe(
             progress.say(scarce)
         documents = previous.get("documents")
         known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
+        decided = state is not None and "duplicates" in state.tables
         removed = Removed.of(storage, previous)
-        assigned = found.settle(
-            known,
-            storage,
-            allow_missing,
-            decided=state is not None and "duplicates" in state.tables,
-            repack=repack,
-            removed=removed,
-        )
+        assigned = found.settle(known, storage, allow_missing, decided=decided, repack=repack, removed=removed)
         walk = Pass(
             recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
         )

@@ -6,10 +6,7 @@ the task done: a task that died anywhere before that leaves only garbage, and ru
 
 from __future__ import annotations
 
-import importlib
 import os
-import time
-import traceback
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -25,8 +22,7 @@ from numpy.typing import NDArray
 
 from curate.base.catalog import table_home
 from curate.base.counters import counters_of
-from curate.base.errors import CurateError, WorkspaceError
-from curate.engine.task import Job
+from curate.base.errors import WorkspaceError
 from curate.storage.interface import Storage
 from curate.storage.local import file_checksum
 from curate.storage.options import StorageOptions
@@ -36,9 +32,6 @@ from curate.tables.json_envelope import decode, encode
 from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups
 from curate.tables.snapshot import Snapshot, TableFile, TableRef, read_snapshot
 from curate.tables.validate import validate
-
-TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
-"""Errors worth another try; a ValueError never is."""
 
 
 @dataclass(slots=True)
@@ -76,10 +69,36 @@ class Record:
             raise ValueError(f"{place} is damaged ({error})") from None
 
 
+@dataclass(frozen=True, slots=True)
+class JobPlace:
+    """Where the work of a task belongs, and what it may use there.
+
+    Attributes:
+        name: the task's name.
+        key: the task's key.
+        home: the table, or the intermediate ``tmp/…``, below which its record is.
+        stage_key: of the stage that it works for.
+        storage: the workspace.
+        threads: how many it may use; more than one where there are fewer tasks than processors.
+    """
+
+    name: str
+    key: str
+    home: str
+    stage_key: str
+    storage: Storage
+    threads: int = 1
+
+    @property
+    def record_path(self) -> str:
+        """Where the record is put when the task is done."""
+        return f"{table_home(self.home, self.stage_key)}/{self.key}/{self.name}.record.json"
+
+
 class TaskContext:
     """What a task works with: reading committed files, writing new ones, counting."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: JobPlace) -> None:
         self.job = job
         self.threads = job.threads
         self.storage: Storage = job.storage
@@ -254,23 +273,3 @@ def _snapshot(storage: Storage, path: str) -> Snapshot:
             del _SNAPSHOTS[next(iter(_SNAPSHOTS))]
         _SNAPSHOTS[key] = read_snapshot(storage, path)
     return _SNAPSHOTS[key]
-
-
-def run_job(job: Job) -> Record:
-    """Run one task to its record; a failure becomes a record with ``error`` set, never an exception."""
-    began = time.perf_counter()
-    context = None
-    try:
-        for module in job.modules:
-            importlib.import_module(module)
-        context = TaskContext(job)
-        job.task.work(context)
-        return context.finish(time.perf_counter() - began)
-    except Exception as error:
-        text = str(error) or type(error).__name__
-        if not isinstance(error, CurateError):
-            text = f"{type(error).__name__}: {text}\n{traceback.format_exc(limit=-4)}"
-        return Record(job.name, job.key, error=text, transient=isinstance(error, TRANSIENT))
-    finally:
-        if context is not None:
-            context.clear()

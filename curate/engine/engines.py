@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.base.errors import RequestError
-from curate.engine.context import Record, run_job
-from curate.engine.task import Job
+from curate.engine.context import Record
+from curate.engine.task import Job, run_job
 
 MAX_BUNDLES = 20_000
 """Rows of a Ray dataset at most; more tasks are bundled (about 10 ms of overhead a row)."""
@@ -139,7 +139,7 @@ class RayEngine:
         gpus = int(self._ray.cluster_resources().get("GPU", 0)) if any(job.task.gpu for job in jobs) else 0
         threads = 1 if gpus else self._threads(len(jobs))
         if threads > 1:
-            jobs = [replace(job, threads=threads) for job in jobs]
+            jobs = [replace(job, place=replace(job.place, threads=threads)) for job in jobs]
             resources["num_cpus"] = threads
         if gpus:
             records = self._many(jobs, resources | {"num_gpus": 1}, gpus)
@@ -171,7 +171,7 @@ class RayEngine:
                 yield self._ray.get(done)
             except RayError as error:
                 why = str(error).strip().splitlines()[0]
-                yield Record(job.name, job.key, error=f"{type(error).__name__}: {why}", transient=True).to_json()
+                yield Record(job.name, job.place.key, error=f"{type(error).__name__}: {why}", transient=True).to_json()
 
     def _many(self, jobs: list[Job], resources: dict[str, Any], gpus: int = 0) -> Iterator[str]:
         """Records as JSON, from a Ray Data job; with GPUs in actors, where a model stays loaded."""

@@ -252,7 +252,7 @@ class StageRun:
         """
         key = key or self.stage_key
         form = [TMP_VERSION] if home.startswith("tmp/") else []
-        jobs = [Job(task, task.key(key, *form), home, key, self.storage) for task in tasks]
+        jobs = [Job.of(task, task.key(key, *form), home, key, self.storage) for task in tasks]
         records: dict[str, Record] = {}
         todo = []
         for job, record in zip(jobs, self._records(jobs), strict=True):
@@ -298,8 +298,8 @@ class StageRun:
 
         def read(job: Job) -> Record | None:
             try:
-                place = f"{self.storage.url}/{job.record_path}"
-                record = Record.from_json(self.storage.read(job.record_path), place)
+                place = f"{self.storage.url}/{job.place.record_path}"
+                record = Record.from_json(self.storage.read(job.place.record_path), place)
             except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
                 return None
             return record if self.present([file for files in record.files.values() for file in files]) else None

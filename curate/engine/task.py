@@ -8,19 +8,20 @@ written.
 
 from __future__ import annotations
 
+import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from curate.base.catalog import table_home
+from curate.base.errors import CurateError
 from curate.base.hashing import digest
+from curate.base.registry import foreign_modules, import_modules
+from curate.engine.context import JobPlace, Record, TaskContext
 from curate.recipe import Recipe
 from curate.storage.interface import Storage
 from curate.tables.snapshot import TableFile, TableRef
-
-if TYPE_CHECKING:
-    from curate.engine.context import TaskContext
 
 Per = Literal["one", "partition", "target", "region", "shard"]
 """What there is one task of: one alone, or one for each documents partition, exchange target, region or shard."""
@@ -160,33 +161,49 @@ class PartitionTask(Task):
     documents: TableFile
 
 
+TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)
+"""Errors worth another try; a ValueError never is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task on its way to a worker: where it belongs, and what it may use there.
+    """A task on its way to a worker.
 
     Attributes:
-        key: the task's key.
-        home: the table, or the intermediate ``tmp/…``, below which its record lies.
-        stage_key: of the stage that it works for.
-        storage: the workspace.
-        threads: how many it may use; more than one where there are fewer tasks than processors.
-        modules: of steps that are not part of this package, to be imported before it runs.
+        task: what is to be done.
+        place: where it belongs.
+        modules: that register entries of registries, to be imported before it runs.
     """
 
     task: Task
-    key: str
-    home: str
-    stage_key: str
-    storage: Storage
-    threads: int = 1
+    place: JobPlace
     modules: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(task: Task, key: str, home: str, stage_key: str, storage: Storage) -> Job:
+        """The job of a task in this process's surroundings."""
+        return Job(task, JobPlace(task.name, key, home, stage_key, storage), foreign_modules())
 
     @property
     def name(self) -> str:
         """The task's name."""
         return self.task.name
 
-    @property
-    def record_path(self) -> str:
-        """Where its record is put when it is done."""
-        return f"{table_home(self.home, self.stage_key)}/{self.key}/{self.name}.record.json"
+
+def run_job(job: Job) -> Record:
+    """Run one task to its record; a failure becomes a record with ``error`` set, never an exception."""
+    began = time.perf_counter()
+    context = None
+    try:
+        import_modules(job.modules)
+        context = TaskContext(job.place)
+        job.task.work(context)
+        return context.finish(time.perf_counter() - began)
+    except Exception as error:
+        text = str(error) or type(error).__name__
+        if not isinstance(error, CurateError):
+            text = f"{type(error).__name__}: {text}\n{traceback.format_exc(limit=-4)}"
+        return Record(job.name, job.place.key, error=text, transient=isinstance(error, TRANSIENT))
+    finally:
+        if context is not None:
+            context.clear()

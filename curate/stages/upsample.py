@@ -1,7 +1,7 @@
 """The upsample stage: token masses by source and length give rates, rates give copies by hash of doc_id.
 
-Steps: masses → rates, one for each phase of the curriculum, in the driver → where a rate is no whole number, histograms of
-tokens by hash → copies. The validation set is drawn first, by hash of the duplicate component, and is in no mass.
+Steps: masses → rates by phase of the curriculum → histograms of tokens by hash, where a rate is no whole number → copies.
+The validation set is drawn first, by hash of the duplicate component, and is in no mass.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class DyingTask(Task):
 
 def jobs(workspace: Path, count: int) -> list[Job]:
     storage = LocalStorage(workspace)
-    return [Job(RowTask(name=f"part-{i}", number=i), f"key-{i}", "numbers", "stage", storage) for i in range(count)]
+    return [Job.of(RowTask(name=f"part-{i}", number=i), f"key-{i}", "numbers", "stage", storage) for i in range(count)]
 
 
 def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: p
             assert all(not record.error for record in records)
             found.append([(record.name, record.files) for record in records])
         storage = LocalStorage(tmp_path, StorageOptions(True, "aws:kms", "alias/corpus"))
-        asked = [replace(job, storage=storage) for job in jobs(tmp_path, 3)]
+        asked = [replace(job, place=replace(job.place, storage=storage)) for job in jobs(tmp_path, 3)]
         threads = [[record.values["threads"] for record in ray.run(asked[:n])] for n in (1, 2, 3)]
         options = []
         for few in (3, 2):
@@ -71,7 +71,7 @@ def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: p
 
 
 def test_a_task_that_dies_with_its_process_costs_no_other(tmp_path: Path) -> None:
-    dying = Job(DyingTask(name="part-x"), "key-x", "numbers", "stage", LocalStorage(tmp_path))
+    dying = Job.of(DyingTask(name="part-x"), "key-x", "numbers", "stage", LocalStorage(tmp_path))
     ray = engine.RayEngine(2)
     try:
         found = {record.name: record for record in ray.run([dying, *jobs(tmp_path, 3)])}
@@ -85,7 +85,9 @@ def test_a_task_that_dies_with_its_process_costs_no_other(tmp_path: Path) -> Non
 
 def test_a_task_whose_step_cannot_be_imported_is_a_failed_record(tmp_path: Path) -> None:
     task = RowTask(name="part-0", number=0)
-    broken = Job(task, "key", "numbers", "stage", LocalStorage(tmp_path), modules=("curate.no_such_module",))
+    broken = replace(
+        Job.of(task, "key", "numbers", "stage", LocalStorage(tmp_path)), modules=("curate.no_such_module",)
+    )
     [record] = engine.InlineEngine().run([broken])
     assert "no_such_module" in record.error
     assert not record.transient

@@ -39,7 +39,7 @@ def test_only_tasks_that_want_a_gpu_hold_one(tmp_path: Path) -> None:
         found = {}
         for gpu in (False, True):
             tasks = [LookTask(name=f"t{gpu}{i}", gpu=gpu) for i in range(4)]
-            jobs = [Job(task, f"k-{task.name}", "looks", "s", LocalStorage(tmp_path)) for task in tasks]
+            jobs = [Job.of(task, f"k-{task.name}", "looks", "s", LocalStorage(tmp_path)) for task in tasks]
             found[gpu] = list(engine.run(jobs))
             assert [record.error for record in found[gpu]] == [""] * 4
         assert {tuple(record.values["gpus"]) for record in found[False]} == {()}

@@ -10,11 +10,11 @@ import pytest
 
 from curate.base.errors import StageFailed
 from curate.engine import stage as stage_module
-from curate.engine.context import Record, TaskContext
+from curate.engine.context import JobPlace, Record, TaskContext
 from curate.engine.engines import InlineEngine
 from curate.engine.progress import NoProgress
 from curate.engine.stage import Stage, StageRun
-from curate.engine.task import PLACE, Job, Task
+from curate.engine.task import PLACE, Task
 from curate.recipe import Recipe
 from curate.storage.local import LocalStorage
 
@@ -103,7 +103,7 @@ def test_an_intermediate_table_of_equal_files_elsewhere_is_read_from_there(tmp_p
     run, paths = stage_run(tmp_path), []
     for number in (1, 2):
         table = run.publish("tmp/same", run.step("tmp/same", [SameTask(name="part-0", number=number)]))
-        reader = TaskContext(Job(SameTask(name="reader", number=0), "key", "tmp/read", "stage", run.storage))
+        reader = TaskContext(JobPlace("reader", "key", "tmp/read", "stage", run.storage))
         paths += [file.path for file in reader.snapshot(table.ref).files]
         run.storage.delete_tree(f"tmp/{run.stage_key}")
     assert len(set(paths)) == 2

@@ -231,13 +231,15 @@ def test_equal_fields_of_another_task_are_another_key() -> None:
 
 def test_a_job_travels_and_puts_its_record_below_its_key(tmp_path: Path) -> None:
     task = OneTask(name="a", number=1)
-    job = Job(task, "key", "numbers", "stage", LocalStorage(tmp_path))
+    job = Job.of(task, "key", "numbers", "stage", LocalStorage(tmp_path))
     again = pickle.loads(pickle.dumps(job))
-    assert (again.task, again.key, again.storage.url) == (task, "key", job.storage.url)
-    assert job.record_path == again.record_path == "numbers/stage/key/a.record.json"
+    assert (again.task, again.place.key, again.place.storage.url) == (task, "key", job.place.storage.url)
+    assert job.place.record_path == again.place.record_path == "numbers/stage/key/a.record.json"
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, np.ones(2), Path("x"), OneTask], ids=repr)
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, np.ones(2), Path("x"), OneTask], ids=["object", "set", "array", "path", "class"]
+)
 def test_what_has_no_stable_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="cannot be part of a task's key"):
         key_form({"nested": [value]})

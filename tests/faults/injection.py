@@ -13,6 +13,7 @@ from pathlib import Path
 
 from curate.engine import engines as engine
 from curate.engine.context import Record
+from curate.engine.task import Job
 from curate.storage.local import LocalStorage
 
 

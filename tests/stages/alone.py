@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.engine.context import Record, TaskContext, run_job
+from curate.engine.context import JobPlace, Record, TaskContext
 from curate.engine.exchange import ExchangeWriter
-from curate.engine.task import Exchange, Job, Task
+from curate.engine.task import Exchange, Job, Task, run_job
 from curate.storage.local import LocalStorage, file_checksum
 from curate.tables.parquet import TableWriter
 from curate.tables.snapshot import Snapshot, TableFile, TableRef, write_snapshot
@@ -58,7 +58,7 @@ class Workspace:
 
     def drive(self, task: Task) -> Record:
         """What a task that must not fail wrote."""
-        record = run_job(Job(task, task.key("key"), "tmp/alone", "key", self.storage))
+        record = run_job(Job.of(task, task.key("key"), "tmp/alone", "key", self.storage))
         assert not record.error, record.error
         return record
 
@@ -74,7 +74,7 @@ class Workspace:
 
     def context(self, name: str) -> TaskContext:
         """The context of a task, to read and write with."""
-        return TaskContext(Job(NoTask(name=name), f"key-{name}", "given", "key", self.storage))
+        return TaskContext(JobPlace(name, f"key-{name}", "given", "key", self.storage))
 
     def read(self, file: TableFile) -> pa.Table:
         """The rows of a file."""

@@ -14,8 +14,7 @@ import pytest
 
 from curate.api import execute
 from curate.base.errors import WorkspaceError
-from curate.engine.context import TaskContext
-from curate.engine.task import Job
+from curate.engine.context import JobPlace, TaskContext
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
 from curate.storage.interface import Storage
@@ -29,7 +28,6 @@ from curate.tables.parquet import WHOLE_BYTES
 from tests.faults.corpus import small_recipe, write_small_corpus
 from tests.faults.proxy import FaultyProxy
 from tests.s3_server import S3Server, fresh_clients, s3_environment  # noqa: F401
-from tests.stages.alone import NoTask
 
 OUTSIDE = 6
 """Requests of the driver after the last stage, for any corpus: ``run.json``, giving the lease back."""
@@ -126,7 +124,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 def test_a_small_table_is_read_in_one_request_and_a_large_one_in_few(storage: Storage):
-    task = TaskContext(Job(NoTask(name="0"), "key", "t", "stage", storage))
+    task = TaskContext(JobPlace("0", "key", "t", "stage", storage))
     numbers = pa.array(range(200_000), pa.int64())
     large = task.write("large", pa.table({"doc_id": numbers, "half": numbers, "twice": numbers}))
     small = task.write("small", pa.table({"doc_id": numbers[:1000], "half": numbers[:1000]}))
@@ -146,7 +144,7 @@ def test_a_small_table_is_read_in_one_request_and_a_large_one_in_few(storage: St
 
 
 def test_a_file_that_is_missing_is_named_when_it_is_read(storage: Storage):
-    task = TaskContext(Job(NoTask(name="0"), "key", "t", "stage", storage))
+    task = TaskContext(JobPlace("0", "key", "t", "stage", storage))
     for rows in (1000, 200_000):
         file = task.write(f"table-{rows}", pa.table({"doc_id": pa.array(range(rows), pa.int64())}))
         storage.delete(file.path)

@@ -13,7 +13,7 @@ import pytest
 
 import curate
 from curate.inspect.reader import stored_recipe
-from curate.planning.costs import costs_of
+from curate.planning.costs import costs_of, kinds
 from curate.storage.local import LocalStorage
 from curate.storage.usage import Meter, Usage
 from tests.corpus import recipe_of, write_corpus

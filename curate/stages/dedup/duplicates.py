@@ -288,7 +288,6 @@ class SettleTask(Task):
     per = "target"
     grows_with = "documents"
     opens = "partition"
-    receives = ((EXACT_ROWS, "target"), (NEAR_ROWS, "target"))
     sends = (SETTLED,)
 
     start: int
