@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from passages import texts_of_file
 from scipy.stats import binom
 
-from curate.dedup.buckets import band_keys
-from curate.dedup.minhash import MinHashParams, collision_probability, sign
+from curate.dedup.minhash import MinHashParams, band_keys, collision_probability, sign
 from curate.dedup.normalize import normalized_words
 
 THRESHOLD = 0.8

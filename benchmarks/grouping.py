@@ -15,9 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from curate.dedup.buckets import band_keys, group
 from curate.dedup.components import components, union_find
-from curate.dedup.minhash import MinHashParams
+from curate.dedup.minhash import MinHashParams, band_keys, group
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.quality import read
-from curate.quality.long_range import long_range
-from curate.quality.statistics import measure
+from curate.quality.grams import long_range
+from curate.quality.signals import measure
 
 SIZES = (40_000, 100_000, 300_000)
 SIGNALS = ("rare_recurrence", "long_range_gain", "compression_ratio")

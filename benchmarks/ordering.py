@@ -21,11 +21,10 @@ from ordering_corpora import KNOWN, MAX_SIMILARITY, Corpus, prepare
 from curate.packing.measures import count_windows, vendi
 from curate.packing.measures import window_measures as packing_measures
 from curate.packing.pieces import Pieces
-from curate.packing.plan import pack
-from curate.packing.refined import Refinement
+from curate.packing.plan import Refinement, pack
 from curate.relate import measures
-from curate.relate.bounds import path_bound
 from curate.relate.cells import assign, fit_cells
+from curate.relate.measures import path_bound
 from curate.relate.orders import Region
 from curate.relate.paths import find_path
 

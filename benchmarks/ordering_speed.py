@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from ordering_corpora import load
 
 from curate.packing.inside import arrange
-from curate.packing.plan import pack
-from curate.packing.refined import Refinement
+from curate.packing.plan import Refinement, pack
 from curate.packing.refusals import similarity
 from curate.relate import measures
 from curate.relate.cells import assign, fit_cells

@@ -22,12 +22,10 @@ import pyarrow as pa
 import zstandard
 
 from curate.quality.c4 import c4_lines, line_parameters
-from curate.quality.fasttext_model import lines_of, load_model
-from curate.quality.language import PREFIX_BYTES, find_model, language_model
+from curate.quality.language import PREFIX_BYTES, find_model, language_model, lines_of, load_model
 from curate.quality.rule_sets import RULE_SETS
-from curate.quality.rules import decide
-from curate.quality.signals import measure_signals
-from curate.quality.statistics import measure
+from curate.quality.signals import measure, measure_signals
+from curate.quality.verdicts import decide
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "quality"))
 

@@ -30,7 +30,7 @@ import zstandard
 from curate import api
 from curate.api import as_recipe
 from curate.engine.progress import PlainProgress
-from curate.planning.capacity import capacity
+from curate.planning.check import capacity
 from curate.planning.costs import Costs, costs_of
 from curate.storage.usage import Usage
 from curate.warm import warm

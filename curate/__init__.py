@@ -1,7 +1,7 @@
 """Curate: from raw text to ordered, packed, long-context training shards, every token and every removal explained."""
 
 from curate.base.kernel_cache import use_kernel_cache
-from curate.base.memory import keep_freed_memory
+from curate.base.threads import keep_freed_memory
 
 use_kernel_cache()
 keep_freed_memory()

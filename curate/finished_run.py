@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 
     from curate.inspect.explain import Explanation
     from curate.inspect.lookup import Match
-    from curate.inspect.near import Nearest
-    from curate.inspect.pairs import Pair
-    from curate.inspect.sample import Sample
+    from curate.inspect.pairs import Nearest, Pair
+    from curate.inspect.records import Sample
     from curate.inspect.windows import Windows, WindowText
-    from curate.report.svg import Plot
+    from curate.report.plots import Plot
     from curate.tools.export import Exported
 
 
@@ -55,7 +54,7 @@ class Run(RunReader):
         Raises:
             RequestError: nothing was removed by ``removed_by``, or there is no such source.
         """
-        from curate.inspect.sample import sample
+        from curate.inspect.records import sample
 
         return sample(self, removed_by=removed_by, source=source, n=n)
 
@@ -105,7 +104,7 @@ class Run(RunReader):
         Raises:
             RequestError: there is no such document, several have this id, or it is not on the path.
         """
-        from curate.inspect.near import neighbors
+        from curate.inspect.pairs import neighbors
 
         return neighbors(self, document, n)
 
@@ -115,7 +114,7 @@ class Run(RunReader):
         Raises:
             RequestError: the run has no vectors, or knows no word of the text.
         """
-        from curate.inspect.near import search
+        from curate.inspect.pairs import search
 
         return search(self, text, n)
 
@@ -130,12 +129,12 @@ class Run(RunReader):
         return window_text(self, shard, window, number_of_set)
 
     def substrings(self, tokens: int = 50) -> dict[str, Any]:
-        """Exact substrings of at least ``tokens`` tokens that repeat (see :mod:`curate.inspect.substrings`).
+        """Exact substrings of at least ``tokens`` tokens that repeat (see :mod:`curate.inspect.lookup`).
 
         Raises:
             RequestError: the run has no tokens yet, or ``tokens`` is below 2.
         """
-        from curate.inspect.substrings import substrings
+        from curate.inspect.lookup import substrings
 
         return substrings(self, tokens)
 
@@ -150,22 +149,22 @@ class Run(RunReader):
         return clusters_of(self, n, by)
 
     def coherence(self, windows: int = 100, label: str | None = None, judge: str | None = None) -> dict[str, Any]:
-        """Measures of whether documents that share a window belong together (:mod:`curate.inspect.coherence`).
+        """Measures of whether documents that share a window belong together (:mod:`curate.inspect.windows`).
 
         Raises:
             RequestError: the run has no windows, or none with two documents; the label or the model does not exist.
         """
-        from curate.inspect.coherence import coherence
+        from curate.inspect.windows import coherence
 
         return coherence(self, windows, label, judge)
 
     def compare(self, other: RunReader | str | Path) -> dict[str, Any]:
-        """Differences from this run to another: recipe, documents, measures (see :mod:`curate.inspect.compare`).
+        """Differences from this run to another: recipe, documents, measures (see :mod:`curate.inspect.clusters`).
 
         Raises:
             RequestError: one of the runs was stopped before its ledger.
         """
-        from curate.inspect.compare import compare
+        from curate.inspect.clusters import compare
 
         return compare(self, other if isinstance(other, RunReader) else RunReader(str(other)))
 

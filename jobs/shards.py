@@ -14,7 +14,7 @@ from curate.api import as_recipe
 from curate.base.errors import CurateError
 from curate.cli import main, make_parser
 from curate.planning.check import check
-from curate.storage.options import in_force
+from curate.storage.interface import in_force
 
 LAST = ("upsample", "synthetic", "pack", "shards", "ledger")
 

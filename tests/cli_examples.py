@@ -160,7 +160,7 @@ def blocks(page: str) -> list[list[Example]]:
 @contextlib.contextmanager
 def workshop(folder: Path) -> Iterator[None]:
     """The folder in which the commands of the page are run, as the current one; no Ray, no cluster, no real environment."""
-    from curate.tools import demo
+    from curate.tools import init
 
     write_texts(folder)
     former = Path.cwd()
@@ -168,7 +168,7 @@ def workshop(folder: Path) -> Iterator[None]:
     try:
         with (
             mock.patch.dict(os.environ, {"COLUMNS": "100"}),
-            mock.patch.object(demo, "_HEAD", demo._HEAD.replace("engine: ray", "engine: inline")),
+            mock.patch.object(init, "_HEAD", init._HEAD.replace("engine: ray", "engine: inline")),
             mock.patch("curate.reading.environment.package_folders", return_value=[folder / ".site"]),
             mock.patch("curate.driver.jobs._client", return_value=_Cluster()),
         ):

@@ -99,7 +99,7 @@ def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0, threads: int = 1
 
 def measure() -> Pins:
     """What every stage makes now."""
-    with tempfile.TemporaryDirectory() as place, patch("curate.stages.embed_fit.fit", hashed_model):
+    with tempfile.TemporaryDirectory() as place, patch("curate.stages.embed.fit", hashed_model):
         folder = Path(place)
         made = recipe(write_inputs(folder / "text"), folder / "run")
         outcome = run_recipe(from_dict(made, folder))

@@ -16,9 +16,8 @@ from curate.shards.formats import FORMATS, mds, megatron, parquet, webdataset
 from curate.shards.formats import numpy as memmap
 from curate.shards.windows import ShardWindows, windows_of_plan
 from curate.storage.local import LocalStorage, file_checksum
-from curate.tables.json_envelope import encode
 from curate.tables.parquet import TableWriter
-from curate.tables.snapshot import Snapshot, TableFile, write_snapshot
+from curate.tables.snapshot import Snapshot, TableFile, encode, write_snapshot
 from curate.tables.workspace import RunState, write_run
 
 WINDOW = 8

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curate.tables.json_envelope import decode, encode
+from curate.tables.snapshot import decode, encode
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -37,8 +37,8 @@ from curate.shards.windows import ShardWindows
 from curate.stages.dedup.signatures import stored_params
 from curate.stages.shards.routing import spans_by_target
 from curate.storage.local import file_checksum
+from curate.tables.parquet import validate
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import validate
 from tests import json_files
 from tests.corpus import recipe_of, write_corpus
 from tests.stages.alone import Workspace

@@ -16,7 +16,7 @@ from curate.base.catalog import KIND_DOCUMENT
 from curate.finished_run import Run
 from curate.quality.training import TrainingOptions
 from curate.recipe.file import load
-from curate.tools.train import train_classifier
+from curate.tools.init import train_classifier
 from curate.verify.verify import verify
 from tests.cli_examples import letter, write_texts
 

@@ -146,7 +146,7 @@ def test_every_field_has_a_meaning():
 
 
 def test_every_path_is_taken_from_the_recipe_and_written_down_without_its_place(tmp_path):
-    from curate.recipe.paths import essential_recipe, relative_recipe
+    from curate.recipe.file import essential_recipe, relative_recipe
 
     lists = {"block": {"domains": "lists/domains.txt"}, "language_model": "models/lid.bin"}
     scored = {"classifier": {"model": "models/q.bin", "min_score": 0.5}}

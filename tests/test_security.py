@@ -16,8 +16,7 @@ from curate.cli import main
 from curate.inspect.reader import stored_recipe
 from curate.storage.local import LocalStorage
 from curate.tables.artefact import artefact_path
-from curate.tables.json_envelope import decode, encode
-from curate.tables.snapshot import TableFile, read_snapshot
+from curate.tables.snapshot import TableFile, decode, encode, read_snapshot
 from curate.tables.workspace import history, open_workspace, read_run, states
 from tests.corpus import recipe_of, write_corpus
 
@@ -68,7 +67,7 @@ def snapshot_with(path: str, version: int = SCHEMA_VERSION) -> bytes:
 
 def of_version(content: dict, version: int) -> bytes:
     """A JSON file of a workspace as a release of that schema version would have written it."""
-    with patch("curate.tables.json_envelope.SCHEMA_VERSION", version):
+    with patch("curate.tables.snapshot.SCHEMA_VERSION", version):
         return encode(content)
 
 

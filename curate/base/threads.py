@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -21,3 +22,11 @@ def over_ranges(function: Callable[[int, int], T], n: int, threads: int = 1) -> 
     bounds = [n * part // ranges for part in range(ranges + 1)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda pair: function(*pair), pairwise(bounds)))
+
+
+PURGE_DELAY_MS = "1000"
+
+
+def keep_freed_memory() -> None:
+    """Set the allocator's delay, unless the user has; it heeds it when pyarrow is imported afterwards."""
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", PURGE_DELAY_MS)

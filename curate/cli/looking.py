@@ -133,7 +133,7 @@ def stats(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     """``curate explain``."""
     from curate.api import open_run
-    from curate.report.findings import explanations
+    from curate.report.statistics import explanations
 
     return output(open_run(options.workspace).explain(options.id), explanations, options.json)
 
@@ -141,7 +141,7 @@ def explain(options: argparse.Namespace) -> int:
 def sample(options: argparse.Namespace) -> int:
     """``curate sample``."""
     from curate.api import open_run
-    from curate.report.findings import samples
+    from curate.report.statistics import samples
 
     records = open_run(options.workspace).sample(options.removed_by, options.source, options.n)
     return output(records, samples, options.json)
@@ -150,7 +150,7 @@ def sample(options: argparse.Namespace) -> int:
 def lookup(options: argparse.Namespace) -> int:
     """``curate lookup``."""
     from curate.api import open_run
-    from curate.report.findings import matches
+    from curate.report.statistics import matches
 
     return output(open_run(options.workspace).lookup(text_of(options.file)), matches, options.json)
 
@@ -158,7 +158,7 @@ def lookup(options: argparse.Namespace) -> int:
 def substrings(options: argparse.Namespace) -> int:
     """``curate substrings``."""
     from curate.api import open_run
-    from curate.report.findings import substrings as sections
+    from curate.report.statistics import substrings as sections
 
     return output(open_run(options.workspace).substrings(options.tokens), sections, options.json)
 
@@ -166,7 +166,7 @@ def substrings(options: argparse.Namespace) -> int:
 def coherence(options: argparse.Namespace) -> int:
     """``curate coherence``."""
     from curate.api import open_run
-    from curate.report.findings import coherence as sections
+    from curate.report.statistics import coherence as sections
 
     measures = open_run(options.workspace).coherence(options.windows, options.label, options.judge)
     return output(measures, sections, options.json)
@@ -175,7 +175,7 @@ def coherence(options: argparse.Namespace) -> int:
 def clusters(options: argparse.Namespace) -> int:
     """``curate clusters``."""
     from curate.api import open_run
-    from curate.report.findings import clusters as sections
+    from curate.report.statistics import clusters as sections
 
     return output(open_run(options.workspace).clusters(options.n, options.by), sections, options.json)
 
@@ -183,7 +183,7 @@ def clusters(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """``curate compare``."""
     from curate.api import open_run
-    from curate.report.findings import comparison
+    from curate.report.statistics import comparison
 
     return output(open_run(options.first).compare(options.second), comparison, options.json)
 

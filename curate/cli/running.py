@@ -138,7 +138,7 @@ def _add_runs(command: AddCommand) -> None:
 
 def demo(options: argparse.Namespace) -> int:
     """``curate demo``."""
-    from curate.tools.demo import prepare
+    from curate.tools.init import prepare
 
     recipe = prepare(options.dir, say=lambda text: print(text, file=sys.stderr))
     outcome = _execute(str(recipe), options.cpus)
@@ -161,7 +161,7 @@ def check(options: argparse.Namespace) -> int:
     from curate.api import as_recipe
     from curate.planning.check import check as plan_of
     from curate.planning.costs import costs_of
-    from curate.report.plans import plan
+    from curate.report.outcomes import plan
 
     source, changes = _recipe_and_changes(options)
     like = costs_of(options.like) if options.like else None
@@ -175,10 +175,9 @@ def check(options: argparse.Namespace) -> int:
 def _check_on_paper(options: argparse.Namespace, source: str | None, changes: list[str], like: Costs | None) -> int:
     from curate.api import as_recipe
     from curate.inspect.reader import stored_recipe
-    from curate.planning.capacity import capacity
-    from curate.planning.check import DOCUMENT_BYTES
+    from curate.planning.check import DOCUMENT_BYTES, capacity
     from curate.planning.costs import shipped
-    from curate.report.plans import capacity as sections
+    from curate.report.outcomes import capacity as sections
 
     if source is None and options.like:
         recipe = stored_recipe(options.like, changes)
@@ -234,7 +233,7 @@ def submit(options: argparse.Namespace) -> int:
 def schema(options: argparse.Namespace) -> int:
     """``curate schema``."""
     from curate.recipe.file import rows_of
-    from curate.report.terminal import Table, show
+    from curate.report.statistics import Table, show
 
     show([Table("", ("field", "type", "default", "meaning"), rows_of(options.field), 4)])
     return 0

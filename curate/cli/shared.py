@@ -12,7 +12,7 @@ from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
 
 if TYPE_CHECKING:
-    from curate.report.terminal import Section
+    from curate.report.statistics import Section
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def output(value: T, sections: Callable[[T], Iterable[Section]], as_json: bool) 
     if as_json:
         print(json.dumps(value, indent=1, ensure_ascii=False, default=lambda part: part.as_dict()))
     else:
-        from curate.report.terminal import show
+        from curate.report.statistics import show
 
         show(sections(value))
     return 0

@@ -52,7 +52,7 @@ def train_classifier(options: argparse.Namespace) -> int:
 
     from curate.quality.training import TrainingOptions
     from curate.report.outcomes import trained
-    from curate.tools.train import train_classifier as train
+    from curate.tools.init import train_classifier as train
 
     places: dict[str, list[str]] = {}
     given = [("hq", path) for path in options.positive] + [("lq", path) for path in options.negative]

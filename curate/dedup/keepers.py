@@ -17,9 +17,8 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from curate.base.compiled import inner
-from curate.dedup.buckets import equal_values
-from curate.dedup.jaccard import Hashes, Ratios, Rows, shared_values
-from curate.dedup.minhash import Signature
+from curate.dedup.candidates import Hashes, Ratios, Rows, shared_values
+from curate.dedup.minhash import Signature, equal_values
 
 POOL = 4096
 """Keepers whose signatures are compared with a document's; when a component has more, only keepers in its buckets."""

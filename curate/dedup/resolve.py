@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 
 from curate.base.columns import read_only
 from curate.base.text import sample_texts
-from curate.dedup.buckets import band_keys, group
-from curate.dedup.candidates import Candidates, screen_cutoff, star_pairs
+from curate.dedup.candidates import (
+    Candidates,
+    Hashes,
+    Ratios,
+    Rows,
+    containment,
+    intersections,
+    screen_cutoff,
+    star_pairs,
+)
 from curate.dedup.components import components, union_find
-from curate.dedup.jaccard import Hashes, Ratios, Rows, containment, intersections
 from curate.dedup.keepers import (
     CAPPED,
     MEASURED,
@@ -31,7 +38,7 @@ from curate.dedup.keepers import (
     KnownPairs,
     choose_keepers,
 )
-from curate.dedup.minhash import MinHashParams, Signature, sign
+from curate.dedup.minhash import MinHashParams, Signature, band_keys, group, sign
 from curate.dedup.shingles import shingle_sets
 
 MAX_ROUNDS = 8

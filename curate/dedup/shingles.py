@@ -10,6 +10,8 @@ every step is cast explicitly.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numba import njit, uint32, uint64
@@ -277,3 +279,54 @@ def shingle_sets(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[Hashes,
         raise ValueError(f"ngram is {ngram}; a shingle has at least one word")
     data, offsets = utf8_buffers(texts)
     return _shingle_sets(data, offsets, *character_table(), ngram, BLOCK_WORDS)
+
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(nogil=True, cache=True)
+def _window_hashes(tokens: NDArray[Any], offsets: Offsets, n: int, out: Hashes) -> None:
+    leaving = uint64(1)
+    for _ in range(n - 1):
+        leaving = uint64(leaving * _BASE)
+    for d in range(offsets.shape[0] - 1):
+        h = uint64(0)
+        for i in range(offsets[d], offsets[d + 1]):
+            if i - offsets[d] >= n:
+                h = uint64(h - uint64(uint64(uint64(tokens[i - n]) + uint64(1)) * leaving))
+            h = uint64(uint64(h * _BASE) + uint64(uint64(tokens[i]) + uint64(1)))
+            if i - offsets[d] >= n - 1:
+                out[i - n + 1] = fmix64(h)
+
+
+def window_hashes(tokens: NDArray[Any], offsets: Offsets, n: int) -> tuple[Hashes, NDArray[np.bool_]]:
+    """(hashes uint64[T], valid bool[T]): of the N tokens from each position on, where its document has so many.
+
+    Args:
+        tokens: unsigned [T], documents one after the other.
+        offsets: int64[D + 1], starting with 0.
+    """
+    if n < 1:
+        raise ValueError(f"a substring has at least one token, not {n}")
+    out = np.zeros(len(tokens), np.uint64)
+    _window_hashes(tokens, offsets, n, out)
+    left = np.repeat(offsets[1:], np.diff(offsets)) - np.arange(len(tokens))
+    return out, left >= n
+
+
+def repeated(hashes: Hashes) -> tuple[Hashes, NDArray[np.int64]]:
+    """(values that occur more than once, ascending; how often)."""
+    ordered = np.sort(hashes)
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.zeros(0, int)
+    counts = np.diff(np.append(first, len(ordered)))
+    return ordered[first[counts > 1]], counts[counts > 1]
+
+
+@njit(nogil=True, cache=True)
+def cover(starts: NDArray[np.int64], n: int, covered: NDArray[np.uint8]) -> None:
+    """Set ``covered`` uint8[T] to 1 for the N tokens from each start, starts ascending."""
+    done = 0
+    for k in range(starts.shape[0]):
+        for i in range(max(starts[k], done), starts[k] + n):
+            covered[i] = 1
+        done = starts[k] + n

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-from curate.base.catalog import OF_WORKSPACE
+from curate.base.catalog import OF_WORKSPACE, SHARD_FOLDER
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.versions import versions
 from curate.driver import room
-from curate.driver.mirror import mirror
-from curate.driver.passes import Pass, add_to_driver, run_stage, take_committed
-from curate.driver.plan import stage_keys, stages, until
+from curate.driver.plan import Pass, add_to_driver, run_stage, stage_keys, stages, take_committed, until
 from curate.engine.context import Record
 from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.inputs import discover, storage_options
@@ -24,11 +25,11 @@ from curate.engine.removed import Removed
 from curate.engine.task import Job
 from curate.reading.units import Assignment
 from curate.recipe import Recipe
-from curate.recipe.paths import relative_recipe
-from curate.storage.interface import Storage
+from curate.recipe.file import relative_recipe
+from curate.shards.formats import FORMATS
+from curate.storage.interface import NO_OPTIONS, Storage, StorageOptions
 from curate.storage.lease import Lease
 from curate.storage.open import open_storage
-from curate.storage.options import NO_OPTIONS, StorageOptions
 from curate.storage.usage import tally
 from curate.tables.snapshot import ESSENTIAL, Snapshot
 from curate.tables.workspace import RunState, find_run, snapshots, states, write_run
@@ -244,3 +245,47 @@ def with_sample(recipe: Recipe, share: float) -> Recipe:
     if not 0 < share <= 1:
         raise RequestError(f"--sample {share} must be above 0 and at most 1")
     return recipe.model_copy(update={"sample": share, "workspace": f"{recipe.workspace.rstrip('/')}-sample-{share:g}"})
+
+
+COPY_BYTES = 8 << 20
+_INDEX = re.compile(r"^(generation-\d{4}/)?index\.json$")
+
+
+def shard_file() -> re.Pattern[str]:
+    """Matches names of the files of a shard set, in any format; others at the mirror's place are somebody else's."""
+    files = [rf"{name}/(?:{form.pattern})" for name, form in FORMATS.items()]
+    return re.compile(rf"^{SHARD_FOLDER}(?:index\.json|{'|'.join(files)})$")
+
+
+def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
+    """Make ``url`` hold exactly the files of ``shards``; nothing is copied when its indexes are there already.
+
+    Each generation has an ``index.json``, which lists the checksums of its other files. The former ones go first and the
+    new ones come last, so what has an index is whole. Files of a former set are removed; others at ``url`` are left alone.
+
+    Raises:
+        WorkspaceError: nothing can be written at ``url``.
+    """
+    target = open_storage(url, storage.options)
+    names = {f"{file.name}{Path(file.path).suffix}": file for file in shards.files}
+    indexes = {name: storage.read(file.path) for name, file in names.items() if _INDEX.match(name)}
+    there = {info.path: info.size for info in target.list()}
+    own = shard_file()
+    stale = [name for name in there if own.match(name) and name not in names]
+    same = all(there.get(name) == file.bytes for name, file in names.items())
+    if same and not stale and all(target.read(name) == content for name, content in indexes.items()):
+        return
+    target.check_writable()
+    for name in [*filter(_INDEX.match, there), *(name for name in stale if not _INDEX.match(name))]:
+        target.delete(name)
+    for name, file in sorted(names.items()):
+        if name in indexes:
+            continue
+        local = target.scratch() / f"mirror-{uuid.uuid4().hex}"
+        with storage.open(file.path) as source, local.open("wb") as out:
+            while block := source.read(COPY_BYTES):
+                out.write(block)
+        target.move_in(local, name)
+    for name, content in sorted(indexes.items()):
+        target.put(name, content)
+    target.delete_tree("tmp")

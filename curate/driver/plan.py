@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
 from curate.base.hashing import digest
-from curate.engine.stage import Stage
+from curate.engine.engines import Engine
+from curate.engine.progress import Progress
+from curate.engine.stage import Stage, StageRun
 from curate.recipe import Recipe
+from curate.storage.interface import Storage
+from curate.storage.usage import DRIVER, Usage, tally
+from curate.tables.snapshot import Generation, Snapshot, generations_of, merge, write_snapshot
+from curate.tables.workspace import RunState
+
+if TYPE_CHECKING:
+    from curate.engine.inputs import Inputs
+if TYPE_CHECKING:
+    from curate.engine.inputs import Inputs
+    from curate.recipe import Recipe
 
 
 @lru_cache(maxsize=1)
@@ -17,8 +32,7 @@ def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
     from curate.stages.cluster import CLUSTER
     from curate.stages.dedup.duplicates import DUPLICATES
-    from curate.stages.dedup.kept import KEPT
-    from curate.stages.dedup.paragraphs import PARAGRAPHS
+    from curate.stages.dedup.paragraphs import KEPT, PARAGRAPHS
     from curate.stages.dedup.signatures import SIGNATURES
     from curate.stages.embed import EMBED
     from curate.stages.ingest import INGEST
@@ -78,3 +92,143 @@ def until(plan: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:
     if last is None:
         raise RequestError(f"there is no stage {name!r}; stages: {', '.join(STAGES)}")
     return tuple(plan[: last + 1])
+
+
+@dataclass(slots=True)
+class Pass:
+    """What all stages of a pass share, and the tables made so far.
+
+    Attributes:
+        keys: stage keys by title.
+        inputs: the units of the workspace.
+        states: the workspace's last states, newest first.
+        check: raises when the lease was lost.
+        refit: fit models again.
+        tables: the tables made so far, of all generations together.
+    """
+
+    recipe: Recipe
+    storage: Storage
+    engine: Engine
+    keys: dict[str, str]
+    progress: Progress
+    inputs: Inputs
+    states: Callable[[], Sequence[RunState]]
+    check: Callable[[], None]
+    refit: bool = False
+    tables: dict[str, Snapshot] = field(default_factory=dict)
+    generations: list[Generation] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generations = generations_of(self.inputs.units)
+
+    def runs(self, stage: Stage) -> list[StageRun]:
+        """The runs of a stage, one for each generation where it decides corpus-wide."""
+        return [
+            StageRun(
+                self.recipe,
+                self.storage,
+                self.engine,
+                generation.tables if stage.by_generation else self.tables,
+                stage,
+                self.keys[stage.title],
+                self.progress,
+                self.inputs,
+                self.states,
+                self.check,
+                [before.tables for before in self.generations[: generation.number]],
+                generation.first_doc_id,
+                self.refit,
+            )
+            for generation in (self.generations if stage.by_generation else self.generations[:1])
+        ]
+
+    def share(self, stage: Stage, runs: list[StageRun]) -> None:
+        """Give each generation its part of what a stage wrote, and the pass the whole."""
+        for table in stage.writes:
+            if not stage.by_generation:
+                for generation in self.generations:
+                    whole = self.tables[table]
+                    generation.tables[table] = whole if len(self.generations) == 1 else generation.part(whole)
+                continue
+            parts = [run.tables[table] for run in runs]
+            self.tables[table] = parts[0]
+            if len(parts) > 1:
+                self.tables[table] = merge(parts)
+                write_parts(self.storage, {table: self.tables[table]})
+
+
+def take_committed(runs: list[StageRun]) -> bool:
+    """Reuse a stage's committed tables if every generation has them. Returns whether it did."""
+    committed = []
+    for run in runs:
+        run.identify(may_fit=False)
+        tables = run.committed()
+        if tables is None:
+            return False
+        committed.append(tables)
+    for run, tables in zip(runs, committed, strict=True):
+        run.tables.update(tables)
+    return True
+
+
+def run_stage(runs: list[StageRun], work: Callable[[StageRun], None] | None = None) -> dict[str, Any]:
+    """Run a stage for each generation, or reuse its committed tables; returns its entry for ``run.json``.
+
+    ``work`` makes the tables in the stage's place; nothing is fitted then.
+    """
+    stage, skipped, kept_seconds = runs[0].stage, True, 0.0
+    usage: dict[str, Usage] = {}
+    before = tally()
+    for run in runs:
+        run.identify(may_fit=work is None)
+        committed = run.committed()
+        if committed is None:
+            for tables in (*run.earlier, run.tables) if len(runs) > 1 else ():
+                write_parts(run.storage, tables)
+            (work or stage.run)(run)
+            skipped = False
+        else:
+            run.tables.update(committed)
+            kept_seconds = max(kept_seconds, *(table.seconds for table in committed.values()))
+            last = max(committed.values(), key=lambda table: sum(used["tasks"] for used in table.usage.values()))
+            run.usage = {name: Usage(**used) for name, used in last.usage.items()}
+        for name, used in run.usage.items():
+            usage[name] = usage.get(name, Usage()) + used
+        if committed is None or run.tasks_run:  # a model that was fitted again may be what it was
+            run.storage.delete_tree(f"tmp/{run.stage_key}")
+    if not skipped:
+        usage[DRIVER] = tally() - before - sum((run.inline_usage for run in runs), Usage())
+    seconds = time.perf_counter() - runs[0].began
+    note = _note(stage.writes, [run.tables for run in runs])
+    runs[0].progress.stage_done(stage.name, stage.title, seconds, skipped, note)
+    return {
+        "stage": stage.name,
+        "writes": list(stage.writes),
+        "seconds": kept_seconds if skipped else round(seconds, 2),
+        "tasks": sum(run.tasks_run for run in runs),
+        "skipped": skipped,
+        "usage": {name: used.to_dict() for name, used in sorted(usage.items())},
+    }
+
+
+def add_to_driver(entry: dict[str, Any], used: Usage) -> None:
+    """Count what the driver has asked for before or after a stage for it; not where the stage was skipped."""
+    if not entry["skipped"]:
+        entry["usage"][DRIVER] = (Usage(**entry["usage"][DRIVER]) + used).to_dict()
+
+
+def write_parts(storage: Storage, tables: dict[str, Snapshot]) -> None:
+    """Put the manifests of a generation's parts, so that tasks can read them; they are not kept."""
+    for snapshot in tables.values():
+        if not storage.exists(snapshot.path):
+            write_snapshot(storage, snapshot)
+
+
+def _note(tables: tuple[str, ...], parts: list[dict[str, Snapshot]]) -> str:
+    if "shards" in tables:
+        shards = [part["shards"] for part in parts]
+        windows = sum(table.counters.get("windows", 0) for table in shards)
+        files = sum(len(table.files) for table in shards)
+        return f"{windows:,} windows in {files:,} files"
+    return ", ".join(f"{sum(part[table].rows for part in parts):,} {table}" for table in tables)

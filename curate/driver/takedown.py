@@ -22,24 +22,20 @@ from curate.base.errors import RequestError
 from curate.base.hashing import digest
 from curate.base.ids import POSITION_BITS
 from curate.base.versions import versions
-from curate.driver.execute import choose_engine, leased
-from curate.driver.mirror import mirror
-from curate.driver.passes import Pass, run_stage, write_parts
-from curate.driver.plan import stage_keys, stages
+from curate.driver.execute import choose_engine, leased, mirror
+from curate.driver.plan import Pass, run_stage, stage_keys, stages, write_parts
 from curate.driver.takedown_request import Request, find, put_file
 from curate.engine.inputs import Inputs
-from curate.engine.leaving import Leaving, Takedown, any_within
 from curate.engine.progress import NoProgress, Progress
-from curate.engine.removed import Removed
+from curate.engine.removed import Leaving, Removed, Takedown, any_within
 from curate.engine.stage import StageRun
 from curate.engine.takedown import leave_rows
 from curate.quality.verdicts import FIELDS
 from curate.recipe import Recipe
 from curate.recipe.file import absolute_recipe
 from curate.storage.interface import Storage
-from curate.tables.generations import parts_of
-from curate.tables.snapshot import Snapshot, read_snapshot, write_snapshot
-from curate.tables.validate import validate
+from curate.tables.parquet import validate
+from curate.tables.snapshot import Snapshot, parts_of, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState, history, open_state, read_run, snapshots, states, write_run
 
 _KEY = digest(["takedown", schemas.SCHEMA_VERSION])

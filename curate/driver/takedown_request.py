@@ -21,7 +21,7 @@ from curate.base import schemas
 from curate.base.columns import IDs, column, is_in
 from curate.base.errors import RequestError
 from curate.base.hashing import text_hashes
-from curate.dedup.jaccard import jaccard
+from curate.dedup.candidates import jaccard
 from curate.dedup.shingles import shingle_sets
 from curate.engine.context import TaskContext
 from curate.engine.stage import StageRun, Step, partitions

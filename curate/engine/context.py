@@ -21,17 +21,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base.catalog import table_home
-from curate.base.counters import counters_of
 from curate.base.errors import WorkspaceError
-from curate.storage.interface import Storage
+from curate.base.schemas import counters_of
+from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
-from curate.storage.options import StorageOptions
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
-from curate.tables.json_envelope import decode, encode
-from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups
-from curate.tables.snapshot import Snapshot, TableFile, TableRef, read_snapshot
-from curate.tables.validate import validate
+from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups, validate
+from curate.tables.snapshot import Snapshot, TableFile, TableRef, decode, encode, read_snapshot
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from curate.base.ids import source_id
 from curate.engine.context import TaskContext
 from curate.engine.task import Exchange
+from curate.tables.parquet import MADE_AGAIN, reraise_as_damaged, validate
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import MADE_AGAIN, reraise_as_damaged, validate
 
 _MAGIC = b"CURATEX2"
 _SUFFIX = ".slices"

@@ -14,8 +14,7 @@ from typing import Any
 from curate.base.errors import WorkspaceError
 from curate.engine.task import Task
 from curate.storage.interface import Storage
-from curate.tables.json_envelope import decode, encode
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import TableFile, decode, encode
 
 GROWTH = 2
 """A model is called outdated when its sample could now be this many times as large."""

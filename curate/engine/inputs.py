@@ -18,14 +18,12 @@ from curate.base.hashing import digest
 from curate.base.schemas import REMOVED
 from curate.engine.removed import Removed
 from curate.reading import formats
-from curate.reading.patterns import matches, pattern_prefix, relative_path
 from curate.reading.records import MISSING_TEXT, Fields
-from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals
+from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals, matches, pattern_prefix, relative_path
 from curate.recipe import Input, Recipe
-from curate.storage.interface import Storage
+from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
 from curate.storage.open import open_storage
-from curate.storage.options import StorageOptions
 from curate.storage.usage import counted
 from curate.tables.snapshot import Snapshot
 

@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.columns import is_in
+from curate.base.columns import IDs, is_in
 from curate.base.hashing import digest, text_hashes
 from curate.base.ids import POSITION_BITS, is_default_id
 from curate.engine.task import PLACE
 from curate.reading.units import Unit
 from curate.storage.interface import Storage
+from curate.tables.parquet import validate
 from curate.tables.snapshot import Snapshot, TableFile
-from curate.tables.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +125,38 @@ class Refusal:
         if self._texts:
             found |= np.array([one in self._texts for one in text_hashes(documents["text"])], np.bool_)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """For tasks, which rows of the ``removed`` table leave: its file and the number of the request."""
+
+    file: TableFile
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Takedown:
+    """Documents that leave, and the tables that they leave.
+
+    Attributes:
+        leaving: the same, for tasks.
+        ids: uint64[n], their doc_ids, sorted; of one generation where ``tables`` are.
+        partitions: names of the partitions of the documents table that hold them.
+        tables: the tables as they were, of one generation or of all.
+    """
+
+    leaving: Leaving
+    ids: IDs
+    partitions: frozenset[str]
+    tables: dict[str, Snapshot]
+
+    def reaches(self, file: TableFile) -> bool:
+        """Whether some of the documents may lie in a file, by its bounds."""
+        return file.first is not None and file.last is not None and any_within(self.ids, file.first, file.last)
+
+
+def any_within(ids: IDs, first: int, last: int) -> bool:
+    """Whether some of the sorted ``ids`` lie in [first, last]."""
+    low, high = np.searchsorted(ids, np.array([first, last], np.uint64))
+    return bool(high > low or (low < len(ids) and ids[low] == np.uint64(last)))

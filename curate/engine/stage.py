@@ -20,8 +20,8 @@ from curate.engine.context import Record
 from curate.engine.engines import Engine
 from curate.engine.fit import GROWTH, Fit, ModelEntry, StoredModel
 from curate.engine.inputs import Inputs
-from curate.engine.leaving import Takedown
 from curate.engine.progress import Progress
+from curate.engine.removed import Takedown
 from curate.engine.task import Exchange, Job, Task
 from curate.recipe import Recipe
 from curate.storage.interface import Storage

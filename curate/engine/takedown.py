@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.base.columns import IDs, column, is_in
-from curate.base.counters import counters_of
 from curate.base.ids import source_id
+from curate.base.schemas import counters_of
 from curate.engine.context import TaskContext
-from curate.engine.leaving import Leaving, Takedown
+from curate.engine.removed import Leaving, Takedown
 from curate.engine.stage import StageRun
 from curate.engine.task import Amount, Task
 from curate.tables.snapshot import TableFile

@@ -19,12 +19,11 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.base.hashing import document_hash
 from curate.recipe import Recipe
 from curate.recipe.file import absolute_recipe
+from curate.storage.interface import StorageOptions
 from curate.storage.local import LocalStorage
-from curate.storage.options import StorageOptions
-from curate.tables.parquet import read_groups
+from curate.tables.parquet import read_groups, reraise_as_damaged, validate
 from curate.tables.remaining import cut_rows
 from curate.tables.snapshot import Snapshot, TableFile, as_file
-from curate.tables.validate import reraise_as_damaged, validate
 from curate.tables.workspace import Broken, open_state, open_workspace
 
 if TYPE_CHECKING:

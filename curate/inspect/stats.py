@@ -14,8 +14,7 @@ from curate.base.catalog import STAGES
 from curate.base.errors import RequestError, RunError
 from curate.inspect.reader import RunReader
 from curate.storage.usage import Usage
-from curate.tables.generations import parts_of
-from curate.tables.snapshot import Snapshot
+from curate.tables.snapshot import Snapshot, parts_of
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 """Shares of the documents, from the shortest, whose length is given."""
@@ -68,7 +67,7 @@ def collect(run: RunReader, label: str | None = None) -> dict[str, Any]:
     if "shards" in found:
         _move_measures(found["shards"], found["packing"])
     if label is not None:
-        from curate.inspect.coherence import label_agreement  # loads kernels
+        from curate.inspect.windows import label_agreement  # loads kernels
 
         if "packing" not in found:
             raise RequestError(f"{run.url} has no windows yet; run its recipe at least until pack")

@@ -25,7 +25,7 @@ from curate.inspect.reader import RunReader
 from curate.recipe import Recipe
 from curate.stages.dedup.duplicates import number_of_targets
 from curate.storage.usage import DRIVER, Usage
-from curate.tables.generations import parts_of
+from curate.tables.snapshot import parts_of
 
 SLICE_REQUESTS = 2
 """Requests for one slice of an exchange: the entry of the index and the slice, unless they are near the end of the file."""

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, kernel, maker, read_only
 from curate.base.text import Bytes, Offsets, text_buffers, text_column
-from curate.quality.characters import DIGIT, character_flags
-from curate.quality.lines import line_end
+from curate.quality.lines import Flags, decode, flags_at, line_end, space_bytes, trim
 from curate.quality.naming import LineCounts
+from curate.quality.octets import DIGIT, character_flags
 from curate.quality.rule_sets.c4 import LINE_PARAMETERS
-from curate.quality.rules import limits_of
-from curate.quality.scan import Flags, decode, flags_at, space_bytes, trim
+from curate.quality.verdicts import limits_of
 
 KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
     np.int64, range(8)
@@ -394,13 +393,13 @@ def c4_lines(
 ) -> C4Lines:
     """What C4's line rules cut from every text, and what the lines that stay say about it.
 
-    The sentences that are left are a column of :func:`curate.quality.statistics.measure` on the text that is left.
+    The sentences that are left are a column of :func:`curate.quality.signals.measure` on the text that is left.
 
     Args:
         texts: string column without nulls.
         parameters: of :func:`line_parameters`.
         line_counts: words and sentences of every line that is not blank, of
-            :func:`curate.quality.statistics.measure_with_lines`; without it none are counted.
+            :func:`curate.quality.signals.measure_with_lines`; without it none are counted.
     """
     if line_counts is None:
         line_counts = np.zeros((0, 2), np.int32)

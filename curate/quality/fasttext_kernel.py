@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, kernel, read_only, tiny
 from curate.base.text import Bytes, Offsets
+from curate.quality.lines import skip_space
 from curate.quality.octets import hash_bytes
-from curate.quality.scan import skip_space
 from curate.quality.words import word_hash
 
 _HIERARCHICAL = 1

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, Offsets
-from curate.quality.characters import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL
-from curate.quality.octets import hash_bytes, hash_of
-from curate.quality.scan import Flags, decode, flags_at, next_chunk
+from curate.quality.lines import Flags, decode, flags_at, next_chunk
+from curate.quality.octets import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL, hash_bytes, hash_of
 from curate.quality.word_rules import EXCEPTION, rule_slot, shape
 from curate.quality.words import WordTables, chunk_words, is_marked_word
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
-from curate.quality.characters import (
+from curate.quality.lines import Flags, before, decode, flags_at
+from curate.quality.octets import (
     ALPHA,
     BEFORE_DOT,
     CURRENCY,
@@ -24,9 +25,8 @@ from curate.quality.characters import (
     QUOTE,
     SUFFIX,
     UPPER,
+    hash_bytes,
 )
-from curate.quality.octets import hash_bytes
-from curate.quality.scan import Flags, before, decode, flags_at
 
 EXCEPTION = np.uint64(1 << 24)
 UNIT = np.uint64(1 << 25)

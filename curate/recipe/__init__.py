@@ -7,10 +7,9 @@ rule sets come from the registries; :mod:`curate.recipe.file` reads recipe files
 from __future__ import annotations
 
 from curate.recipe.dedup import Decontaminate, Dedup, Near, Paragraphs
-from curate.recipe.inputs import Input, ObjectStorage
-from curate.recipe.paths import paths_of_quality, resolve_path, resolve_paths
+from curate.recipe.file import paths_of_quality, resolve_path, resolve_paths
 from curate.recipe.quality import Quality
-from curate.recipe.recipe import Recipe, cuts_paragraphs, preferred_signals
+from curate.recipe.recipe import Input, ObjectStorage, Recipe, cuts_paragraphs, preferred_signals
 from curate.recipe.relate import Order
 from curate.recipe.section import Section
 from curate.recipe.shards import Pack

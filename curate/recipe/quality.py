@@ -123,7 +123,7 @@ class Quality(Section):
     @field_validator("thresholds")
     @classmethod
     def _known(cls, thresholds: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
-        from curate.quality.rules import check_thresholds
+        from curate.quality.verdicts import check_thresholds
 
         check_thresholds(thresholds)
         for name, limits in thresholds.items():

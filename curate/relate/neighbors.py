@@ -225,3 +225,59 @@ def renumbered(neighbors: NDArray[Any], kept: NDArray[np.int64]) -> NDArray[np.i
     found = place[neighbors[kept]]
     order = np.argsort(found < 0, axis=1, kind="stable")
     return np.take_along_axis(found, order, axis=1)
+
+
+_PAIR_ROWS, _PAIR_COLUMNS = 1024, 8192
+
+
+def semantic_duplicates(
+    vectors: Vectors, found: Neighbors, threshold: float, preference: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(keeper int64[N], -1 for the documents that stay; cosine float64[N] to the keeper, 0 without one).
+
+    Args:
+        vectors: int8[N, D], documents in order of doc_id.
+        found: their neighbours, duplicates having been passed over and counted.
+        threshold: cosine from which on documents are duplicates.
+        preference: float64[N, P], larger first, the first column first; then the smaller doc_id.
+    """
+    n = len(vectors)
+    keeper, similarity = np.full(n, -1, np.int64), np.zeros(n)
+    suspect = found.n_duplicates > 0
+    if found.similarity.shape[1]:
+        suspect |= (found.ids[:, 0] >= 0) & (found.similarity[:, 0] >= threshold)
+    order = np.flatnonzero(suspect)
+    if preference is not None and preference.shape[1]:
+        order = order[np.lexsort((order, *(-preference[order, p] for p in reversed(range(preference.shape[1])))))]
+    kept = np.zeros(0, np.int64)
+    for start in range(0, len(order), _PAIR_ROWS):
+        here = order[start : start + _PAIR_ROWS]
+        for first in range(0, len(kept), _PAIR_COLUMNS):  # those kept so far, the most preferred first
+            there = kept[first : first + _PAIR_COLUMNS]
+            block = cosine(vectors[here], vectors[there])
+            _remove(block, here, there, threshold, keeper, similarity)
+        here = here[keeper[here] < 0]
+        block = cosine(vectors[here], vectors[here])
+        _remove_within(block, here, threshold, keeper, similarity)
+        kept = np.concatenate([kept, here[keeper[here] < 0]])
+    return keeper, similarity
+
+
+@njit(nogil=True, cache=True)
+def _remove(block, rows, columns, threshold, keeper, similarity):  # type: ignore[no-untyped-def]
+    for r in range(rows.shape[0]):
+        if keeper[rows[r]] >= 0:
+            continue
+        for c in range(columns.shape[0]):
+            if block[r, c] >= threshold:
+                keeper[rows[r]], similarity[rows[r]] = columns[c], block[r, c]
+                break
+
+
+@njit(nogil=True, cache=True)
+def _remove_within(block, rows, threshold, keeper, similarity):  # type: ignore[no-untyped-def]
+    for r in range(rows.shape[0]):
+        for c in range(r):
+            if keeper[rows[c]] < 0 and block[r, c] >= threshold:
+                keeper[rows[r]], similarity[rows[r]] = rows[c], block[r, c]
+                break

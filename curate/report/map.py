@@ -16,7 +16,7 @@ from curate.base.markup import Markup, element
 from curate.inspect.clusters import terms_of
 from curate.inspect.reader import RunReader
 from curate.relate.neighbors import neighbors
-from curate.report.svg import COLOURS, LINE, WIDTH, Plot, label, legend, plot, short
+from curate.report.plots import COLOURS, LINE, WIDTH, Plot, label, legend, plot, short
 
 NEIGHBORS = 10
 """Nearest documents that a document is drawn to."""

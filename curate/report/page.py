@@ -6,6 +6,7 @@ reads a bounded amount: counters, aggregates, and samples by hash.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 from curate.base import amounts
 from curate.base.errors import RequestError
 from curate.base.markup import Markup, element, join
+from curate.base.markup import text as escaped
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect
-from curate.report.card import card
 from curate.report.page_sections import sections_of
 
 
@@ -95,3 +96,137 @@ def _summary(run: RunReader, stats: dict[str, Any]) -> Markup:
     text = f"State {run.state.number} of its workspace, made with the {run.state.engine} engine."
     terms = [element("div", element("dt", name), element("dd", value)) for name, value in numbers]
     return join([element("p", text, class_="muted"), element("dl", *terms, class_="numbers")])
+
+
+REMOVALS = 30
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()#+!|~"})
+"""Signs of Markdown; those of HTML are escaped by :func:`curate.base.markup.text`."""
+
+
+def card(run: RunReader) -> str:
+    """The data card of a run."""
+    return "\n".join(_lines(run)) + "\n"
+
+
+def plain(value: Any) -> str:
+    """``value`` as text of one line that Markdown leaves as it is."""
+    text = value if isinstance(value, str) else amounts.number(value)
+    return escaped(" ".join(text.split()).translate(_SPECIAL))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(plain(cell) for cell in row)} |"
+    yield ""
+
+
+def _lines(run: RunReader) -> Iterator[str]:
+    stats = collect(run)
+    counts = stats["funnel"]
+    yield f"# Data card: {plain(run.name)}"
+    yield ""
+    share = amounts.share(counts["kept"], counts["input"])
+    yield f"{counts['kept']:,} of {counts['input']:,} input records are kept ({share})."
+    if "packing" in stats:
+        packed = stats["packing"]
+        yield f"They fill {packed['counters']['windows']:,} context windows with {packed['counters']['tokens']:,} tokens."
+    yield ""
+    yield "## Sources and licences"
+    yield ""
+    if "sources" in stats:
+        head = ("source", "licence", "records", "kept", "tokens", "tokens with copies", "share")
+        names = ("input", "kept", "tokens", "tokens_with_copies")
+        rows = [
+            [
+                one["source"],
+                one["licence"] or "not stated",
+                *(one[name] for name in names),
+                f"{100 * one['share']:.1f} %",
+            ]
+            for one in stats["sources"]
+        ]
+        yield from _table(head, rows)
+        missing = [one["source"] for one in stats["sources"] if not one["licence"]]
+        if missing:
+            yield f"The recipe states no licence for: {plain(', '.join(missing))}. Write it as `licence` beside the input."
+            yield ""
+    yield from _languages(stats)
+    yield "## What was removed"
+    yield ""
+    removals = [
+        (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
+        for one in counts["removals"][:REMOVALS]
+    ]
+    yield from _table(("stage", "reason", "records", "share of the input"), removals)
+    yield from _processing(run)
+    yield from _limits(run, stats)
+
+
+def _languages(stats: dict[str, Any]) -> Iterator[str]:
+    total: dict[str, int] = {}
+    for codes in stats.get("languages", {}).values():
+        for code, number in codes.items():
+            total[code] = total.get(code, 0) + number
+    if not total:
+        return
+    yield "## Languages"
+    yield ""
+    yield "As a model identifies them, before any document is removed."
+    yield ""
+    yield from _table(("language", "documents"), sorted(total.items(), key=lambda item: (-item[1], item[0]))[:REMOVALS])
+
+
+def _processing(run: RunReader) -> Iterator[str]:
+    """What the recipe does, in the order of the stages."""
+    recipe = run.recipe
+    yield "## Processing"
+    yield ""
+    for source in recipe.sources:
+        quality = recipe.source_quality(source)
+        if quality is None:
+            yield f"- Quality of {plain(source)}: no rules."
+            continue
+        parts = [f"rules {', '.join(quality.rules) or 'none'} (preset {quality.preset})"]
+        parts += [f"languages {', '.join(quality.languages)}"] if quality.languages else []
+        parts += (
+            [f"a classifier with a score of at least {quality.classifier.min_score:g}"] if quality.classifier else []
+        )
+        parts += [f"masked: {', '.join(quality.pii.mask)}"] if quality.pii.mask else []
+        yield f"- Quality of {plain(source)}: {plain('; '.join(parts))}."
+    if recipe.dedup == "off":
+        yield "- Duplicates: kept."
+    else:
+        near, semantic = recipe.dedup.near, recipe.dedup.semantic
+        parts = ["exact duplicates removed"] if recipe.dedup.exact else []
+        parts += [f"near duplicates removed from a Jaccard similarity of {near.threshold:g}"] if near != "off" else []
+        parts += [f"semantic duplicates removed from a cosine of {semantic.threshold:g}"] if semantic != "off" else []
+        if recipe.dedup.decontaminate:
+            parts.append(f"kept apart from the evaluation sets {', '.join(recipe.dedup.decontaminate.sets)}")
+        yield f"- Duplicates: {plain('; '.join(parts) or 'kept')}."
+    yield f"- Order: {recipe.order.method}. Upsampling: {recipe.upsample.method}. Windows: {recipe.pack.method}."
+    for name, version in run.state.versions.items():
+        if name in ("curate", "python"):
+            yield f"- Made with {name} {version}."
+    yield ""
+
+
+def _limits(run: RunReader, stats: dict[str, Any]) -> Iterator[str]:
+    """What follows from the recipe, and what the maker has to add."""
+    yield "## Known limits"
+    yield ""
+    masked = {
+        kind for source in run.recipe.sources if (one := run.recipe.source_quality(source)) for kind in one.pii.mask
+    }
+    if not masked:
+        yield "- Personal data is counted, not masked."
+    else:
+        yield f"- Personal data is masked by patterns ({', '.join(sorted(masked))}); names and other kinds stay."
+    if run.recipe.dedup == "off" or run.recipe.dedup.decontaminate is None:
+        yield "- The corpus was not compared with evaluation sets."
+    if "duplicates" in stats and run.recipe.dedup != "off":
+        yield "- Near duplicates are found by MinHash; a small share of pairs above the threshold is missed."
+    if not any(one.languages for source in run.recipe.sources if (one := run.recipe.source_quality(source))):
+        yield "- No language was asked for; texts of any language may be in it."
+    yield "- To be written by its maker: what the corpus is for, who may be affected, and how errors can be reported."

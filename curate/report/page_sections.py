@@ -12,13 +12,12 @@ from curate.base.markup import Child, Markup, element, join
 from curate.inspect.clusters import clusters_of
 from curate.inspect.pairs import Pair, as_markup, borderline, pairs
 from curate.inspect.reader import RunReader
-from curate.inspect.sample import sample
+from curate.inspect.records import sample
 from curate.report import plots
 from curate.report.map import corpus_map
 from curate.report.measures import TITLES, rows_of
-from curate.report.statistics import COSTS, RULES, cost_rows, rule_rows, table_rows
-from curate.report.svg import Plot
-from curate.report.terminal import Row
+from curate.report.plots import Plot
+from curate.report.statistics import COSTS, RULES, Row, cost_rows, rule_rows, table_rows
 
 REASONS = 4
 """Reasons with examples: those that removed most."""

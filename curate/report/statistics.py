@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from curate.base.amounts import share, size
-from curate.report.measures import TITLES, rows_of
-from curate.report.terminal import Row, Section, Table
+from curate.base.amounts import number, share, size
+from curate.inspect.explain import MAX_ANSWERS, Explanation
+from curate.inspect.lookup import MAX_CANDIDATES, Match
+from curate.inspect.records import Sample
+from curate.report.measures import TITLES, meaning_of, rows_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 RULES = ("rule", "removed by it", "would remove alone", "only it would")
 COSTS = ("stage", "seconds", "processor seconds", "read", "written", "requests", "memory of a task")
@@ -98,3 +105,216 @@ def _cost(used: Mapping[str, Any]) -> tuple[str, ...]:
     seconds = (f"{used['seconds']:.1f}", f"{used['processor_seconds']:.1f}")
     read, written, peak = (size(used[name]) for name in ("read_bytes", "written_bytes", "peak_bytes"))
     return (*seconds, read, written, f"{used['requests']:,}", peak)
+
+
+SAMPLE_CHARS = 400
+"""Characters of a sample's text that are shown."""
+
+SHOWN_CHANGES = 30
+"""Changes between two runs that are shown; ``--json`` has all."""
+
+_COLOURS = {"kept": "green", "removed": "yellow", "rejected": "red"}
+
+COHERENCE = {
+    "similarity": "mean cosine of two documents of a window, by the run's own vectors",
+    "similarity_by_judge": "the same by an embedding model that the windows were not made with",
+    "compression_gain": "share of the compressed size that a window saves over its pieces compressed alone",
+    "zipf_exponent": "of a window's token counts; lower is burstier",
+    "same_label": "share of the pairs in a window that have the same label",
+}
+"""Name of a measure of ``curate coherence`` → its meaning."""
+
+
+def explanations(found: Sequence[Explanation]) -> list[Section]:
+    """Sections of ``curate explain``."""
+    sections: list[Section] = []
+    if len(found) > 1:
+        more = f"; the first {MAX_ANSWERS} are shown" if len(found) == MAX_ANSWERS else ""
+        sections.append(f"{len(found)} records match{more}")
+    for one in found:
+        status = (one.status, _COLOURS.get(one.status, ""))
+        sections.append(Styled(((one.id, "bold"), (f"  {one.origin}\n", ""), status, (one.details, ""))))
+    return sections
+
+
+def samples(found: Sequence[Sample]) -> list[Section]:
+    """Sections of ``curate sample``."""
+    sections: list[Section] = []
+    for one in found:
+        lines = [f"  {line}" for line in one.text[:SAMPLE_CHARS].strip().splitlines() if line.strip()]
+        text = "\n".join(lines) + (" …" if len(one.text) > SAMPLE_CHARS else "")
+        status = f"{one.status}: " if one.because else one.status
+        colour = "green" if one.status == "kept" else "yellow"
+        head = ((one.id, "bold"), (f"  (doc_id {one.doc_id}, source {one.source})\n", ""))
+        sections.append(Styled((*head, (status, colour), (f"{one.because}\n{text}", ""))))
+    return sections or ["nothing to show: no record matches"]
+
+
+def matches(found: Sequence[Match]) -> list[Section]:
+    """Sections of ``curate lookup``."""
+    if not found:
+        return ["no kept document shares a band with this text"]
+    rows = [
+        (
+            *(one.id, one.source, one.doc_id, f"{one.similarity:.4f}", f"{one.containment:.4f}", one.shared_bands),
+            "exact" if one.exact else "near" if one.duplicate else "",
+        )
+        for one in found
+    ]
+    columns = ("id", "source", "doc_id", "Jaccard", "containment", "shared bands", "")
+    sections: list[Section] = [Table("Kept documents like this text", columns, rows, 2)]
+    if len(found) == MAX_CANDIDATES:
+        sections.append(f"these are the {MAX_CANDIDATES:,} nearest by signature; more may share a band")
+    return sections
+
+
+def substrings(found: dict[str, Any]) -> list[Section]:
+    """Sections of ``curate substrings``."""
+    head = (
+        f"{found['covered']:,} of {found['total']:,} tokens ({found['share']:.1%}) lie in substrings of at least "
+        f"{found['tokens']} tokens that occur more than once; {found['documents_touched']:,} of {found['documents']:,} "
+        "documents hold one"
+    )
+    rows = [(name, part, whole, f"{part / max(whole, 1):.1%}") for name, (part, whole) in found["sources"].items()]
+    sections: list[Section] = [head, Table("By source", ("source", "repeated tokens", "tokens", "share"), rows)]
+    if found["examples"]:
+        shown = [(one["occurrences"], one["doc_id"], " ".join(one["text"].split())[:160]) for one in found["examples"]]
+        sections.append(Table("Most frequent", ("times", "doc_id of one", "text"), shown))
+    return sections
+
+
+def coherence(found: dict[str, Any]) -> list[Section]:
+    """Sections of ``curate coherence``."""
+    rows = [
+        (name, COHERENCE[name], f"{measure['windows']:.4f}", f"{measure['random']:.4f}")
+        for name, measure in found["measures"].items()
+    ]
+    title = f"{found['windows']:,} windows, {found['documents']:,} documents"
+    return [Table(title, ("measure", "what it is", "windows", "by hash"), rows, 2)]
+
+
+def clusters(found: Sequence[dict[str, Any]]) -> list[Section]:
+    """Sections of ``curate clusters``."""
+    names = list(found[0]["scores"]) if found else []
+    rows = []
+    for cluster in found:
+        scores = ["" if cluster["scores"][name] is None else f"{cluster['scores'][name]:.3f}" for name in names]
+        kept = "" if cluster["kept"] is None else cluster["kept"]
+        terms = " ".join(cluster["terms"])
+        rows.append((cluster["cluster"], terms, cluster["documents"], kept, cluster["tokens"] or 0, *scores))
+    for prefix in ("classifier_", "gopher_quality_", "gopher_repetition_"):
+        names = [name.removeprefix(prefix) for name in names]
+    head = ("cluster", "terms", "documents", "kept", "tokens", *(f"mean {name}" for name in names))
+    examples = [(cluster["cluster"], one["id"], one["begins"][:90]) for cluster in found for one in cluster["examples"]]
+    first = ", ".join(str(cluster["cluster"]) for cluster in found[:2])
+    return [
+        Table("Clusters", head, rows, 2),
+        Table("Examples", ("cluster", "document", "begins"), examples, 3),
+        f"leave some out: quality: {{drop_clusters: [{first}]}}",
+    ]
+
+
+def comparison(found: dict[str, Any]) -> list[Section]:
+    """Sections of ``curate compare``."""
+    sections: list[Section] = []
+    settings = [(one["field"], str(one["first"]), str(one["second"])) for one in found["recipe"]]
+    if settings:
+        sections.append(Table("Recipe", ("field", "first", "second"), settings, 3))
+    kept = found["kept"]
+    sections.append(Table(f"Records (matched by {found['matched_by']})", ("", *kept), [("kept in", *kept.values())]))
+    changes = [
+        (one["first"], one["second"], ", ".join(one["examples"])[:80], one["records"])
+        for one in found["changes"][:SHOWN_CHANGES]
+    ]
+    if changes:
+        more = len(found["changes"]) - len(changes)
+        title = "Other ends" + (f" ({more} more with --json)" if more else "")
+        sections.append(Table(title, ("first", "second", "as", "records"), changes, 3))
+    measures = [
+        (one["name"], meaning_of(one["name"]), one["first"], one["second"], _difference(one["first"], one["second"]))
+        for one in found["measures"]
+        if one["first"] != one["second"]
+    ]
+    if measures:
+        sections.append(Table("Measures that differ", ("", "meaning", "first", "second", "difference"), measures, 2))
+    if not (settings or changes or measures):
+        sections.append("no difference in recipe, documents or measures")
+    return sections
+
+
+def _difference(first: float | None, second: float | None) -> str:
+    if first is None or second is None:
+        return ""
+    return f"{second - first:+,}" if isinstance(first, int) and isinstance(second, int) else f"{second - first:+.4f}"
+
+
+PIPED_WIDTH = 10_000
+"""Columns of a file or a pipe: lines are not broken."""
+
+Row = Sequence[Any]
+"""Cells of a table: texts as they are, numbers with separators, nothing for None."""
+
+
+class Table(NamedTuple):
+    """A titled table whose first ``left`` columns are text and whose others are numbers."""
+
+    title: str
+    head: Sequence[str]
+    rows: Iterable[Row]
+    left: int = 1
+
+
+class Styled(NamedTuple):
+    """Text in parts, each with its style in a terminal (``bold``, ``green``, or none)."""
+
+    parts: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return "".join(text for text, _ in self.parts)
+
+
+Section = Table | Styled | str
+
+
+def show(sections: Iterable[Section], out: IO[str] | None = None) -> None:
+    """Print sections to ``out`` (standard output) with a blank line between them."""
+    out = out or sys.stdout
+    console = _console(out)
+    with nullcontext() if console.is_terminal else console.capture() as capture:
+        for i, section in enumerate(sections):
+            if i:
+                console.print()
+            console.print(_renderable(section, plain=not console.is_terminal))
+    if capture is not None:  # without the spaces that fill a table
+        out.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+def _console(out: IO[str]) -> Console:
+    from rich.console import Console
+
+    return Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
+
+
+def _renderable(section: Section, *, plain: bool) -> RenderableType:
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if isinstance(section, str):
+        return Text(section)
+    if isinstance(section, Styled):
+        return Text.assemble(*section.parts)
+    table = RichTable(
+        box=None if plain else box.SIMPLE_HEAD,
+        show_edge=False,
+        show_header=any(section.head),
+        pad_edge=False,
+        header_style="dim",
+        padding=(0, 2, 0, 0),
+    )
+    for i, name in enumerate(section.head):
+        table.add_column(Text(name), justify="left" if i < section.left else "right", overflow="fold")
+    for row in section.rows:
+        table.add_row(*(Text(cell if isinstance(cell, str) else number(cell)) for cell in row))
+    return Group(Text(section.title, style="bold"), table) if section.title else table

@@ -21,8 +21,7 @@ from curate.engine.fit import Fit
 from curate.engine.stage import Stage, StageRun, partitions
 from curate.engine.task import PartitionTask, Task
 from curate.recipe import Recipe
-from curate.relate.groups import group_names, group_regions
-from curate.relate.regions import RegionPlan, plan_regions, region_of
+from curate.relate.regions import RegionPlan, group_names, group_regions, plan_regions, region_of
 from curate.relate.super_cells import Cells, assign, fit, one_level
 from curate.tables.artefact import read_artefact
 from curate.tables.snapshot import TableFile, TableRef

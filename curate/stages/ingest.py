@@ -17,8 +17,7 @@ from curate.base.hashing import document_hash
 from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
 from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
-from curate.engine.leaving import Takedown
-from curate.engine.removed import Refusal, Refused
+from curate.engine.removed import Refusal, Refused, Takedown
 from curate.engine.stage import Stage, StageRun
 from curate.engine.takedown import TakedownTask, files_without, lessened
 from curate.engine.task import PLACE, Task

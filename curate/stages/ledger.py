@@ -17,7 +17,7 @@ from curate.base.columns import IDs, column, is_in
 from curate.base.ids import default_id
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
-from curate.engine.leaving import Takedown
+from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun
 from curate.engine.takedown import files_without, lessened
 from curate.engine.task import Exchange, PartitionTask, Task

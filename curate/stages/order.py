@@ -22,21 +22,19 @@ from curate.base.columns import IDs, binary_column, column, int32_matrix, is_in,
 from curate.base.hashing import mix64
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
-from curate.engine.leaving import Takedown
+from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, files_without, lessened
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.recipe import Order, Recipe, preferred_signals
-from curate.relate.groups import expand, group_names, units
 from curate.relate.measures import neighbor_recall, path_counts, summarise
-from curate.relate.neighbors import Neighbors, among, neighbors, renumbered
+from curate.relate.neighbors import Neighbors, among, neighbors, renumbered, semantic_duplicates
 from curate.relate.orders import Region
 from curate.relate.paths import find_path, similarity_to_previous
-from curate.relate.semantic import semantic_duplicates
-from curate.tables.generations import parts_of
+from curate.relate.regions import expand, group_names, units
+from curate.tables.parquet import reraise_as_damaged
 from curate.tables.remaining import left_after, preferences
-from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import reraise_as_damaged
+from curate.tables.snapshot import Snapshot, TableFile, TableRef, parts_of
 
 RECALL_SAMPLE = 200
 """Documents of a region whose neighbours are compared with an exhaustive search."""

@@ -27,9 +27,8 @@ from curate.reading.vectors import take_from_meta, to_matrix
 from curate.recipe import Recipe
 from curate.relate.embedders import open_embedder
 from curate.relate.encoders.quantised import load_mean, quantise_directions
-from curate.relate.selection import Scored, cutoff, is_selected, scores
-from curate.relate.similarity import SCALE_BITS, Vectors
-from curate.stages.embed_fit import RunEmbedder
+from curate.relate.similarity import SCALE_BITS, Scored, Vectors, cutoff, is_selected, scores
+from curate.stages.embed import RunEmbedder
 from curate.storage.local import file_checksum
 from curate.tables.artefact import read_artefact
 from curate.tables.snapshot import TableFile, TableRef

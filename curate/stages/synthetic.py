@@ -25,10 +25,9 @@ from curate.base.ids import synthetic_id
 from curate.engine.context import TaskContext
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PartitionTask, Task
-from curate.mixing.blocks import Marks, marks
-from curate.mixing.quantiles import BINS, curve, histogram
-from curate.mixing.synthetic import FILL_IN_TOKENS, Example, Prompts, build, prompt_texts, prompts
-from curate.packing.sets import copies_of_items, sets_of_copies, shard_sets
+from curate.mixing.rates import BINS, curve, histogram
+from curate.mixing.synthetic import FILL_IN_TOKENS, Example, Marks, Prompts, build, marks, prompt_texts, prompts
+from curate.packing.plan import copies_of_items, sets_of_copies, shard_sets
 from curate.recipe import Recipe
 from curate.tables.artefact import read_artefact
 from curate.tables.snapshot import TableFile, TableRef, as_file

@@ -22,8 +22,7 @@ from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
 from curate.engine.stage import Partition, Stage, StageRun, Step
 from curate.engine.task import Exchange, PartitionTask, Task
-from curate.mixing.quantiles import curve, histogram, places, stages_of_copies
-from curate.mixing.rates import RatePlan, plan_rates
+from curate.mixing.rates import RatePlan, curve, histogram, places, plan_rates, stages_of_copies
 from curate.recipe import Recipe
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.base.errors import WorkspaceError
-from curate.storage.interface import DiskError, FileInfo
-from curate.storage.options import NO_OPTIONS, StorageOptions
+from curate.storage.interface import NO_OPTIONS, DiskError, FileInfo, StorageOptions
 from curate.storage.usage import count_get, count_put, counted
 
 _REMEDIES = {

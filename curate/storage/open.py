@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from curate.base.errors import WorkspaceError
-from curate.storage.interface import Storage
+from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import LocalStorage
-from curate.storage.options import StorageOptions
 
 
 def open_storage(url: str, options: StorageOptions) -> Storage:

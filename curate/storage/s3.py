@@ -23,13 +23,13 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from curate.base.errors import WorkspaceError
-from curate.storage import s3_clients, s3_objects
-from curate.storage.interface import FileInfo
-from curate.storage.options import NO_OPTIONS, StorageOptions
+from curate.storage import s3_clients
+from curate.storage.interface import NO_OPTIONS, FileInfo, StorageOptions
 from curate.storage.s3_clients import (
     ATTEMPTS,
     BODY_FAULTS,
     FAULTS,
+    RangeFile,
     client_of,
     contact,
     encryption_of,
@@ -38,7 +38,6 @@ from curate.storage.s3_clients import (
     wait,
 )
 from curate.storage.s3_errors import S3Error, error_code, explain_error
-from curate.storage.s3_objects import RangeFile
 from curate.storage.usage import count_get, count_put, counted
 
 PART_BYTES = 16 << 20
@@ -187,9 +186,9 @@ class S3Storage:
     def delete_tree(self, prefix: str) -> None:
         batch: _Keys = []
         with self._explained():
-            for key, _, _ in s3_objects.keys_between(self._ask, self._folder(prefix)):
+            for key, _, _ in s3_clients.keys_between(self._ask, self._folder(prefix)):
                 batch.append({"Key": key})
-                if len(batch) == s3_objects.LIST_KEYS:
+                if len(batch) == s3_clients.LIST_KEYS:
                     self._delete_keys(batch)
                     batch = []
             if batch:
@@ -199,7 +198,7 @@ class S3Storage:
         """Every object below the folder ``prefix``, sorted by path as UTF-8 bytes; or the one object of that name."""
         start = len(self._folder(""))
         with self._explained():
-            objects = s3_objects.objects(self._ask, self._folder(prefix), is_sorted=not self.bucket.endswith("--x-s3"))
+            objects = s3_clients.objects(self._ask, self._folder(prefix), is_sorted=not self.bucket.endswith("--x-s3"))
         found = [FileInfo(key[start:], size, etag) for key, size, etag in objects if not key.endswith("/")]
         if not found and prefix and not prefix.endswith("/"):
             try:
@@ -214,7 +213,7 @@ class S3Storage:
         start = len(self._folder(""))
         with self._explained():
             try:
-                uploads = s3_objects.uploads(self._ask, self._folder(""))
+                uploads = s3_clients.uploads(self._ask, self._folder(""))
             except ClientError as error:
                 if error_code(error) not in ("AccessDenied", "403", "NotImplemented", "MethodNotAllowed", "405"):
                     raise
@@ -224,7 +223,7 @@ class S3Storage:
     def abandon(self, path: str) -> None:
         wanted = self._key(path)
         with self._explained(path):
-            for key, upload in s3_objects.uploads(self._ask, wanted):
+            for key, upload in s3_clients.uploads(self._ask, wanted):
                 if key != wanted:
                     continue
                 try:

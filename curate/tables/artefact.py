@@ -10,12 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.storage.interface import Storage
+from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
-from curate.storage.options import StorageOptions
+from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import TableFile, as_file
-from curate.tables.validate import reraise_as_damaged
 
 Loaded = TypeVar("Loaded")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from curate.base.errors import DamagedFile
 
 ROW_GROUP_BYTES = 32_000_000
 """Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
@@ -95,3 +98,39 @@ def _dictionaries(schema: pa.Schema) -> bool | list[str]:
         return True
     distinct = [pa.types.is_large_string(field.type) or pa.types.is_fixed_size_binary(field.type) for field in schema]
     return [field.name for field, one in zip(schema, distinct, strict=True) if not one]
+
+
+REMEDY = "take the workspace from where it was made, or run its recipe in a new one"
+MADE_AGAIN = "delete it, and the same command makes it again"
+"""The remedy for an intermediate file."""
+
+
+def damaged(place: str, why: object, remedy: str = REMEDY) -> DamagedFile:
+    """The error for a file at ``place`` whose content no run can have written."""
+    return DamagedFile(place, f"is damaged or was tampered with: {why}", remedy)
+
+
+@contextmanager
+def reraise_as_damaged(place: str, remedy: str = REMEDY) -> Iterator[None]:
+    """Turn errors of algorithms about inconsistent rows into one that names the file at ``place``, where the rows are from.
+
+    Raises:
+        DamagedFile: instead of ValueError, IndexError and OverflowError.
+    """
+    try:
+        yield
+    except (ValueError, IndexError, OverflowError) as error:
+        raise damaged(place, error, remedy) from error
+
+
+def validate(table: pa.Table, place: str, remedy: str = REMEDY) -> pa.Table:
+    """``table``, read from ``place``, after checking that its texts are UTF-8 and its offsets within bounds.
+
+    Raises:
+        DamagedFile: a column fails the check.
+    """
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise damaged(place, error, remedy) from None
+    return table

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from curate.base.columns import IDs, column, is_in, list_parts, rows_of
 from curate.base.edits import apply_edits
+from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import TableFile
-from curate.tables.validate import reraise_as_damaged
 
 
 class Reader(Protocol):

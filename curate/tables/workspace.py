@@ -8,11 +8,9 @@ from typing import Any
 
 from curate.base.catalog import HISTORY, RUN, former_path
 from curate.base.errors import DamagedFile, WorkspaceError
-from curate.storage.interface import Storage
+from curate.storage.interface import Storage, StorageOptions
 from curate.storage.open import open_storage
-from curate.storage.options import StorageOptions
-from curate.tables.json_envelope import decode, encode
-from curate.tables.snapshot import Snapshot, manifest_remedy, read_snapshot
+from curate.tables.snapshot import Snapshot, decode, encode, manifest_remedy, read_snapshot
 
 RUN_REMEDY = "restore it from a copy, or delete it, run the recipe again, and repeat takedowns"
 FORMER_REMEDY = "delete it: nothing but the tables of that former run is lost"

@@ -24,7 +24,7 @@ from curate.base.columns import IDs, column
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.schemas import VALIDATION
 from curate.inspect.reader import RunReader
-from curate.recipe.paths import essential_recipe
+from curate.recipe.file import essential_recipe
 from curate.storage.interface import Storage
 from curate.storage.local import file_checksum
 from curate.storage.open import open_storage

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.base.amounts import size
 from curate.base.errors import InputError, RequestError
 from curate.engine.inputs import field_names
 from curate.reading import formats
-from curate.reading.patterns import pattern_prefix
-from curate.reading.units import InputFile
+from curate.reading.units import InputFile, pattern_prefix
 from curate.recipe import Input
 from curate.recipe.file import yaml_text
-from curate.storage.options import StorageOptions
+from curate.storage.interface import StorageOptions
+
+if TYPE_CHECKING:
+    from curate.quality.training import TrainingOptions
 
 TEXT_FIELDS = (
     "text",
@@ -175,3 +177,133 @@ order: {{method: related}}                         # related documents follow ea
 pack: {{window: 8192, method: related}}            # tokens of a context window
 shards: {{formats: [parquet]}}                     # also mds, megatron, numpy, webdataset
 """
+
+
+VOCAB_SIZE = 8_192
+WINDOW = 4_096
+"""Small enough that the demo ends in under three minutes on two cores, large enough that windows hold several documents."""
+
+_HEAD = """\
+# The recipe of `curate demo`: text that comes with this Python environment, through every stage.
+# Change a line and repeat the command: only what the change touches is run again. `curate schema` lists every field.
+name: demo
+workspace: ./run
+engine: ray
+
+inputs:
+"""
+
+_REST = f"""
+# Documentation of code is no web text: it is short, and much of it is names and signs.
+quality:
+  thresholds:
+    gopher_quality: {{min_doc_words: 30, max_non_alpha_words_ratio: 0.5}}
+tokenizer:
+  train: {{vocab_size: {VOCAB_SIZE}}}
+cluster: {{cell_size: 200}}
+# Long documents are seen more often than short ones.
+upsample: {{method: per_source, long_tokens: {WINDOW}, long_share: 0.5, max_copies: 3}}
+pack: {{window: {WINDOW}, method: related}}
+shards: {{formats: [parquet, mds, megatron], windows_per_shard: 512}}
+"""
+
+
+def prepare(folder: str | Path, say: Callable[[str], None]) -> Path:
+    """Gather the corpus into ``folder``/corpus and write ``folder``/recipe.yaml; returns the recipe's path.
+
+    Gathering again writes the same files. An existing recipe stays as it is.
+
+    Raises:
+        RequestError: the folder cannot be used.
+    """
+    from curate.reading.demo import gather
+
+    place = Path(folder)
+    recipe = place / "recipe.yaml"
+    if place.exists() and not place.is_dir():
+        raise RequestError(f"{place} is a file; name a folder: `curate demo DIR`")
+    say(f"gathering the text of this Python environment into {place / 'corpus'}")
+    found = gather(place / "corpus")
+    documents, size = sum(found.documents.values()), sum(found.text_bytes.values())
+    counts = ", ".join(f"{number:,} {source}" for source, number in found.documents.items())
+    say(
+        f"{documents:,} documents, {size / 1e6:.1f} MB of text from {found.packages:,} packages: {counts}; "
+        f"{found.bad_records} bad records on purpose"
+    )
+    if not recipe.exists():
+        try:
+            recipe.write_text(demo_recipe_text(found.inputs), encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"{recipe} cannot be written ({error.strerror or error}); name another folder") from None
+    return recipe
+
+
+def demo_recipe_text(inputs: list[dict[str, str]]) -> str:
+    """The recipe for a gathered corpus."""
+    entries = "".join(f"  - {yaml_text({**entry, 'path': 'corpus/' + entry['path']})}\n" for entry in inputs)
+    return _HEAD + entries + _REST
+
+
+def texts_of(path: str, text_field: str = "text", limit: int | None = None) -> Iterator[str]:
+    """The texts of a file, folder or pattern, in the order of the files; records that cannot be read are left out.
+
+    Raises:
+        InputError: nothing is found.
+    """
+    from curate.engine.inputs import find, open_url
+    from curate.reading import formats
+    from curate.reading.records import Fields
+    from curate.recipe import Input
+    from curate.storage.interface import StorageOptions
+
+    given = path if "://" in path else str(Path(path).expanduser().absolute())
+    entry, options = Input.model_validate({"source": "texts", "path": given}), StorageOptions.from_environment()
+    files = sorted(find(entry, 0, options), key=lambda file: file.path)
+    found = 0
+    for file in files:
+        with open_url(file.url, options) as opened:
+            for batch in formats.read(opened, file.url, Fields(text_field), limit=limit):
+                for text in batch.texts.to_pylist():
+                    if limit is not None and found >= limit:
+                        return
+                    found += 1
+                    yield text
+    if not found:
+        raise InputError(f"{path}: no text was found in the field {text_field!r}")
+
+
+def train_classifier(
+    places: dict[str, list[str]],
+    model: Path,
+    options: TrainingOptions,
+    *,
+    label: str,
+    text_field: str = "text",
+    sample: Sequence[str] = (),
+    keep: float | None = None,
+) -> dict[str, Any]:
+    """Train on the texts at ``places`` by label, write the model, and measure it on texts that were held out.
+
+    Raises:
+        RequestError: texts are too few, or the model cannot be written.
+    """
+    from curate.quality.training import as_dict, evaluate, split, train
+
+    if len(places) < 2:
+        raise RequestError("give texts of at least two labels: --positive and --negative, or --label NAME=PATH twice")
+    if label not in places:
+        raise RequestError(f"no texts of the label `{label}`; there are {', '.join(sorted(places))}")
+    texts = {name: [text for path in paths for text in texts_of(path, text_field)] for name, paths in places.items()}
+    parts = split(texts, options)
+    train(parts.train, model, options)
+    corpus = [text for path in sample for text in texts_of(path, text_field)]
+    report = evaluate(model, parts.held_out, label, corpus, keep)
+    chosen = next((row for row in report.keep if keep is not None and row[0] == keep), None)
+    return {
+        "model": str(model),
+        "label": label,
+        "trained_on": {name: len(one) for name, one in parts.train.items()},
+        "held_out": as_dict(report),
+        "thresholds_from": "sample" if corpus else "held-out texts",
+        "min_score": chosen[1] if chosen else 0.5,
+    }

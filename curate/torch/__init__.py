@@ -9,7 +9,7 @@
 
 The Parquet files of the set are read, row group by row group, one ahead of the one in use: a worker holds two decoded
 row groups, never a shard. The order of an epoch depends on the seed, the epoch and the set alone
-(:mod:`curate.shards.epochs`). Each rank has one consecutive part of it, and each worker one of the rank's.
+(:mod:`curate.shards.index`). Each rank has one consecutive part of it, and each worker one of the rank's.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ try:
 except ImportError:
     raise ImportError("curate.torch needs PyTorch; install it, or this project with the extra `torch`") from None
 
-from curate.torch.dataset import ShardDataset
-from curate.torch.loader import ShardLoader, merge_states
+from curate.torch.dataset import ShardDataset, ShardLoader, merge_states
 from curate.torch.sets import SetsLoader
 
 __all__ = ["SetsLoader", "ShardDataset", "ShardLoader", "merge_states"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +13,32 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from curate.base.errors import RequestError
-from curate.shards import epochs
+from curate.shards import index
 from curate.shards.denoise import Mixture, window_key
-from curate.shards.index import STATE_VERSION, check_state, parse_index
-from curate.shards.samples import ATTENTIONS, NO_LABEL, Attention, batch, denoised_sample, padded, sample
+from curate.shards.index import (
+    ATTENTIONS,
+    NO_LABEL,
+    STATE_VERSION,
+    Attention,
+    batch,
+    check_state,
+    denoised_sample,
+    padded,
+    parse_index,
+    sample,
+)
+from curate.storage.interface import StorageOptions
 from curate.storage.open import open_storage
-from curate.storage.options import StorageOptions
 
 _SHARD = re.compile(r"^(?:(set-\d+)/)?parquet/shard-\d+\.parquet$")
 _COLUMNS = ["window", "input_ids", "cu_seqlens"]
 _ORIGIN = ["doc_ids", "copies", "starts"]
 _TARGETS = "target_starts"
 
-Slices = list[list[epochs.Range]]
+Slices = list[list[index.Range]]
 _Item = TypeVar("_Item")
 
 
@@ -104,7 +115,7 @@ class ShardDataset(IterableDataset):
     Each sample has ``input_ids``, ``labels``, ``position_ids`` (int64[L]), ``segment_ids`` (int32[L], 0 at padding),
     ``cu_seqlens`` (int32[S+1]), and as integers ``ordinal`` (its place in the epoch), ``shard`` (from 0 in the set) and
     ``window`` (in its shard). Windows are filled up to L with the end-of-text token, which is no label there;
-    :mod:`curate.shards.samples` says what labels and positions are. With a denoiser, and of windows that are denoised
+    :mod:`curate.shards.index` says what labels and positions are. With a denoiser, and of windows that are denoised
     already, samples are longer than L and of different lengths: :meth:`collate` fills them up.
 
     Args:
@@ -158,7 +169,7 @@ class ShardDataset(IterableDataset):
         self.epoch = 0
         self._slices: Slices | None = None  # what is left of this rank's part; None is all of it
         self._worker: tuple[int, int] | None = None  # whose part a state was of, when a worker stated it
-        self._here: list[epochs.Range] | None = None  # what is left where this very object is iterated
+        self._here: list[index.Range] | None = None  # what is left where this very object is iterated
         self._by_loader = False
 
     @property
@@ -180,7 +191,7 @@ class ShardDataset(IterableDataset):
 
     def remaining(self) -> int:
         """Windows of this rank that have not been taken in this epoch."""
-        return sum(epochs.size(part) for part in self._left())
+        return sum(index.size(part) for part in self._left())
 
     def _left(self) -> Slices:
         if self._here is not None and not self._by_loader:
@@ -188,7 +199,7 @@ class ShardDataset(IterableDataset):
         if self._slices is not None:
             return self._slices
         whole = self.windows - self.windows % self.world_size if self.even else self.windows
-        return [epochs.part([(0, whole)], self.rank, self.world_size)]
+        return [index.part([(0, whole)], self.rank, self.world_size)]
 
     def _slices_of(self, workers: int) -> Slices:
         """The ranges of each worker: as they were, or what is left divided anew when the number of workers is another."""
@@ -197,8 +208,8 @@ class ShardDataset(IterableDataset):
         left = self._left()
         if len(left) == workers:
             return [list(part) for part in left]
-        ranges = epochs.joined(one for part in left for one in part)
-        return [epochs.part(ranges, worker, workers) for worker in range(workers)]
+        ranges = index.joined(one for part in left for one in part)
+        return [index.part(ranges, worker, workers) for worker in range(workers)]
 
     def begin(self, workers: int) -> None:
         """Say that ``workers`` processes will read, of which :meth:`advance` is told: what :class:`ShardLoader` does."""
@@ -212,9 +223,9 @@ class ShardDataset(IterableDataset):
         """
         taken = [int(ordinal) for ordinal in ordinals]
         for worker, left in enumerate(self._slices or []):
-            ahead = epochs.between(left, 0, len(taken))
+            ahead = index.between(left, 0, len(taken))
             if left and left[0][0] == taken[0] and [i for a, b in ahead for i in range(a, b)] == taken:
-                rest = epochs.between(left, len(taken), epochs.size(left))
+                rest = index.between(left, len(taken), index.size(left))
                 parts = self._slices or []
                 # the next worker's turn comes first, so that a resumed loader goes on in the same order
                 self._slices = [*parts[worker + 1 :], *parts[:worker], rest]
@@ -252,7 +263,7 @@ class ShardDataset(IterableDataset):
                 raise RequestError(f"the state is of another {name} ({state.get(name)}, here {value})")
         left = [[(int(a), int(b)) for a, b in part] for part in state["left"]]
         if state["rank"] is None:
-            left = [epochs.part(epochs.joined(one for part in left for one in part), self.rank, self.world_size)]
+            left = [index.part(index.joined(one for part in left for one in part), self.rank, self.world_size)]
         elif (state["rank"], state["world_size"]) != (self.rank, self.world_size):
             raise RequestError(
                 f"the state is of rank {state['rank']} of {state['world_size']}, this is rank {self.rank} of "
@@ -274,13 +285,13 @@ class ShardDataset(IterableDataset):
         for block in _ahead(self._blocks(mine)):
             for i, row in enumerate(block.rows.tolist()):
                 made = self._sample(block, row)
-                self._here = epochs.between(self._here, 1, epochs.size(self._here))
+                self._here = index.between(self._here, 1, index.size(self._here))
                 yield {**made, "ordinal": block.first + i, "shard": block.shard}
         if not info and not self._by_loader:
             self._here = self._slices = None  # the next loop is a whole epoch
 
-    def _blocks(self, ranges: Sequence[epochs.Range]) -> Iterator[_Block]:
-        order = epochs.shard_order(self.seed, self.epoch, [shard.windows for shard in self._set.shards], self.shuffle)
+    def _blocks(self, ranges: Sequence[index.Range]) -> Iterator[_Block]:
+        order = index.shard_order(self.seed, self.epoch, [shard.windows for shard in self._set.shards], self.shuffle)
         names = [*_COLUMNS, *([_TARGETS] if self._set.denoised else []), *(_ORIGIN if self.origin else [])]
         for start, stop in ranges:
             first = int(np.searchsorted(order.offsets, start, side="right")) - 1
@@ -296,7 +307,7 @@ class ShardDataset(IterableDataset):
                         raise RequestError(
                             f"{shard.url}/{shard.name} holds {sum(groups):,} windows, its index says {shard.windows:,}"
                         )
-                    for group, rows in epochs.window_order(self.seed, self.epoch, number, groups, self.shuffle):
+                    for group, rows in index.window_order(self.seed, self.epoch, number, groups, self.shuffle):
                         a, b = max(start - at, 0), min(stop - at, len(rows))
                         if a < b:
                             table = file.read_row_group(group, columns=names, use_threads=False)
@@ -354,3 +365,58 @@ def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
         while (item := waiting.result()) is not None:
             waiting = pool.submit(next, items, None)
             yield item
+
+
+class ShardLoader:
+    """Batches of a dataset from any number of workers, and the place in the epoch that goes with what was handed out.
+
+    A loop over it is what is left of the present epoch; at its end the next epoch begins. :meth:`state_dict` may be
+    taken between any two batches: batches that workers have made, but that were not handed out, come again.
+
+    Args:
+        dataset: what to read; the loader keeps its place.
+        batch_size: windows of a batch. At the end of the epoch each worker has a smaller one, unless the number of its
+            windows can be divided by it or ``drop_last`` leaves it out.
+        num_workers: processes that read; 0 reads in this one.
+        options: further ones of ``torch.utils.data.DataLoader``.
+    """
+
+    def __init__(self, dataset: ShardDataset, batch_size: int, num_workers: int = 0, **options: Any) -> None:
+        if options.get("persistent_workers"):
+            raise RequestError("persistent workers would not learn of the next epoch; leave `persistent_workers` out")
+        self.dataset = dataset
+        self._options = {"collate_fn": dataset.collate, "batch_size": batch_size, "num_workers": num_workers, **options}
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch, from 0."""
+        return self.dataset.epoch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.dataset.begin(max(1, self._options["num_workers"]))
+        for found in DataLoader(self.dataset, **self._options):
+            self.dataset.advance(found["ordinal"].tolist())
+            yield found
+        self.dataset.set_epoch(self.dataset.epoch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As :meth:`ShardDataset.state_dict`: everything but the batches that were handed out."""
+        return self.dataset.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As :meth:`ShardDataset.load_state_dict`."""
+        self.dataset.load_state_dict(state)
+
+
+def merge_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One state for any number of ranks, from those of all ranks: what none of them has taken.
+
+    Raises:
+        RequestError: the states are not those of every rank of one job in one epoch.
+    """
+    heads = {json.dumps({**state, "rank": None, "worker": None, "left": None}, sort_keys=True) for state in states}
+    ranks = sorted(state["rank"] if state["rank"] is not None else -1 for state in states)
+    if len(heads) != 1 or ranks != list(range(states[0]["world_size"])):
+        raise RequestError("give the states of every rank of one job, all of the same epoch")
+    left = index.joined((a, b) for state in states for part in state["left"] for a, b in part)
+    return {**states[0], "rank": None, "worker": None, "left": [[list(one) for one in left]]}

@@ -7,13 +7,11 @@ from typing import Any
 
 from curate.base.catalog import generation_folder
 from curate.base.errors import RequestError
-from curate.shards import epochs
+from curate.shards import index
 from curate.shards.index import STATE_VERSION, check_state, parse_index
-from curate.storage.interface import Storage
+from curate.storage.interface import Storage, StorageOptions
 from curate.storage.open import open_storage
-from curate.storage.options import StorageOptions
-from curate.torch.dataset import ShardDataset
-from curate.torch.loader import ShardLoader
+from curate.torch.dataset import ShardDataset, ShardLoader
 
 
 def training_sets(url: str, denoised: bool = False) -> list[dict[str, Any]]:
@@ -127,7 +125,7 @@ class SetsLoader:
         if not any(self.sets[i]["odds"] for i in left):
             return left[0]
         odds = [self.sets[i]["odds"] if i in left else 0 for i in range(len(self.sets))]
-        return epochs.drawn_set(self.loaders[0].dataset.seed, self.epoch, self._step, odds)
+        return index.drawn_set(self.loaders[0].dataset.seed, self.epoch, self._step, odds)
 
     def state_dict(self) -> dict[str, Any]:
         """What has not been handed out yet, of every set: JSON values. Of one rank."""

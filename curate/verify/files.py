@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 
 from curate.base.catalog import ARTEFACTS, RECORD, TABLES, Table, former_path, manifest_path
 from curate.base.errors import WorkspaceError
-from curate.driver.mirror import shard_file
+from curate.driver.execute import shard_file
 from curate.engine.context import Record
 from curate.inspect.reader import RunReader
 from curate.storage.interface import Storage
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
-from curate.tables.json_envelope import decode
-from curate.tables.snapshot import ESSENTIAL, Snapshot, TableFile, artefacts_of, manifest_remedy, read_snapshot
-from curate.tables.validate import validate
+from curate.tables.parquet import validate
+from curate.tables.snapshot import ESSENTIAL, Snapshot, TableFile, artefacts_of, decode, manifest_remedy, read_snapshot
 from curate.tables.workspace import FORMER_REMEDY, history
 from curate.verify.findings import Report
 

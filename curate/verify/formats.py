@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from curate.base.catalog import DENOISED, generation_folder
 from curate.inspect.reader import RunReader
-from curate.packing.sets import set_prefix
+from curate.packing.plan import set_prefix
 from curate.shards.denoise import Mixture, denoised_token_type, layout, restored
 from curate.shards.formats import FORMATS, SetContent, ShardFormat
 from curate.shards.windows import ShardWindows, concatenate, token_type, windows_of_plan
 from curate.storage.local import LocalStorage
-from curate.tables.generations import parts_of
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import TableFile, parts_of
 from curate.verify.findings import Report
 from curate.verify.windows import read_windows
 

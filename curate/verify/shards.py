@@ -2,7 +2,7 @@
 
 Each format that was written is read back. Its windows must be those of the plan, and the additive 128-bit sum over
 (doc_id, copy, offset, token) of all its segments must be that of the ``tokens`` and ``copies`` tables
-(:mod:`curate.shards.conservation`). A difference is traced to the documents that cause it. Denoised windows must have the
+(:mod:`curate.shards.windows`). A difference is traced to the documents that cause it. Denoised windows must have the
 examples that the plan and the seed say, and are restored before they are summed.
 """
 
@@ -23,8 +23,7 @@ from curate.engine.exchange import partition_targets
 from curate.inspect.reader import RunReader
 from curate.shards.conservation import add_sums, from_hex, hex_sum, separator_sum, token_sum, window_sums
 from curate.shards.windows import ShardWindows
-from curate.tables.generations import parts_of
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import TableFile, parts_of
 from curate.verify.findings import Report
 from curate.verify.formats import NAMED, before_denoising, expected_windows, size_of, windows_of
 from curate.verify.windows import read_windows

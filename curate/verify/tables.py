@@ -17,8 +17,8 @@ from curate.engine.exchange import partition_targets
 from curate.engine.inputs import Inputs
 from curate.engine.removed import Removed
 from curate.inspect.reader import RunReader
+from curate.tables.parquet import validate
 from curate.tables.snapshot import TableFile
-from curate.tables.validate import validate
 from curate.tables.workspace import history
 from curate.verify.findings import Report
 

@@ -25,8 +25,7 @@ from curate.base.schemas import VALIDATION, WINDOWS
 from curate.engine.exchange import partition_targets
 from curate.inspect.reader import RunReader
 from curate.packing.refusals import CROWD_BITS, alike, similarity, square
-from curate.tables.generations import parts_of
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import TableFile, parts_of
 from curate.verify.findings import Report
 
 NAMED = 5

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.base.counters import counters_of
+from curate.base.schemas import counters_of
 from curate.finished_run import Run
 
 COUNTED = (

@@ -26,8 +26,8 @@ from curate.base.text import cut_spans
 from curate.quality.c4 import line_parameters
 from curate.quality.pii import find, masks
 from curate.quality.rule_sets import RULE_SETS
-from curate.quality.rules import decide
 from curate.quality.signals import measure_signals
+from curate.quality.verdicts import decide
 from tests.conformance.texts import PASSAGE_BYTES, distinct, passages, read
 
 HERE = Path(__file__).resolve().parent

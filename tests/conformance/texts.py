@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curate.engine.inputs import open_url
 from curate.reading import formats
-from curate.storage.options import NO_OPTIONS
+from curate.storage.interface import NO_OPTIONS
 
 PASSAGE_BYTES = 4_000
 

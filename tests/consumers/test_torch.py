@@ -16,8 +16,7 @@ import pytest
 
 import curate
 from curate.shards.formats import parquet
-from curate.shards.index import FORMAT_VERSION
-from curate.shards.samples import batch, padded, sample
+from curate.shards.index import FORMAT_VERSION, batch, padded, sample
 from curate.shards.windows import ShardWindows
 from curate.verify.verify import verify
 from tests.consumers.environment import HERE, PYTHON, ROOT, needs_consumers, run_consumer, token_hash, variables

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.buckets import band_keys, equal_counts, group, jaccard_estimate
-from curate.dedup.minhash import MinHashParams
+from curate.dedup.minhash import MinHashParams, band_keys, equal_counts, group, jaccard_estimate
 
 U64 = st.integers(0, 2**64 - 1)
 

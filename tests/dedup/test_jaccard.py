@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.jaccard import containment, intersections, jaccard, jaccard_bound
+from curate.dedup.candidates import containment, intersections, jaccard, jaccard_bound
 
 SETS = st.lists(st.sets(st.integers(0, 15), max_size=10), min_size=1, max_size=5)
 

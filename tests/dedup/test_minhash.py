@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from curate.dedup import minhash
-from curate.dedup.buckets import band_keys
-from curate.dedup.minhash import EMPTY, MinHashParams, choose_bands, collision_probability, permutations, sign
+from curate.dedup.minhash import (
+    EMPTY,
+    MinHashParams,
+    band_keys,
+    choose_bands,
+    collision_probability,
+    permutations,
+    sign,
+)
 from curate.dedup.shingles import shingle_sets
 
 WORDS = st.sampled_from(["the", "a", "of", "straße", "ﬁne", "東京", "हिन्दी", "한국", "x1", "3.14", "!"])

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.paragraphs import paragraphs
+from curate.dedup.contamination import paragraphs
 
 
 def parts(texts, unit="paragraph"):

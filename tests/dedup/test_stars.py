@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.base.hashing import mix64
-from curate.dedup.components import components
-from curate.dedup.stars import distinct_rows, edges_digest, large_star, small_star, star_labels
+from curate.dedup.components import components, distinct_rows, edges_digest, large_star, small_star, star_labels
 
 
 def labels_in_rounds(u, v, parts, most_rounds=60):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.substrings import cover, repeated, window_hashes
+from curate.dedup.shingles import cover, repeated, window_hashes
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 3), max_size=12), max_size=6)
 

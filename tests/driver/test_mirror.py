@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.driver.mirror import mirror
+from curate.driver.execute import mirror
 from curate.storage.local import LocalStorage
 from curate.tables.snapshot import Snapshot, TableFile
 

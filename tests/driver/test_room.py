@@ -10,9 +10,9 @@ import curate
 from curate.cli import main
 from curate.driver import room
 from curate.engine.progress import NoProgress
+from curate.storage.interface import NO_OPTIONS
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
-from curate.storage.options import NO_OPTIONS
 
 
 class Said(NoProgress):

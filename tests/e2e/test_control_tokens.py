@@ -16,7 +16,7 @@ from curate.base.errors import RequestError
 from curate.base.schemas import NO_DOCUMENT
 from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
-from curate.shards.samples import NO_LABEL, sample
+from curate.shards.index import NO_LABEL, sample
 from curate.tokens.encoder import train
 from curate.verify.verify import verify
 from tests.corpus import documents, recipe_of

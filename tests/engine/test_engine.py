@@ -12,8 +12,8 @@ import pytest
 from curate.engine import engines as engine
 from curate.engine.context import TaskContext
 from curate.engine.task import Job, Task
+from curate.storage.interface import StorageOptions
 from curate.storage.local import LocalStorage
-from curate.storage.options import StorageOptions
 
 
 @dataclass(frozen=True, kw_only=True)

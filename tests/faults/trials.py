@@ -23,8 +23,8 @@ from typing import Any
 from curate import api
 from curate.base.errors import CurateError, LeaseHeld
 from curate.driver.clean import clean
+from curate.storage.interface import NO_OPTIONS
 from curate.storage.open import open_storage
-from curate.storage.options import NO_OPTIONS
 from curate.tables.workspace import open_workspace
 from tests.faults import injection
 from tests.faults.corpus import small_recipe, write_small_corpus

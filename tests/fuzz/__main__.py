@@ -20,7 +20,7 @@ INSTRUMENTED = [
     "curate.reading.formats.html",
     "curate.reading.records",
     "curate.reading.formats.parquet",
-    "curate.reading.parquet_footer",
+    "curate.reading.parquet_pages",
     "curate.reading.parquet_pages",
     "curate.reading.parquet_rows",
 ]

@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 
 from curate.base.edits import apply_edits
 from curate.quality.c4 import line_parameters
-from curate.quality.characters import TERMINAL, character_flags
+from curate.quality.octets import TERMINAL, character_flags
 from curate.quality.pii import REPLACEMENTS
 from curate.quality.rule_sets import RULE_SETS
-from curate.quality.rules import decide
-from curate.quality.signals import measure_signals
-from curate.quality.statistics import measure
+from curate.quality.signals import measure, measure_signals
+from curate.quality.verdicts import decide
 from curate.reading import formats
 from curate.reading.formats import html, jsonl
 from curate.reading.spans import count_lines, line_spans

@@ -14,7 +14,7 @@ from curate.base.errors import RequestError
 from curate.dedup.minhash import MinHashParams, sign
 from curate.finished_run import Run
 from curate.inspect import lookup as module
-from curate.report.findings import matches
+from curate.report.statistics import matches
 from tests.corpus import documents
 from tests.dedup.plain import shingles
 
@@ -90,7 +90,7 @@ def test_only_texts_of_candidates_are_read(run, monkeypatch):
 
 def test_no_more_than_the_nearest_candidates_are_read(run, monkeypatch):
     monkeypatch.setattr(module, "MAX_CANDIDATES", 1)
-    monkeypatch.setattr("curate.report.findings.MAX_CANDIDATES", 1)
+    monkeypatch.setattr("curate.report.statistics.MAX_CANDIDATES", 1)
     [match] = run.lookup(TEXTS[0])
     assert match.exact
     assert "more may share a band" in matches([match])[-1]

@@ -6,7 +6,7 @@ import pytest
 
 import curate
 from curate.base.errors import RequestError
-from curate.report.findings import samples
+from curate.report.statistics import samples
 from tests import hand
 
 

@@ -11,8 +11,7 @@ import curate
 from curate.base.amounts import size
 from curate.base.errors import RunError
 from curate.inspect.stats import _quantiles
-from curate.report.statistics import statistics
-from curate.report.terminal import show
+from curate.report.statistics import show, statistics
 from tests import hand
 
 

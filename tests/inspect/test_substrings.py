@@ -9,7 +9,7 @@ import pytest
 import curate
 from curate.base.errors import RequestError
 from curate.driver.execute import run_recipe
-from curate.inspect.substrings import substrings
+from curate.inspect.lookup import substrings
 from curate.recipe.file import from_dict
 from tests.corpus import documents, recipe_of
 from tests.e2e.pipeline import curate as command
@@ -37,7 +37,7 @@ def test_the_notice_is_found_in_any_number_of_passes(workspace, monkeypatch):
     assert found["sources"]["web"] == [found["covered"], found["total"]]
     assert found["examples"][0]["occurrences"] == 3
     assert any("notice stands under" in one["text"] for one in found["examples"])
-    monkeypatch.setattr("curate.inspect.substrings.WINDOWS_AT_ONCE", 700)
+    monkeypatch.setattr("curate.inspect.lookup.WINDOWS_AT_ONCE", 700)
     again = substrings(curate.open(workspace), 20)
     assert {**again, "examples": None} == {**found, "examples": None}
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash, unit_interval
-from curate.mixing.quantiles import BINS, copies_at, curve, histogram, places, stages_of_copies
-from curate.mixing.rates import plan_rates, water_fill
+from curate.mixing.rates import BINS, copies_at, curve, histogram, places, plan_rates, stages_of_copies, water_fill
 
 MASSES = [
     ("books", False, 10, 2_000),

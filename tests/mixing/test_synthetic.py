@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.mixing.blocks import block_bounds, marks
-from curate.mixing.synthetic import MOST_REORDERED, PROMPTS, TASKS, build, prompt_texts, prompts
+from curate.mixing.synthetic import MOST_REORDERED, PROMPTS, TASKS, block_bounds, build, marks, prompt_texts, prompts
 
 LINE, WORDS = 0, 400
 PROMPT = 1_000  # prompt p is one token, PROMPT + p

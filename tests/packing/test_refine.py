@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from curate.packing.layout import lay_out
 from curate.packing.measures import count_windows
 from curate.packing.pieces import Pieces
-from curate.packing.plan import pack
+from curate.packing.plan import Refinement, pack
 from curate.packing.refine import refine
-from curate.packing.refined import Refinement
 from curate.packing.refusals import conflict_graph, count_alike, count_shared, no_conflicts, similarity
 from curate.relate.measures import window_measures
 from curate.relate.neighbors import neighbors

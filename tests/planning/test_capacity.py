@@ -10,7 +10,7 @@ import pytest
 from curate.base.errors import RequestError
 from curate.cli import main
 from curate.planning import capacity as capacity_module
-from curate.planning.capacity import NODES, capacity
+from curate.planning.check import NODES, capacity
 from curate.planning.costs import shipped
 from curate.recipe.file import from_dict
 

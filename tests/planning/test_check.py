@@ -10,8 +10,8 @@ import pytest
 from curate.api import as_recipe
 from curate.base.errors import InputError, RequestError
 from curate.planning.check import check
-from curate.report.plans import plan
-from curate.report.terminal import show
+from curate.report.outcomes import plan
+from curate.report.statistics import show
 from tests.corpus import recipe_of, write_corpus
 
 

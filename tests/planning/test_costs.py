@@ -10,8 +10,7 @@ import pytest
 import curate
 from curate.cli import main
 from curate.inspect.reader import stored_recipe
-from curate.planning.capacity import capacity
-from curate.planning.check import check
+from curate.planning.check import capacity, check
 from curate.planning.costs import Costs, amounts_of, costs_of, scaled, shipped
 from curate.storage.usage import DRIVER, Usage
 from tests.corpus import recipe_of, write_corpus

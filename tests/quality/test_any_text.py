@@ -15,8 +15,8 @@ from curate.quality.c4 import line_parameters
 from curate.quality.language import find_model
 from curate.quality.pii import REPLACEMENTS
 from curate.quality.rule_sets import RULE_SETS
-from curate.quality.rules import decide
 from curate.quality.signals import measure_signals
+from curate.quality.verdicts import decide
 
 RULES = {"web": line_parameters("published", {}, "corrected")}
 MASKED = {"web": {kind: list(texts) for kind, texts in REPLACEMENTS.items()}}

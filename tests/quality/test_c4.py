@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.base.text import cut_spans
 from curate.quality.c4 import C4Lines, c4_lines, line_parameters
-from curate.quality.statistics import measure
+from curate.quality.signals import measure
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference

@@ -3,7 +3,8 @@ import random
 
 import pyarrow as pa
 
-from curate.quality.long_range import LONG_BYTES, long_range
+from curate.quality.grams import RANGE_LONG_BYTES as LONG_BYTES
+from curate.quality.grams import long_range
 
 
 def words(seed: int, n: int, vocabulary: int = 60_000) -> str:

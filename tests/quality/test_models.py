@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from curate.base.errors import RequestError
 from curate.base.text import text_buffers
 from curate.quality.fasttext_kernel import read_model
-from curate.quality.fasttext_model import check_model, lines_of, load_model, prefix_ends
-from curate.quality.language import PREFIX_BYTES, LanguageModel, find_model
+from curate.quality.language import (
+    PREFIX_BYTES,
+    LanguageModel,
+    check_model,
+    find_model,
+    lines_of,
+    load_model,
+    prefix_ends,
+)
 from curate.quality.scorers import open_scorer
 from curate.quality.scorers.fasttext import Classifier
 

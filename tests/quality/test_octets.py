@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.base.compiled import kernel
-from curate.quality import octets, scan, words
+from curate.quality import lines, octets, words
 
 BYTES = st.binary(max_size=40)
 
@@ -36,7 +36,7 @@ def _masks(data):
 
 @kernel
 def _chunk(data, at):
-    return scan.next_chunk(data, at, data.shape[0])
+    return lines.next_chunk(data, at, data.shape[0])
 
 
 @kernel

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.base.compiled import kernel
-from curate.quality.recurrence import (
+from curate.quality.grams import (
     BLOCK_BYTES,
     COPIED_WORDS,
     LONG_BYTES,
@@ -23,7 +23,7 @@ from curate.quality.recurrence import (
     copied_words,
     measure_recurrence,
 )
-from curate.quality.statistics import measure
+from curate.quality.signals import measure
 
 
 @kernel

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from curate.quality.c4 import line_parameters
 from curate.quality.rule_sets import PRESETS, RULE_SETS
-from curate.quality.rules import check_thresholds, column_of, decide, limits_of
-from curate.quality.signals import empty_signals
-from curate.quality.statistics import measure
+from curate.quality.signals import empty_signals, measure
+from curate.quality.verdicts import check_thresholds, column_of, decide, limits_of
 
 # Values of a document that every rule keeps, by column.
 GOOD = {

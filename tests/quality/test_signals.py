@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from curate.base import schemas
 from curate.base.text import cut_spans
 from curate.quality.c4 import line_parameters
-from curate.quality.signals import empty_signals, measure_signals
-from curate.quality.statistics import measure
+from curate.quality.signals import empty_signals, measure, measure_signals
 
 TEXTS = [
     "First line stays here.\nMenu\nAnother line stays.\n",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.quality.statistics import measure
+from curate.quality.signals import measure
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference

@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.quality.exceptions import exceptions
-from curate.quality.words import split_words
+from curate.quality.words import exceptions, split_words
 
 # Words as spaCy 3.8's blank English tokenizer gives them.
 CASES = {

@@ -12,7 +12,7 @@ import pytest
 from curate.base.errors import RequestError
 from curate.reading import demo, environment, formats
 from curate.reading.environment import Source, docstrings
-from curate.reading.patterns import matches, relative_path
+from curate.reading.units import matches, relative_path
 
 PROSE = "This sentence is long enough to be counted as documentation of something. " * 5
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from curate.base.errors import InputError
 from curate.base.ids import MAX_ORDINAL, MAX_POSITION, default_id, doc_id, doc_ids, split_doc_id
 from curate.reading import units as subject
-from curate.reading.patterns import matches, pattern_prefix, relative_path
-from curate.reading.units import InputFile, Unit, assign_ordinals, units
+from curate.reading.units import InputFile, Unit, assign_ordinals, matches, pattern_prefix, relative_path, units
 
 
 def file(path: str, size: int = 10, etag: str = "e", source: str = "s") -> InputFile:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from curate.relate.bounds import path_bound
-from curate.relate.measures import upper_bound
+from curate.relate.measures import path_bound, upper_bound
 from curate.relate.neighbors import neighbors
 from tests.relate.test_paths import best_weight
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from curate.relate.groups import expand, group_names, group_regions, units
+from curate.relate.regions import expand, group_names, group_regions, units
 
 
 def test_names_come_from_the_record() -> None:

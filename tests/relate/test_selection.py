@@ -15,8 +15,7 @@ import curate
 from curate.base.errors import RequestError, RunError
 from curate.driver.execute import Outcome, run_recipe
 from curate.recipe.file import from_dict
-from curate.relate.selection import LEAST, cutoff, is_selected, scores
-from curate.relate.similarity import cosine, scaled
+from curate.relate.similarity import LEAST, cosine, cutoff, is_selected, scaled, scores
 from curate.verify.verify import verify
 from tests.relate.embedders.models import WORDS
 

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.relate import semantic
-from curate.relate.neighbors import among, neighbors
-from curate.relate.semantic import semantic_duplicates
+from curate.relate.neighbors import among, neighbors, semantic_duplicates
 from curate.relate.similarity import cosine
 
 
@@ -51,8 +49,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, loose: Callable)
     vectors = loose(120)[np.random.default_rng(1).integers(0, 120, 400)]
     found = neighbors(vectors, 5, 0.95)
     one = semantic_duplicates(vectors, found, 0.9)[0]
-    monkeypatch.setattr(semantic, "_ROWS", 7)
-    monkeypatch.setattr(semantic, "_COLUMNS", 5)
+    monkeypatch.setattr("curate.relate.neighbors._PAIR_ROWS", 7)
+    monkeypatch.setattr("curate.relate.neighbors._PAIR_COLUMNS", 5)
     assert semantic_duplicates(vectors, found, 0.9)[0].tolist() == one.tolist()
     assert (one >= 0).sum() > 200
 

@@ -17,7 +17,7 @@ from curate.base import schemas
 from curate.finished_run import Run
 from curate.relate.neighbors import neighbors
 from curate.report.map import plane
-from curate.report.svg import Plot, ticks
+from curate.report.plots import Plot, ticks
 from tests import hand
 
 PLOTS: list[Callable[[Run], Plot]] = [

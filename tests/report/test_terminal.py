@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from curate.report.terminal import Styled, Table, show
+from curate.report.statistics import Styled, Table, show
 
 SECTIONS = [
     Table("Numbers", ("name", "value"), [("[bold]x[/]", 1_234_567), (":smile:", None)]),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.shards.epochs import between, drawn_set, joined, part, shard_order, size, window_order
+from curate.shards.index import between, drawn_set, joined, part, shard_order, size, window_order
 
 
 def ordinals(ranges):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from curate.shards.denoise import Denoiser, Mixture
-from curate.shards.samples import batch, denoised_sample, padded, sample
+from curate.shards.index import batch, denoised_sample, padded, sample
 
 TOKENS, LENGTHS = np.array([11, 12, 13, 21, 22], np.uint16), np.array([3, 2])
 

@@ -12,8 +12,7 @@ import pytest
 from curate.base import schemas
 from curate.base.columns import binary_column, signature_matrix
 from curate.base.ids import doc_id
-from curate.dedup.buckets import band_keys
-from curate.dedup.minhash import MinHashParams, sign
+from curate.dedup.minhash import MinHashParams, band_keys, sign
 from curate.dedup.shingles import shingle_sets
 from curate.engine.context import Record
 from curate.engine.exchange import read_slices
@@ -28,7 +27,6 @@ from curate.stages.dedup.duplicates import (
     ExactReduceTask,
     SettleTask,
 )
-from curate.stages.dedup.kept import KeptTask, kept_rows
 from curate.stages.dedup.labels import (
     BAND,
     BANDS,
@@ -44,7 +42,7 @@ from curate.stages.dedup.labels import (
     SmallStarTask,
     StarLabelsTask,
 )
-from curate.stages.dedup.paragraphs import HashesTask, ParagraphsTask, RepeatedTask, SpreadTask
+from curate.stages.dedup.paragraphs import HashesTask, KeptTask, ParagraphsTask, RepeatedTask, SpreadTask, kept_rows
 from curate.stages.dedup.shingles import NEAR_ROWS, SHINGLES, DedupSettings, ResolveTask, ShinglesMapTask
 from curate.stages.dedup.signatures import EmptyTask, SignaturesTask
 from curate.tables.snapshot import TableRef

@@ -14,8 +14,7 @@ from curate.base import schemas
 from curate.base.hashing import text_hashes
 from curate.base.ids import doc_id
 from curate.engine.inputs import Inputs, KnownUnit, ReadOptions, unit_entry
-from curate.engine.leaving import Leaving
-from curate.engine.removed import Refused
+from curate.engine.removed import Leaving, Refused
 from curate.reading.records import Span
 from curate.reading.units import InputFile, Unit
 from curate.stages.ingest import CountTask, IngestTask, RefuseTask, Sample, UnitFile

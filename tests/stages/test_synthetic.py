@@ -11,7 +11,7 @@ import pytest
 
 from curate.base import schemas
 from curate.base.ids import synthetic_id
-from curate.mixing.quantiles import BINS
+from curate.mixing.rates import BINS
 from curate.stages.synthetic import ExampleLengthsTask, ExamplesTask, Making, ThresholdTask
 from curate.storage.local import file_checksum
 from curate.tables.snapshot import TableFile

@@ -13,15 +13,15 @@ import pytest
 import curate
 from curate.api import execute
 from curate.driver.clean import clean
-from curate.driver.mirror import mirror
+from curate.driver.execute import mirror
 from curate.engine.inputs import storage_options
 from curate.finished_run import Run
 from curate.planning.check import check
 from curate.recipe.file import from_dict
 from curate.report.page import report
 from curate.storage import s3_clients
+from curate.storage.interface import NO_OPTIONS, StorageOptions
 from curate.storage.open import open_storage
-from curate.storage.options import NO_OPTIONS, StorageOptions
 from curate.verify.verify import verify
 from tests import hand
 from tests.faults.corpus import small_recipe, write_small_corpus

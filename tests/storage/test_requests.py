@@ -17,10 +17,9 @@ from curate.base.errors import WorkspaceError
 from curate.engine.context import JobPlace, TaskContext
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
-from curate.storage.interface import Storage
+from curate.storage.interface import NO_OPTIONS, Storage
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
-from curate.storage.options import NO_OPTIONS
 from curate.storage.s3 import S3Storage
 from curate.storage.s3_clients import forget_clients
 from curate.storage.usage import DRIVER, Usage, tally

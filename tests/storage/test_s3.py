@@ -16,9 +16,8 @@ from pydantic import ValidationError
 from curate.base.errors import WorkspaceError
 from curate.recipe import ObjectStorage
 from curate.storage import s3 as s3_module
-from curate.storage import s3_clients, s3_objects
-from curate.storage.interface import FileInfo
-from curate.storage.options import StorageOptions
+from curate.storage import s3_clients
+from curate.storage.interface import FileInfo, StorageOptions
 from curate.storage.s3 import S3Storage
 from curate.storage.s3_clients import forget_clients
 from curate.storage.s3_errors import S3Error
@@ -88,10 +87,10 @@ def test_many_objects_are_listed_in_ranges_side_by_side(s3, remote, monkeypatch)
         remote.put(name, name.encode())
     flat = list(remote.list("raw"))
     assert [info.path for info in flat] == sorted(names, key=str.encode)
-    monkeypatch.setattr(s3_objects, "LIST_KEYS", 2)
+    monkeypatch.setattr(s3_clients, "LIST_KEYS", 2)
     assert list(remote.list("raw")) == flat
     assert list(remote.list()) == flat
-    monkeypatch.setattr(s3_objects, "LIST_THREADS", 3)
+    monkeypatch.setattr(s3_clients, "LIST_THREADS", 3)
     assert list(remote.list("raw")) == flat
 
 

@@ -15,12 +15,11 @@ import pytest
 
 from curate.base.catalog import LEASE
 from curate.base.errors import LeaseHeld, WorkspaceError
-from curate.storage import s3_objects
-from curate.storage.interface import Storage
+from curate.storage import s3_clients
+from curate.storage.interface import NO_OPTIONS, Storage
 from curate.storage.lease import Lease
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
-from curate.storage.options import NO_OPTIONS
 from tests.s3_server import S3Server, fresh_clients, s3_environment  # noqa: F401
 
 
@@ -110,7 +109,7 @@ NAMES = [
 
 
 def test_files_are_listed_in_byte_order_below_a_folder(storage, monkeypatch):
-    monkeypatch.setattr(s3_objects, "LIST_KEYS", 3)
+    monkeypatch.setattr(s3_clients, "LIST_KEYS", 3)
     for name in reversed(NAMES):
         storage.put(name, name.encode())
     found = list(storage.list())
@@ -130,7 +129,7 @@ def test_the_mark_of_a_file_changes_with_its_content(storage):
 
 
 def test_a_folder_is_deleted_and_its_neighbours_stay(storage, monkeypatch):
-    monkeypatch.setattr(s3_objects, "LIST_KEYS", 3)
+    monkeypatch.setattr(s3_clients, "LIST_KEYS", 3)
     for name in [*(f"tmp/a/{i}" for i in range(8)), "tmp/ab/1", "tmp/b"]:
         storage.put(name, b"x")
     storage.delete_tree("tmp/a")

@@ -15,7 +15,7 @@ import pytest
 import curate
 from curate.base.catalog import OF_WORKSPACE, RECORD, TABLES, manifest_path
 from curate.cli import main
-from curate.driver.mirror import shard_file
+from curate.driver.execute import shard_file
 from curate.inspect.reader import RunReader
 from curate.shards.formats import FORMATS
 from curate.tables.snapshot import artefacts_of

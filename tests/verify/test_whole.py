@@ -12,9 +12,8 @@ import curate
 from curate.finished_run import Run
 from curate.planning.costs import costs_of
 from curate.report.measures import NAMES, TITLES, flat, meaning_of, name_of, rows_of
-from curate.report.statistics import statistics
-from curate.report.terminal import show
-from curate.tables.generations import parts_of
+from curate.report.statistics import show, statistics
+from curate.tables.snapshot import parts_of
 from tests.corpus import documents, recipe_of, write_corpus
 
 

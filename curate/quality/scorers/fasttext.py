@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
-from curate.quality.fasttext_model import LABEL_PREFIX, lines_of, load_model
+from curate.quality.language import LABEL_PREFIX, lines_of, load_model
 from curate.quality.scorers import ScorerKind
 
 PREFIX_BYTES = 1_000_000

@@ -32,10 +32,10 @@ from curate.reading.records import (
     Fields,
     Readable,
     Span,
+    Stream,
     own_id,
 )
 from curate.reading.spans import LineSpan, count_lines, line_spans
-from curate.reading.streams import Stream
 
 MAX_DEPTH = 200
 """Levels of nesting in the remaining fields. Python's own limit depends on its caller, which must not decide."""

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.formats import Options, Reader
-from curate.reading.parquet_footer import Footer, read_footer
-from curate.reading.parquet_pages import Pages, TooMuch, Watched, check_ends
+from curate.reading.parquet_pages import Footer, Pages, TooMuch, Watched, check_ends, read_footer
 from curate.reading.parquet_rows import batch_of_rows, columns_to_read, is_binary, is_text
 from curate.reading.records import (
     BATCH_BYTES,

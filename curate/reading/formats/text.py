@@ -20,8 +20,8 @@ from curate.reading.records import (
     BatchBuilder,
     Fields,
     Readable,
+    Stream,
 )
-from curate.reading.streams import Stream
 
 _BOM = b"\xef\xbb\xbf"
 

@@ -28,8 +28,8 @@ from curate.reading.records import (
     BatchBuilder,
     Fields,
     Readable,
+    Stream,
 )
-from curate.reading.streams import Stream
 
 _HTML = ("text/html", "application/xhtml+xml")
 _BLOCK = 1 << 20

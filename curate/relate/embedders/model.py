@@ -21,11 +21,11 @@ from tokenizers import Tokenizer
 from curate.base.errors import RequestError
 from curate.base.hashing import digest
 from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings, Texts
-from curate.relate.encoders.long_documents import Policy
 from curate.relate.encoders.quantised import quantise_directions
 from curate.relate.encoders.static import ARRAYS, StaticEncoder, header
 from curate.relate.encoders.transformer import (
     OnnxForward,
+    Policy,
     TorchForward,
     TransformerEncoder,
     load_library,

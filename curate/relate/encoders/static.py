@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from curate.base.errors import RequestError
-from curate.relate.encoders.long_documents import Policy, TokenReader, slices
+from curate.relate.encoders.transformer import Policy, TokenReader, slices
 
 SLICE_TOKENS = 512
 """Of a text that `long_documents` cuts."""

@@ -31,7 +31,7 @@ from curate.base.columns import binary_column, bytes_matrix, column, is_in, rows
 from curate.base.errors import RemovalAlarm
 from curate.base.hashing import mix64
 from curate.base.ids import ordinal_of
-from curate.dedup.buckets import band_keys
+from curate.dedup.minhash import band_keys
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.engine.reuse import REUSE_COUNTERS

@@ -1,7 +1,7 @@
 """The dedup stage, labels: which documents buckets connect, as (doc_id, label) by partition of the documents.
 
 Each bucket task contracts its buckets to stars. Where all stars fit the bound of one process, it joins them by
-union-find; else rounds of tasks do, over edges that are routed by hash of their ends (:mod:`curate.dedup.stars`). The
+union-find; else rounds of tasks do, over edges that are routed by hash of their ends (:mod:`curate.dedup.components`). The
 labels are the same: the smallest document of a component is a function of the edges alone.
 """
 
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from curate.base.columns import IDs, column
 from curate.base.hashing import mix64
-from curate.dedup.buckets import group
-from curate.dedup.components import components
-from curate.dedup.stars import distinct_rows, edges_digest, large_star, small_star, star_labels
+from curate.dedup.components import components, distinct_rows, edges_digest, large_star, small_star, star_labels
+from curate.dedup.minhash import group
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
 from curate.engine.stage import StageRun

@@ -16,8 +16,7 @@ import pyarrow as pa
 from curate.base import schemas
 from curate.base.columns import IDs, column, flat_lists, rows_of, signature_matrix
 from curate.base.hashing import mix64
-from curate.dedup.buckets import band_keys, group
-from curate.dedup.minhash import MinHashParams
+from curate.dedup.minhash import MinHashParams, band_keys, group
 from curate.dedup.resolve import Resolved, resolve
 from curate.dedup.shingles import shingle_sets
 from curate.engine.context import TaskContext

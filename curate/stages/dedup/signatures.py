@@ -29,9 +29,9 @@ from curate.reading.records import Fields
 from curate.recipe import Decontaminate, Dedup, Near, Recipe
 from curate.storage.local import file_checksum
 from curate.tables.artefact import artefact_path, read_artefact
+from curate.tables.parquet import damaged, reraise_as_damaged
 from curate.tables.remaining import edited_texts, left_after
 from curate.tables.snapshot import Snapshot, TableFile
-from curate.tables.validate import damaged, reraise_as_damaged
 
 PERMUTATION_SEED = 1
 """datasketch's default seed, so that signatures can be compared with those made elsewhere."""

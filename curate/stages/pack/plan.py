@@ -18,19 +18,16 @@ from curate.base.ids import is_synthetic, source_id
 from curate.engine.context import TaskContext
 from curate.engine.exchange import read_slices
 from curate.engine.task import Exchange, Task
-from curate.packing.control import Control, Rows, plan_rows
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows, likeness
 from curate.packing.packers import PACKERS, Packer
-from curate.packing.pieces import Pieces
-from curate.packing.plan import pack
-from curate.packing.refined import Refinement, in_fixed_windows
+from curate.packing.pieces import Control, Pieces, Rows, plan_rows
+from curate.packing.plan import Refinement, copies_of_items, in_fixed_windows, pack, split_by_length
 from curate.packing.refusals import Similarity, count_alike, similarity
-from curate.packing.sets import copies_of_items, split_by_length
 from curate.recipe import Pack
 from curate.relate.neighbors import check_neighbors, renumbered
+from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import TableFile, TableRef
-from curate.tables.validate import reraise_as_damaged
 
 ITEMS = Exchange("items", "documents to regions", to="region")
 

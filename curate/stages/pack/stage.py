@@ -22,13 +22,13 @@ from curate.base.columns import column, is_in, rows_of
 from curate.base.ids import is_synthetic, source_id
 from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, hash_targets, read_slices
-from curate.engine.leaving import Takedown
+from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, lessened
 from curate.engine.task import Exchange, PartitionTask, Task
-from curate.packing.control import Control
 from curate.packing.measures import summarise, window_measures
-from curate.packing.sets import set_prefix, sets_of_copies
+from curate.packing.pieces import Control
+from curate.packing.plan import set_prefix, sets_of_copies
 from curate.recipe import Recipe
 from curate.stages.pack.plan import ITEMS, PIECE, PlanTask, WindowSet, item_schema
 from curate.stages.synthetic import sets_of, synthetic_set, synthetic_sidecar

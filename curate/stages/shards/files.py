@@ -18,8 +18,8 @@ from curate.engine.context import TaskContext
 from curate.engine.exchange import read_slices
 from curate.engine.stage import StageRun, Step
 from curate.engine.task import Task
-from curate.packing.sets import set_prefix
-from curate.recipe.paths import essential_recipe
+from curate.packing.plan import set_prefix
+from curate.recipe.file import essential_recipe
 from curate.shards import conservation
 from curate.shards.denoise import Mixture, denoise, denoised_token_type, layout
 from curate.shards.index import FORMAT_VERSION
@@ -27,8 +27,8 @@ from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows, token_type, windows_of_plan
 from curate.stages.shards.formats import DENOISED, FilePart, join_formats, joined_formats, part_name, write_formats
 from curate.stages.shards.routing import SPANS, ShardPlace, assemble, shard_places, span_keys, span_schema
+from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import reraise_as_damaged
 
 Sum = NDArray[np.uint64]
 """uint64[2]: a conservation sum."""

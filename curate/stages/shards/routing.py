@@ -17,12 +17,12 @@ from curate.engine.context import TaskContext
 from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
 from curate.engine.stage import StageRun, partitions
 from curate.engine.task import Exchange, PartitionTask, Task
-from curate.packing.sets import set_prefix
+from curate.packing.plan import set_prefix
 from curate.shards import conservation
 from curate.shards.windows import ShardWindows, windows_of_plan
 from curate.stages.synthetic import synthetic_sidecar
+from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-from curate.tables.validate import reraise_as_damaged
 
 PLACES = Exchange("places", "places to partitions", to="partition")
 SPANS = Exchange("spans", "token spans to shards", to="shard")

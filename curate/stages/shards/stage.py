@@ -15,12 +15,12 @@ import numpy as np
 
 from curate.base.columns import column
 from curate.engine.context import TaskContext
-from curate.engine.leaving import Takedown
+from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import Task
-from curate.packing.sets import set_prefix
+from curate.packing.plan import set_prefix
 from curate.recipe import Recipe
-from curate.recipe.paths import essential_recipe
+from curate.recipe.file import essential_recipe
 from curate.shards import conservation
 from curate.shards.formats import FORMATS, shard_number
 from curate.shards.sampled import mean_of_samples

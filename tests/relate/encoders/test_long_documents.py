@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from curate.relate.encoders import long_documents
-from curate.relate.encoders.long_documents import SPREAD, TokenReader, slices
+from curate.relate.encoders import transformer
+from curate.relate.encoders.transformer import SPREAD, TokenReader, slices
 
 
 @settings(deadline=None)
@@ -38,8 +38,8 @@ def tokenizer() -> Tokenizer:
 def test_tokens_do_not_depend_on_parts_and_batches(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(long_documents, "PART_CHARACTERS", 7)
-    monkeypatch.setattr(long_documents, "BATCH_CHARACTERS", batch)
+    monkeypatch.setattr(transformer, "PART_CHARACTERS", 7)
+    monkeypatch.setattr(transformer, "BATCH_CHARACTERS", batch)
     rng = np.random.default_rng(0)
     wanted = [rng.integers(0, 2, n).tolist() for n in (0, 1, 30, 3, 0, 12)]
     texts = [" ".join("ab"[token] for token in tokens) for tokens in wanted]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from curate.base import catalog, schemas
 from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_REMOVED, KIND_SEPARATOR
-from curate.engine.leaving import Leaving
+from curate.engine.removed import Leaving
 from curate.stages.pack.plan import PIECE
 from curate.stages.pack.stage import PIECES, PiecesTask, WindowsTakedownTask, WindowsTask, separators_that_leave
 from tests.stages.alone import Workspace, rows
