@@ -228,14 +228,16 @@ def choose_keepers(
     nearest = np.empty(bounds.max_keepers, np.uint64)
     in_buckets, n_in_bucket = np.empty(buckets.offsets[n_buckets], np.int64), np.zeros(n_buckets, np.int64)
     chosen = _Chosen(keepers, ordinal, in_buckets, n_in_bucket, seen, nearest, known_to)
-    for c in range(components.offsets.shape[0] - 1):
-        first, end = components.offsets[c], components.offsets[c + 1]
+    docs, component_offsets = components
+    known_offsets, known_docs, known_similarity = known
+    for c in range(component_offsets.shape[0] - 1):
+        first, end = component_offsets[c], component_offsets[c + 1]
         is_large = end - first > bounds.large
         n_keepers = 0
         for i in range(first, end):
-            d = components.docs[i]
-            for e in range(known.offsets[d], known.offsets[d + 1]):
-                known_to[known.docs[e]] = known.similarity[e]
+            d = docs[i]
+            for e in range(known_offsets[d], known_offsets[d + 1]):
+                known_to[known_docs[e]] = known_similarity[e]
             capped = is_large and n_keepers > bounds.max_keepers and not pinned[d]
             best, num_tries = -1, 0 if pinned[d] else n_keepers
             if capped:
@@ -251,8 +253,8 @@ def choose_keepers(
                 )
             if keeper[d] < 0:
                 n_keepers = _add_keeper(d, chosen, n_keepers, buckets, is_large)
-            for e in range(known.offsets[d], known.offsets[d + 1]):
-                known_to[known.docs[e]] = -1.0
+            for e in range(known_offsets[d], known_offsets[d + 1]):
+                known_to[known_docs[e]] = -1.0
         for k in range(n_keepers if is_large else 0):
             for e in range(buckets.row_offsets[keepers[k]], buckets.row_offsets[keepers[k] + 1]):
                 n_in_bucket[np.int64(buckets.of_rows[e])] = 0

@@ -157,7 +157,7 @@ def _log(x: np.float32) -> np.float32:
     return np.float32(np.log(np.float64(x) + 1e-5))
 
 
-@inner
+@tiny
 def _add_text(
     data: Bytes,
     at: int,
@@ -197,7 +197,7 @@ def _add_text(
     return count
 
 
-@inner
+@tiny
 def _best_label(
     hidden: NDArray[np.float32],
     tree: NDArray[np.int64],

@@ -193,14 +193,14 @@ def _chunk_parts(
 
 @tiny
 def _looked_up(
-    data: Bytes, start: int, end: int, remembered: bool, all_traits: np.uint64, flags: Flags
+    data: Bytes, start: int, end: int, remembered: bool, all_traits: np.uint64, tables: WordTables
 ) -> tuple[np.uint64, np.uint64, int]:
     """(hash, traits, characters) of a word; where ``remembered``, its traits are the last 8 bits of ``all_traits``."""
     h = hash_bytes(data, start, end)
     if remembered:
         traits = all_traits & _BYTE
         return h, traits, end - start - np.int64(traits >> np.uint64(4))
-    traits, chars = _traits(data, start, end, flags)
+    traits, chars = _traits(data, start, end, tables.flags)
     return h, traits, chars
 
 
@@ -243,6 +243,7 @@ def name_words(
     out: NDArray[np.int64],
 ) -> tuple[Words, int]:
     """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on."""
+    names, places, starts, ends, _ = buffers  # once: every access counts a reference
     size = _clear(table, end - start)
     n, distinct, place, any_case, at = 0, 0, 0, 0, start
     with_letter, spoken, spoken_chars, sentences = 0, 0, 0, 0
@@ -260,16 +261,15 @@ def name_words(
             line += 1
             line_counts[line, 0] = line_counts[line, 1] = 0
         elif is_token and closed and left > gap:
-            sentences += 1
+            sentences, closed = sentences + 1, False
             line_counts[line, 1] += 1
-            closed = False
         parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)
         line_counts[line, 0] += parts
         for k in range(parts):
-            first, last = buffers.starts[k], buffers.ends[k]
+            first, last = starts[k], ends[k]
             h, traits, chars = plain, _PLAIN, last - first
             if plain == 0:
-                h, traits, chars = _looked_up(data, first, last, remembered, all_traits, tables.flags)
+                h, traits, chars = _looked_up(data, first, last, remembered, all_traits, tables)
                 all_traits >>= np.uint64(8)
             closes = traits & _CLOSES != 0
             if not open_line or (closed and not closes and not traits & _PUNCTUATION):
@@ -287,16 +287,16 @@ def name_words(
                 distinct += 1
                 if 2 <= chars <= 4 and last - first == chars:
                     any_case = _count_stop_word(data, first, last, h, stop_words, any_case, out)
-                buffers.names[n] = n
+                names[n] = n
                 if 2 * distinct > size:
                     table = _grown(table, size)
                     size *= 2
             else:
-                buffers.names[n] = table[slot + _ONE]
-            buffers.places[n] = place
+                names[n] = table[slot + _ONE]
+            places[n] = place
             place += chars
             n += 1
-    buffers.places[n] = place
+    places[n] = place
     out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
     out[ALPHA_WORDS], out[SENTENCES] = with_letter, sentences
     return table, line + 1

@@ -144,8 +144,8 @@ def _best_fit(
     leaves = 1
     while leaves <= limit:
         leaves *= 2
-    left, right = np.full(m, -1, np.int64), np.full(m, -1, np.int64)
-    windows = _OpenWindows(np.zeros(2 * leaves, np.uint8), np.full(limit + 1, -1, np.int64), left, right)
+    tree, left, right = np.zeros(2 * leaves, np.uint8), np.full(m, -1, np.int64), np.full(m, -1, np.int64)
+    windows = _OpenWindows(tree, np.full(limit + 1, -1, np.int64), left, right)
     window_of = np.empty(m, np.int64)
     tail = np.full(conflicts.pointers.shape[0] - 1, -1, np.int64)  # window of an item's piece shorter than L
     latest, earlier = np.full(m, -1, np.int64), np.full(m, -1, np.int64)  # chains of the pieces of a window
@@ -155,7 +155,7 @@ def _best_fit(
         size, me = length[j], item[j]
         chosen, room, refused = -1, limit, 0
         while refused < tries:
-            room = _smallest(windows.tree, leaves, size)
+            room = _smallest(tree, leaves, size)
             if room < 0:
                 break
             w = _take(windows, room)

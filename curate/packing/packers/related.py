@@ -60,6 +60,7 @@ def _fill(
     m = length.shape[0]
     window_of = np.empty(m, np.int64)
     pointers, targets = conflicts
+    compares, crowds = near.vectors.shape[1] > 0, near.crowd >= 0
     barred = np.full(pointers.shape[0] - 1, -1, np.int64)  # last window that holds an item in conflict with this one
     pending = np.empty(min(waiting_limit, m), np.int64)
     members = np.empty(min(limit, m), np.int64)
@@ -84,7 +85,7 @@ def _fill(
                 misfits += 1
             elif barred[item[j]] == w:
                 out = True
-            elif near.vectors.shape[1] > 0:
+            elif compares:
                 out = _is_refused(item[j], members, joined, sums, shared, near)
             if out:
                 pending[kept] = j
@@ -93,7 +94,7 @@ def _fill(
             window_of[j] = w
             room -= length[j]
             members[joined] = item[j]
-            for q in range(joined if near.crowd >= 0 else 0):
+            for q in range(joined if crowds else 0):
                 sums[q] += shared[q]
             joined += 1
             for e in range(pointers[item[j]], pointers[item[j] + 1]):
