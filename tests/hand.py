@@ -400,6 +400,9 @@ def build(root: Path) -> Builder:
     builder.table("contamination", "dedup", per_partition([], dict, schemas.CONTAMINATION))
     builder.table("paragraphs", "dedup", per_partition([], dict, schemas.PARAGRAPHS))
     left = list(TOKENS)
+    cut = {LONG: [{"start": 0, "end": 2, "replacement": None}]}
+    kept = per_partition(left, lambda i: {"doc_id": i, "cuts": cut.get(i, [])}, schemas.KEPT)
+    builder.table("kept", "dedup", kept, {"documents": 5, "cut": 1})
     tokens = per_partition(
         left, lambda i: {"doc_id": i, "token_ids": TOKENS[i], "n_tokens": len(TOKENS[i])}, schemas.tokens_schema(300)
     )

@@ -217,7 +217,7 @@ def kept_rows(
         documents,
         column(left, "doc_id"),
         reusable(context, previous, [table], known, read_cuts, kept=kept),
-        lambda ids: edited_texts(context, documents, cuts, ids),
+        lambda ids: edited_texts(context, documents, cuts, ids, kept),
         lambda ids, texts: {table: make(ids, texts)},
     ):
         yield rows[table]

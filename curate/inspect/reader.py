@@ -22,7 +22,6 @@ from curate.recipe.file import absolute_recipe
 from curate.storage.interface import StorageOptions
 from curate.storage.local import LocalStorage
 from curate.tables.parquet import read_groups, reraise_as_damaged, validate
-from curate.tables.remaining import cut_rows
 from curate.tables.snapshot import Snapshot, TableFile, as_file
 from curate.tables.workspace import Broken, open_state, open_workspace
 
@@ -160,16 +159,17 @@ class RunReader:
         original = document["text"][0].as_py()
         table, spans = self._edits(doc_id)
         with reraise_as_damaged(f"the table {table} of {self.url}"):
-            starts, ends = (to_numpy(spans[name]).astype(np.int64) for name in ("start", "end"))
-            return Text(original, replaced(original.encode(), starts, ends, spans["replacement"].to_pylist()))
+            starts, ends = (np.array([span[name] for span in spans], np.int64) for name in ("start", "end"))
+            texts = [span["replacement"] for span in spans]
+            return Text(original, replaced(original.encode(), starts, ends, texts))
 
-    def _edits(self, doc_id: int) -> tuple[str, pa.Table]:
+    def _edits(self, doc_id: int) -> tuple[str, list[dict[str, Any]]]:
         """How a document's text is edited, and the table that says so; of one that deduplication removed, by rules alone."""
-        for table, columns in (("kept", ["cuts"]), ("edits", ["start", "end", "replacement"])):
-            rows = self.rows(table, [doc_id], columns) if self.has(table) else pa.table({})
-            if rows.num_rows:
-                return table, cut_rows(rows) if table == "kept" else rows
-        return "edits", pa.table({"start": [], "end": [], "replacement": pa.array([], pa.string())})
+        for table in ("kept", "edits"):
+            rows = self.rows(table, [doc_id]).to_pylist() if self.has(table) else []
+            if rows:
+                return table, rows[0]["cuts"] if table == "kept" else rows
+        return "edits", []
 
     def rows(self, table: str, doc_ids: Iterable[int], columns: list[str] | None = None) -> pa.Table:
         """Rows of some documents in a table, sorted by doc_id. Reads only row groups that can hold them."""

@@ -439,12 +439,5 @@ class ComponentsTask(Task):
         writer.finish()
 
 
-UPSAMPLE = Stage(
-    "upsample",
-    1,
-    ("documents", "signals", "tokens", "duplicates", "order"),
-    ("copies",),
-    _settings,
-    _upsample,
-    by_generation=True,
-)
+_READS = ("documents", "signals", "tokens", "duplicates", "order")
+UPSAMPLE = Stage("upsample", 1, _READS, ("copies",), _settings, _upsample, by_generation=True)

@@ -95,11 +95,11 @@ def kept_texts(
     """
     rows = reader.read(kept)
     ids = column(rows, "doc_id")
-    return edited_texts(reader, documents, cut_rows(rows), ids if pick is None else ids[pick(ids)])
+    return edited_texts(reader, documents, cut_rows(rows), ids if pick is None else ids[pick(ids)], kept)
 
 
 def edited_texts(
-    reader: Reader, documents: TableFile, edits: pa.Table, keep: IDs
+    reader: Reader, documents: TableFile, edits: pa.Table, keep: IDs, origin: TableFile
 ) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
     """(doc_ids, texts) of the documents in ``keep`` (sorted), one row group of the partition at a time.
 
@@ -110,6 +110,7 @@ def edited_texts(
         documents: the partition.
         edits: doc_id, start, end and replacement of the spans that are cut or replaced, sorted by (doc_id, start).
         keep: whose texts.
+        origin: the file that the edits are from.
     """
     edited, start, end = (column(edits, name) for name in ("doc_id", "start", "end"))
     for batch in reader.batches(documents, ["doc_id", "text"], keep):
@@ -120,5 +121,5 @@ def edited_texts(
         low, high = np.searchsorted(edited, ids[0]), np.searchsorted(edited, ids[-1], side="right")
         mine = np.arange(low, high)[is_in(edited[low:high], ids)]
         rows, replacement = np.searchsorted(ids, edited[mine]), edits["replacement"].take(pa.array(mine))
-        with reraise_as_damaged(f"a table of edits for {reader.place(documents)}"):
+        with reraise_as_damaged(reader.place(origin)):
             yield ids, apply_edits(batch["text"], rows, start[mine], end[mine], replacement)

@@ -156,8 +156,8 @@ def kept_ids(run: RunReader, file: TableFile) -> IDs:
 def documents(run: RunReader, file: TableFile, ids: IDs, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of ``ids`` (sorted, of the partition ``file``), a row group at a time."""
     decided = _decisions(run, file, ids, schema)
-    cuts = cut_rows(run.read(run.snapshot("kept").named()[file.name]))
-    texts = edited_texts(run, file, cuts, ids)
+    kept = run.snapshot("kept").named()[file.name]
+    texts = edited_texts(run, file, cut_rows(run.read(kept)), ids, kept)
     at = 0
     for batch in run.batches(file, ["doc_id", "id", "source", "meta"]):
         kept = batch.filter(pc.is_in(batch["doc_id"], value_set=pa.array(ids)))

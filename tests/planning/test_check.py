@@ -78,4 +78,4 @@ def test_text(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     show(plan(check(as_recipe(recipe_of(corpus, tmp_path / "ws")))))
     printed = capsys.readouterr().out
     assert f"workspace {tmp_path}/ws, engine inline" in printed
-    assert "16 of 16 stages to run: about" in printed
+    assert "17 of 17 stages to run: about" in printed

@@ -47,7 +47,7 @@ def test_signals_and_edits_of_a_partition(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     text = "This line is a sentence of some words.\nMenu\nWrite to ann.lee@mail.example.org now, it says."
     section = Quality.model_validate({"preset": "fineweb"})
-    measures = Measures(None, {}, {"web": line_rules(section)}, {"web": {"email": ["X"]}})
+    measures = Measures(None, {}, {"web": line_rules(section)}, {"web": {"email": ["X"]}}, {})
     task = SignalsTask(name=PART, documents=workspace.write("documents", small_documents(text, "")), measures=measures)
     record = workspace.drive(task)
     signals, edits = workspace.written(record, "signals"), workspace.written(record, "edits")

@@ -288,7 +288,7 @@ class EditedTask(PartitionTask):
         """
 
         def texts(ids: IDs) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
-            return edited_texts(context, self.documents, read_edits(context, self.edits), ids)
+            return edited_texts(context, self.documents, read_edits(context, self.edits), ids, self.edits)
 
         old = reusable(context, self.previous, tables, known, read_edits, edits=self.edits)
         return rows_of_partition(context, self.documents, keep, old, texts, make)
