@@ -100,7 +100,7 @@ def test_wrong_requests(builder: hand.Builder, tmp_path: Path) -> None:
         curate.open(workspace).export(tmp_path / "file")
     with pytest.raises(RequestError, match=r"format 'csv' is not known; formats: parquet, jsonl.zst"):
         curate.open(workspace).export(tmp_path / "out", "csv")
-    del builder.snapshots["paragraphs"], builder.snapshots["ledger"]
+    del builder.snapshots["kept"], builder.snapshots["ledger"]
     with pytest.raises(RequestError, match="has not got as far as deduplication"):
         curate.open(builder.finish()).export(tmp_path / "out")
 
