@@ -244,11 +244,7 @@ def _position_retrieval(source: Ids, key: int, room: int, marks: Marks, texts: P
 
 
 _MAKERS = dict(
-    zip(
-        TASKS,
-        (_fill_in_the_middle, _paragraph_reordering, _keyword_retrieval, _position_retrieval),
-        strict=True,
-    )
+    zip(TASKS, (_fill_in_the_middle, _paragraph_reordering, _keyword_retrieval, _position_retrieval), strict=True)
 )
 
 

@@ -15,16 +15,17 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.base.compiled import inner
 from curate.base.errors import RequestError
 from curate.base.text import Bytes
-from curate.quality.octets import DIGIT, HOST, LIMIT, LOWER, WORD
+from curate.quality.lines import Flags, decode
+from curate.quality.octets import DIGIT, HOST, LIMIT, LOWER, WORD, find_byte
 
 REASONS = ("domain", "url", "word", "soft_words", "subword")
 """Why a URL is blocked, in the order of the checks."""
 
+_DOT = np.uint64(46)
 _NO_WORD = re.compile("[^a-z0-9]+")
 
 
@@ -129,20 +130,14 @@ def _letters(text: str) -> str:
 
 
 @inner
-def _character(data: Bytes, at: int, flags: NDArray[np.uint32]) -> tuple[int, int]:
+def _character(data: Bytes, at: int, flags: Flags) -> tuple[int, int]:
     """(classes, bytes) of the character at ``at``."""
-    b = np.int64(data[at])
-    if b < 0x80:
-        return np.int64(flags[b]), 1
-    size = 2 if b < 0xE0 else 3 if b < 0xF0 else 4
-    code = b & (0x7F >> size)
-    for k in range(1, size):
-        code = (code << 6) | (np.int64(data[at + k]) & 0x3F)
-    return (np.int64(flags[code]) if code < LIMIT else 0), size
+    code, size = decode(data, at)
+    return np.int64(flags[code]) if code < LIMIT else 0, size
 
 
 @inner
-def _ends_well(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> bool:
+def _ends_well(data: Bytes, at: int, end: int, flags: Flags) -> bool:
     """Whether an optional port, then a path or the end, follow at ``at``."""
     if at == end:
         return True
@@ -161,7 +156,7 @@ def _ends_well(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> boo
 
 
 @inner
-def _is_address(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> bool:
+def _is_address(data: Bytes, at: int, end: int, flags: Flags) -> bool:
     """Whether a public IPv4 address begins at ``at`` and what follows it fits."""
     address = 0
     for k in range(4):
@@ -190,7 +185,7 @@ def _is_address(data: Bytes, at: int, end: int, flags: NDArray[np.uint32]) -> bo
 
 
 @inner
-def _is_host(data: Bytes, start: int, end: int, flags: NDArray[np.uint32]) -> bool:
+def _is_host(data: Bytes, start: int, end: int, flags: Flags) -> bool:
     """Whether a host name (labels, then 2 to 63 letters) begins at ``start`` and what follows it fits."""
     at = start
     labels = 0
@@ -227,14 +222,15 @@ def _is_host(data: Bytes, start: int, end: int, flags: NDArray[np.uint32]) -> bo
 
 
 @inner
-def is_url(data: Bytes, start: int, end: int, flags: NDArray[np.uint32]) -> bool:
+def _is_place(data: Bytes, at: int, end: int, flags: Flags) -> bool:
+    """Whether a host name or a public IPv4 address begins at ``at``."""
+    return at < end and (_is_host(data, at, end, flags) or _is_address(data, at, end, flags))
+
+
+@inner
+def is_url(data: Bytes, start: int, end: int, flags: Flags) -> bool:
     """Whether ``data[start:end]``, which holds no white space, is a URL, host name or e-mail address."""
-    at = start
-    dot = False
-    while at < end and not dot:
-        dot = data[at] == 46
-        at += 1
-    if not dot:
+    if find_byte(data, start, end, _DOT) == end:
         return False
     at = start
     characters = 0
@@ -248,14 +244,10 @@ def is_url(data: Bytes, start: int, end: int, flags: NDArray[np.uint32]) -> bool
     base = start
     if characters >= 2 and at + 2 < end and data[at] == 58 and data[at + 1] == 47 and data[at + 2] == 47:
         base = at + 3
-    for from_base in range(2):
-        first = base if from_base else start
-        if from_base and base == start:
-            break
-        if first < end and (_is_host(data, first, end, flags) or _is_address(data, first, end, flags)):
-            return True
+    if _is_place(data, start, end, flags) or (base != start and _is_place(data, base, end, flags)):
+        return True
     # Anything before an @ may be a user.
     for k in range(start + 1, end - 1):
-        if data[k] == 64 and (_is_host(data, k + 1, end, flags) or _is_address(data, k + 1, end, flags)):
+        if data[k] == 64 and _is_place(data, k + 1, end, flags):
             return True
     return False

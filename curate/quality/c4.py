@@ -17,51 +17,37 @@ from curate.base.compiled import inner, kernel, maker, read_only
 from curate.base.text import Bytes, Offsets, text_buffers, text_column
 from curate.quality.lines import Flags, decode, flags_at, line_end, space_bytes, trim
 from curate.quality.naming import LineCounts
-from curate.quality.octets import DIGIT, character_flags
+from curate.quality.octets import DIGIT, character_flags, longest_text, starts_with, with_room
 from curate.quality.rule_sets.c4 import LINE_PARAMETERS
 from curate.quality.verdicts import limits_of
 
+_NAMES = "whitespace citation too_long_word no_terminal_punc too_few_words javascript policy".split()
+REASONS = ("", *(f"c4.{name}" for name in _NAMES))
+"""Reasons of edits, by code: the reference's counters of lines, its citations, and white space that joins lines."""
 KEPT, WHITESPACE, CITATION, TOO_LONG_WORD, NO_TERMINAL_PUNCT, TOO_FEW_WORDS, JAVASCRIPT, POLICY = map(
     np.int64, range(8)
 )
-REASONS = (
-    "",
-    "c4.whitespace",
-    "c4.citation",
-    "c4.too_long_word",
-    "c4.no_terminal_punc",
-    "c4.too_few_words",
-    "c4.javascript",
-    "c4.policy",
-)
-"""Reasons of edits, by code: the reference's counters of lines, its citations, and white space that joins lines."""
 
 _PHRASES = (
-    b"lorem ipsum",
-    b"javascript",
-    b"{",
-    b"terms of use",
-    b"privacy policy",
-    b"cookie policy",
-    b"uses cookies",
-    b"use of cookies",
-    b"use cookies",
-    b"[citation needed]",
-)
-_CITATION_NEEDED = len(_PHRASES) - 1
+    b"lorem ipsum|javascript|{|terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies"
+).split(b"|")
+_N_PHRASES = len(_PHRASES)
 _LOREM, _SCRIPT, _CURLY, _POLICY = 1, 2, 4, 8
-_PHRASE_BYTES = np.zeros((len(_PHRASES), 24), np.uint8)
+_PHRASE_BYTES = np.zeros((_N_PHRASES, 24), np.uint8)
 for _row, _phrase in enumerate(_PHRASES):
     _PHRASE_BYTES[_row, : len(_phrase)] = np.frombuffer(_phrase, np.uint8)
 
+_EDIT, _NEEDED = np.frombuffer(b"[edit]", np.uint8), np.frombuffer(b"[citation needed]", np.uint8)
 _FIRST_ROWS = np.full(256, 255, np.uint8)
 """First row of the phrases that begin with a byte, letters of either case; 255 where none does."""
-for _row in reversed(range(_CITATION_NEEDED)):
+for _row in reversed(range(_N_PHRASES)):
     _FIRST_ROWS[_PHRASES[_row][0]] = _FIRST_ROWS[_PHRASES[_row].upper()[0]] = _row
 
+COLUMNS = ("c4_lines", "c4_kept_lines", "c4_lorem_ipsum", "c4_curly_bracket")
 _LINES, _KEPT_LINES, _LOREM_LINE, _CURLY_LINE, _KEPT_WORDS, _KEPT_SENTENCES = range(6)
-_COLUMNS = 6
 
+Options = tuple[int, int, int, int, int, int, int]
+"""Values of :data:`LINE_PARAMETERS`; 0 where one is off."""
 Spans = NDArray[np.int64]
 """int64[n, 4]: row, start, end, reason."""
 
@@ -76,8 +62,8 @@ class C4Lines:
     """Bytes from the start of the document."""
     reasons: pa.StringArray
     columns: dict[str, NDArray[np.int64]]
-    """c4_lines, c4_kept_lines, and the number (from 1, 0 = none) of the first line, among those that the
-    line rules let pass, with "lorem ipsum" (c4_lorem_ipsum) and with a curly bracket (c4_curly_bracket)."""
+    """:data:`COLUMNS`: the last two are the number (from 1, 0 = none) of the first line, among those that the line rules
+    let pass, with "lorem ipsum" and with a curly bracket."""
     kept_words: NDArray[np.int64]
     kept_sentences: NDArray[np.int64]
     """Words and sentences of the lines that stay as they are."""
@@ -102,14 +88,9 @@ def _citation(data: Bytes, at: int, end: int, flags: Flags) -> int:
         i += decode(data, i)[1]
     if i < end and data[i] == 93:
         return i + 1 - at
-    if end - at >= 6 and data[at + 1] == 101 and data[at + 2] == 100 and data[at + 3] == 105 and data[at + 4] == 116:
-        return 6 if data[at + 5] == 93 else 0
-    k = 0
-    while _PHRASE_BYTES[_CITATION_NEEDED, k]:
-        if at + k >= end or data[at + k] != _PHRASE_BYTES[_CITATION_NEEDED, k]:
-            return 0
-        k += 1
-    return k
+    if starts_with(data, at, end, _EDIT):
+        return _EDIT.shape[0]
+    return _NEEDED.shape[0] if starts_with(data, at, end, _NEEDED) else 0
 
 
 @inner
@@ -121,33 +102,31 @@ def _without_citations(data: Bytes, start: int, end: int, flags: Flags, line: By
     n = at - start
     for i in range(n):
         line[i] = data[start + i]
-    found = 0
+    marks = 0
     while at < end:
-        b = data[at]
-        if b == 91:
-            size = _citation(data, at, end, flags)
-            if size:
-                cuts[2 * found], cuts[2 * found + 1] = at, at + size
-                found += 1
-                at += size
-                continue
-        line[n] = b
+        size = _citation(data, at, end, flags) if data[at] == 91 else 0
+        if size:
+            cuts[2 * marks], cuts[2 * marks + 1] = at, at + size
+            marks += 1
+            at += size
+            continue
+        line[n] = data[at]
         n += 1
         at += 1
-    return n, found
+    return n, marks
 
 
 @inner
 def _phrases(line: Bytes, n: int) -> int:
     """Bits of the phrases in a line, ASCII letters of either case."""
-    found = 0
+    phrases = 0
     for at in range(n):
         row = np.int64(_FIRST_ROWS[line[at]])
         if row == 255:
             continue
         # Rows of phrases with the same first letter follow each other.
         letter = _PHRASE_BYTES[row, 0]
-        while row < _CITATION_NEEDED and _PHRASE_BYTES[row, 0] == letter:
+        while row < _N_PHRASES and _PHRASE_BYTES[row, 0] == letter:
             k = 1
             while _PHRASE_BYTES[row, k] and at + k < n:
                 c = np.int64(line[at + k])
@@ -157,9 +136,9 @@ def _phrases(line: Bytes, n: int) -> int:
                     break
                 k += 1
             if _PHRASE_BYTES[row, k] == 0:
-                found |= _LOREM if row == 0 else _SCRIPT if row == 1 else _CURLY if row == 2 else _POLICY
+                phrases |= _LOREM if row == 0 else _SCRIPT if row == 1 else _CURLY if row == 2 else _POLICY
             row += 1
-    return found
+    return phrases
 
 
 @inner
@@ -174,42 +153,22 @@ def _ends_sentence(line: Bytes, n: int) -> bool:
 
 
 @inner
-def _count_words(data: Bytes, start: int, end: int, enough: int) -> int:
-    """Words as by str.split, counted up to ``enough``."""
-    words = 0
-    between = True
+def _count_words(data: Bytes, start: int, end: int, enough: int) -> tuple[int, int]:
+    """(words as by str.split, counted up to ``enough``; characters of the longest one up to there)."""
+    words, chars, longest = 0, 0, 0
     at = start
     while at < end and words < enough:
-        b = data[at]
-        size = space_bytes(data, at) if b <= 32 or b >= 0x80 else 0
-        if size:
-            between = True
-            at += size
-            continue
-        words += between
-        between = False
-        at += 1
-    return words
-
-
-@inner
-def _longest_word(data: Bytes, start: int, end: int) -> int:
-    """Characters of the longest word."""
-    longest = 0
-    chars = 0
-    at = start
-    while at < end:
         b = data[at]
         size = space_bytes(data, at) if b <= 32 or b >= 0x80 else 0
         if size:
             chars = 0
             at += size
             continue
-        if b & 0xC0 != 0x80:
-            chars += 1
-            longest = max(longest, chars)
+        words += chars == 0
+        chars += b & 0xC0 != 0x80
+        longest = max(longest, chars)
         at += 1
-    return longest
+    return words, longest
 
 
 @inner
@@ -229,11 +188,9 @@ def _content(data: Bytes, spans: Spans, n: int) -> tuple[int, int]:
     """(start, end) of what is left of the kept spans when white space at both ends of the text goes (str.strip)."""
     first, last = -1, -1
     for i in range(n):
-        if spans[i, 3] == KEPT:
-            start, end = trim(data, spans[i, 1], spans[i, 2])
-            if start < end:
-                first = start if first < 0 else first
-                last = end
+        start, end = trim(data, spans[i, 1], spans[i, 2]) if spans[i, 3] == KEPT else (0, 0)
+        if start < end:
+            first, last = start if first < 0 else first, end
     return first, last
 
 
@@ -250,47 +207,34 @@ def _append(into: Bytes, filled: int, line: Bytes, n: int) -> tuple[Bytes, int]:
     return into, filled + n
 
 
-@maker
-def _with_room(rows: Spans, filled: int, room: int) -> Spans:
-    """``rows`` with room for so many, the first ``filled`` kept."""
-    if room <= rows.shape[0]:
-        return rows
-    grown = np.empty((2 * room, rows.shape[1]), np.int64)
-    # Element by element: an assignment of slices compiles in the text of its error.
-    for i in range(filled):
-        for j in range(rows.shape[1]):
-            grown[i, j] = rows[i, j]
-    return grown
-
-
 @inner
 def _judge_line(
-    data: Bytes, left: int, right: int, flags: Flags, options: NDArray[np.int64], line: Bytes, cuts: Offsets
+    data: Bytes, left: int, right: int, flags: Flags, options: Options, line: Bytes, cuts: Offsets
 ) -> tuple[int, int, int, int]:
     """(reason, citations, bytes, phrases) of a line; its ``bytes`` without the citations go to ``line``.
 
     Phrases are −1 where another rule than those of phrases cuts the line.
     """
-    most_chars = options[3]
-    if 0 <= most_chars < right - left and _longest_word(data, left, right) > most_chars:
+    citations, punctuation, least_words, most_chars, javascript, policy, trims = options
+    if 0 < most_chars < right - left and _count_words(data, left, right, right - left)[1] > most_chars:
         return TOO_LONG_WORD, 0, 0, -1
     size, marks = right - left, 0
-    if options[0] != 0:
+    if citations:
         size, marks = _without_citations(data, left, right, flags, line, cuts)
     else:
         for i in range(size):
             line[i] = data[left + i]
-    if marks and options[6] != 0:
+    if marks and trims:
         _, size = trim(line, 0, size)
-    if options[1] != 0 and not _ends_sentence(line, size):
+    if punctuation and not _ends_sentence(line, size):
         return NO_TERMINAL_PUNCT, marks, size, -1
-    if _count_words(data, left, right, options[2]) < options[2]:
+    if _count_words(data, left, right, least_words)[0] < least_words:
         return TOO_FEW_WORDS, marks, size, -1
     phrases = _phrases(line, size)
     reason = KEPT
-    if options[4] != 0 and phrases & _SCRIPT:
+    if javascript and phrases & _SCRIPT:
         reason = JAVASCRIPT
-    elif options[5] != 0 and phrases & _POLICY:
+    elif policy and phrases & _POLICY:
         reason = POLICY
     return reason, marks, size, phrases
 
@@ -334,19 +278,12 @@ def _cut_document(data: Bytes, start: int, spans: Spans, n: int, edits: Spans, n
 
 @kernel
 def _lines(
-    data: Bytes,
-    offsets: Offsets,
-    flags: Flags,
-    options: NDArray[np.int64],
-    line_counts: LineCounts,
-    columns: NDArray[np.int64],
-) -> tuple[Spans, Bytes, NDArray[np.int64]]:
+    data: Bytes, offsets: Offsets, flags: Flags, options: Options, line_counts: LineCounts, columns: Spans
+) -> tuple[Spans, Bytes, Spans]:
     """int64[E, 4]: (row, start, end, reason) of what is cut; then the bytes of all lines that stay but lost a citation,
-    and int64[C, 2] (row, end in these bytes) of each of them. Fills ``columns`` int64[N, _COLUMNS].
+    and int64[C, 2] (row, end in these bytes) of each of them. Fills ``columns`` int64[N, 6].
     """
-    longest = 0
-    for d in range(offsets.shape[0] - 1):
-        longest = max(longest, offsets[d + 1] - offsets[d])
+    longest = longest_text(offsets, offsets[1:])
     line, cuts = np.empty(longest + 1, np.uint8), np.empty(longest + 2, np.int64)
     spans = np.empty((2 * longest + 8, 4), np.int64)
     edits, n_edits = np.empty((1024, 4), np.int64), np.int64(0)
@@ -372,7 +309,7 @@ def _lines(
                 columns[d, _KEPT_LINES] += 1
                 if marks:
                     cited, filled = _append(cited, filled, line, size)
-                    cited_lines = _with_room(cited_lines, n_cited, n_cited + 1)
+                    cited_lines = with_room(cited_lines, n_cited, n_cited + 1)
                     cited_lines[n_cited, 0], cited_lines[n_cited, 1] = d, filled
                     n_cited += 1
                 elif number < line_counts.shape[0] and left < right:
@@ -383,7 +320,7 @@ def _lines(
                 n = _push(spans, n, d, at, following, reason)
             number += left < right
             at = following
-        edits = _with_room(edits, n_edits, n_edits + n + 4)
+        edits = with_room(edits, n_edits, n_edits + n + 4)
         n_edits = _cut_document(data, offsets[d], spans, n, edits, n_edits)
     return edits[:n_edits], cited[:filled], cited_lines[:n_cited]
 
@@ -404,32 +341,16 @@ def c4_lines(
     if line_counts is None:
         line_counts = np.zeros((0, 2), np.int32)
     data, offsets = read_only(*text_buffers(texts))
-    columns = np.zeros((len(offsets) - 1, _COLUMNS), np.int64)
-    value = {name: int(parameters[name] or 0) for name, _ in LINE_PARAMETERS}
-    options = np.array(
-        [
-            value["remove_citations"],
-            value["filter_no_terminal_punct"],
-            value["min_words_per_line"],
-            value["max_word_length"] or -1,
-            value["filter_javascript"],
-            value["filter_policy"],
-            value["trim_after_citations"],
-        ],
-        np.int64,
-    )
+    columns = np.zeros((len(offsets) - 1, 6), np.int64)
+    options = tuple(int(parameters[name] or 0) for name, _ in LINE_PARAMETERS)
     edits, cited, cited_lines = _lines(data, offsets, character_flags(), options, line_counts, columns)
+    rows, starts, ends, reasons = np.ascontiguousarray(edits.T)
     return C4Lines(
-        edits[:, 0].copy(),
-        edits[:, 1].copy(),
-        edits[:, 2].copy(),
-        pa.array(REASONS, pa.string()).take(pa.array(edits[:, 3])),
-        {
-            "c4_lines": columns[:, _LINES].copy(),
-            "c4_kept_lines": columns[:, _KEPT_LINES].copy(),
-            "c4_lorem_ipsum": columns[:, _LOREM_LINE].copy(),
-            "c4_curly_bracket": columns[:, _CURLY_LINE].copy(),
-        },
+        rows,
+        starts,
+        ends,
+        pa.array(REASONS, pa.string()).take(pa.array(reasons)),
+        {name: columns[:, k].copy() for k, name in enumerate(COLUMNS)},
         columns[:, _KEPT_WORDS].copy(),
         columns[:, _KEPT_SENTENCES].copy(),
         cited_lines[:, 0].copy(),

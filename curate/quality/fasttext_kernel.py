@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from curate.base.compiled import inner, kernel, read_only, tiny
 from curate.base.text import Bytes, Offsets
 from curate.quality.lines import skip_space
-from curate.quality.octets import hash_bytes
+from curate.quality.octets import hash_bytes, longest_text, starts_with
 from curate.quality.words import word_hash
 
 _HIERARCHICAL = 1
@@ -36,11 +35,12 @@ _END = np.frombuffer(b"</s>", np.uint8)
 _ONE = np.uint64(1)
 
 
-@dataclass(frozen=True)
-class SubwordModel:
+Rows = NDArray[np.float32]
+
+
+class ModelTables(NamedTuple):
     """What a prediction reads of a model file."""
 
-    labels: list[str]
     options: NDArray[np.int64]
     """int64[5]: least and most characters of an n-gram, buckets of their hashes, W, row of the end of a text or −1."""
     words: NDArray[np.uint64]
@@ -49,12 +49,19 @@ class SubwordModel:
     """Bitmap of the buckets that have a row."""
     rows_of: NDArray[np.int32]
     """int32[buckets]: the row of a bucket, where it has one."""
-    rows: NDArray[np.float32]
+    rows: Rows
     """float32[F, D]."""
     tree: NDArray[np.int64]
     """int64[2L − 1, 2]: left and right child of each node; −1 for labels."""
-    nodes: NDArray[np.float32]
+    nodes: Rows
     """float32[L, D]: the output matrix, of the inner nodes."""
+
+
+class SubwordModel(NamedTuple):
+    """A model that can be predicted with."""
+
+    labels: list[str]
+    tables: ModelTables
 
     def predict(self, data: Bytes, offsets: Offsets, ends: Offsets) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(label int64[N], its probability float64[N]) of every text ``data[offsets[i]:ends[i]]``; −1 and 0 where it is blank.
@@ -63,8 +70,7 @@ class SubwordModel:
         """
         data, offsets = read_only(data, offsets)
         label, score = np.full(len(ends), -1, np.int64), np.zeros(len(ends))
-        arrays = (self.options, self.words, self.kept, self.rows_of, self.rows, self.tree, self.nodes)
-        _predict(data, offsets, ends, *arrays, label, score)
+        _predict(data, offsets, ends, self.tables, label, score)
         return label, score
 
 
@@ -98,16 +104,9 @@ def _add_row(rows: NDArray[np.float32], row: int, hidden: NDArray[np.float32]) -
 
 
 @inner
-def _add_ngrams(
-    word: Bytes,
-    size: int,
-    options: NDArray[np.int64],
-    kept: NDArray[np.uint64],
-    rows_of: NDArray[np.int32],
-    rows: NDArray[np.float32],
-    hidden: NDArray[np.float32],
-) -> int:
+def _add_ngrams(word: Bytes, size: int, model: ModelTables, hidden: Rows) -> int:
     """Number of n-grams of ``word[:size]``, a word between its marks, that have a row, after these were added."""
+    options, _, kept, rows_of, rows, _, _ = model
     least, most, buckets = options[0], options[1], np.uint64(options[2])
     added = 0
     for i in range(size):
@@ -132,16 +131,6 @@ def _add_ngrams(
 
 
 @inner
-def _starts_with(data: Bytes, start: int, end: int, what: Bytes) -> bool:
-    if end - start < what.shape[0]:
-        return False
-    for k in range(what.shape[0]):
-        if data[start + k] != what[k]:
-            return False
-    return True
-
-
-@inner
 def _is_blank(data: Bytes, at: int, end: int) -> bool:
     """Whether there is white space only (str.isspace), or bytes 0."""
     while at < end:
@@ -158,19 +147,9 @@ def _log(x: np.float32) -> np.float32:
 
 
 @tiny
-def _add_text(
-    data: Bytes,
-    at: int,
-    end: int,
-    options: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    kept: NDArray[np.uint64],
-    rows_of: NDArray[np.int32],
-    rows: NDArray[np.float32],
-    word: Bytes,
-    hidden: NDArray[np.float32],
-) -> int:
+def _add_text(data: Bytes, at: int, end: int, model: ModelTables, word: Bytes, hidden: Rows) -> int:
     """Number of words and n-grams of a text that have a row, after these were added."""
+    options, words, _, _, rows, _, _ = model
     count = 0
     while True:
         while at < end and _is_space(data[at]):
@@ -179,10 +158,10 @@ def _add_text(
         while at < end and not _is_space(data[at]):
             at += 1
         size = at - start
-        if size == 0 or (size == _END.shape[0] and _starts_with(data, start, at, _END)):
+        if size == 0 or (size == _END.shape[0] and starts_with(data, start, at, _END)):
             break  # the newline that the library reads as this word
         row = _row_of_word(words, hash_bytes(data, start, at))
-        if row == rows.shape[0] or (row < 0 and _starts_with(data, start, at, _LABEL)):
+        if row == rows.shape[0] or (row < 0 and starts_with(data, start, at, _LABEL)):
             continue
         if row >= 0:
             _add_row(rows, row, hidden)
@@ -190,7 +169,7 @@ def _add_text(
         for k in range(size):
             word[k + 1] = data[start + k]
         word[size + 1] = 62
-        count += _add_ngrams(word, size + 2, options, kept, rows_of, rows, hidden)
+        count += _add_ngrams(word, size + 2, model, hidden)
     if options[4] >= 0:
         _add_row(rows, options[4], hidden)
         count += 1
@@ -198,14 +177,9 @@ def _add_text(
 
 
 @tiny
-def _best_label(
-    hidden: NDArray[np.float32],
-    tree: NDArray[np.int64],
-    nodes: NDArray[np.float32],
-    stack: NDArray[np.int64],
-    logs: NDArray[np.float32],
-) -> tuple[int, np.float32]:
+def _best_label(hidden: Rows, model: ModelTables, stack: NDArray[np.int64], logs: Rows) -> tuple[int, np.float32]:
     """(label, logarithm of its probability) of the most probable label; (−1, 0) without one."""
+    tree, nodes = model.tree, model.nodes
     n_labels = nodes.shape[0]
     best, best_score = -1, np.float32(0)
     filled = 1
@@ -235,21 +209,13 @@ def _predict(
     data: Bytes,
     offsets: Offsets,
     ends: Offsets,
-    options: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    kept: NDArray[np.uint64],
-    rows_of: NDArray[np.int32],
-    rows: NDArray[np.float32],
-    tree: NDArray[np.int64],
-    nodes: NDArray[np.float32],
+    model: ModelTables,
     label: NDArray[np.int64],
     score: NDArray[np.float64],
 ) -> None:
-    hidden = np.empty(rows.shape[1], np.float32)
-    stack, logs = np.empty(2 * nodes.shape[0], np.int64), np.empty(2 * nodes.shape[0], np.float32)
-    longest = 0
-    for d in range(ends.shape[0]):
-        longest = max(longest, ends[d] - offsets[d])
+    hidden, depth = np.empty(model.rows.shape[1], np.float32), 2 * model.nodes.shape[0]
+    stack, logs = np.empty(depth, np.int64), np.empty(depth, np.float32)
+    longest = longest_text(offsets, ends)
     word = np.empty(longest + 2, np.uint8)
     word[0] = 60
     for d in range(ends.shape[0]):
@@ -257,13 +223,13 @@ def _predict(
             continue
         for k in range(hidden.shape[0]):
             hidden[k] = np.float32(0)
-        count = _add_text(data, offsets[d], ends[d], options, words, kept, rows_of, rows, word, hidden)
+        count = _add_text(data, offsets[d], ends[d], model, word, hidden)
         if count == 0:
             continue
         share = np.float32(1.0 / count)
         for k in range(hidden.shape[0]):
             hidden[k] *= share
-        best, best_score = _best_label(hidden, tree, nodes, stack, logs)
+        best, best_score = _best_label(hidden, model, stack, logs)
         label[d] = best
         if best >= 0:
             score[d] = np.exp(best_score)
@@ -366,7 +332,7 @@ def read_model(path: Path) -> SubwordModel | None:
     end = names.index(_END.tobytes()) if _END.tobytes() in names else -1
     labels = [entry.decode() for entry, _, _ in entries[n_words:]]
     options = np.array([least, most, buckets, n_words, end], np.int64)
-    return SubwordModel(labels, options, table, kept, rows_of, rows, _tree(counts), nodes)
+    return SubwordModel(labels, ModelTables(options, table, kept, rows_of, rows, _tree(counts), nodes))
 
 
 def _table(entries: list[bytes], n_words: int, label_row: int) -> NDArray[np.uint64]:

@@ -9,6 +9,8 @@ Legend: N words of a document; ``names`` uint32[N], ``places`` uint32[N + 1] (:m
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import zstandard
@@ -16,9 +18,11 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, text_buffers
+from curate.quality.lines import table_size
 from curate.quality.naming import Names
 
 Keys = NDArray[np.uint64]
+Entries = NDArray[np.int32]
 
 _ONE = np.uint64(1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -27,11 +31,41 @@ _CACHE_PASSES = 8
 _MOST_BITS = 22
 """A level is done in passes by hash, so that its table fits the second cache (2**15 slots, 393 kB) while 8 passes
 suffice, and never takes more than 50 MB."""
-FILTER_BITS = 20
+_FILTER_BITS = 20
 """Of a level's filter at most: its two halves take 256 kB."""
 
 TOP_GRAMS = (2, 3, 4)
 DUPLICATED_GRAMS = (5, 6, 7, 8, 9, 10)
+
+
+class GramBuffers(NamedTuple):
+    """Memory of :func:`measure_grams`, for texts of any number."""
+
+    spare: Names
+    counts: Names
+    """By the name of an n-gram: how often it occurs."""
+    live: Names
+    """The places where the n-grams of a level repeat, ascending."""
+    seen: Bytes
+    bits: Keys
+    """Of the filter."""
+    keys: Keys
+    values: Names
+    """Of the table: pairs of names, and the place of their first occurrence."""
+
+
+@maker
+def gram_buffers(longest: int) -> GramBuffers:
+    """Buffers for texts of at most ``longest`` bytes."""
+    spare, counts, live = (
+        np.empty(longest + 1, np.uint32),
+        np.empty(longest + 1, np.uint32),
+        np.empty(longest + 1, np.uint32),
+    )
+    slots = min(1 << _MOST_BITS, table_size(2 * longest + 32))
+    bits = np.empty(1 << (_FILTER_BITS - 5), np.uint64)
+    seen, keys, values = np.empty(longest + 1, np.uint8), np.empty(slots, np.uint64), np.empty(slots, np.uint32)
+    return GramBuffers(spare, counts, live, seen, bits, keys, values)
 
 
 @tiny
@@ -47,7 +81,7 @@ def _maybe_repeating(live: Names, n_live: int, names: Names, bits: Keys) -> int:
     A Bloom filter of one hash: even words of ``bits`` hold what was seen, odd ones what was seen again.
     """
     filter_bits = 6
-    while filter_bits < FILTER_BITS and (1 << filter_bits) < 8 * n_live:
+    while filter_bits < _FILTER_BITS and (1 << filter_bits) < 8 * n_live:
         filter_bits += 1
     shift = np.uint64(64 - filter_bits)
     for w in range(1 << (filter_bits - 5)):
@@ -65,32 +99,23 @@ def _maybe_repeating(live: Names, n_live: int, names: Names, bits: Keys) -> int:
     return left
 
 
-@maker
-def _next_level(
-    live: Names,
-    n_live: int,
-    names: Names,
-    longer: Names,
-    counts: Names,
-    filtered: bool,
-    bits: Keys,
-    keys: Keys,
-    values: Names,
-) -> tuple[Keys, Names, int]:
-    """The table, and how many places are left in ``live``: those where the n-gram repeats.
+@inner
+def _next_level(n_live: int, names: Names, longer: Names, is_filtered: bool, buffers: GramBuffers) -> int:
+    """How many places are left in ``buffers.live``: those where the n-gram repeats.
 
     Takes the places where the (n−1)-gram repeats with their ``names``; fills ``longer`` at the places that are left and
-    ``counts`` at their names. ``filtered``: most others are dropped before the table is filled (``bits`` is scratch for that).
+    ``buffers.counts`` at their names. ``is_filtered``: most others are dropped before the table is filled.
     """
+    _, counts, live, _, bits, keys, values = buffers
     candidates = 0
     for k in range(n_live - 1):
         i = live[k]
         live[candidates] = i
         candidates += live[k + 1] == i + 1
-    if filtered:
+    if is_filtered:
         candidates = _maybe_repeating(live, candidates, names, bits)
     if candidates == 0:
-        return keys, values, 0
+        return 0
     slot_bits = 6
     passes = 1
     while (passes << slot_bits) * 2 < 3 * candidates:
@@ -99,8 +124,6 @@ def _next_level(
         else:
             passes *= 2
     size = 1 << slot_bits
-    if size > keys.shape[0]:
-        keys, values = np.empty(size, np.uint64), np.empty(size, np.uint32)
     mask = np.uint64(size - 1)
     shift = np.uint64(64 - slot_bits)
     choice = np.uint64(passes - 1)
@@ -123,7 +146,7 @@ def _next_level(
                 first = values[slot]
                 longer[i] = first
                 counts[first] += 1
-    return keys, values, _repeating(live, candidates, longer, counts)
+    return _repeating(live, candidates, longer, counts)
 
 
 @inner
@@ -166,38 +189,27 @@ def _duplicated(live: Names, n_live: int, names: Names, places: Names, n: int, s
 
 
 @maker
-def measure_grams(
-    words: int,
-    names: Names,
-    places: Names,
-    spare: Names,
-    counts: Names,
-    live: Names,
-    seen: Bytes,
-    bits: Keys,
-    keys: Keys,
-    values: Names,
-    out: NDArray[np.int64],
-) -> tuple[Keys, Names, int]:
-    """The table, and how many places are left in ``live``: where a 10-gram is that repeats, its first place in ``spare``.
+def measure_grams(words: int, names: Names, places: Names, buffers: GramBuffers, out: NDArray[np.int64]) -> int:
+    """How many places are left in ``buffers.live``: where a 10-gram is that repeats, its first place in ``buffers.spare``.
 
     Writes characters in the top 2- to 4-grams and duplicated 5- to 10-grams, ``out`` int64[9]. ``names`` are lost.
     """
+    spare, counts, live, seen, _, _, _ = buffers
     counts[:words] = 0
     seen[:words] = 0
     for i in range(words):
         counts[names[i]] += 1
         live[i] = i
     n_live = _repeating(live, words, names, counts)
-    filtered = True
+    is_filtered = True
     for n in range(2, 11):
         if words < n:
             n_live = 0
             break
         before = n_live
-        keys, values, n_live = _next_level(live, n_live, names, spare, counts, filtered, bits, keys, values)
+        n_live = _next_level(n_live, names, spare, is_filtered, buffers)
         # Where most n-grams repeat, the filter would cost more than it saves at the next level.
-        filtered = 3 * n_live < 2 * before
+        is_filtered = 3 * n_live < 2 * before
         names, spare = spare, names
         if n <= 4:
             out[n - 2] = _top(live, n_live, names, counts, places, n)
@@ -205,7 +217,7 @@ def measure_grams(
             break
         else:
             out[n - 2] = _duplicated(live, n_live, names, places, n, seen)
-    return keys, values, n_live
+    return n_live
 
 
 BLOCK_BYTES = 4_096
@@ -227,15 +239,7 @@ RECURRENCE_COUNTS = 2
 
 
 @inner
-def _met(
-    chain: NDArray[np.int32],
-    k: int,
-    stop: int,
-    step: int,
-    block: int,
-    where: NDArray[np.int32],
-    is_own: NDArray[np.bool_],
-) -> bool:
+def _met(chain: Entries, k: int, stop: int, step: int, block: int, where: Entries, is_own: NDArray[np.bool_]) -> bool:
     """Whether the word is in a block that is far enough from ``block``, but not farther, going along its chain."""
     while k != stop:
         distance = abs(where[chain[k]] - block)

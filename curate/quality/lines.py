@@ -10,24 +10,17 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
+from curate.quality import octets
 from curate.quality.octets import (
     BREAK,
     LIMIT,
     QUOTE,
     SPACE,
     TERMINAL,
-    at_most_space,
-    below_space,
-    count_byte,
     count_characters,
-    equal_to,
     find_byte,
     first_marked,
     group_at,
-    hash_bytes,
-    marked,
-    not_ascii,
-    not_letters,
 )
 
 _ONE = np.uint64(1)
@@ -40,26 +33,9 @@ _NOT_LOWEST = np.uint64(0xFEFEFEFEFEFEFEFE)
 SHORT_LINE = 30
 """Characters of a short line (FineWeb)."""
 
-(
-    N_CHARS,
-    NEWLINES,
-    LINES,
-    REPEATED_LINES,
-    REPEATED_LINE_CHARS,
-    SOLID_LINES,
-    PUNCTUATED_LINES,
-    SHORT_LINES,
-    REPEATED_SOLID_CHARS,
-    PARAGRAPHS,
-    REPEATED_PARAGRAPHS,
-    REPEATED_PARAGRAPH_CHARS,
-    SPLIT_LINES,
-    BULLET_LINES,
-    ELLIPSIS_LINES,
-    HASHES,
-    ELLIPSES,
-    CLOSED_LINES,
-) = range(18)
+N_CHARS, NEWLINES, LINES, REPEATED_LINES, REPEATED_LINE_CHARS, SOLID_LINES = range(6)
+PUNCTUATED_LINES, SHORT_LINES, REPEATED_SOLID_CHARS, PARAGRAPHS, REPEATED_PARAGRAPHS = range(6, 11)
+REPEATED_PARAGRAPH_CHARS, SPLIT_LINES, BULLET_LINES, ELLIPSIS_LINES, HASHES, ELLIPSES, CLOSED_LINES = range(11, 18)
 LINE_COUNTS = 18
 """Columns of the counts. LINES are cut at runs of newlines, SOLID_LINES at newlines, without blank ones, SPLIT_LINES as
 by str.splitlines. CLOSED_LINES have terminal punctuation before white space, closing quotes and brackets, too."""
@@ -80,7 +56,7 @@ def _is_new(keys: NDArray[np.uint64], mask: np.uint64, key: np.uint64) -> bool:
 @inner
 def count_newlines(data: Bytes, start: int, end: int) -> int:
     """Newlines of a document."""
-    return count_byte(data, start, end, _NEWLINE)
+    return octets.count_byte(data, start, end, _NEWLINE)
 
 
 @inner
@@ -90,8 +66,8 @@ def most_lines(data: Bytes, start: int, end: int) -> int:
     at = start
     while at + 8 <= end:
         group = group_at(data, at)
-        wide = equal_to(group & _NOT_LOWEST, _SEPARATOR) | equal_to(group, _NEXT_LINE)
-        n += marked(below_space(group) | wide)
+        wide = octets.equal_to(group & _NOT_LOWEST, _SEPARATOR) | octets.equal_to(group, _NEXT_LINE)
+        n += octets.marked(octets.below_space(group) | wide)
         at += 8
     return n + end - at
 
@@ -121,13 +97,7 @@ def _is_closed(data: Bytes, start: int, end: int, flags: Flags) -> bool:
 
 @inner
 def measure_lines(
-    data: Bytes,
-    start: int,
-    end: int,
-    flags: Flags,
-    keys: NDArray[np.uint64],
-    slots: int,
-    out: NDArray[np.int64],
+    data: Bytes, start: int, end: int, flags: Flags, keys: NDArray[np.uint64], slots: int, out: NDArray[np.int64]
 ) -> None:
     """Counts of lines cut at newlines; ``keys`` is a scratch table with ``slots`` slots."""
     mask = np.uint64(slots - 1)
@@ -140,7 +110,7 @@ def measure_lines(
         chars = count_characters(data, first, at)
         blank = skip_space(data, first, at) == at
         out[N_CHARS] += chars
-        new = _is_new(keys, mask, hash_bytes(data, first, at))
+        new = _is_new(keys, mask, octets.hash_bytes(data, first, at))
         out[LINES] += 1
         if not new:
             out[REPEATED_LINES] += 1
@@ -179,7 +149,7 @@ def measure_paragraphs(
         while at < end and data[at + 1] != 10:
             at = find_byte(data, at + 1, end, _NEWLINE)
         out[PARAGRAPHS] += 1
-        if not _is_new(keys, mask, hash_bytes(data, first, at)):
+        if not _is_new(keys, mask, octets.hash_bytes(data, first, at)):
             out[REPEATED_PARAGRAPHS] += 1
             out[REPEATED_PARAGRAPH_CHARS] += count_characters(data, first, at)
         if at == end:
@@ -222,7 +192,7 @@ def line_end(data: Bytes, at: int, end: int, flags: Flags) -> tuple[int, int]:
             at += 1
         elif at + 8 <= end:
             group = group_at(data, at)
-            at += first_marked(below_space(group) | equal_to(group, _C2) | equal_to(group, _E2))
+            at += first_marked(octets.below_space(group) | octets.equal_to(group, _C2) | octets.equal_to(group, _E2))
         else:
             at += 1
     return end, end
@@ -244,7 +214,7 @@ def _count_ellipses(data: Bytes, at: int, end: int) -> int:
             at += 3
         elif at + 8 <= end:
             group = group_at(data, at)
-            at += first_marked(equal_to(group, _DOT) | equal_to(group, _E2))
+            at += first_marked(octets.equal_to(group, _DOT) | octets.equal_to(group, _E2))
         else:
             at += 1
     return n
@@ -258,7 +228,7 @@ def measure_split_lines(data: Bytes, start: int, end: int, flags: Flags, out: ND
         stop, following = line_end(data, at, end, flags)
         _measure_split_line(data, at, stop, out)
         at = following
-    out[HASHES] = count_byte(data, start, end, _HASH)
+    out[HASHES] = octets.count_byte(data, start, end, _HASH)
     out[ELLIPSES] = _count_ellipses(data, start, end)
 
 
@@ -301,18 +271,12 @@ def before(data: Bytes, at: int) -> int:
 @inner
 def _wide_space_bytes(data: Bytes, at: int) -> int:
     b = data[at]
-    if b == 0xC2:
-        return 2 if data[at + 1] == 0x85 or data[at + 1] == 0xA0 else 0
-    if b == 0xE2:
-        if data[at + 1] == 0x80:
-            c = data[at + 2]
-            return 3 if c <= 0x8A or c == 0xA8 or c == 0xA9 or c == 0xAF else 0
-        return 3 if data[at + 1] == 0x81 and data[at + 2] == 0x9F else 0
-    if b == 0xE1:
-        return 3 if data[at + 1] == 0x9A and data[at + 2] == 0x80 else 0
-    if b == 0xE3:
-        return 3 if data[at + 1] == 0x80 and data[at + 2] == 0x80 else 0
-    return 0
+    if b != 0xC2 and not 0xE1 <= b <= 0xE3:
+        return 0
+    code, size = decode(data, at)
+    if 0x2000 <= code <= 0x200A or code == 0x85 or code == 0xA0 or code == 0x1680 or code == 0x3000:
+        return size
+    return size if code == 0x2028 or code == 0x2029 or code == 0x202F or code == 0x205F else 0
 
 
 @tiny
@@ -354,7 +318,7 @@ def trim(data: Bytes, start: int, end: int) -> tuple[int, int]:
 def _letters_end(data: Bytes, at: int, end: int) -> int:
     """Where the ASCII letters that begin at ``at`` end."""
     while at + 8 <= end:
-        letters = first_marked(not_letters(group_at(data, at)))
+        letters = first_marked(octets.not_letters(group_at(data, at)))
         at += letters
         if letters < 8:
             return at
@@ -375,7 +339,7 @@ def _space_from(data: Bytes, at: int, end: int) -> int:
             at += 1
         elif at + 8 <= end:
             group = group_at(data, at)
-            at += first_marked(at_most_space(group) | not_ascii(group))
+            at += first_marked(octets.at_most_space(group) | octets.not_ascii(group))
         else:
             at += 1
     return end

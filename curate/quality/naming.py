@@ -107,16 +107,7 @@ def _traits(data: Bytes, start: int, end: int, flags: Flags) -> tuple[np.uint64,
             closes = chars == 0 and f & SENTENCE != 0
             punctuation = (chars == 0 or punctuation) and f & PUNCT != 0
             chars += 1
-    traits = np.uint64(0)
-    if letter:
-        traits |= _HAS_LETTER
-    if other:
-        traits |= _SPOKEN
-    if closes:
-        traits |= _CLOSES
-    if punctuation:
-        traits |= _PUNCTUATION
-    return traits, chars
+    return np.uint64(letter + 2 * other + 4 * closes + 8 * punctuation), chars
 
 
 @tiny
@@ -130,7 +121,7 @@ def _split_and_remember(
 ) -> tuple[int, bool, np.uint64]:
     """:func:`_known_words` of a chunk that was not seen lately; ``h``: its hash."""
     starts, ends, known = buffers.starts, buffers.ends, buffers.known
-    parts = chunk_words(data, start, end, tables.flags, tables.rules, tables.pairs, starts, ends)
+    parts = chunk_words(data, start, end, tables, starts, ends)
     fits = parts <= 8 and end - start < 256
     lengths, all_traits = np.uint64(0), np.uint64(0)
     for k in range(parts if fits else 0):

@@ -17,25 +17,14 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from curate.base.compiled import inner, tiny
-from curate.base.text import Bytes
+from curate.base.compiled import inner, maker, tiny
+from curate.base.text import Bytes, Offsets
 
-_LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
-_HIGH = np.uint64(0x8080808080808080)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_LOW, _HIGH = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
 _EACH = np.uint64(0x0101010101010101)
-_SMALL = np.uint64(0x2020202020202020)
-_FROM_A = np.uint64(0x1F1F1F1F1F1F1F1F)
-_BEHIND_Z = np.uint64(0x0505050505050505)
-_FROM_ZERO = np.uint64(0x5050505050505050)
-_BEHIND_CAPITALS = np.uint64(0x2525252525252525)
-_FROM_EXCLAMATION = np.uint64(0x5F5F5F5F5F5F5F5F)
-_FROM_SPACE = np.uint64(0x6060606060606060)
-_ONE, _EIGHT = np.uint64(1), np.uint64(8)
+_ONE = np.uint64(1)
 
-_BASIS = np.uint64(0xCBF29CE484222325)
-_LENGTH = np.uint64(0x9E3779B97F4A7C15)
-_FACTOR = np.uint64(0xE7037ED1A0B428DB)
+_BASIS, _LENGTH, _FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x9E3779B97F4A7C15), np.uint64(0xE7037ED1A0B428DB)
 
 
 @intrinsic
@@ -104,13 +93,13 @@ def equal_to(group: np.uint64, byte: np.uint64) -> np.uint64:
 @tiny
 def at_most_space(group: np.uint64) -> np.uint64:
     """Mask of the bytes up to 32."""
-    return ~(((group & _LOW) + _FROM_EXCLAMATION) | group) & _HIGH
+    return ~(((group & _LOW) + _EACH * np.uint64(0x5F)) | group) & _HIGH
 
 
 @tiny
 def below_space(group: np.uint64) -> np.uint64:
     """Mask of the bytes below 32."""
-    return ~(((group & _LOW) + _FROM_SPACE) | group) & _HIGH
+    return ~(((group & _LOW) + _EACH * np.uint64(0x60)) | group) & _HIGH
 
 
 @tiny
@@ -122,15 +111,15 @@ def not_ascii(group: np.uint64) -> np.uint64:
 @tiny
 def not_letters(group: np.uint64) -> np.uint64:
     """Mask of the bytes that are no ASCII letters."""
-    x = (group & _LOW) | _SMALL
-    return (~(x + _FROM_A) | (x + _BEHIND_Z) | group) & _HIGH
+    x = (group & _LOW) | _EACH * np.uint64(0x20)
+    return (~(x + _EACH * np.uint64(0x1F)) | (x + _EACH * np.uint64(0x05)) | group) & _HIGH
 
 
 @tiny
 def digits_to_capitals(group: np.uint64) -> np.uint64:
     """Mask of the bytes from ``0`` to ``Z``."""
     x = group & _LOW
-    return (x + _FROM_ZERO) & ~(x + _BEHIND_CAPITALS) & ~group & _HIGH
+    return (x + _EACH * np.uint64(0x50)) & ~(x + _EACH * np.uint64(0x25)) & ~group & _HIGH
 
 
 @tiny
@@ -190,6 +179,39 @@ def count_characters(data: Bytes, at: int, end: int) -> int:
     return n
 
 
+@inner
+def longest_text(offsets: Offsets, ends: Offsets) -> int:
+    """Bytes of the longest text ``data[offsets[i]:ends[i]]``."""
+    longest = 0
+    for i in range(ends.shape[0]):
+        longest = max(longest, ends[i] - offsets[i])
+    return longest
+
+
+@maker
+def with_room(rows: NDArray[np.int64], filled: int, room: int) -> NDArray[np.int64]:
+    """``rows`` int64[n, k] with room for so many, the first ``filled`` kept."""
+    if room <= rows.shape[0]:
+        return rows
+    grown = np.empty((2 * room, rows.shape[1]), np.int64)
+    # Element by element: an assignment of slices compiles in the text of its error.
+    for i in range(filled):
+        for j in range(rows.shape[1]):
+            grown[i, j] = rows[i, j]
+    return grown
+
+
+@inner
+def starts_with(data: Bytes, start: int, end: int, prefix: Bytes) -> bool:
+    """Whether ``data[start:end]`` begins with ``prefix``."""
+    if end - start < prefix.shape[0]:
+        return False
+    for k in range(prefix.shape[0]):
+        if data[start + k] != prefix[k]:
+            return False
+    return True
+
+
 @tiny
 def hash_of(group: np.uint64, size: int) -> np.uint64:
     """:func:`hash_bytes` of the first ``size`` bytes, 0 to 8, of a group whose others are 0."""
@@ -209,7 +231,7 @@ def hash_bytes(data: Bytes, start: int, end: int) -> np.uint64:
     group = np.uint64(0)
     if at + 8 <= data.shape[0]:
         if rest:
-            group = _loaded(data, at) & (_ALL >> (np.uint64(64) - (rest << np.uint64(3))))
+            group = _loaded(data, at) & (np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - (rest << np.uint64(3))))
     else:
         for k in range(end - at):
             group |= np.uint64(data[at + k]) << np.uint64(8 * k)
@@ -217,46 +239,21 @@ def hash_bytes(data: Bytes, start: int, end: int) -> np.uint64:
     return h if h else _ONE
 
 
-ALPHA = 1 << 0
-"""spaCy's letters."""
-LOWER = 1 << 1
-"""spaCy's small letters, and letters of scripts without case."""
-UPPER = 1 << 2
-"""spaCy's capital letters, and letters of scripts without case."""
-QUOTE = 1 << 3
-PREFIX = 1 << 4
-"""Splits from the beginning of a chunk."""
-SUFFIX = 1 << 5
-"""Splits from the end of a chunk."""
-ICON = 1 << 6
-"""Splits anywhere: dingbats, emoji, the ellipsis character."""
-HYPHEN = 1 << 7
-"""Splits between letters."""
-SPACE = 1 << 8
-"""str.isspace."""
-LETTER = 1 << 9
-"""str.isalpha."""
-DIGIT = 1 << 10
-"""\\d of a Unicode regular expression."""
-PUNCT = 1 << 11
-"""Unicode category P."""
-SYMBOL = 1 << 12
-"""datatrove's PUNCTUATION_SET: a word of only these is a symbol."""
-TERMINAL = 1 << 13
-"""datatrove's TERMINAL_PUNCTUATION."""
-SENTENCE = 1 << 14
-"""spaCy's sentencizer: ends a sentence when it is a token of its own."""
-WORD = 1 << 15
-"""\\w of a Unicode regular expression."""
-BEFORE_DOT = 1 << 16
-"""A full stop behind it splits from the end of a chunk."""
-HOST = 1 << 17
-"""May be in the host name of a URL."""
-BREAK = 1 << 18
-"""str.splitlines ends a line here."""
-CURRENCY = 1 << 19
-INFIX = 1 << 20
-"""May split the middle of a chunk, depending on its neighbours."""
+ALPHA, LOWER, UPPER = (1 << bit for bit in range(3))
+"""spaCy's letters, small letters and capital letters; the last two hold letters of scripts without case, too."""
+QUOTE, PREFIX, SUFFIX, ICON, HYPHEN = (1 << bit for bit in range(3, 8))
+"""Quotes; what splits from the beginning of a chunk, from its end, anywhere (dingbats, emoji, the ellipsis character), and
+between letters."""
+SPACE, LETTER, DIGIT, PUNCT = (1 << bit for bit in range(8, 12))
+"""str.isspace, str.isalpha, \\d of a Unicode regular expression, Unicode category P."""
+SYMBOL, TERMINAL = (1 << bit for bit in range(12, 14))
+"""datatrove's PUNCTUATION_SET (a word of only these is a symbol) and TERMINAL_PUNCTUATION."""
+SENTENCE, WORD, BEFORE_DOT = (1 << bit for bit in range(14, 17))
+"""What ends a sentence when it is a token of its own (spaCy's sentencizer); \\w of a Unicode regular expression; what a full
+stop splits from when it is at the end of a chunk."""
+HOST, BREAK, CURRENCY, INFIX = (1 << bit for bit in range(17, 21))
+"""What may be in the host name of a URL; where str.splitlines ends a line; currencies; what may split the middle of a
+chunk, depending on its neighbours."""
 
 LIMIT = 0x33480
 """Code points from here on (none is assigned but tags and private use) have no class."""
@@ -321,16 +318,16 @@ def character_flags() -> NDArray[np.uint32]:
     def add(flag: int, where: NDArray[np.int64] | NDArray[np.bool_]) -> None:
         flags[where] |= np.uint32(flag)
 
-    cased = np.zeros(LIMIT, np.bool_)
+    cased, codes = np.zeros(LIMIT, np.bool_), np.arange(LIMIT)
     cased[_codes(_CASED)] = True
-    add(ALPHA, cased)
-    add(ALPHA | LOWER | UPPER, _codes(_UNCASED))
-    add(LOWER, (cased & (category == "Ll")) | (np.arange(LIMIT) == 0x294))
-    add(UPPER, (cased & (category == "Lu")) | (np.arange(LIMIT) == 0x3A2))
     icons = category == "So"
     icons[_codes(_NEWER_ICONS)] = False
     icons[ord("…")] = True
-    add(ICON | PREFIX | SUFFIX, icons)
+    add(ALPHA, cased)
+    add(ALPHA | LOWER | UPPER, _codes(_UNCASED))
+    add(LOWER, (cased & (category == "Ll")) | (codes == 0x294))
+    add(UPPER, (cased & (category == "Lu")) | (codes == 0x3A2))
+    add(ICON | PREFIX | SUFFIX | INFIX, icons)
     add(QUOTE, _of(_QUOTES))
     add(PREFIX | SUFFIX, _of(_QUOTES + _PUNCTUATION + "—–"))
     add(PREFIX, _of("§%=" + _CURRENCY))
@@ -343,12 +340,10 @@ def character_flags() -> NDArray[np.uint32]:
     add(SYMBOL, np.concatenate([_of(_SYMBOLS), _codes(_CONTROLS), _codes(_TERMINAL)]))
     add(TERMINAL | SENTENCE, _codes(_TERMINAL))
     flags[_codes(_NOT_SENTENCE)] &= np.uint32(0xFFFFFFFF ^ SENTENCE)
-    add(WORD, (major == "L") | (major == "N") | (np.arange(LIMIT) == ord("_")))
-    add(BEFORE_DOT, _codes("30-39"))
-    add(BEFORE_DOT, _of("%²-+|(?:)" + _PUNCTUATION + _QUOTES))
+    add(WORD, (major == "L") | (major == "N") | (codes == ord("_")))
+    add(BEFORE_DOT, _of("0123456789%²-+|(?:)" + _PUNCTUATION + _QUOTES))
     add(BEFORE_DOT, (flags & np.uint32(LOWER)) != 0)
     add(HOST, _codes("30-39 41-5A 61-7A A1-FFFF"))
     add(BREAK, _codes(_BREAKS))
     add(INFIX, _of(".+-*^,:<>=/" + _HYPHENS))
-    add(INFIX, icons)
     return flags

@@ -10,16 +10,19 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base import schemas
 from curate.base.compiled import inner, kernel, read_only
 from curate.base.hashing import salt
 from curate.base.text import Bytes, Offsets, text_buffers
-from curate.quality.octets import digits_to_capitals, first_marked, group_at
+from curate.quality.octets import digits_to_capitals, first_marked, group_at, with_room
 
 KINDS = ("email", "ip", "phone", "iban", "card")
 
@@ -63,15 +66,20 @@ _IBAN_LENGTHS = {
 """Characters of an IBAN by country (ISO 13616 registry)."""
 
 _EMAIL_WINDOW, _NUMBER_WINDOW, _IBAN_WINDOW = range(3)
-_ATEXT = np.zeros(256, np.bool_)
-"""Bytes that may stand before the @ of an e-mail address."""
-_ATEXT[list(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-.")] = True
-_DOMAIN = np.zeros(256, np.bool_)
-"""Bytes that may stand behind it."""
-_DOMAIN[list(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-[]:")] = True
-_NUMBER = np.zeros(256, np.bool_)
+_LETTERS_AND_DIGITS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def _bytes_of(allowed: bytes) -> NDArray[np.bool_]:
+    """bool[256]: the bytes that are in ``allowed``."""
+    return np.isin(np.arange(256), list(allowed))
+
+
+_LOCAL = _bytes_of(_LETTERS_AND_DIGITS + b"!#$%&'*+/=?^_`{|}~-.")
+"""Bytes that may be before the @ of an e-mail address."""
+_DOMAIN = _bytes_of(_LETTERS_AND_DIGITS + b".-[]:")
+"""Bytes that may be behind it."""
+_NUMBER = _bytes_of(b"0123456789 .-()+")
 """Bytes of a run in which numbers are looked for."""
-_NUMBER[list(b"0123456789 .-()+")] = True
 
 
 @inner
@@ -81,9 +89,7 @@ def _begins_iban(data: Bytes, at: int) -> bool:
 
 
 @kernel
-def _windows(
-    data: Bytes, offsets: Offsets, atext: NDArray[np.bool_], domain: NDArray[np.bool_], number: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def _windows(data: Bytes, offsets: Offsets) -> NDArray[np.int64]:
     """int64[W, 4]: (row, start, end, kind) of the bytes in which something may be found."""
     out = np.empty((256, 4), np.int64)
     n = 0
@@ -100,9 +106,9 @@ def _windows(
             left, right, kind = 0, 0, -1
             if b == 64:
                 left, right, kind = at, at + 1, _EMAIL_WINDOW
-                while left > begin and at - left < _MOST_LOCAL and atext[data[left - 1]]:
+                while left > begin and at - left < _MOST_LOCAL and _LOCAL[data[left - 1]]:
                     left -= 1
-                while right < end and right - at <= _MOST_DOMAIN and domain[data[right]]:
+                while right < end and right - at <= _MOST_DOMAIN and _DOMAIN[data[right]]:
                     right += 1
                 if n and out[n - 1, 0] == d and out[n - 1, 3] == kind and left <= out[n - 1, 2]:
                     out[n - 1, 2] = right
@@ -110,14 +116,14 @@ def _windows(
             elif 48 <= b <= 57 and at >= run:
                 left, right = at, at
                 digits, dots = 0, 0
-                while right < end and number[data[right]]:
+                while right < end and _NUMBER[data[right]]:
                     digits += 48 <= data[right] <= 57
                     dots += data[right] == 46
                     right += 1
                 run = right
                 if digits >= 7 or dots >= 3:
                     kind = _NUMBER_WINDOW
-                    while left > begin and at - left < 4 and number[data[left - 1]]:
+                    while left > begin and at - left < 4 and _NUMBER[data[left - 1]]:
                         left -= 1
             elif 65 <= b <= 90 and at + 15 <= end and _begins_iban(data, at):
                 left, right, kind = at, at + 4, _IBAN_WINDOW
@@ -127,12 +133,7 @@ def _windows(
                         break
                     right += 1
             if kind >= 0:
-                if n == out.shape[0]:
-                    grown = np.empty((2 * n, 4), np.int64)
-                    for i in range(n):
-                        for j in range(4):
-                            grown[i, j] = out[i, j]
-                    out = grown
+                out = with_room(out, n, n + 1)
                 out[n, 0], out[n, 1], out[n, 2], out[n, 3] = d, left, right, kind
                 n += 1
             at += 1
@@ -140,7 +141,7 @@ def _windows(
 
 
 @dataclass(frozen=True)
-class Found:
+class Matches:
     """M matches in N texts, sorted by (row, start), without overlaps."""
 
     rows: NDArray[np.int64]
@@ -151,11 +152,11 @@ class Found:
     """Index into :data:`KINDS`."""
     texts: list[str]
 
-    def of(self, documents: NDArray[np.bool_]) -> Found:
+    def of(self, documents: NDArray[np.bool_]) -> Matches:
         """The matches in the documents that bool[N] names."""
-        mine = np.flatnonzero(documents[self.rows])
-        texts = [self.texts[i] for i in mine.tolist()]
-        return Found(self.rows[mine], self.starts[mine], self.ends[mine], self.kinds[mine], texts)
+        chosen = np.flatnonzero(documents[self.rows])
+        texts = [self.texts[i] for i in chosen.tolist()]
+        return Matches(self.rows[chosen], self.starts[chosen], self.ends[chosen], self.kinds[chosen], texts)
 
     def counts(self, n: int) -> dict[str, NDArray[np.int64]]:
         """int64[N] by column, ``pii_<kind>``."""
@@ -165,69 +166,65 @@ class Found:
         }
 
 
-def find(texts: pa.Array | pa.ChunkedArray) -> Found:
+def find(texts: pa.Array | pa.ChunkedArray) -> Matches:
     """Every match in every text; of two that overlap, the kind that is first in :data:`KINDS`, but numbers with check digits
     before phone numbers."""
     data, offsets = read_only(*text_buffers(texts))
-    windows = _windows(data, offsets, _ATEXT, _DOMAIN, _NUMBER)
-    matches: list[tuple[int, int, int, int, str]] = []
-    row = -1
-    mine: list[tuple[int, int, int, str]] = []
-    for row_, left, right, window in windows.tolist():
-        if row_ != row:
-            matches += [(row, *match) for match in _disjoint(mine)]
-            row, mine = row_, []
+    matches: list[tuple[int, ...]] = []
+    strings: list[str] = []
+    for row, windows in groupby(_windows(data, offsets).tolist(), key=itemgetter(0)):
         start, end = int(offsets[row]), int(offsets[row + 1])
-        # What stands before and behind decides too; both are cut at characters.
-        before = max(start, left - 4)
-        while before > start and data[before] & 0xC0 == 0x80:
-            before -= 1
-        behind = min(end, right + 4)
-        while behind < end and data[behind] & 0xC0 == 0x80:
-            behind += 1
-        text = data[before:behind].tobytes().decode()
-        skip = len(data[before:left].tobytes().decode())
-        until = skip + right - left
-        for kind, (place, match) in _matches(text, skip, until, window):
-            # Windows are ASCII, so characters are bytes there.
-            at = left - start + place - skip
-            mine.append((at, at + len(match), kind, match))
-    matches += [(row, *match) for match in _disjoint(mine)]
-    columns = np.array([match[:4] for match in matches], np.int64).reshape(-1, 4).T
-    return Found(columns[0], columns[1], columns[2], columns[3], [match[4] for match in matches])
+        of_row: list[_Match] = []
+        for _, left, right, window in windows:
+            # What is before and behind decides, too; both are cut at characters.
+            before = max(start, left - 4)
+            while before > start and data[before] & 0xC0 == 0x80:
+                before -= 1
+            behind = min(end, right + 4)
+            while behind < end and data[behind] & 0xC0 == 0x80:
+                behind += 1
+            text = data[before:behind].tobytes().decode()
+            skip = len(data[before:left].tobytes().decode())
+            for kind, place, match in _matches(text, skip, skip + right - left, window):
+                # Windows are ASCII, so characters are bytes there.
+                at = left - start + place - skip
+                of_row.append((at, at + len(match), kind, match))
+        for *span, match in _disjoint(of_row):
+            matches.append((row, *span))
+            strings.append(match)
+    rows, starts, ends, kinds = np.array(matches, np.int64).reshape(-1, 4).T
+    return Matches(rows, starts, ends, kinds, strings)
 
 
-def _matches(text: str, skip: int, until: int, window: int) -> Iterator[tuple[int, tuple[int, str]]]:
-    """(kind, (place, match)) of what begins in ``text[skip:until]``."""
-    if window == _EMAIL_WINDOW:
-        yield from ((0, (match.start(), match.group())) for match in _EMAIL.finditer(text, skip, until))
-    elif window == _IBAN_WINDOW:
-        match = _IBAN_BEGIN.match(text, skip)
-        iban = iban_at(text, skip) if match else None
+def _matches(text: str, skip: int, until: int, window: int) -> Iterator[tuple[int, int, str]]:
+    """(kind, place, match) of what begins in ``text[skip:until]``."""
+    if window == _IBAN_WINDOW:
+        iban = iban_at(text, skip) if _IBAN_BEGIN.match(text, skip) else None
         if iban:
-            yield 3, (skip, iban)
-    else:
-        for kind, pattern, holds in ((1, _IP, is_public_ip), (4, _CARD, is_card), (2, _PHONE, is_phone)):
-            for match in pattern.finditer(text, skip, until if kind == 1 else len(text)):
-                if holds(match.group()):
-                    yield kind, (match.start(), match.group())
+            yield 3, skip, iban
+        return
+    number_patterns = ((1, _IP, is_public_ip), (4, _CARD, is_card), (2, _PHONE, is_phone))
+    for kind, pattern, holds in ((0, _EMAIL, bool),) if window == _EMAIL_WINDOW else number_patterns:
+        for match in pattern.finditer(text, skip, until if kind <= 1 else len(text)):
+            if holds(match.group()):
+                yield kind, match.start(), match.group()
 
+
+_Match = tuple[int, int, int, str]
+"""(start, end, kind, text) in a document."""
 
 _RANK = (0, 1, 4, 2, 3)
 """Which kind wins where two overlap: by kind, the lowest."""
 
 
-def _disjoint(matches: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int, str]]:
+def _disjoint(matches: list[_Match]) -> list[_Match]:
     """Matches of one document without overlaps, sorted by start."""
-    if len(matches) < 2:
-        return matches
-    kept: list[tuple[int, int, int, str]] = []
-    for match in sorted(matches, key=lambda one: (one[0], _RANK[one[2]], -one[1])):
-        if kept and match[0] < kept[-1][1]:
-            if _RANK[match[2]] < _RANK[kept[-1][2]]:
-                kept[-1] = match
-            continue
-        kept.append(match)
+    kept: list[_Match] = []
+    for match in sorted(matches, key=lambda match: (match[0], _RANK[match[2]], -match[1])):
+        if not kept or match[0] >= kept[-1][1]:
+            kept.append(match)
+        elif _RANK[match[2]] < _RANK[kept[-1][2]]:
+            kept[-1] = match
     return kept
 
 
@@ -274,53 +271,50 @@ def is_card(text: str) -> bool:
     return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
 
 
-def replacement(kind: str, text: str, choices: Sequence[str]) -> str:
-    """What stands for ``text``: one of ``choices``, by its hash."""
-    return choices[salt(0, f"pii:{kind}:{text}") % len(choices)]
+def masks(matches: Matches, doc_ids: NDArray[np.uint64], replacements: Mapping[str, Sequence[str]]) -> pa.Table:
+    """schemas.EDITS: the matches whose kind has ``replacements``, of which a hash of the match chooses one.
+
+    Args:
+        matches: in N texts.
+        doc_ids: uint64[N].
+        replacements: by kind; reasons are ``pii.<kind>``.
+    """
+    chosen = [m for m, kind in enumerate(matches.kinds.tolist()) if KINDS[kind] in replacements]
+    kinds = [KINDS[matches.kinds[m]] for m in chosen]
+    texts = []
+    for m, kind in zip(chosen, kinds, strict=True):
+        choices = replacements[kind]
+        texts.append(choices[salt(0, f"pii:{kind}:{matches.texts[m]}") % len(choices)])
+    spans = [doc_ids[matches.rows[chosen]], matches.starts[chosen], matches.ends[chosen]]
+    return pa.table([*spans, [f"pii.{kind}" for kind in kinds], texts], schema=schemas.EDITS)
 
 
-def masks(
-    found: Found, replacements: Mapping[str, Sequence[str]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str], list[str]]:
-    """(rows, starts, ends, reasons, texts) of the matches whose kind has ``replacements``; reasons are ``pii.<kind>``."""
-    chosen = [m for m, kind in enumerate(found.kinds.tolist()) if KINDS[kind] in replacements]
-    kinds = [KINDS[found.kinds[m]] for m in chosen]
-    texts = [replacement(kind, found.texts[m], replacements[kind]) for m, kind in zip(chosen, kinds, strict=True)]
-    reasons = [f"pii.{kind}" for kind in kinds]
-    return found.rows[chosen], found.starts[chosen], found.ends[chosen], reasons, texts
-
-
-def with_masks(
-    edits: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], pa.Array, pa.Array],
-    masked: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str], list[str]],
-) -> dict[str, Any]:
-    """Edits and masks together as columns row, start, end, reason, replacement, sorted and without overlaps.
+def with_masks(edits: pa.Table, masked: pa.Table) -> pa.Table:
+    """Edits and masks together (schemas.EDITS), sorted and without overlaps.
 
     A mask inside a cut goes, one that a cut meets begins or ends at the cut, and a cut inside a mask goes.
     """
-    spans = list(
-        zip(*(column.tolist() for column in edits[:3]), *(column.to_pylist() for column in edits[3:]), strict=True)
-    )
-    by_row: dict[int, list[Any]] = {}
-    wanted = set(masked[0].tolist())
-    for span in spans:
-        if span[0] in wanted:
-            by_row.setdefault(span[0], []).append(span)
-    added: list[Any] = []
-    gone: set[Any] = set()
-    for row, start, end, reason, text in zip(*(list(column) for column in masked), strict=True):
-        whole = True
-        for cut in by_row.get(int(row), ()):
+    cuts: list[tuple[Any, ...]] = list(zip(*(column.to_pylist() for column in edits.columns), strict=True))
+    by_document: dict[int, list[Any]] = {doc_id: [] for doc_id in masked["doc_id"].to_pylist()}
+    for cut in cuts:
+        if cut[0] in by_document:
+            by_document[cut[0]].append(cut)
+    added: list[tuple[Any, ...]] = []
+    covered: set[tuple[Any, ...]] = set()
+    for doc_id, start, end, reason, text in zip(*(column.to_pylist() for column in masked.columns), strict=True):
+        is_left = True
+        for cut in by_document[doc_id]:
             if cut[1] <= start and end <= cut[2]:
-                whole = False
+                is_left = False
             elif start <= cut[1] and cut[2] <= end:
-                gone.add(cut)
+                covered.add(cut)
             elif cut[1] <= start < cut[2]:
                 start = cut[2]
             elif start < cut[1] < end:
                 end = cut[1]
-        if whole:
-            added.append((int(row), int(start), int(end), reason, text))
-    merged = sorted([span for span in spans if span not in gone] + added, key=lambda span: span[:2])
-    columns = list(zip(*merged, strict=True)) or [()] * 5
-    return dict(zip(("row", "start", "end", "reason", "replacement"), columns, strict=True))
+        if is_left:
+            added.append((doc_id, start, end, reason, text))
+    merged: list[tuple[Any, ...]] = sorted(
+        [cut for cut in cuts if cut not in covered] + added, key=lambda span: span[:2]
+    )
+    return pa.table(list(zip(*merged, strict=True)) or [()] * 5, schema=schemas.EDITS)

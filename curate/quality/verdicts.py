@@ -27,12 +27,10 @@ class ClassifierLimit(Protocol):
     @property
     def name(self) -> str:
         """Name of its column, classifier_<name>."""
-        ...
 
     @property
     def min_score(self) -> float:
         """Documents that score lower are removed."""
-        ...
 
 
 class Blocking(Protocol):
@@ -41,12 +39,10 @@ class Blocking(Protocol):
     @property
     def field(self) -> str:
         """Field of the record that holds the URL."""
-        ...
 
     @property
     def soft_most(self) -> int:
         """As many different soft words in a URL block it."""
-        ...
 
 
 class Settings(Protocol):
@@ -127,7 +123,7 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
     def remove(reason: str, mask: NDArray[np.bool_], measured: NDArray[np.float64]) -> None:
         nonlocal removed_by
         masks[reason] = mask
-        fires = mask & pc.is_null(removed_by).to_numpy(zero_copy_only=False)
+        fires = mask & _is_null(removed_by)
         removed_by = pc.if_else(pa.array(fires), reason, removed_by)
         value[fires] = measured[fires]
 
@@ -146,14 +142,12 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
         known = pc.is_in(signals["language"], value_set=pa.array(quality.languages))
         remove("language.language", ~known.to_numpy(zero_copy_only=False), score)
         remove("language.score", score < quality.language_score, score)
-    options = (list(quality.rules), quality.thresholds, quality.preset, quality.mode)
-    reasons, values = decide(signals, *options)
-    by_rule = (pc.is_null(removed_by).to_numpy(zero_copy_only=False)) & pc.is_valid(reasons).to_numpy(
-        zero_copy_only=False
-    )
+    rules = _fired(signals, quality.rules, quality.thresholds, quality.preset, quality.mode)
+    reasons, values = _first_fired(n, rules)
+    by_rule = _is_null(removed_by) & ~_is_null(reasons)
     removed_by = pc.if_else(pa.array(by_rule), reasons, removed_by)
     value[by_rule] = values[by_rule]
-    masks |= {reason: fires for reason, _, _, fires in fired(signals, *options)}
+    masks |= {rule.reason: rule.fires for rule in rules}
     if quality.classifier:
         score = _numbers(signals, f"classifier_{quality.classifier.name}")
         remove(f"classifier.{quality.classifier.name}", score < quality.classifier.min_score, score)
@@ -162,14 +156,19 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
     return Verdicts(removed_by, value, alone)
 
 
+def _is_null(column: pa.Array) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = pc.is_null(column).to_numpy(zero_copy_only=False)
+    return mask
+
+
 def _numbers(signals: pa.Table, name: str) -> NDArray[np.float64]:
     values: NDArray[np.float64] = signals[name].to_numpy().astype(np.float64)
     return values
 
 
 def _urls(fields: pa.Table, name: str) -> list[str | None]:
-    found = [json.loads(meta).get(name) if meta else None for meta in fields["meta"].to_pylist()]
-    return [url if isinstance(url, str) else None for url in found]
+    urls = [json.loads(meta).get(name) if meta else None for meta in fields["meta"].to_pylist()]
+    return [url if isinstance(url, str) else None for url in urls]
 
 
 def holding(signals: pa.Table, fields: pa.Table, expressions: Sequence[Expression]) -> NDArray[np.bool_]:
@@ -231,23 +230,37 @@ def column_of(rule: Rule, rule_set: str, rule_sets: Sequence[str], mode: str = "
     return EDITED + column if RULE_SETS[rule_set].sees_edits and "c4" in rule_sets else column
 
 
-def _values(signals: pa.Table, column: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = signals[column].to_numpy().astype(np.float64)
-    return values
+class _Fired(NamedTuple):
+    """A rule on N documents: its reason ``<rule set>.<reason>``, what it measures (NaN: nothing), which it removes."""
+
+    reason: str
+    is_earliest: bool
+    values: NDArray[np.float64]
+    fires: NDArray[np.bool_]
 
 
-def fired(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str
-) -> list[tuple[str, Rule, NDArray[np.float64], NDArray[np.bool_]]]:
-    """(reason, rule, values, fires) of every rule, in order."""
+def _fired(signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str) -> list[_Fired]:
+    """Every rule of the sets, in order."""
     check_thresholds(thresholds)
-    found = []
+    rules = []
     for name in rule_sets:
         limits = limits_of(name, thresholds, preset, mode)
         for rule in RULE_SETS[name].rules:
-            values = _values(signals, column_of(rule, name, rule_sets, mode))
-            found.append((f"{name}.{rule.reason}", rule, values, rule.fires(values, limits)))
-    return found
+            values = _numbers(signals, column_of(rule, name, rule_sets, mode))
+            rules.append(_Fired(f"{name}.{rule.reason}", rule.earliest, values, rule.fires(values, limits)))
+    return rules
+
+
+def _first_fired(n: int, rules: Sequence[_Fired]) -> tuple[pa.StringArray, NDArray[np.float64]]:
+    """(string[n]: reason of the first rule that fires on each document, else null; float64[n]: what it measured, else NaN)."""
+    first, value = np.full(n, -1, np.int64), np.full(n, np.nan)
+    earliest = np.zeros(n, np.bool_)
+    for k, (_, is_earliest, values, fires) in enumerate(rules):
+        wins = fires & ((first < 0) | (is_earliest & earliest & (values < value)))
+        first[wins], value[wins] = k, values[wins]
+        earliest |= wins & is_earliest
+    reasons = pa.array([rule.reason for rule in rules], pa.string())
+    return reasons.take(pa.array(first, mask=first < 0)), value
 
 
 def decide(
@@ -269,19 +282,4 @@ def decide(
     Returns:
         null and NaN where no rule fires.
     """
-    n = signals.num_rows
-    first = np.full(n, -1, np.int64)
-    value = np.full(n, np.nan)
-    reasons: list[str] = []
-    earliest = np.zeros(n, np.bool_)
-    for reason, rule, values, fires in fired(signals, rule_sets, thresholds or {}, preset, mode):
-        fires = fires & ((first < 0) | (earliest & (values < value))) if rule.earliest else fires & (first < 0)
-        first[fires] = len(reasons)
-        value[fires] = values[fires]
-        if rule.earliest:
-            earliest |= fires
-        reasons.append(reason)
-    removed_by = (
-        pa.array(reasons, pa.string()).take(pa.array(first, mask=first < 0)) if reasons else pa.nulls(n, pa.string())
-    )
-    return removed_by, value
+    return _first_fired(signals.num_rows, _fired(signals, rule_sets, thresholds or {}, preset, mode))

@@ -12,21 +12,9 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
+from curate.quality import octets
 from curate.quality.lines import Flags, before, decode, flags_at
-from curate.quality.octets import (
-    ALPHA,
-    BEFORE_DOT,
-    CURRENCY,
-    HYPHEN,
-    ICON,
-    INFIX,
-    LOWER,
-    PREFIX,
-    QUOTE,
-    SUFFIX,
-    UPPER,
-    hash_bytes,
-)
+from curate.quality.octets import hash_bytes, starts_with
 
 EXCEPTION = np.uint64(1 << 24)
 UNIT = np.uint64(1 << 25)
@@ -39,6 +27,7 @@ Rules = NDArray[np.uint64]
 Pairs = NDArray[np.bool_]
 
 _ONE = np.uint64(1)
+_TWO_ELLIPSES = np.frombuffer("……".encode(), np.uint8)
 
 
 @inner
@@ -89,7 +78,7 @@ def prefix_bytes(data: Bytes, start: int, end: int, flags: Flags) -> int:
         return dots if dots > 1 else 0
     if b == 43:
         return 0 if start + 1 < end and _is_digit(data[start + 1]) else 1
-    if flags_at(data, start, flags) & PREFIX:
+    if flags_at(data, start, flags) & octets.PREFIX:
         return decode(data, start)[1]
     if (b == 67 or b == 65) and start + 1 < end and data[start + 1] == 36:
         return 2
@@ -106,7 +95,7 @@ def _number_suffix(data: Bytes, start: int, end: int, flags: Flags, rules: Rules
         at -= 1
     if at == start or at == end or not _is_digit(data[at - 1]):
         return 0
-    if flags_at(data, at, flags) & CURRENCY and at + decode(data, at)[1] == end:
+    if flags_at(data, at, flags) & octets.CURRENCY and at + decode(data, at)[1] == end:
         return end - at
     return end - at if rule_slot(hash_bytes(data, at, end), rules, UNIT) >= 0 else 0
 
@@ -127,25 +116,20 @@ def suffix_bytes(data: Bytes, start: int, end: int, flags: Flags, rules: Rules) 
             return 0
         prior = before(data, last)
         f = flags_at(data, prior, flags)
-        if f & BEFORE_DOT:
+        if f & octets.BEFORE_DOT:
             return 1
         if prior > start:
             ahead = before(data, prior)
-            if f & UPPER and flags_at(data, ahead, flags) & UPPER:
+            if f & octets.UPPER and flags_at(data, ahead, flags) & octets.UPPER:
                 return 1
             b = data[prior]
             if (b == 70 or b == 67 or b == 75) and data[ahead] == 0xC2 and data[ahead + 1] == 0xB0:
                 return 1
         return 0
     longest = 0
-    if flags_at(data, last, flags) & SUFFIX:
+    if flags_at(data, last, flags) & octets.SUFFIX:
         longest = end - last
-        if (
-            longest == 3
-            and last - 3 >= start
-            and decode(data, last)[0] == 0x2026
-            and decode(data, before(data, last))[0] == 0x2026
-        ):
+        if last - 3 >= start and starts_with(data, last - 3, end, _TWO_ELLIPSES):
             longest = 6
     elif (data[last] == 115 or data[last] == 83) and last > start:
         prior = before(data, last)
@@ -161,13 +145,13 @@ def infix_at(data: Bytes, start: int, end: int, at: int, flags: Flags) -> tuple[
     while at < end:
         b = data[at]
         f = flags_at(data, at, flags)
-        if not f & INFIX:
+        if not f & octets.INFIX:
             at += 1
             while at < end and data[at] & 0xC0 == 0x80:
                 at += 1
             continue
         size = decode(data, at)[1]
-        if f & ICON:
+        if f & octets.ICON:
             return at, at + size
         dots = _dots(data, at, end)
         if dots > 1:
@@ -178,7 +162,7 @@ def infix_at(data: Bytes, start: int, end: int, at: int, flags: Flags) -> tuple[
             right = flags_at(data, after, flags)
             left_digit = _is_digit(data[at - 1])
             if b == 46:
-                if left & (LOWER | QUOTE) and right & (UPPER | QUOTE):
+                if left & (octets.LOWER | octets.QUOTE) and right & (octets.UPPER | octets.QUOTE):
                     return at, after
             elif (
                 left_digit
@@ -187,26 +171,20 @@ def infix_at(data: Bytes, start: int, end: int, at: int, flags: Flags) -> tuple[
             ):
                 return at, after
             elif b == 44:
-                if left & ALPHA and right & ALPHA:
+                if left & octets.ALPHA and right & octets.ALPHA:
                     return at, after
-            elif left & ALPHA or left_digit:
-                if f & HYPHEN:
-                    if right & ALPHA:
+            elif left & octets.ALPHA or left_digit:
+                if f & octets.HYPHEN:
+                    if right & octets.ALPHA:
                         return at, after
                     if b == 45 or decode(data, at)[0] == 0x2014:
-                        run = 1
-                        most = 3 if b == 45 else 2
-                        while (
-                            run < most
-                            and after < end
-                            and data[after] == b
-                            and decode(data, after)[0] == decode(data, at)[0]
-                        ):
+                        run, most = 1, 3 if b == 45 else 2
+                        while run < most and starts_with(data, after, end, data[at : at + size]):
                             after += size
                             run += 1
-                            if after < end and flags_at(data, after, flags) & ALPHA:
+                            if after < end and flags_at(data, after, flags) & octets.ALPHA:
                                 return at, after
-                elif (b == 58 or b == 47 or 60 <= b <= 62) and right & ALPHA:
+                elif (b == 58 or b == 47 or 60 <= b <= 62) and right & octets.ALPHA:
                     return at, after
         at += size
     return end, end

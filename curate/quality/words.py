@@ -17,23 +17,11 @@ import numpy as np
 
 from curate.base.compiled import inner, kernel, tiny
 from curate.base.text import Bytes, Offsets
+from curate.quality import word_rules
 from curate.quality.blocklist import is_url
 from curate.quality.lines import Flags
 from curate.quality.octets import SUFFIX, character_flags, hash_bytes
-from curate.quality.word_rules import (
-    EXCEPTION,
-    MOST_EXCEPTION_BYTES,
-    PAIRS,
-    UNIT,
-    Pairs,
-    Rules,
-    find_exception,
-    infix_at,
-    prefix_bytes,
-    rule_slot,
-    shape,
-    suffix_bytes,
-)
+from curate.quality.word_rules import EXCEPTION, PAIRS, UNIT, Pairs, Rules, find_exception, rule_slot, shape
 
 _MOST_MERGED = 16
 """Words that an exception may be put together from again."""
@@ -72,6 +60,18 @@ def _pair(first_byte: int, length: int, second_byte: int) -> int:
 
 
 @inner
+def _put_words(at: int, lengths: np.uint64, n: int, starts: Offsets, ends: Offsets) -> int:
+    """Number of words, after those of an exception at ``at`` were added to n; ``lengths`` are 8 bits each."""
+    while lengths & _BYTE:
+        starts[n] = at
+        at += np.int64(lengths & _BYTE)
+        ends[n] = at
+        lengths = (lengths & np.uint64(0xFFFFFF)) >> np.uint64(8)
+        n += 1
+    return n
+
+
+@inner
 def _merge(data: Bytes, starts: Offsets, ends: Offsets, n: int, rules: Rules, pairs: Pairs) -> int:
     """Words left of n, in place, after words that make up an exception became its words again (the longest first)."""
     out = 0
@@ -82,7 +82,7 @@ def _merge(data: Bytes, starts: Offsets, ends: Offsets, n: int, rules: Rules, pa
         if i + 1 < n and pairs[_pair(np.int64(data[starts[i]]), ends[i] - starts[i], np.int64(data[starts[i + 1]]))]:
             bounds = np.uint64(0)
             for j in range(i, min(n, i + _MOST_MERGED)):
-                if ends[j] - starts[i] > MOST_EXCEPTION_BYTES:
+                if ends[j] - starts[i] > word_rules.MOST_EXCEPTION_BYTES:
                     break
                 bounds |= np.uint64(1) << np.uint64(ends[j] - starts[i])
                 if j > i:
@@ -94,38 +94,28 @@ def _merge(data: Bytes, starts: Offsets, ends: Offsets, n: int, rules: Rules, pa
             out += 1
             i += 1
             continue
-        at = starts[i]
-        lengths = rules[best, 1]
-        while lengths & _BYTE:
-            starts[out] = at
-            at += np.int64(lengths & _BYTE)
-            ends[out] = at
-            lengths = (lengths & np.uint64(0xFFFFFF)) >> np.uint64(8)
-            out += 1
+        out = _put_words(starts[i], rules[best, 1], out, starts, ends)
         i = best_j + 1
     return out
 
 
 @inner
-def _split(
-    data: Bytes, start: int, end: int, flags: Flags, rules: Rules, pairs: Pairs, starts: Offsets, ends: Offsets
-) -> int:
+def _split(data: Bytes, start: int, end: int, tables: WordTables, starts: Offsets, ends: Offsets) -> int:
     """Number of words of a chunk before exceptions inside it are merged; the last end is left open."""
+    flags, rules, pairs = tables
     capacity = starts.shape[0]
-    n = 0
-    suffixes = 0
-    size = -1
+    n, suffixes, size = 0, 0, -1
     while start < end and end - start != size:
         if find_exception(data, start, end, rules, pairs) >= 0:
             break
         size = end - start
-        prefix = prefix_bytes(data, start, end, flags)
+        prefix = word_rules.prefix_bytes(data, start, end, flags)
         if prefix and start + prefix < end and find_exception(data, start + prefix, end, rules, pairs) >= 0:
             starts[n] = start
             n += 1
             start += prefix
             break
-        suffix = suffix_bytes(data, start + prefix, end, flags, rules)
+        suffix = word_rules.suffix_bytes(data, start + prefix, end, flags, rules)
         if suffix:
             # Suffixes wait, outermost first, at the far end of the array.
             suffixes += 1
@@ -141,37 +131,27 @@ def _split(
     if start < end:
         slot = find_exception(data, start, end, rules, pairs)
         if slot >= 0:
-            lengths = rules[slot, 1]
-            while lengths & _BYTE:
-                starts[n] = start
-                start += np.int64(lengths & _BYTE)
-                lengths = (lengths & np.uint64(0xFFFFFF)) >> np.uint64(8)
-                n += 1
+            n = _put_words(start, rules[slot, 1], n, starts, ends)
         elif is_url(data, start, end, flags):
             starts[n] = start
             n += 1
         else:
             first = start
-            at = start
-            while True:
-                left, right = infix_at(data, first, end, at, flags)
-                if left == end:
-                    break
-                at = right
-                if left == first:
-                    continue
-                if left != start:
-                    starts[n] = start
+            left, at = word_rules.infix_at(data, first, end, start, flags)
+            while left != end:
+                if left != first:
+                    if left != start:
+                        starts[n] = start
+                        n += 1
+                    starts[n] = left
                     n += 1
-                starts[n] = left
-                n += 1
-                start = right
+                    start = at
+                left, at = word_rules.infix_at(data, first, end, at, flags)
             if start < end:
                 starts[n] = start
                 n += 1
     for k in range(suffixes, 0, -1):
-        left = starts[capacity - k]
-        starts[n] = left
+        starts[n] = starts[capacity - k]
         n += 1
     for k in range(n - 1):
         ends[k] = starts[k + 1]
@@ -197,20 +177,18 @@ def is_marked_word(data: Bytes, start: int, end: int, flags: Flags, pairs: Pairs
 
 
 @inner
-def chunk_words(
-    data: Bytes, start: int, end: int, flags: Flags, rules: Rules, pairs: Pairs, starts: Offsets, ends: Offsets
-) -> int:
+def chunk_words(data: Bytes, start: int, end: int, tables: WordTables, starts: Offsets, ends: Offsets) -> int:
     """Number of words of a chunk, written to ``starts`` and ``ends``, which must have room for a word a byte."""
-    n = _split(data, start, end, flags, rules, pairs, starts, ends)
+    n = _split(data, start, end, tables, starts, ends)
     if n:
         ends[n - 1] = end
-    return _merge(data, starts, ends, n, rules, pairs) if n > 1 else n
+    return _merge(data, starts, ends, n, tables.rules, tables.pairs) if n > 1 else n
 
 
 @kernel
-def _words_of_chunk(data: Bytes, flags: Flags, rules: Rules, pairs: Pairs, starts: Offsets, ends: Offsets) -> int:
+def _words_of_chunk(data: Bytes, tables: WordTables, starts: Offsets, ends: Offsets) -> int:
     """:func:`chunk_words` of all of ``data``."""
-    return chunk_words(data, 0, data.shape[0], flags, rules, pairs, starts, ends)
+    return chunk_words(data, 0, data.shape[0], tables, starts, ends)
 
 
 @kernel
@@ -272,7 +250,7 @@ def _words(text: str, tables: WordTables) -> list[str]:
     for chunk in text.split():
         data = np.frombuffer(chunk.encode("utf-8"), np.uint8)
         starts, ends = np.empty(len(data) + 1, np.int64), np.empty(len(data) + 1, np.int64)
-        n = _words_of_chunk(data, *tables, starts, ends)
+        n = _words_of_chunk(data, tables, starts, ends)
         words += [data[a:b].tobytes().decode("utf-8") for a, b in zip(starts[:n], ends[:n], strict=True)]
     return words
 
@@ -307,23 +285,19 @@ y'|all y|all how|'d|'y How|'d|'y not|'ve not|ve Not|'ve Not|ve can|not Can|not g
 let|'s Let|'s c'm|on C'm|on
 """.split()
 
+_PRONOUNS, _QUESTIONS = "i you he she it we they", "who what when where why how there"
+_WILL_AND_WOULD = "'ll ll 'll|'ve ll|ve 'd d 'd|'ve d|ve"
 _ENDINGS = (
-    (("i", "you", "he", "she", "it", "we", "they"), ("'ll", "ll", "'ll|'ve", "ll|ve", "'d", "d", "'d|'ve", "d|ve")),
-    (("i", "you", "we", "they"), ("'ve", "ve")),
-    (("you", "we", "they"), ("'re", "re")),
-    (("he", "she", "it"), ("'s", "s")),
-    (("who", "what", "when", "where", "why", "how", "there", "that", "this"), ("'s", "s")),
-    (
-        ("who", "what", "when", "where", "why", "how", "there", "that", "this", "these", "those"),
-        ("'ll", "ll", "'ll|'ve", "ll|ve", "'d", "d", "'d|'ve", "d|ve"),
-    ),
-    (("who", "what", "when", "where", "why", "how", "there", "these", "those"), ("'re", "re", "'ve", "ve")),
-    (
-        tuple("ca could do does did had may might must need ought sha should wo would".split()),
-        ("n't", "nt", "n't|'ve", "nt|ve"),
-    ),
-    (("could", "might", "must", "should", "would"), ("'ve", "ve")),
-    (("ai", "are", "is", "was", "were", "have", "has", "dare"), ("n't", "nt")),
+    (_PRONOUNS, _WILL_AND_WOULD),
+    ("i you we they", "'ve ve"),
+    ("you we they", "'re re"),
+    ("he she it", "'s s"),
+    (f"{_QUESTIONS} that this", "'s s"),
+    (f"{_QUESTIONS} that this these those", _WILL_AND_WOULD),
+    (f"{_QUESTIONS} these those", "'re re 've ve"),
+    ("ca could do does did had may might must need ought sha should wo would", "n't nt n't|'ve nt|ve"),
+    ("could might must should would", "'ve ve"),
+    ("ai are is was were have has dare", "n't nt"),
 )
 """(words, endings): every word, small and capitalised, with every ending."""
 
@@ -335,8 +309,8 @@ def exceptions() -> dict[str, tuple[str, ...]]:
     for item in _SPLIT + [item.replace("i|", "I|", 1) for item in _SPLIT if item.startswith("i|")]:
         rules[item.replace("|", "")] = tuple(item.split("|"))
     for words, endings in _ENDINGS:
-        for word in (form for known in words for form in (known, known.title())):
-            for ending in endings:
+        for word in (form for known in words.split() for form in (known, known.title())):
+            for ending in endings.split():
                 rules[word + ending.replace("|", "")] = (word, *ending.split("|"))
     for hour in range(1, 13):
         for period in ("a.m.", "am", "p.m.", "pm"):

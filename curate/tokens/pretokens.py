@@ -268,11 +268,7 @@ def _take(
 
 @njit(nogil=True, cache=True)
 def _count(
-    refs: NDArray[np.int32],
-    bounds: Offsets,
-    ids_begin: NDArray[np.int32],
-    loose_begin: Offsets,
-    counts: Offsets,
+    refs: NDArray[np.int32], bounds: Offsets, ids_begin: NDArray[np.int32], loose_begin: Offsets, counts: Offsets
 ) -> None:
     for i in range(bounds.shape[0] - 1):
         total = 0
@@ -344,17 +340,7 @@ class Pretokens:
             np.empty(2 * size, np.int64),
         )
         known, n_refs, n_loose = _scan(
-            data,
-            starts,
-            stops,
-            self._slots,
-            self._begins,
-            self._arena,
-            self._known,
-            MAX_PIECES,
-            refs,
-            bounds,
-            loose,
+            data, starts, stops, self._slots, self._begins, self._arena, self._known, MAX_PIECES, refs, bounds, loose
         )
         try:
             self._learn(known)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.base import schemas
 from curate.base.edits import apply_edits
-from curate.quality.pii import KINDS, REPLACEMENTS, Found, find, is_card, masks, with_masks
+from curate.quality.pii import KINDS, REPLACEMENTS, Matches, find, is_card, masks, with_masks
 
 
 def column(*texts: str) -> pa.Array:
@@ -60,18 +61,14 @@ def test_check_digits() -> None:
 
 def masked(text: str, cuts: list[tuple[int, int]], kinds: tuple[str, ...] = KINDS) -> str:
     texts = column(text)
-    given_cuts = (
-        np.zeros(len(cuts), np.int64),
-        np.array([a for a, _ in cuts], np.int64),
-        np.array([b for _, b in cuts], np.int64),
-        pa.array(["cut"] * len(cuts), pa.string()),
-        pa.nulls(len(cuts), pa.string()),
-    )
-    both = with_masks(given_cuts, masks(find(texts), {kind: REPLACEMENTS[kind] for kind in kinds}))
-    spans = list(zip(both["start"], both["end"], strict=True))
+    n = len(cuts)
+    columns = [[0] * n, [a for a, _ in cuts], [b for _, b in cuts], ["cut"] * n, [None] * n]
+    masks_of_text = masks(find(texts), np.zeros(1, np.uint64), {kind: REPLACEMENTS[kind] for kind in kinds})
+    both = with_masks(pa.table(columns, schema=schemas.EDITS), masks_of_text)
+    spans = list(zip(both["start"].to_pylist(), both["end"].to_pylist(), strict=True))
     assert all(end <= following for (_, end), (following, _) in itertools.pairwise(spans))
-    numbers = [np.array(both[name], np.int64) for name in ("row", "start", "end")]
-    return apply_edits(texts, *numbers, pa.array(both["replacement"], pa.string()))[0].as_py()
+    numbers = [both[name].to_numpy().astype(np.int64) for name in ("doc_id", "start", "end")]
+    return apply_edits(texts, *numbers, both["replacement"])[0].as_py()
 
 
 def test_masks_replace_and_the_same_address_is_the_same_mask() -> None:
@@ -116,7 +113,7 @@ def test_long_runs_take_no_quadratic_time() -> None:
 @settings(max_examples=150)
 @given(st.lists(st.text("ab@.-+()0123456789 DEé日\n", max_size=60) | st.text(max_size=30), max_size=4))
 def test_any_text(texts: list[str]) -> None:
-    found: Found = find(column(*texts))
+    found: Matches = find(column(*texts))
     for row, start, end, match in zip(found.rows, found.starts, found.ends, found.texts, strict=True):
         assert texts[row].encode()[start:end].decode() == match
     spans = list(zip(found.rows, found.starts, found.ends, strict=True))

@@ -8,7 +8,7 @@ a rule compares one of its columns with a limit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.base.registry import Registry
@@ -112,11 +112,14 @@ MODES = ("reference", "corrected")
 """``corrected`` mends what the reference does against the papers' words (``docs/quality.md``)."""
 
 
-def rules_of(name: str, rows: Sequence[tuple[Any, ...]], **options: Any) -> tuple[Rule, ...]:
-    """Rules from rows of (reason, column without the set's name, comparison, parameter, default)."""
-    return tuple(Rule(reason, f"{name}_{column}", *rest, **options) for reason, column, *rest in rows)
+def rules_of(
+    name: str, rows: Sequence[tuple[Any, ...]], corrected: Sequence[str] = (), **options: Any
+) -> tuple[Rule, ...]:
+    """Rules from rows of (reason, column without the set's name, comparison, parameter, default).
 
-
-def with_corrections(*columns: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """The rules, those over ``columns`` marked as having a corrected one."""
-    return tuple(replace(rule, corrected=rule.column.endswith(columns)) for rule in rules)
+    ``corrected``: the columns that have a corrected one beside them.
+    """
+    return tuple(
+        Rule(reason, f"{name}_{column}", comparison, parameter, default, corrected=column in corrected, **options)
+        for reason, column, comparison, parameter, default in rows
+    )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from curate.quality.rule_sets import Rule, RuleSet, rules_of
 
+_FIRST_LINE_RULES = [
+    ("lorem_ipsum", "lorem_ipsum", ">", "filter_lorem_ipsum", 1),
+    ("curly_bracket", "curly_bracket", ">", "filter_curly_bracket", 1),
+]
 _RULES = (
-    *rules_of(
-        "c4",
-        [
-            ("lorem_ipsum", "lorem_ipsum", ">", "filter_lorem_ipsum", 1),
-            ("curly_bracket", "curly_bracket", ">", "filter_curly_bracket", 1),
-        ],
-        zero_is_off=True,
-        earliest=True,
-    ),
+    *rules_of("c4", _FIRST_LINE_RULES, zero_is_off=True, earliest=True),
     Rule("too_few_sentences", "c4_sentences", "<", "min_num_sentences", 5),
 )
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from curate.quality.rule_sets import RuleSet, rules_of, with_corrections
+from curate.quality.rule_sets import RuleSet, rules_of
 
-_RULES = with_corrections(
-    "line_punct_ratio",
-    rules=rules_of(
-        "fineweb",
-        [
-            ("empty", "lines", "<", "min_lines", 1),
-            ("line_punct_ratio", "line_punct_ratio", "<", "line_punct_thr", 0.12),
-            ("short_line_ratio", "short_line_ratio", ">", "short_line_thr", 0.67),
-            ("char_dup_ratio", "char_dup_ratio", ">", "char_duplicates_ratio", 0.01),
-            ("list_ratio", "list_ratio", ">", "new_line_ratio", 0.3),
-        ],
-    ),
+_RULES = rules_of(
+    "fineweb",
+    [
+        ("empty", "lines", "<", "min_lines", 1),
+        ("line_punct_ratio", "line_punct_ratio", "<", "line_punct_thr", 0.12),
+        ("short_line_ratio", "short_line_ratio", ">", "short_line_thr", 0.67),
+        ("char_dup_ratio", "char_dup_ratio", ">", "char_duplicates_ratio", 0.01),
+        ("list_ratio", "list_ratio", ">", "new_line_ratio", 0.3),
+    ],
+    corrected=["line_punct_ratio"],
 )
 
 ENTRY = RuleSet("fineweb", _RULES, sees_edits=True)
