@@ -62,13 +62,7 @@ class Layout(NamedTuple):
 
 
 def lay_out(
-    window_of: Int64s,
-    n_windows: int,
-    item: Int64s,
-    length: Int64s,
-    window: int,
-    near: Similarity,
-    conflicts: Conflicts,
+    window_of: Int64s, n_windows: int, item: Int64s, length: Int64s, window: int, near: Similarity, conflicts: Conflicts
 ) -> Layout:
     """The layout of units int64[m] with items ascending; ``near`` and ``conflicts`` are about items."""
     n, m = len(near.vectors), len(item)

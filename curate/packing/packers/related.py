@@ -44,13 +44,7 @@ def _is_refused(me: int, members: Int64s, joined: int, sums: Int64s, shared: Int
 
 @njit(nogil=True, cache=True)
 def _fill(
-    length: Int64s,
-    item: Int64s,
-    limit: int,
-    lookahead: int,
-    waiting_limit: int,
-    conflicts: Conflicts,
-    near: Similarity,
+    length: Int64s, item: Int64s, limit: int, lookahead: int, waiting_limit: int, conflicts: Conflicts, near: Similarity
 ) -> tuple[Int64s, int]:
     """Window of each piece, and the number of windows.
 
