@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from ordering_corpora import KNOWN, MAX_SIMILARITY, Corpus, prepare
 
@@ -22,11 +23,12 @@ from curate.packing.measures import count_windows, vendi
 from curate.packing.measures import window_measures as packing_measures
 from curate.packing.pieces import Pieces
 from curate.packing.plan import Refinement, pack
+from curate.packing.refusals import count_alike, similarity
 from curate.relate import measures
 from curate.relate.cells import assign, fit_cells
-from curate.relate.measures import path_bound
 from curate.relate.orders import Region
 from curate.relate.paths import find_path
+from curate.relate.similarity import cosine
 
 ORDERS = ("random", "source", "cluster", "keyword", "buffered", "buffered star", "icp_code", "icp", "related")
 ALONG = ("order", "path/bound", "label, adjacent", "pairs", "× icp", "tokens", "× icp")
@@ -76,18 +78,16 @@ class Windows:
         """Similarity, labels, padding and cuts of the windows."""
         c = self.corpus
         window = self.window_of(path, pieces)
-        inside = measures.window_measures(window, c.vectors, c.found.ids, MAX_SIMILARITY, c.lengths)
-        nothing = c.found.ids[:, :0]
-        judged = {name: measures.window_measures(window, c.judges[name], nothing, 2.0).pairs for name in c.judges}
+        judged = {name: measures.pair_mean(window, vectors) for name, vectors in c.judges.items()}
         packed = packing_measures(count_windows(pieces, c.lengths[path], self.size), self.size)
         return {
-            "pairs": inside.pairs,
-            "tokens": inside.pairs_by_tokens,
+            "pairs": measures.pair_mean(window, c.vectors),
+            "tokens": measures.pair_mean(window, c.vectors, c.lengths),
             **judged,
             "label": measures.same_label_in_window(window, np.array(c.labels)),
             "padding": packed["padding"],
             "cut": packed["cut_avoidably"],
-            "leaks": inside.near_duplicates,
+            "leaks": count_alike(pieces, similarity(c.vectors[path], MAX_SIMILARITY)),
             "members": packed["documents_per_window"],
         }
 
@@ -106,7 +106,7 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
     paths = {order: windows.path(order) for order in ORDERS}
     spent = time.perf_counter() - began
     base = windows.measure(paths["icp"], windows.pack(paths["icp"], 16))
-    nearest = measures.ceiling(corpus.found.similarity, max(2, round(base["members"])))
+    nearest = float(corpus.found.similarity[:, : max(2, round(base["members"])) - 1].mean())
     print(
         f"\n### {corpus.name}\n\n{len(corpus.texts):,} documents, {len(set(corpus.labels))} labels, {corpus.removed:,} semantic "
         f"duplicates removed; {base['members']:.1f} documents a window of {size:,} tokens; mean similarity to so many nearest "
@@ -115,11 +115,10 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
     rows, judges = [], list(corpus.judges)
 
     def add(name: str, path: NDArray[np.int64], pieces: Pieces, with_path: bool = True) -> None:
-        steps = measures.summarise(
-            [measures.path_counts(path, corpus.vectors, corpus.found.ids, corpus.found.similarity, MAX_SIMILARITY)]
-        )
+        counts = measures.path_counts(path, corpus.vectors, corpus.found.ids, corpus.found.similarity, MAX_SIMILARITY)
+        steps, labels = measures.summarise([counts]), np.asarray(corpus.labels)[path]
         m = windows.measure(path, pieces)
-        along = (f"{steps['path_share']:.3f}", f"{measures.same_label(path, corpus.labels):.3f}")
+        along = (f"{steps['path_share']:.3f}", f"{(labels[1:] == labels[:-1]).mean():.3f}")
         rows.append([
             name, *(along if with_path else ("", "")), f"{m['pairs']:.3f}", f"{m['pairs'] / base['pairs']:.2f}",
             f"{m['tokens']:.3f}", f"{m['tokens'] / base['tokens']:.2f}",
@@ -137,11 +136,68 @@ def compare(corpus: Corpus, size: int, curve: bool, bound: bool) -> None:
     print_table((*ALONG, *(said for name in judges for said in (f"pairs, {name}", "× icp")), *INSIDE), rows)
     print(f"All paths {spent:.1f} s; windows filled and refined in {taken:.2f} s.\n")
     if bound:
-        best, given = path_bound(corpus.vectors, corpus.found.similarity), measures.upper_bound(corpus.found.similarity)
+        best = path_bound(corpus.vectors, corpus.found.similarity)
+        given = 0.5 * np.maximum(corpus.found.similarity[:, :2], 0).sum()
         print(f"No path through these documents has more than {best / given:.4f} of the bound.\n")
     if curve:
         print_curve(windows, paths)
         print_floors(windows, paths["related"])
+
+
+def path_bound(vectors: NDArray[np.int8], similarity: NDArray[np.float64], rounds: int = 1000) -> float:
+    """A number at least as large as the sum of cosines along any path; O(N²) memory and time a round.
+
+    Args:
+        vectors: int8[N, D].
+        similarity: float64[N, K ≥ 2] to each document's nearest, for the first prices.
+        rounds: steps of descent.
+    """
+    table = cosine(vectors, vectors)
+    price: NDArray[np.float64] = similarity[:, 1] / 2
+    degree = np.zeros(len(vectors), np.int64)
+    before: NDArray[np.float64] = np.zeros(len(vectors))
+    best, step = np.inf, 0.05
+    for _ in range(rounds):
+        best = min(best, float(_heaviest(table, price, degree)))
+        slope: NDArray[np.float64] = degree - 2.0
+        price = price + step * (0.7 * slope + 0.3 * before)
+        before, step = slope, step * 0.996
+    return best
+
+
+@njit(nogil=True, cache=True)
+def _heaviest(table, price, degree):  # type: ignore[no-untyped-def]
+    """Weight of the heaviest 1-tree under ``price`` plus the prices themselves; ``degree`` receives its degrees."""
+    n = table.shape[0]
+    reach, via, inside = np.full(n, -1e18), np.full(n, -1, np.int64), np.zeros(n, np.bool_)
+    degree[:] = 0
+    current, total = 0, 0.0
+    inside[0] = True
+    for _ in range(n - 1):
+        following, most = -1, -1e18
+        for j in range(n):
+            if not inside[j]:
+                weight = table[current, j] - price[current] - price[j]
+                if weight > reach[j]:
+                    reach[j], via[j] = weight, current
+                if reach[j] > most:
+                    following, most = j, reach[j]
+        inside[following] = True
+        total += most
+        degree[following] += 1
+        degree[via[following]] += 1
+        current = following
+    one, two = -1, -1  # where the added stop is tied
+    for j in range(n):
+        if one < 0 or price[j] < price[one]:
+            one, two = j, one
+        elif two < 0 or price[j] < price[two]:
+            two = j
+    for j in (one, two):
+        if j >= 0:
+            degree[j] += 1
+            total -= price[j]
+    return total + 2 * price.sum()
 
 
 def print_floors(windows: Windows, path: NDArray[np.int64]) -> None:

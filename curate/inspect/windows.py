@@ -22,7 +22,7 @@ from curate.base.ids import source_id
 from curate.base.markup import element
 from curate.inspect.reader import RunReader, to_arrow, to_numpy
 from curate.inspect.records import cosines_to, named
-from curate.relate.measures import same_label_in_window, window_measures
+from curate.relate.measures import pair_mean, same_label_in_window
 from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
 from curate.tables.artefact import artefact_path
 from curate.tables.parquet import validate
@@ -362,9 +362,7 @@ def _sample(run: RunReader, count: int) -> list[Window]:
 
 
 def _similar(vectors: NDArray[np.int8], drawn: _Drawn) -> tuple[float, float]:
-    nobody = np.zeros((len(vectors), 0), np.int64)
-    own, random = (window_measures(window, vectors, nobody, 2.0).pairs for window in (drawn.window, drawn.other))
-    return own, random
+    return pair_mean(drawn.window, vectors), pair_mean(drawn.other, vectors)
 
 
 def _same_label(run: RunReader, label: str, drawn: _Drawn) -> tuple[float, float]:

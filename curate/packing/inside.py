@@ -20,15 +20,11 @@ from curate.packing.pieces import Pieces
 from curate.packing.refusals import Similarity
 from curate.relate.similarity import scaled_pair
 
-POSITIONS = ("chain", "best_at_ends", "random")
-
 MOST = 256
 """Windows of more pieces than this keep the path's order: a chain would take the square of their number."""
 
 EXACT = 9
 """Up to so many pieces all paths are compared (Held and Karp): some 40 µs."""
-
-Int64s = NDArray[np.int64]
 
 
 def arrange(
@@ -44,25 +40,17 @@ def arrange(
     Args:
         pieces: sorted by (window, item, start).
         near: vectors of the items.
-        position: one of :data:`POSITIONS`.
+        position: `chain`, `best_at_ends` or `random`.
         doc_ids: uint64[n], for ``random`` and its ties.
         seed: of the recipe.
         stay: bool[m], pieces of windows that keep their order.
-
-    Raises:
-        ValueError: on an unknown position.
     """
-    if position not in POSITIONS:
-        raise ValueError(f"unknown position {position!r}; positions: {', '.join(POSITIONS)}")
     if position == "random":
         ids = doc_ids[pieces.item]
         order = np.lexsort((pieces.start, ids, document_hash(seed, "position", ids), pieces.window))
     else:
-        starts = (
-            np.flatnonzero(np.r_[True, np.diff(pieces.window) != 0, True]) if len(pieces.item) else np.zeros(1, int)
-        )
         order = np.arange(len(pieces.item))
-        _arrange(order, starts, pieces.item, near.vectors, near.inverse, position == "chain")
+        _arrange(order, pieces.starts, pieces.item, near.vectors, near.inverse, position == "chain")
     if stay is not None:
         order = np.where(stay[order], np.arange(len(order)), order)  # a window's pieces stay or move together
     return Pieces(*(column[order] for column in pieces))
@@ -86,21 +74,8 @@ def _arrange(order, starts, item, vectors, inverse, chain):  # type: ignore[no-u
 @njit(nogil=True, cache=True)
 def _ends(table, k):  # type: ignore[no-untyped-def]
     """Ranks 0, 2, 4, … from the front and 1, 3, 5, … from the back."""
-    total = np.zeros(k, np.int64)
-    for i in range(k):
-        for j in range(k):
-            if j != i:
-                total[i] -= table[i, j]
-    rank = np.argsort(total, kind="mergesort")
-    out, front, back = np.empty(k, np.int64), 0, k - 1
-    for r in range(k):
-        if r % 2 == 0:
-            out[front] = rank[r]
-            front += 1
-        else:
-            out[back] = rank[r]
-            back -= 1
-    return out
+    rank = np.argsort(-table[:k, :k].sum(axis=1), kind="mergesort")
+    return np.concatenate((rank[::2], rank[1::2][::-1]))
 
 
 @njit(nogil=True, cache=True)

@@ -13,9 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.packing.refusals import Conflicts, Similarity, alike, square
-
-Int64s = NDArray[np.int64]
+from curate.packing.pieces import Int64s
+from curate.packing.refusals import Similarity, alike, square
 
 MAX_BITS = 12
 """Directions have length 2**12 at most: a cosine is right to about 2e-4."""
@@ -32,7 +31,7 @@ class Layout(NamedTuple):
         directions: int16[n, D], unit vectors in fixed point.
         centre: int32[W, D], sums of the members' directions.
         own: int64[m], similarity of a unit to the others in its window.
-        pointers, targets, vectors, inverse, limit, crowd: what may not meet (Conflicts and Similarity).
+        vectors, inverse, limit, crowd: what may not meet, as in :class:`~curate.packing.refusals.Similarity`.
         window: L.
         unit: what a cosine of 1 is worth, 2**(2 * bits).
         doubtful: product of two directions from which on the pair may be too much alike; below it, none is.
@@ -50,8 +49,6 @@ class Layout(NamedTuple):
     directions: NDArray[np.int16]
     centre: NDArray[np.int32]
     own: Int64s
-    pointers: Int64s
-    targets: Int64s
     vectors: NDArray[np.int8]
     inverse: NDArray[np.float64]
     limit: float
@@ -61,16 +58,8 @@ class Layout(NamedTuple):
     doubtful: int
 
 
-def lay_out(
-    window_of: Int64s,
-    n_windows: int,
-    item: Int64s,
-    length: Int64s,
-    window: int,
-    near: Similarity,
-    conflicts: Conflicts,
-) -> Layout:
-    """The layout of units int64[m] with items ascending; ``near`` and ``conflicts`` are about items."""
+def lay_out(window_of: Int64s, n_windows: int, item: Int64s, length: Int64s, window: int, near: Similarity) -> Layout:
+    """The layout of units int64[m] with items ascending, each once; ``near`` is about items."""
     n, m = len(near.vectors), len(item)
     most = int(np.searchsorted(np.cumsum(np.sort(length)), window, side="right"))  # units that one window can hold
     bits = min(MAX_BITS, (30 - int(np.ceil(np.log2(most + 2)))) // 2)
@@ -84,7 +73,7 @@ def lay_out(
         np.full(n_windows, -1, np.int64), np.zeros(n_windows, np.int64), np.zeros(n_windows, np.int64),
         np.full(m, -1, np.int64), np.full(m, -1, np.int64),
         directions, np.zeros((n_windows, directions.shape[1]), np.int32), np.zeros(m, np.int64),
-        conflicts.pointers, conflicts.targets, near.vectors, near.inverse, near.limit, near.crowd, window, 1 << (2 * bits), doubtful,
+        near.vectors, near.inverse, near.limit, near.crowd, window, 1 << (2 * bits), doubtful,
     )  # fmt: skip
     _place_all(layout)
     return layout
@@ -177,30 +166,13 @@ def exchange(x, u, z, home, there):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def may_not_meet(x, a, b):  # type: ignore[no-untyped-def]
-    """Whether items a and b are too much alike, or in conflict."""
-    if a == b:
-        return False
-    if alike(x.vectors, x.inverse, x.limit, a, b):
-        return True
-    low, high = x.pointers[a], x.pointers[a + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if x.targets[middle] < b:
-            low = middle + 1
-        else:
-            high = middle
-    return low < x.pointers[a + 1] and x.targets[low] == b
-
-
-@njit(nogil=True, cache=True)
 def barred(x, item, left, w):  # type: ignore[no-untyped-def]
     """Whether ``item`` may not be in window w beside its members, of which unit ``left`` (-1: none) leaves."""
     others, filled = np.empty(x.members[w] if x.crowd >= 0 else 0, np.int64), 0
     other = x.head[w]
     while other >= 0:
         if other != left:
-            if may_not_meet(x, item, x.item[other]):
+            if alike(x.vectors, x.inverse, x.limit, item, x.item[other]):
                 return True
             if x.crowd >= 0:
                 others[filled] = x.item[other]

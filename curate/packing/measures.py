@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.base.hashing import document_hash
 from curate.packing.pieces import Pieces
-from curate.relate.measures import window_measures as similarity_inside
+from curate.relate.measures import mean, neighbors_inside, pair_mean
 from curate.relate.similarity import cosine, pair_cosine
 
 VENDI_WINDOWS = 100
@@ -66,7 +67,7 @@ def count_windows(pieces: Pieces, lengths: NDArray[np.int64], window: int) -> di
 
 
 def window_measures(counts: Mapping[str, int], window: int) -> dict[str, float]:
-    """Measures by name from summed counts, rounded to 1e-4; one whose counts are missing is left out.
+    """Measures by name from summed counts, rounded to 1e-4.
 
     Returns:
         padding: share of token places left empty. compactness: ⌈tokens / L⌉ / windows. documents_per_window: pieces of
@@ -77,19 +78,16 @@ def window_measures(counts: Mapping[str, int], window: int) -> dict[str, float]:
     """
     places = counts["windows"] * window
     tokens = places - counts["padding"]
-    measures = {
+    return {
         "padding": _ratio(counts["padding"], places),
         "compactness": _ratio(-(-tokens // window), counts["windows"]),
         "documents_per_window": _ratio(counts["pieces"], counts["windows"]),
         "cut": _ratio(counts["cut"], counts["items"]),
         "cut_avoidably": _ratio(counts["cut_avoidably"], counts["items"]),
         "in_document_context": _ratio(counts["in_document_context"], tokens),
+        "cut_avoidably_tokens": _ratio(counts["cut_avoidably_tokens"], tokens),
+        "cross_document": _ratio(counts["context"] - counts["in_document_context"], counts["context"]),
     }
-    if "cut_avoidably_tokens" in counts:
-        measures["cut_avoidably_tokens"] = _ratio(counts["cut_avoidably_tokens"], tokens)
-    if "context" in counts:
-        measures["cross_document"] = _ratio(counts["context"] - counts["in_document_context"], counts["context"])
-    return measures
 
 
 def _ratio(part: int, whole: int) -> float:
@@ -122,39 +120,40 @@ def likeness(
     """
     window = np.full(len(vectors), -1, np.int64)
     window[pieces.item] = pieces.window
-    found = similarity_inside(window, vectors, neighbors, 2.0, lengths)
-    sizes = np.bincount(window[window >= 0])
+    placed = np.flatnonzero(window >= 0)
+    mixed = placed[np.argsort(document_hash(0, "windows", placed.astype(np.uint64)), kind="stable")]
+    shuffled = np.full(len(vectors), -1, np.int64)
+    shuffled[mixed] = window[placed]
+    recall, with_neighbor = neighbors_inside(window, neighbors)
+    sizes = np.bincount(window[placed])
     n_pairs = int((sizes * (sizes - 1)).sum())
     inside = pieces.window[1:] == pieces.window[:-1]
     steps = pair_cosine(vectors, pieces.item[:-1][inside], pieces.item[1:][inside])
-    first = np.flatnonzero(np.r_[True, ~inside]) if len(pieces.item) else np.zeros(0, np.int64)
+    first, last = pieces.starts[:-1], pieces.starts[1:] - 1
     order = np.argsort(keys, kind="stable")
-    last = np.r_[first[1:], len(pieces.item)] - 1 if len(first) else first
     over = pair_cosine(vectors, pieces.item[last[order[:-1]]], pieces.item[first[order[1:]]])
     diverse = vendi(pieces, vectors)
     return {
         "n_pairs": n_pairs,
-        "pairs": found.pairs,
-        "pairs_by_tokens": found.pairs_by_tokens,
-        "pairs_random": found.pairs_random,
-        "nearest": _nearest(vectors, neighbors, n_pairs / max(1, int((window >= 0).sum()))),
+        "pairs": pair_mean(window, vectors),
+        "pairs_by_tokens": pair_mean(window, vectors, lengths),
+        "pairs_random": pair_mean(shuffled, vectors),
+        "nearest": _nearest(vectors, neighbors, n_pairs / max(1, len(placed))),
         "n_steps": len(steps),
-        "adjacent": _mean(steps),
-        "n_items": int((window >= 0).sum()),
-        "recall": found.recall,
-        "with_neighbor": found.with_neighbor,
+        "adjacent": mean(steps),
+        "n_items": len(placed),
+        "recall": recall,
+        "with_neighbor": with_neighbor,
         "n_between": len(over),
-        "between": _mean(over),
+        "between": mean(over),
         "n_vendi": len(diverse),
-        "vendi": _mean(diverse),
+        "vendi": mean(diverse),
     }
 
 
 def vendi(pieces: Pieces, vectors: NDArray[np.int8]) -> NDArray[np.float64]:
     """float64[at most 100]: Vendi score over number of documents of some windows with two or more."""
-    starts = (
-        np.flatnonzero(np.r_[True, np.diff(pieces.window) != 0, True]) if len(pieces.item) else np.zeros(1, np.int64)
-    )
+    starts = pieces.starts
     sizes = np.diff(starts)
     fit = np.flatnonzero((sizes >= 2) & (sizes <= VENDI_MOST))
     found = []
@@ -173,18 +172,13 @@ def summarise(records: Sequence[dict[str, float]]) -> dict[str, float]:
     found = {}
     for name, (key, count) in _MEASURES.items():
         total = sum(record[count] for record in records)
-        mean = sum(record[count] * record[key] for record in records) / total if total else 0.0
-        found[name] = round(mean, 4 if name.startswith("in_window") else 3)
+        whole = sum(record[count] * record[key] for record in records)
+        found[name] = round(whole / max(total, 1), 4 if name.startswith("in_window") else 3)
     return found
 
 
 def _nearest(vectors: NDArray[np.int8], neighbors: NDArray[np.int64], others: float) -> float:
     """Mean cosine to the nearest ``others`` documents, as far as the lists go."""
     k = min(neighbors.shape[1], max(1, round(others)))
-    listed = neighbors[:, :k] >= 0
-    at, which = np.nonzero(listed)
-    return _mean(pair_cosine(vectors, at, neighbors[at, which])) if len(at) else 0.0
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else 0.0
+    at, which = np.nonzero(neighbors[:, :k] >= 0)
+    return mean(pair_cosine(vectors, at, neighbors[at, which]))

@@ -33,26 +33,18 @@ class Pieces(NamedTuple):
         """Number of windows; they are numbered 0 … W−1 without a gap."""
         return int(self.window[-1]) + 1 if len(self.window) else 0
 
-
-@njit(nogil=True, cache=True)
-def _split(lengths: Int64s, window: int, item: Int64s, start: Int64s, length: Int64s) -> None:
-    j = 0
-    for i in range(lengths.shape[0]):
-        at = 0
-        while at < lengths[i]:
-            item[j] = i
-            start[j] = at
-            length[j] = min(window, lengths[i] - at)
-            at += length[j]
-            j += 1
+    @property
+    def starts(self) -> Int64s:
+        """int64[W+1]: window w holds pieces ``starts[w]`` … ``starts[w + 1]`` − 1."""
+        return np.searchsorted(self.window, np.arange(self.n_windows + 1))
 
 
 def split(lengths: Int64s, window: int) -> tuple[Int64s, Int64s, Int64s]:
     """(item, start, length) int64[m], by (item, start): items cut into L-long pieces and a remainder; none if empty."""
-    m = int(((lengths + (window - 1)) // window).sum())
-    item, start, length = np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
-    _split(lengths, window, item, start, length)
-    return item, start, length
+    counts = (lengths + (window - 1)) // window
+    item = np.repeat(np.arange(len(lengths)), counts)
+    start = (np.arange(len(item)) - np.repeat(np.cumsum(counts) - counts, counts)) * window
+    return item, start, np.minimum(lengths[item] - start, window)
 
 
 @njit(nogil=True, cache=True)

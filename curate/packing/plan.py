@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from curate.base.catalog import set_folder
 from curate.base.schemas import VALIDATION
 from curate.packing.inside import arrange
-from curate.packing.layout import Layout, barred, crowded, dot, lay_out, may_not_meet
+from curate.packing.layout import Layout, barred, crowded, dot, lay_out
 from curate.packing.packers import PACKERS, Problem
-from curate.packing.pieces import Pieces, canonical
-from curate.packing.refine import PASSES, prices, refine
-from curate.packing.refusals import Conflicts, Similarity, count_alike, no_conflicts, no_similarity, similarity
+from curate.packing.pieces import Int64s, Pieces, canonical
+from curate.packing.refine import prices, refine
+from curate.packing.refusals import Similarity, alike, count_alike, similarity
 
 
 def pack(
@@ -27,7 +27,6 @@ def pack(
     lengths: NDArray[np.int64],
     window: int,
     lookahead: int = 16,
-    conflicts: Conflicts | None = None,
     vectors: NDArray[np.int8] | None = None,
     max_similarity: float = 1.0,
     refinement: Refinement | None = None,
@@ -45,34 +44,24 @@ def pack(
         lengths: int64[n], tokens of each item, in path order; an item of length 0 yields no piece.
         window: tokens of a window, L.
         lookahead: pending items that may fill the open window; of methods that follow the path.
-        conflicts: items that may not share a window (:func:`curate.packing.refusals.conflict_graph`).
         vectors: int8[n, D], embeddings of the items; a zero vector is like nothing. None: nothing is compared.
         max_similarity: items whose cosine is at or above it may not share a window.
         min_vendi: least diversity of a window (:mod:`curate.packing.refusals`), of methods that follow the path; 0 asks for none.
         between: tokens that stand between two pieces of one window, and that it must have room for, too.
         refinement: how windows along the path are improved once they are filled; needs ``vectors``.
 
-    ``concat`` cannot heed refusals: ``count_shared`` and ``count_alike`` say how often it fails to.
+    ``concat`` cannot heed refusals: ``count_alike`` says how often it fails to.
 
     Raises:
         RequestError: an unknown method.
-        ValueError: a window or lookahead below 1, a negative length; ``buckets`` with tokens between pieces.
+        ValueError: ``buckets`` with a window that is no power of two, or with tokens between pieces.
     """
     lengths = np.ascontiguousarray(lengths, dtype=np.int64)
-    if window < 1 or lookahead < 1:
-        raise ValueError(f"window and lookahead must be at least 1, not {window} and {lookahead}")
-    if len(lengths) and int(lengths.min()) < 0:
-        raise ValueError(f"item {int(lengths.argmin())} has a negative length")
-    refused = no_conflicts(len(lengths)) if conflicts is None else conflicts
-    if len(refused.pointers) != len(lengths) + 1:
-        raise ValueError(f"conflicts are of {len(refused.pointers) - 1} items, but there are {len(lengths)}")
-    if vectors is not None and len(vectors) != len(lengths):
-        raise ValueError(f"there are {len(vectors)} vectors, but {len(lengths)} items")
-    near = no_similarity(len(lengths)) if vectors is None else similarity(vectors, max_similarity, min_vendi)
+    near = similarity(np.zeros((len(lengths), 0), np.int8) if vectors is None else vectors, max_similarity, min_vendi)
     packer = PACKERS.get(method)
-    pieces = packer.pack(Problem(lengths, window, lookahead, between, refused, near))
+    pieces = packer.pack(Problem(lengths, window, lookahead, between, near))
     if packer.follows_path and refinement is not None:
-        return refined(pieces, window, near, refused, refinement, between)
+        return refined(pieces, window, near, refinement, between)
     return pieces
 
 
@@ -124,25 +113,19 @@ def sets_of_copies(copies: pa.Table, validation: int) -> pa.ListArray:
 
 def copies_of_items(sets: pa.ChunkedArray) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """(set uint16[C], item int64[C]) of every copy of every item."""
-    lists = sets.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], sets.type)
+    lists = pa.concat_arrays([pa.array([], sets.type), *sets.chunks])
     counts = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     return lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), counts)
 
 
 def split_by_length(pieces: Pieces) -> list[tuple[int, Pieces]]:
-    """(exponent, windows of 2^exponent tokens) of a plan of single pieces, the windows of each numbered anew."""
+    """(exponent, windows of 2^exponent tokens) of a plan of single pieces, each set of windows numbered from 0."""
     exponent = np.log2(pieces.length).astype(np.int64)
-    found = []
-    for e in np.unique(exponent).tolist():
-        mine = exponent == e
-        of = np.arange(int(mine.sum()), dtype=np.int64)
-        found.append((e, Pieces(of, pieces.item[mine], pieces.start[mine], pieces.length[mine])))
-    return found
+    rows = [(e, np.flatnonzero(exponent == e)) for e in np.unique(exponent).tolist()]
+    return [
+        (e, Pieces(np.arange(len(own)), pieces.item[own], pieces.start[own], pieces.length[own])) for e, own in rows
+    ]
 
-
-Int64s = NDArray[np.int64]
 
 LEAST_SHARE = 128
 """No part is shorter than a 128th of a window (64 tokens of 8,192)."""
@@ -159,7 +142,6 @@ class Refinement:
         padding: price of a window of padding, in similarity of average windows.
         cuts: price of an avoidable cut, in similarity of average documents; None: nothing is cut that can stay whole.
         crowding: share of the mean similarity that every pair is charged.
-        passes: rounds of refinement, at most.
         fixed: bool[n], items whose windows stay as they were filled; None: there are none.
     """
 
@@ -167,27 +149,23 @@ class Refinement:
     padding: float = 3.0
     cuts: float | None = None
     crowding: float = 1.0
-    passes: int = PASSES
     fixed: NDArray[np.bool_] | None = None
 
 
 def in_fixed_windows(pieces: Pieces, fixed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """bool[m]: which pieces are in a window that holds a fixed item."""
-    if fixed is None or not len(pieces.item):
+    if fixed is None:
         return np.zeros(len(pieces.item), np.bool_)
     return np.asarray(np.bincount(pieces.window, weights=fixed[pieces.item])[pieces.window] > 0)
 
 
-def refined(
-    pieces: Pieces, window: int, near: Similarity, conflicts: Conflicts, how: Refinement, between: int = 0
-) -> Pieces:
+def refined(pieces: Pieces, window: int, near: Similarity, how: Refinement, between: int = 0) -> Pieces:
     """The pieces in better windows; those that fill a window alone stay as they are.
 
     Args:
         pieces: at most one of each item is shorter than a window.
         window: L.
         near: vectors of the items, and the similarity from which on two may not meet.
-        conflicts: other items that may not meet.
         how: neighbours and prices.
         between: tokens that separate two pieces of a window.
     """
@@ -197,16 +175,16 @@ def refined(
     if len(loose) == 0 or near.vectors.shape[1] == 0:
         return pieces
     names, named = np.unique(window_of[loose], return_inverse=True)
-    layout = lay_out(named, len(names), item[loose], length[loose] + between, window + between, near, conflicts)
-    refine(layout, how.neighbors, padding=how.padding, crowding=how.crowding, passes=how.passes)
-    cut_price = float("inf") if how.cuts is None else how.cuts
-    unit, there, part = dissolve(layout, padding=how.padding, cuts=cut_price, crowding=how.crowding, between=between)
+    layout = lay_out(named, len(names), item[loose], length[loose] + between, window + between, near)
+    refine(layout, how.neighbors, padding=how.padding, crowding=how.crowding)
+    unit, there, part = dissolve(layout, how, between)
     window_of[loose] = names[layout.window_of]
     left = np.ones(len(item), np.bool_)
     left[loose[unit]] = False
-    begins = np.r_[True, unit[1:] != unit[:-1]] if len(unit) else np.zeros(0, np.bool_)
+    begins = np.ones(len(unit), np.bool_)
+    begins[1:] = unit[1:] != unit[:-1]
     before = np.cumsum(part) - part
-    offset = before - before[begins][np.cumsum(begins) - 1] if len(unit) else before
+    offset = before - before[begins][np.cumsum(begins) - 1]
     window_of, item, start, length = (
         np.concatenate([kept[left], moved])
         for kept, moved in (
@@ -220,32 +198,25 @@ def refined(
     return canonical(window_of[order], pieces.n_windows, item[order], start[order], length[order])
 
 
-def dissolve(
-    layout: Layout, *, padding: float = 1.0, cuts: float = 1.0, crowding: float = 1.0, between: int = 0
-) -> tuple[Int64s, ...]:
+def dissolve(layout: Layout, how: Refinement, between: int) -> tuple[Int64s, ...]:
     """(unit, window, length) int64[p]: the parts of the units of dissolved windows; a unit's parts are in text order.
 
     The layout is not changed; units that are not named stay where they are.
 
     Args:
         layout: units in windows.
-        padding: price of a window of padding, in similarity of average windows.
-        cuts: price of a cut, in similarity of average documents.
+        how: prices.
         between: tokens that separate two units of a window, which the lengths of the layout and its window have in them;
             those that are returned do not.
-        crowding: as in :func:`curate.packing.refine.refine`.
     """
-    price, rate = prices(layout, padding, crowding)
-    total = max(int(layout.own.sum()), 1)
-    cut_price = cuts * total / max(len(layout.item), 1)
+    price, rate = prices(layout, how.padding, how.crowding)
+    cuts = float("inf") if how.cuts is None else how.cuts
+    cut_price = cuts * max(int(layout.own.sum()), 1) / max(len(layout.item), 1)
     order = np.lexsort((np.arange(len(layout.load)), layout.load))
     least = max(1, layout.window // LEAST_SHARE)
     unit, window, length = (np.empty(len(layout.item) + len(layout.load), np.int64) for _ in range(3))
-    filled = int(
-        _dissolve(
-            layout, order[layout.members[order] > 0], price, cut_price, rate, least, between, unit, window, length
-        )
-    )
+    order = order[layout.members[order] > 0]
+    filled = _dissolve(layout, order, price, cut_price, rate, least, between, unit, window, length)
     return unit[:filled], window[:filled], length[:filled] - between
 
 
@@ -335,7 +306,7 @@ def _meets(x, u, w, guest, guests, unit):  # type: ignore[no-untyped-def]
     at, count = guests[w], 0
     while at >= 0:
         other = unit[at]
-        if x.item[other] == x.item[u] or may_not_meet(x, x.item[u], x.item[other]):
+        if x.item[other] == x.item[u] or alike(x.vectors, x.inverse, x.limit, x.item[u], x.item[other]):
             return True
         at = guest[at]
         count += 1

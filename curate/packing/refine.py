@@ -23,12 +23,10 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from curate.packing.layout import Layout, barred, dot, exchange, may_not_meet
-from curate.packing.refusals import square
-
-Int64s = NDArray[np.int64]
+from curate.packing.layout import Layout, barred, dot, exchange
+from curate.packing.pieces import Int64s
+from curate.packing.refusals import alike, square
 
 PASSES = 12
 """Rounds over all units, at most."""
@@ -46,23 +44,20 @@ _NEVER = 1 << 50
 """What a pair that may not meet costs: more than all similarities of a window."""
 
 
-def refine(
-    layout: Layout, neighbors: Int64s, *, padding: float = 1.0, crowding: float = 1.0, passes: int = PASSES
-) -> None:
-    """Improves ``layout`` in place until no look finds more, at most ``passes`` times.
+def refine(layout: Layout, neighbors: Int64s, *, padding: float = 1.0, crowding: float = 1.0) -> None:
+    """Improve ``layout`` in place until no unit has a better window, at most :data:`PASSES` times.
 
     Args:
         layout: units in windows.
         neighbors: int64[n, K], indices of items, -1 padded at the end.
         padding: price of padding, in similarity of average windows.
         crowding: share of the mean similarity that every pair is charged; 0: the sum over pairs is what grows.
-        passes: rounds over all units, at most.
     """
     if len(layout.item) > 1:
         price, rate = prices(layout, padding, crowding)
         bits = min((8 * len(layout.item)).bit_length(), MEMO_BITS)
         tried = np.full((1 << bits, 2), -1, np.int64)
-        _refine(layout, np.ascontiguousarray(neighbors, np.int64), price, rate, passes, tried, 64 - bits)
+        _refine(layout, np.ascontiguousarray(neighbors, np.int64), price, rate, tried, 64 - bits)
 
 
 def prices(layout: Layout, padding: float, crowding: float) -> tuple[float, int]:
@@ -152,17 +147,14 @@ def _divide(x, a, b, price, rate, units, pair, pull, side):  # type: ignore[no-u
     the two windows are alike. ``pull`` is what each member has in common with b's side, less that with a's.
     """
     k = _list_members(x, b, units, _list_members(x, a, units, 0))
-    directions, item, pointers = x.directions, x.item, x.pointers
+    directions, item = x.directions, x.item
     for i in range(k):
         side[i] = 0 if i < x.members[a] else 1
         mine = item[units[i]]
-        refuses = pointers[mine] < pointers[mine + 1]
         for j in range(i):
             s = dot(directions[mine], directions[item[units[j]]])
-            barred_pair = (refuses or s >= x.doubtful) and may_not_meet(x, mine, item[units[j]])
-            s -= rate
-            if barred_pair:
-                s -= np.int64(_NEVER)
+            is_barred = s >= x.doubtful and alike(x.vectors, x.inverse, x.limit, mine, item[units[j]])
+            s -= rate + np.int64(_NEVER) if is_barred else rate
             pair[i, j] = pair[j, i] = s
         pair[i, i] = 0
     value = np.int64(0)
@@ -206,14 +198,14 @@ def _divide(x, a, b, price, rate, units, pair, pull, side):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def _refine(x, neighbors, price, rate, passes, tried, shift):  # type: ignore[no-untyped-def]
+def _refine(x, neighbors, price, rate, tried, shift):  # type: ignore[no-untyped-def]
     m, n_windows = x.item.shape[0], x.head.shape[0]
     changed, seen = np.zeros(n_windows, np.int64), np.full(n_windows, -1, np.int64)
     looked, divided = np.full(m, -1, np.int64), np.full(m, -1, np.int64)
     units, side = np.empty(UNION, np.int64), np.zeros(UNION, np.int64)
     pair, pull = np.zeros((UNION, UNION), np.int64), np.zeros(UNION, np.int64)
     clock, look = np.int64(0), np.int64(0)
-    for _ in range(passes):
+    for _ in range(PASSES):
         start = clock
         for u in range(m):
             if not _fresh(x, u, neighbors, changed, looked):

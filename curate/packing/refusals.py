@@ -1,6 +1,4 @@
-"""Which items may not share a window: pairs in conflict, documents at or above a cosine, and too many that are a little alike.
-
-Conflicts are a symmetric graph in CSR form.
+"""Which items may not share a window: documents at or above a cosine, and too many that are a little alike.
 
 A window's diversity is its Vendi score over its number of documents, 1 when nothing in it is alike. The score of order 2
 is n² / sum of all squared cosines ("Cousins of the Vendi Score", arXiv 2310.12952), never above the usual one of order
@@ -20,80 +18,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.packing.pieces import Pieces
-
-Int64s = NDArray[np.int64]
-Vectors = NDArray[np.int8]
-
-
-class Conflicts(NamedTuple):
-    """Item i may not share a window with ``targets[pointers[i]:pointers[i + 1]]``; each pair is listed from both sides.
-
-    Attributes:
-        pointers: int64[n+1].
-        targets: int64[E], ascending within an item.
-    """
-
-    pointers: Int64s
-    targets: Int64s
-
-
-def no_conflicts(n: int) -> Conflicts:
-    """The graph of ``n`` items that may all meet."""
-    return Conflicts(np.zeros(n + 1, np.int64), np.zeros(0, np.int64))
-
-
-def conflict_graph(n: int, a: Int64s, b: Int64s) -> Conflicts:
-    """Conflicts from pairs (a[e], b[e]) in any order, listed once or more; pairs of an item with itself are dropped."""
-    a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-    u, v = np.concatenate([a, b]), np.concatenate([b, a])
-    unknown = u[(u < 0) | (u >= n)]
-    if len(unknown):
-        raise ValueError(f"a conflict names item {unknown[0]}, but items are 0 … {n - 1}")
-    keys = np.unique((u * n + v)[u != v])
-    pointers = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(keys // n if n else keys, minlength=n), out=pointers[1:])
-    return Conflicts(pointers, keys % n if n else keys)
-
-
-def pairs_of_copies(documents: NDArray[np.uint64] | Int64s) -> tuple[Int64s, Int64s]:
-    """(a, b) int64[E]: all pairs of items with the same value in ``documents[n]``: the copies of one document."""
-    order = np.argsort(documents, kind="stable").astype(np.int64)
-    ordered = documents[order]
-    firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    distance = 1
-    while distance < len(order):
-        same = np.flatnonzero(ordered[distance:] == ordered[:-distance])
-        if not len(same):
-            break
-        firsts.append(order[same])
-        seconds.append(order[same + distance])
-        distance += 1
-    return np.concatenate(firsts), np.concatenate(seconds)
-
-
-@njit(nogil=True, cache=True)
-def _count_shared(window: Int64s, item: Int64s, pointers: Int64s, targets: Int64s) -> int:
-    inside = np.full(pointers.shape[0] - 1, -1, np.int64)
-    shared = 0
-    j = 0
-    while j < window.shape[0]:
-        end = j
-        while end < window.shape[0] and window[end] == window[j]:
-            inside[item[end]] = window[j]
-            end += 1
-        for k in range(j, end):
-            for e in range(pointers[item[k]], pointers[item[k] + 1]):
-                if targets[e] > item[k] and inside[targets[e]] == window[j]:
-                    shared += 1
-        j = end
-    return shared
-
-
-def count_shared(pieces: Pieces, conflicts: Conflicts) -> int:
-    """Leakage: how often two items in conflict share a window all the same (0 unless the method is concat)."""
-    return int(_count_shared(pieces.window, pieces.item, conflicts.pointers, conflicts.targets))
-
+from curate.base.compiled import tiny
+from curate.packing.pieces import Int64s, Pieces
+from curate.relate.similarity import Vectors, inverse_norms
 
 CROWD_BITS = 30
 """Squared cosines are summed in fixed point."""
@@ -115,41 +42,35 @@ class Similarity(NamedTuple):
     crowd: int = -1
 
 
-def no_similarity(n: int) -> Similarity:
-    """``n`` items that are like nothing."""
-    return Similarity(np.zeros((n, 0), np.int8), np.zeros(n), 2.0)
-
-
 def similarity(vectors: Vectors, limit: float, min_vendi: float = 0.0) -> Similarity:
     """The refusal of cosines at or above ``limit`` (0 < limit) between rows of ``vectors`` int8[n, D].
 
     ``min_vendi`` in [0, 1] is the least diversity of a window; 0 asks for none.
     """
     vectors = np.ascontiguousarray(vectors, np.int8)
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.int64).astype(np.float64)
-    inverse = np.zeros(len(vectors))
-    np.divide(1.0, np.sqrt(squares), out=inverse, where=squares > 0)
     crowd = int((1.0 - min_vendi) / min_vendi * 2.0**CROWD_BITS) if min_vendi > 0 else -1
-    return Similarity(vectors, inverse, float(limit) - _ROUNDING, crowd)
+    return Similarity(vectors, inverse_norms(vectors), float(limit) - _ROUNDING, crowd)
+
+
+@tiny
+def _cosine(vectors: Vectors, inverse: NDArray[np.float64], a: int, b: int) -> float:
+    total = np.int32(0)
+    for d in range(vectors.shape[1]):
+        total = np.int32(total + np.int32(np.int32(vectors[a, d]) * np.int32(vectors[b, d])))
+    return float(total * inverse[a] * inverse[b])
 
 
 @njit(nogil=True, cache=True)
 def square(vectors: Vectors, inverse: NDArray[np.float64], a: int, b: int) -> int:
     """The squared cosine of items ``a`` and ``b`` times 2**30: sums of it do not depend on their order."""
-    total = np.int32(0)
-    for d in range(vectors.shape[1]):
-        total = np.int32(total + np.int32(np.int32(vectors[a, d]) * np.int32(vectors[b, d])))
-    cosine = total * inverse[a] * inverse[b]
+    cosine = _cosine(vectors, inverse, a, b)
     return int(np.rint(cosine * cosine * 1073741824.0))
 
 
 @njit(nogil=True, cache=True)
 def alike(vectors: Vectors, inverse: NDArray[np.float64], limit: float, a: int, b: int) -> bool:
     """True when the cosine of items ``a`` and ``b`` is at or above ``limit``."""
-    total = np.int32(0)
-    for d in range(vectors.shape[1]):
-        total = np.int32(total + np.int32(np.int32(vectors[a, d]) * np.int32(vectors[b, d])))
-    return bool(total * inverse[a] * inverse[b] >= limit)
+    return bool(_cosine(vectors, inverse, a, b) >= limit)
 
 
 @njit(nogil=True, cache=True)

@@ -282,14 +282,6 @@ def improve(
     highest = np.int64((2.0 if max_similarity is None else max_similarity) * 2.0**SCALE_BITS)
     hashes = mix64(np.arange(kicks, dtype=np.uint64) ^ np.uint64(salt(seed, "kick")))
     _search(
-        path,
-        vectors,
-        inverse_norms(vectors),
-        neighbors,
-        similarity,
-        highest,
-        MAX_REVERSAL,
-        hashes,
-        MAX_KICKED_REVERSAL,
+        path, vectors, inverse_norms(vectors), neighbors, similarity, highest, MAX_REVERSAL, hashes, MAX_KICKED_REVERSAL
     )
     return path

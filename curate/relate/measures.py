@@ -9,41 +9,16 @@ Legend: N documents, D dimensions, K neighbours, W windows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash
 from curate.relate.graph import jumps
-from curate.relate.similarity import Vectors, cosine, inverse_norms, pair_cosine
+from curate.relate.similarity import IDENTICAL, Vectors, cosine, inverse_norms, pair_cosine
 
 Ids = NDArray[np.int64]
-
-_COUNTS = ("documents", "steps", "jumps", "duplicates", "weight", "weight_random", "bound")
-
-
-class WindowMeasures(NamedTuple):
-    """What a model attends to.
-
-    Attributes:
-        n_windows: windows with at least one document.
-        pairs: mean cosine over all pairs of documents that share a window.
-        pairs_by_tokens: the same weighted with both documents' lengths.
-        pairs_random: mean cosine of pairs of the same windows filled at random.
-        near_duplicates: pairs at or above max_similarity that share a window.
-        recall: share of all neighbour places filled by a document of the same window.
-        with_neighbor: share of the documents with at least one neighbour in their window.
-    """
-
-    n_windows: int
-    pairs: float
-    pairs_by_tokens: float
-    pairs_random: float
-    near_duplicates: int
-    recall: float
-    with_neighbor: float
 
 
 def path_counts(
@@ -66,7 +41,7 @@ def path_counts(
         "duplicates": 0 if max_similarity is None else int((steps >= max_similarity).sum()),
         "weight": round(float(steps.sum()), 4),
         "weight_random": round(float(pair_cosine(vectors, anywhere[:-1], anywhere[1:]).sum()), 4),
-        "bound": round(upper_bound(similarity), 4),
+        "bound": round(0.5 * float(np.maximum(similarity[:, :2], 0).sum()), 4),
     }
 
 
@@ -75,10 +50,12 @@ def summarise(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
     Returns:
         documents, regions; adjacent: mean cosine of a step; adjacent_random: the same in random order within regions;
-        path_share: weight of the paths over the upper bound of any path in the neighbour graph; jumps: share of steps
+        path_share: weight of the paths over a bound of any path in the neighbour graph, half the sum of each document's two
+        largest similarities; jumps: share of steps
         between documents that are not linked; duplicates: steps at or above max_similarity.
     """
-    total = {name: sum(region[name] for region in counts) for name in _COUNTS}
+    names = ("documents", "steps", "jumps", "duplicates", "weight", "weight_random", "bound")
+    total = {name: sum(region[name] for region in counts) for name in names}
     steps, bound = max(total["steps"], 1), total["bound"]
     return {
         "documents": int(total["documents"]),
@@ -91,50 +68,20 @@ def summarise(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def upper_bound(similarity: NDArray[np.float64]) -> float:
-    """Half the sum of each document's two largest similarities: a path gives no document more than two steps."""
-    return 0.5 * float(np.maximum(similarity[:, :2], 0).sum())
-
-
-def window_measures(
-    window: Ids,
-    vectors: Vectors,
-    neighbors: Ids,
-    max_similarity: float = 0.95,
-    lengths: NDArray[np.int64] | None = None,
-) -> WindowMeasures:
-    """Measures of windows: sums over members, so the cost is linear in documents (pairs are compared for leakage only).
+def pair_mean(window: Ids, vectors: Vectors, weight: NDArray[Any] | None = None) -> float:
+    """Mean cosine over all pairs of documents that share a window, from sums over members: linear in documents.
 
     Args:
         window: int64[N].
         vectors: int8[N, D].
-        neighbors: int64[N, K].
-        max_similarity: a pair from here on is a leak.
-        lengths: int64[N] tokens, for ``pairs_by_tokens``; 1 each when left out.
+        weight: [N] of each document; a pair weighs their product. None: 1 each.
     """
-    tokens = np.ones(len(window), np.int64) if lengths is None else lengths
-    placed = np.flatnonzero(window >= 0)
-    shuffled = np.full(len(window), -1, np.int64)
-    shuffled[placed[np.argsort(document_hash(0, "windows", placed.astype(np.uint64)), kind="stable")]] = window[placed]
-    linked = neighbors >= 0
-    inside = linked & (window[np.maximum(neighbors, 0)] == window[:, None]) & (window >= 0)[:, None]
-    return WindowMeasures(
-        len(np.unique(window[placed])),
-        _pair_mean(window, vectors, np.ones(len(window))),
-        _pair_mean(window, vectors, tokens.astype(np.float64)),
-        _pair_mean(shuffled, vectors, np.ones(len(window))),
-        near_duplicates(window, vectors, max_similarity),
-        float(inside.sum() / linked.sum()) if linked.any() else 0.0,
-        _mean(inside[linked.any(axis=1)].any(axis=1)),
-    )
-
-
-def _pair_mean(window: Ids, vectors: Vectors, weight: NDArray[np.float64]) -> float:
-    """Mean cosine over pairs of one window, a pair weighing the product of its documents' weights."""
-    members, starts = _by_window(window)
+    members = np.argsort(window, kind="stable")
+    members = members[window[members] >= 0]
     if len(members) == 0:
         return 0.0
-    weights = weight[members]
+    starts = np.flatnonzero(np.r_[True, np.diff(window[members]) != 0])
+    weights = np.ones(len(members)) if weight is None else weight[members].astype(np.float64)
     directions = vectors[members] * (inverse_norms(vectors[members]) * weights)[:, None]
     sums = np.add.reduceat(directions, starts, axis=0)
     mass, square = np.add.reduceat(weights, starts), np.add.reduceat(weights**2, starts)
@@ -143,43 +90,18 @@ def _pair_mean(window: Ids, vectors: Vectors, weight: NDArray[np.float64]) -> fl
     return (float(np.sum(sums**2)) - own) / total if total > 1e-9 else 0.0
 
 
-def near_duplicates(window: Ids, vectors: Vectors, max_similarity: float) -> int:
-    """Number of pairs that share a window and are at or above ``max_similarity``: each is compared, exactly."""
-    members, starts = _by_window(window)
-    count = 0
-    for documents in np.split(members, starts[1:]):
-        inside = vectors[documents]
-        for start in range(0, len(inside), 2048):
-            block = cosine(inside[start : start + 2048], inside[start:])
-            count += int((np.triu(block, 1) >= max_similarity).sum())
-    return count
+def neighbors_inside(window: Ids, neighbors: Ids) -> tuple[float, float]:
+    """(share of all neighbours that are in the document's window, share of documents with at least one there).
 
+    Documents without neighbours are not counted.
 
-def _by_window(window: Ids) -> tuple[Ids, Ids]:
-    """(members, starts): placed documents grouped by window, and where each window begins."""
-    members = np.argsort(window, kind="stable")
-    members = members[window[members] >= 0]
-    return members, np.flatnonzero(np.r_[True, np.diff(window[members]) != 0]) if len(members) else np.zeros(
-        0, np.int64
-    )
-
-
-def windows_of_path(path: Ids, size: int) -> Ids:
-    """int64[N]: the window of each document when ``path`` is cut into windows of ``size`` documents."""
-    window = np.empty(len(path), np.int64)
-    window[path] = np.arange(len(path)) // size
-    return window
-
-
-def ceiling(similarity: NDArray[np.float64], size: int) -> float:
-    """Mean similarity to the ``size - 1`` nearest documents: no windows of ``size`` documents can be more alike."""
-    return _mean(similarity[:, : size - 1])
-
-
-def same_label(path: Ids, labels: ArrayLike) -> float:
-    """Share of the steps that stay within a label."""
-    along = np.asarray(labels)[path]
-    return _mean(along[1:] == along[:-1])
+    Args:
+        window: int64[N].
+        neighbors: int64[N, K], -1 padded.
+    """
+    linked = neighbors >= 0
+    inside = linked & (window[np.maximum(neighbors, 0)] == window[:, None]) & (window >= 0)[:, None]
+    return mean(inside[linked]), mean(inside[linked.any(axis=1)].any(axis=1))
 
 
 def same_label_in_window(window: Ids, labels: Sequence[str] | NDArray[np.str_]) -> float:
@@ -197,91 +119,28 @@ def neighbor_recall(
 ) -> float:
     """Share of the true nearest neighbours that were found, on a hashed sample compared with all documents.
 
-    A found document counts when it is as similar as the last true one, so ties do not matter.
+    A listed document counts when it is as similar as the last true one, so ties do not matter.
     """
-    n, k = neighbors.shape
-    used = np.flatnonzero(inverse_norms(vectors) > 0)
+    k, is_used = neighbors.shape[1], inverse_norms(vectors) > 0
+    used = np.flatnonzero(is_used)
     hashes = document_hash(seed, "recall", used.astype(np.uint64))
     chosen = np.sort(used[np.argsort(hashes, kind="stable")[:sample]])
     hits = wanted = 0
     for first in range(0, len(chosen), 256):
         here = chosen[first : first + 256]
-        all_ = cosine(vectors[here], vectors)
-        allowed = np.zeros(n, np.bool_)
-        allowed[used] = True
-        open_ = np.broadcast_to(allowed, all_.shape) & (
-            all_ < (1.0 - 2.0**-30 if max_similarity is None else max_similarity)
-        )
-        open_[np.arange(len(here)), here] = False
-        truth = -np.sort(-np.where(open_, all_, -2.0), axis=1)[:, :k]
-        true_count = (truth > -2.0).sum(axis=1)
-        for row, document in enumerate(here):
-            if true_count[row] == 0:
-                continue
-            found = neighbors[document][neighbors[document] >= 0]
-            hits += min(int((all_[row, found] >= truth[row, true_count[row] - 1]).sum()), int(true_count[row]))
-            wanted += int(true_count[row])
+        cosines = cosine(vectors[here], vectors)
+        is_candidate = is_used & (cosines < (IDENTICAL if max_similarity is None else max_similarity))
+        is_candidate[np.arange(len(here)), here] = False
+        count = np.minimum(is_candidate.sum(axis=1), k)  # of true neighbours
+        best = -np.sort(-np.where(is_candidate, cosines, -2.0), axis=1)
+        last = best[np.arange(len(here)), count - 1]
+        listed = neighbors[here] >= 0
+        is_hit = listed & (np.take_along_axis(cosines, np.maximum(neighbors[here], 0), axis=1) >= last[:, None])
+        hits += int(np.minimum(is_hit.sum(axis=1), count).sum())
+        wanted += int(count.sum())
     return hits / wanted if wanted else 1.0
 
 
-def _mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
+def mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
+    """The mean; 0 of nothing."""
     return float(values.mean()) if values.size else 0.0
-
-
-ROUNDS = 1000
-
-
-def path_bound(vectors: Vectors, similarity: NDArray[np.float64], rounds: int = ROUNDS) -> float:
-    """A number at least as large as the sum of cosines along any path; O(N²) memory and time a round.
-
-    Args:
-        vectors: int8[N, D].
-        similarity: float64[N, K ≥ 2] to each document's nearest, for the first prices.
-        rounds: steps of descent.
-    """
-    table = cosine(vectors, vectors)
-    price: NDArray[Any] = similarity[:, 1] / 2
-    degree = np.zeros(len(vectors), np.int64)
-    before: NDArray[Any] = np.zeros(len(vectors))
-    best, step = np.inf, 0.05
-    for _ in range(rounds):
-        best = min(best, float(_heaviest(table, price, degree)))
-        slope: NDArray[Any] = degree - 2.0
-        price = price + step * (0.7 * slope + 0.3 * before)
-        before, step = slope, step * 0.996
-    return best
-
-
-@njit(nogil=True, cache=True)
-def _heaviest(table, price, degree):  # type: ignore[no-untyped-def]
-    """Weight of the heaviest 1-tree under ``price`` plus the prices themselves; ``degree`` receives its degrees."""
-    n = table.shape[0]
-    reach, via, inside = np.full(n, -1e18), np.full(n, -1, np.int64), np.zeros(n, np.bool_)
-    degree[:] = 0
-    current, total = 0, 0.0
-    inside[0] = True
-    for _ in range(n - 1):
-        following, most = -1, -1e18
-        for j in range(n):
-            if not inside[j]:
-                weight = table[current, j] - price[current] - price[j]
-                if weight > reach[j]:
-                    reach[j], via[j] = weight, current
-                if reach[j] > most:
-                    following, most = j, reach[j]
-        inside[following] = True
-        total += most
-        degree[following] += 1
-        degree[via[following]] += 1
-        current = following
-    one, two = -1, -1  # where the added stop is tied
-    for j in range(n):
-        if one < 0 or price[j] < price[one]:
-            one, two = j, one
-        elif two < 0 or price[j] < price[two]:
-            two = j
-    for j in (one, two):
-        if j >= 0:
-            degree[j] += 1
-            total -= price[j]
-    return total + 2 * price.sum()

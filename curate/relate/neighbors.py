@@ -162,11 +162,7 @@ def _search(
 
 
 def among(
-    found: Neighbors,
-    vectors: Vectors,
-    kept: NDArray[np.int64],
-    max_similarity: float | None,
-    threads: int = 1,
+    found: Neighbors, vectors: Vectors, kept: NDArray[np.int64], max_similarity: float | None, threads: int = 1
 ) -> Neighbors:
     """Neighbours of the documents in ``kept`` among themselves, in the numbering of ``kept``.
 

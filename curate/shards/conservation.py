@@ -113,13 +113,7 @@ def window_sums(windows: ShardWindows) -> Sums:
         raise ValueError(f"segments of {lengths.sum():,} tokens, but the windows have {len(windows.tokens):,}")
     out = np.zeros((len(windows), 2), np.uint64)
     _window_sums(
-        windows.segment_offsets,
-        windows.doc_ids,
-        windows.copies,
-        windows.starts,
-        windows.lengths,
-        windows.tokens,
-        out,
+        windows.segment_offsets, windows.doc_ids, windows.copies, windows.starts, windows.lengths, windows.tokens, out
     )
     return out
 

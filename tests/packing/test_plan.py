@@ -14,7 +14,7 @@ from curate.base.errors import RequestError
 from curate.packing.packers.related import WAITING
 from curate.packing.pieces import Pieces
 from curate.packing.plan import pack
-from curate.packing.refusals import conflict_graph, count_alike, count_shared, no_conflicts, pairs_of_copies, similarity
+from curate.packing.refusals import count_alike, similarity
 
 WINDOWS = st.sampled_from([1, 2, 3, 7, 8, 64, 1000])
 
@@ -28,15 +28,6 @@ def corpora(draw):
     awkward = st.sampled_from([0, 1, window - 1, window, window + 1, 2 * window, 5 * window + 3, 20_011])
     lengths = draw(st.lists(st.one_of(awkward, st.integers(0, 2 * window)), max_size=60))
     return np.array(lengths, np.int64), window
-
-
-@st.composite
-def corpora_with_conflicts(draw):
-    lengths, window = draw(corpora())
-    n = len(lengths)
-    ends = st.integers(0, n - 1)
-    pairs = draw(st.lists(st.tuples(ends, ends), max_size=80)) if n else []
-    return lengths, window, conflict_graph(n, [a for a, _ in pairs], [b for _, b in pairs])
 
 
 def assert_valid(pieces: Pieces, lengths: np.ndarray, window: int) -> None:
@@ -56,27 +47,26 @@ def assert_valid(pieces: Pieces, lengths: np.ndarray, window: int) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(corpora_with_conflicts(), st.sampled_from(METHODS), st.sampled_from([1, 2, 16, 1000]))
+@given(corpora(), st.sampled_from(METHODS), st.sampled_from([1, 2, 16, 1000]))
 def test_every_token_is_in_exactly_one_piece(case, method, lookahead):
-    lengths, window, conflicts = case
-    pieces = pack(method, lengths, window, lookahead, conflicts)
+    lengths, window = case
+    pieces = pack(method, lengths, window, lookahead)
     assert_valid(pieces, lengths, window)
     if method == "concat":
         assert pieces.n_windows == -(-int(lengths.sum()) // window)
     else:
         n_pieces = np.bincount(pieces.item, minlength=len(lengths))
         np.testing.assert_array_equal(n_pieces, -(-lengths // window))  # no avoidable cut
-        assert count_shared(pieces, conflicts) == 0
-    again = pack(method, lengths, window, lookahead, conflicts)
+    again = pack(method, lengths, window, lookahead)
     for a, b in zip(pieces, again, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @settings(max_examples=150, deadline=None)
-@given(corpora_with_conflicts(), st.sampled_from(METHODS), st.sampled_from([1, 2, 16]), st.sampled_from([1, 3, 70]))
+@given(corpora(), st.sampled_from(METHODS), st.sampled_from([1, 2, 16]), st.sampled_from([1, 3, 70]))
 def test_a_window_has_room_for_what_stands_between_its_pieces(case, method, lookahead, between):
-    lengths, window, conflicts = case
-    pieces = pack(method, lengths, window, lookahead, conflicts, between=between)
+    lengths, window = case
+    pieces = pack(method, lengths, window, lookahead, between=between)
     assert_valid(pieces, lengths, window)
     held = np.bincount(pieces.window)
     assert (np.bincount(pieces.window, weights=pieces.length) + (held - 1) * between <= window).all()
@@ -85,7 +75,6 @@ def test_a_window_has_room_for_what_stands_between_its_pieces(case, method, look
         assert (window - filled[:-1] <= between).all()
     else:
         np.testing.assert_array_equal(np.bincount(pieces.item, minlength=len(lengths)), -(-lengths // window))
-        assert count_shared(pieces, conflicts) == 0
 
 
 def test_best_fit_with_separators_is_best_fit_of_longer_items_in_longer_windows():
@@ -128,8 +117,8 @@ def test_best_fit_wastes_almost_nothing_on_long_tailed_lengths():
     assert 1 - lengths.sum() / ((pieces.n_windows - 1) * 8192) <= 0.001  # the last window aside
 
 
-def reference_related(lengths, window, lookahead, conflicts):
-    """Windows by the definition: each takes the pending items in path order, passing over at most ``lookahead``."""
+def reference_related(lengths, window, lookahead, label):
+    """Windows of items, no two with one label, by the definition: each takes the pending items in path order, passing over at most ``lookahead``."""
     rest, windows = list(range(len(lengths))), []
     while rest:
         current: list[int] = []
@@ -138,13 +127,10 @@ def reference_related(lengths, window, lookahead, conflicts):
             room = window - sum(int(lengths[j]) for j in current)
             if room == 0 or misfits == lookahead or passed == WAITING * lookahead:
                 break
-            apart = {
-                int(t) for j in current for t in conflicts.targets[conflicts.pointers[j] : conflicts.pointers[j + 1]]
-            }
             if lengths[i] > room:
                 misfits += 1
                 passed += 1
-            elif i in apart:
+            elif label[i] in label[current]:
                 passed += 1
             else:
                 current.append(i)
@@ -157,13 +143,10 @@ def reference_related(lengths, window, lookahead, conflicts):
 @given(st.data(), st.integers(2, 40), st.sampled_from([1, 2, 3, 8, 100]))
 def test_related_is_the_first_pending_item_that_fits(data, window, lookahead):
     lengths = np.array(data.draw(st.lists(st.integers(1, window - 1), max_size=50)), np.int64)
-    n = len(lengths)
-    ends = st.integers(0, max(n - 1, 0))
-    pairs = data.draw(st.lists(st.tuples(ends, ends), max_size=200)) if n else []
-    conflicts = conflict_graph(n, [a for a, _ in pairs], [b for _, b in pairs])
-    assert partition(pack("related", lengths, window, lookahead, conflicts)) == set(
-        reference_related(lengths, window, lookahead, conflicts)
-    )
+    label = np.array(data.draw(st.lists(st.integers(0, 9), min_size=len(lengths), max_size=len(lengths))), np.int64)
+    vectors = np.eye(10, dtype=np.int8)[label]  # documents of one label are all the same, others have nothing in common
+    packed = pack("related", lengths, window, lookahead, vectors=vectors)
+    assert partition(packed) == set(reference_related(lengths, window, lookahead, label))
 
 
 def test_related_keeps_the_path_and_leaves_full_windows_alone():
@@ -175,33 +158,19 @@ def test_related_keeps_the_path_and_leaves_full_windows_alone():
     assert windows == [[(0, 0), (1, 16), (4, 0)], [(1, 0)], [(1, 8)], [(2, 0)], [(3, 0)], [(5, 0)]]
 
 
-def test_all_in_conflict_means_one_item_a_window():
+def test_all_alike_means_one_item_a_window():
     lengths = np.array([1, 2, 1, 3, 0, 9])
-    a, b = np.triu_indices(6, 1)
     for method in ("related", "best_fit"):
-        pieces = pack(method, lengths, 8, 2, conflict_graph(6, a, b))
+        pieces = pack(method, lengths, 8, 2, vectors=np.ones((6, 3), np.int8))
         assert_valid(pieces, lengths, 8)
         assert all(len(items) == 1 for items in partition(pieces))
 
 
 def test_a_best_fit_piece_refused_by_many_windows_opens_its_own():
-    n = 300
-    lengths = np.full(n, 2)
-    star = conflict_graph(n, np.arange(n - 1), np.full(n - 1, n - 1))
-    pieces = pack("best_fit", lengths, 5, conflicts=star)
-    assert frozenset([n - 1]) in partition(pieces)
-    assert count_shared(pieces, star) == 0
-
-
-def test_copies_of_a_document_are_pairs_in_conflict():
-    a, b = pairs_of_copies(np.array([7, 5, 7, 9, 7, 5], np.uint64))
-    assert {frozenset(pair) for pair in zip(a.tolist(), b.tolist(), strict=True)} == {
-        frozenset(pair) for pair in [(0, 2), (0, 4), (2, 4), (1, 5)]
-    }
-    graph = conflict_graph(6, a, b)
-    assert graph.targets[graph.pointers[2] : graph.pointers[3]].tolist() == [0, 4]
-    pieces = pack("concat", np.array([1, 1, 1, 1, 1, 1]), 3)
-    assert count_shared(pieces, graph) == 1  # items 0 and 2
+    angle = np.linspace(0, 0.3, 300)
+    vectors = np.rint(120 * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.int8)
+    pieces = pack("best_fit", np.full(300, 2), 5, vectors=vectors, max_similarity=0.9)
+    assert partition(pieces) == {frozenset([i]) for i in range(300)}
 
 
 def test_window_numbers_do_not_depend_on_how_windows_were_found():
@@ -219,14 +188,8 @@ def test_nothing_gives_no_window(method):
 def test_wrong_requests_say_what_is_wrong():
     with pytest.raises(RequestError, match="unknown packing method 'next_fit'; there are: related, best_fit, concat"):
         pack("next_fit", np.array([1]), 8)
-    with pytest.raises(ValueError, match="item 1 has a negative length"):
-        pack("concat", np.array([1, -2]), 8)
-    with pytest.raises(ValueError, match="at least 1"):
-        pack("related", np.array([1]), 8, lookahead=0)
-    with pytest.raises(ValueError, match="conflicts are of 3 items, but there are 1"):
-        pack("related", np.array([1]), 8, conflicts=no_conflicts(3))
-    with pytest.raises(ValueError, match="names item 4"):
-        conflict_graph(3, [0], [4])
+    with pytest.raises(ValueError, match="must be a power of two, not 12"):
+        pack("buckets", np.array([1]), 12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -253,8 +216,6 @@ def test_zero_vectors_are_like_nothing_and_nothing_is_compared_without_vectors()
     alone = pack("related", lengths, 12, vectors=np.zeros((6, 4), np.int8), max_similarity=0.01)
     assert alone.n_windows == 1
     assert pack("related", lengths, 12, vectors=np.ones((6, 4), np.int8), max_similarity=0.99).n_windows == 6
-    with pytest.raises(ValueError, match="2 vectors, but 6 items"):
-        pack("related", lengths, 12, vectors=np.ones((2, 4), np.int8))
 
 
 @pytest.mark.parametrize("method", METHODS)

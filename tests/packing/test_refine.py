@@ -14,8 +14,8 @@ from curate.packing.measures import count_windows
 from curate.packing.pieces import Pieces
 from curate.packing.plan import Refinement, pack
 from curate.packing.refine import refine
-from curate.packing.refusals import conflict_graph, count_alike, count_shared, no_conflicts, similarity
-from curate.relate.measures import window_measures
+from curate.packing.refusals import count_alike, similarity
+from curate.relate.measures import pair_mean
 from curate.relate.neighbors import neighbors
 from curate.relate.similarity import cosine
 
@@ -84,16 +84,14 @@ def test_tokens_are_conserved_and_what_may_not_meet_stays_apart(seed, padding, c
     vectors[::11] = 0
     vectors[1::17] = vectors[2::17][: len(vectors[1::17])]
     lengths = rng.integers(0, 90, n)
-    forbidden = conflict_graph(n, rng.integers(0, n, 40), rng.integers(0, n, 40))
     how = Refinement(neighbors(vectors, 8, limit).ids, padding, cuts)
-    pieces = pack("related", lengths, window, 8, forbidden, vectors, limit, how, diversity, between)
+    pieces = pack("related", lengths, window, 8, vectors, limit, how, diversity, between)
     assert least_vendi(pieces, vectors) >= diversity
     assert_conserved(pieces, lengths, window)
     held = np.bincount(pieces.window)
     assert (np.bincount(pieces.window, weights=pieces.length) + (held - 1) * between).max() <= window
     assert len(np.unique(pieces.window * n + pieces.item)) == len(pieces.item), "one piece of an item in a window"
     assert count_alike(pieces, similarity(vectors, limit)) == 0
-    assert count_shared(pieces, forbidden) == 0
     if cuts is None:
         assert count_windows(pieces, lengths, window)["avoidable_cuts"] == 0
 
@@ -104,12 +102,11 @@ def test_windows_are_more_alike_at_no_more_padding(window: int, low: int, high: 
     lengths = np.random.default_rng(1).integers(low, high, 600)
     near = neighbors(vectors, 12, 0.95)
     filled = pack("related", lengths, window, 16, vectors=vectors, max_similarity=0.95)
-    better = pack("related", lengths, window, 16, None, vectors, 0.95, Refinement(near.ids))
+    better = pack("related", lengths, window, 16, vectors, 0.95, Refinement(near.ids))
     assert better.n_windows <= filled.n_windows
     assert pairs(better, vectors) > 1.2 * pairs(filled, vectors)
-    found = window_measures(window_of(better, 600), vectors, near.ids, 0.95)
-    assert found.pairs == pytest.approx(pairs(better, vectors), abs=1e-6)
-    assert found.near_duplicates == 0
+    assert pair_mean(window_of(better, 600), vectors) == pytest.approx(pairs(better, vectors), abs=1e-6)
+    assert count_alike(better, similarity(vectors, 0.95)) == 0
 
 
 def test_planted_clusters_get_windows_of_their_own() -> None:
@@ -121,16 +118,16 @@ def test_planted_clusters_get_windows_of_their_own() -> None:
     lengths, near = np.full(96, 10), neighbors(vectors, 12, 2.0).ids
     filled = window_of(pack("related", lengths, 80, 4, vectors=vectors, max_similarity=2.0), 96)
     assert max(len(set(label[filled == w])) for w in range(12)) > 4
-    window = window_of(pack("related", lengths, 80, 4, None, vectors, 2.0, Refinement(near)), 96)
+    window = window_of(pack("related", lengths, 80, 4, vectors, 2.0, Refinement(near)), 96)
     assert len(set(zip(window.tolist(), label.tolist(), strict=True))) == 12
 
 
 def test_diversity_costs_similarity_and_little_room() -> None:
     vectors, lengths = topics(600, 1), np.random.default_rng(1).integers(100, 1000, 600)
     how = Refinement(neighbors(vectors, 12, 0.95).ids)
-    free = pack("related", lengths, 8192, 16, None, vectors, 0.95, how)
+    free = pack("related", lengths, 8192, 16, vectors, 0.95, how)
     floor = least_vendi(free, vectors) + 0.1
-    diverse = pack("related", lengths, 8192, 16, None, vectors, 0.95, how, floor)
+    diverse = pack("related", lengths, 8192, 16, vectors, 0.95, how, floor)
     assert least_vendi(diverse, vectors) >= floor
     assert 0.4 * pairs(free, vectors) < pairs(diverse, vectors) < pairs(free, vectors)
     assert diverse.n_windows <= free.n_windows + 2
@@ -141,9 +138,7 @@ def test_cheap_cuts_empty_windows() -> None:
     lengths = np.random.default_rng(2).integers(900, 1300, 300)
     near = neighbors(vectors, 10, 0.95).ids
     counts = [
-        count_windows(
-            pack("related", lengths, 4096, 16, None, vectors, 0.95, Refinement(near, 3.0, cuts)), lengths, 4096
-        )
+        count_windows(pack("related", lengths, 4096, 16, vectors, 0.95, Refinement(near, 3.0, cuts)), lengths, 4096)
         for cuts in (None, 3.0, 0.01)
     ]
     assert counts[0]["windows"] >= counts[1]["windows"] > counts[2]["windows"]
@@ -160,7 +155,7 @@ def test_padding_has_a_price() -> None:
     start = np.array([0, 0, 0, 1, 1, 1, 2, 2])
     left = []
     for padding in (0.0, 5.0):
-        layout = lay_out(start, 3, np.arange(8), lengths, 100, near, no_conflicts(8))
+        layout = lay_out(start, 3, np.arange(8), lengths, 100, near)
         refine(layout, everyone, padding=padding)
         left.append(int((layout.members > 0).sum()))
     assert left == [3, 2]
@@ -174,7 +169,7 @@ def test_two_small_windows_reach_the_best_division(seed: int) -> None:
     near = similarity(vectors, 2.0)
     everyone = np.array([[j for j in range(9) if j != i] for i in range(9)])
     start = (np.arange(9) >= np.searchsorted(np.cumsum(lengths), window, side="right")).astype(np.int64)
-    layout = lay_out(start, 2, np.arange(9), lengths, window, near, no_conflicts(9))
+    layout = lay_out(start, 2, np.arange(9), lengths, window, near)
     refine(layout, everyone, padding=0.0, crowding=0.0)
     table = np.triu(cosine(vectors, vectors), 1)
     best = -np.inf
@@ -188,9 +183,9 @@ def test_two_small_windows_reach_the_best_division(seed: int) -> None:
 def test_sums_and_similarities_are_kept_up_to_date() -> None:
     vectors = topics(200, 3)
     lengths = np.random.default_rng(3).integers(5, 40, 200)
-    layout = lay_out(np.arange(200) // 8, 25, np.arange(200), lengths, 400, similarity(vectors, 2.0), no_conflicts(200))
+    layout = lay_out(np.arange(200) // 8, 25, np.arange(200), lengths, 400, similarity(vectors, 2.0))
     refine(layout, neighbors(vectors, 8, 0.95).ids)
-    again = lay_out(layout.window_of, 25, np.arange(200), lengths, 400, similarity(vectors, 2.0), no_conflicts(200))
+    again = lay_out(layout.window_of, 25, np.arange(200), lengths, 400, similarity(vectors, 2.0))
     for name in ("own", "load", "members", "centre"):
         assert getattr(layout, name).tolist() == getattr(again, name).tolist(), name
     true = cosine(vectors, vectors)
@@ -207,7 +202,6 @@ def test_many_tiny_units_in_a_window_do_not_overflow() -> None:
         np.ones(5000, np.int64),
         5000,
         similarity(vectors, 2.0),
-        no_conflicts(5000),
     )
     assert layout.own.min() / layout.unit == pytest.approx(4999, rel=0.01)
 
@@ -216,7 +210,7 @@ def test_pieces_that_fill_a_window_stay_alone() -> None:
     vectors = topics(30, 4)
     lengths = np.full(30, 50)
     lengths[[3, 9]] = [230, 100]
-    pieces = pack("related", lengths, 100, 8, None, vectors, 0.99, Refinement(neighbors(vectors, 5, 0.99).ids))
+    pieces = pack("related", lengths, 100, 8, vectors, 0.99, Refinement(neighbors(vectors, 5, 0.99).ids))
     assert_conserved(pieces, lengths, 100)
     full = pieces.window[pieces.length == 100]
     assert len(full) == 3

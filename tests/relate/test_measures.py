@@ -34,46 +34,45 @@ def test_nothing_at_all() -> None:
     counts = measures.path_counts(empty, vectors, found.ids, found.similarity)
     assert set(measures.summarise([counts]).values()) == {0, 1}
     assert set(measures.summarise([]).values()) == {0}
-    assert set(measures.window_measures(empty, vectors, found.ids)) == {0}
+    assert measures.pair_mean(empty, vectors) == 0
+    assert measures.neighbors_inside(empty, found.ids) == (0, 0)
 
 
 def test_windows_by_all_pairs(loose: Callable) -> None:
     vectors = loose(60)
-    vectors[1] = vectors[0]
     found = neighbors(vectors, 5, 0.95)
     window = np.arange(60) // 7
     window[[5, 30]] = -1
     lengths = np.arange(60) + 1
     table = cosine(vectors, vectors)
     pairs = [(i, j) for i in range(60) for j in range(60) if i != j and window[i] == window[j] >= 0]
-    result = measures.window_measures(window, vectors, found.ids, 0.95, lengths)
-    assert result.n_windows == 9
-    assert result.pairs == pytest.approx(np.mean([table[p] for p in pairs]))
+    assert measures.pair_mean(window, vectors) == pytest.approx(np.mean([table[p] for p in pairs]))
     weights = [lengths[i] * lengths[j] for i, j in pairs]
-    assert result.pairs_by_tokens == pytest.approx(np.average([table[p] for p in pairs], weights=weights))
-    assert result.near_duplicates == sum(table[i, j] >= 0.95 for i, j in pairs if i < j) >= 1
+    assert measures.pair_mean(window, vectors, lengths) == pytest.approx(
+        np.average([table[p] for p in pairs], weights=weights)
+    )
     inside = [[window[i] >= 0 and window[i] == window[j] for j in found.ids[i]] for i in range(60)]
-    assert result.recall == pytest.approx(np.mean(inside))
-    assert result.with_neighbor == pytest.approx(np.mean([any(row) for row in inside]))
+    share, with_neighbor = measures.neighbors_inside(window, found.ids)
+    assert share == pytest.approx(np.mean(inside))
+    assert with_neighbor == pytest.approx(np.mean([any(row) for row in inside]))
 
 
 def test_related_windows_beat_random_ones(planted: Callable) -> None:
     vectors, label = planted(n=192, clusters=6, noise=1.0)
     found = neighbors(vectors, 10, 0.95)
     path = related(vectors, found.ids, found.similarity, np.arange(192, dtype=np.uint64), max_similarity=0.95)
-    window = measures.windows_of_path(path, 16)
-    assert window[path].tolist() == (np.arange(192) // 16).tolist()
-    result = measures.window_measures(window, vectors, found.ids)
-    assert result.pairs > 3 * result.pairs_random
-    assert result.pairs < measures.ceiling(found.similarity, 11)
-    assert measures.same_label(path, label) > 0.95
+    window = np.empty(192, np.int64)
+    window[path] = np.arange(192) // 16
+    shuffled = np.random.default_rng(0).permutation(window)
+    assert measures.pair_mean(window, vectors) > 3 * measures.pair_mean(shuffled, vectors)
+    assert measures.pair_mean(window, vectors) < found.similarity[:, :10].mean()
+    assert (label[path][1:] == label[path][:-1]).mean() > 0.95
     assert measures.same_label_in_window(window, label) > 0.6
 
 
 def test_labels_by_hand() -> None:
     window = np.array([0, 0, 0, 1, 1, -1])
     assert measures.same_label_in_window(window, ["a", "a", "b", "c", "c", "a"]) == pytest.approx((2 + 2) / (6 + 2))
-    assert measures.same_label(np.array([0, 2, 1]), ["a", "b", "a"]) == 0.5
 
 
 def test_recall_counts_what_is_missing(loose: Callable) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from curate.packing.pieces import Pieces
-    from curate.packing.refusals import Conflicts, Similarity
+    from curate.packing.refusals import Similarity
 
 
 class Problem(NamedTuple):
@@ -23,7 +23,6 @@ class Problem(NamedTuple):
         window: tokens of a window, L.
         lookahead: pending items that may fill the open window.
         between: tokens that stand between two pieces of a window, and that it must have room for, too.
-        conflicts: items that may not share a window.
         near: vectors of the items, and the similarity from which on two may not share a window.
     """
 
@@ -31,7 +30,6 @@ class Problem(NamedTuple):
     window: int
     lookahead: int
     between: int
-    conflicts: Conflicts
     near: Similarity
 
 

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import tiny
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Pieces, canonical, split
-from curate.packing.refusals import Conflicts, Similarity, alike
-
-Int64s = NDArray[np.int64]
+from curate.packing.pieces import Int64s, Pieces, canonical, split
+from curate.packing.refusals import Similarity, alike
 
 TRIES = 64
-"""Windows that a piece is refused by before it opens a new one: bounds the work where most items are in conflict."""
+"""Windows that a piece is refused by before it opens a new one: bounds the work where most items are alike."""
 
 
 @njit(nogil=True, cache=True)
@@ -119,13 +117,8 @@ def _put(windows: _OpenWindows, w: int, room: int) -> None:
 
 
 @tiny
-def _may_join(
-    w: int, me: int, item: Int64s, tail: Int64s, latest: Int64s, earlier: Int64s, conflicts: Conflicts, near: Similarity
-) -> bool:
-    """Whether window ``w`` holds nothing that item ``me`` is in conflict with or too like."""
-    for e in range(conflicts.pointers[me], conflicts.pointers[me + 1]):
-        if tail[conflicts.targets[e]] == w:
-            return False
+def _may_join(w: int, me: int, item: Int64s, latest: Int64s, earlier: Int64s, near: Similarity) -> bool:
+    """Whether window ``w`` holds nothing that item ``me`` is too like."""
     if near.vectors.shape[1] > 0:
         other = latest[w]
         while other >= 0:
@@ -136,9 +129,7 @@ def _may_join(
 
 
 @njit(nogil=True, cache=True)
-def _best_fit(
-    length: Int64s, item: Int64s, limit: int, tries: int, conflicts: Conflicts, near: Similarity
-) -> tuple[Int64s, int]:
+def _best_fit(length: Int64s, item: Int64s, limit: int, near: Similarity) -> tuple[Int64s, int]:
     """(window of each piece, number of windows)."""
     m = length.shape[0]
     leaves = 1
@@ -147,19 +138,18 @@ def _best_fit(
     tree, left, right = np.zeros(2 * leaves, np.uint8), np.full(m, -1, np.int64), np.full(m, -1, np.int64)
     windows = _OpenWindows(tree, np.full(limit + 1, -1, np.int64), left, right)
     window_of = np.empty(m, np.int64)
-    tail = np.full(conflicts.pointers.shape[0] - 1, -1, np.int64)  # window of an item's piece shorter than L
     latest, earlier = np.full(m, -1, np.int64), np.full(m, -1, np.int64)  # chains of the pieces of a window
-    aside_window, aside_room = np.empty(tries, np.int64), np.empty(tries, np.int64)
+    aside_window, aside_room = np.empty(TRIES, np.int64), np.empty(TRIES, np.int64)
     opened = 0
     for j in _by_length(length, limit):
         size, me = length[j], item[j]
         chosen, room, refused = -1, limit, 0
-        while refused < tries:
+        while refused < TRIES:
             room = _smallest(tree, leaves, size)
             if room < 0:
                 break
             w = _take(windows, room)
-            if _may_join(w, me, item, tail, latest, earlier, conflicts, near):
+            if _may_join(w, me, item, latest, earlier, near):
                 chosen = w
                 break
             aside_window[refused], aside_room[refused] = w, room
@@ -170,32 +160,25 @@ def _best_fit(
         window_of[j] = chosen
         earlier[j] = latest[chosen]
         latest[chosen] = j
-        if size < limit:
-            tail[me] = chosen
         for k in range(refused):
             _put(windows, aside_window[k], aside_room[k])
         _put(windows, chosen, room - size)
     return window_of, opened
 
 
-def best_fit(lengths: Int64s, window: int, conflicts: Conflicts, near: Similarity, between: int = 0) -> Pieces:
-    """Pieces in about the fewest windows; ties go to the earlier item and to the older window.
+class BestFit(Packer):
+    """Best-fit-decreasing; ties go to the earlier item and to the older window.
 
     A window that an item may not join is passed over for the next best one, at most ``TRIES`` times a piece.
-    ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
     """
-    item, start, length = split(lengths, window)
-    window_of, opened = _best_fit(length + between, item, window + between, TRIES, conflicts, near)
-    return canonical(window_of, opened, item, start, length)
-
-
-class BestFit(Packer):
-    """Best-fit-decreasing."""
 
     name = "best_fit"
 
     def pack(self, problem: Problem) -> Pieces:
-        return best_fit(problem.lengths, problem.window, problem.conflicts, problem.near, problem.between)
+        item, start, length = split(problem.lengths, problem.window)
+        between = problem.between  # a piece takes so many more tokens, and a window has so many more to give
+        window_of, opened = _best_fit(length + between, item, problem.window + between, problem.near)
+        return canonical(window_of, opened, item, start, length)
 
 
 ENTRY = BestFit()

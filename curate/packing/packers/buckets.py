@@ -13,26 +13,11 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Pieces
-
-Int64s = NDArray[np.int64]
+from curate.packing.pieces import Int64s, Pieces
 
 MAX_ODDS = 32
-
-
-@njit(nogil=True, cache=True)
-def _count(lengths: Int64s, limit: int) -> int:
-    m = 0
-    for i in range(lengths.shape[0]):
-        m += lengths[i] // limit
-        rest = lengths[i] % limit
-        while rest:
-            rest &= rest - 1
-            m += 1
-    return m
 
 
 @njit(nogil=True, cache=True)
@@ -62,7 +47,7 @@ def powers_of_two(lengths: Int64s, window: int) -> Pieces:
     """
     if window < 1 or window & (window - 1):
         raise ValueError(f"the longest window must be a power of two, not {window}")
-    m = _count(lengths, window)
+    m = int((lengths // window + np.bitwise_count(lengths % window)).sum())
     item, start, length = np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
     _divide(lengths, window, item, start, length)
     return Pieces(np.arange(m, dtype=np.int64), item, start, length)

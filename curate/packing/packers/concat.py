@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Pieces
-
-Int64s = NDArray[np.int64]
+from curate.packing.pieces import Int64s, Pieces
 
 
 @njit(nogil=True, cache=True)

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from curate.base.compiled import tiny
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Pieces, canonical, split
-from curate.packing.refusals import Conflicts, Similarity, alike, square
-
-Int64s = NDArray[np.int64]
+from curate.packing.pieces import Int64s, Pieces, canonical, split
+from curate.packing.refusals import Similarity, alike, square
 
 WAITING = 17
 """Items that wait at once, in multiples of the lookahead."""
@@ -43,25 +40,15 @@ def _is_refused(me: int, members: Int64s, joined: int, sums: Int64s, shared: Int
 
 
 @njit(nogil=True, cache=True)
-def _fill(
-    length: Int64s,
-    item: Int64s,
-    limit: int,
-    lookahead: int,
-    waiting_limit: int,
-    conflicts: Conflicts,
-    near: Similarity,
-) -> tuple[Int64s, int]:
+def _fill(length: Int64s, item: Int64s, limit: int, lookahead: int, near: Similarity) -> tuple[Int64s, int]:
     """Window of each piece, and the number of windows.
 
     Within one window a piece that was passed over stays out: room only shrinks and refusals only grow. So one pass
     over the pending pieces fills a window, and windows hold their pieces in path order.
     """
-    m = length.shape[0]
+    m, waiting_limit = length.shape[0], WAITING * lookahead
     window_of = np.empty(m, np.int64)
-    pointers, targets = conflicts
     compares, crowds = near.vectors.shape[1] > 0, near.crowd >= 0
-    barred = np.full(pointers.shape[0] - 1, -1, np.int64)  # last window that holds an item in conflict with this one
     pending = np.empty(min(waiting_limit, m), np.int64)
     members = np.empty(min(limit, m), np.int64)
     sums, shared = np.empty(len(members), np.int64), np.empty(len(members), np.int64)  # of squares, and those to j
@@ -83,8 +70,6 @@ def _fill(
             out = length[j] > room
             if out:
                 misfits += 1
-            elif barred[item[j]] == w:
-                out = True
             elif compares:
                 out = _is_refused(item[j], members, joined, sums, shared, near)
             if out:
@@ -97,8 +82,6 @@ def _fill(
             for q in range(joined if crowds else 0):
                 sums[q] += shared[q]
             joined += 1
-            for e in range(pointers[item[j]], pointers[item[j] + 1]):
-                barred[targets[e]] = w
         while k < waiting:
             pending[kept] = pending[k]
             kept += 1
@@ -112,29 +95,17 @@ def _fill(
     return window_of, w
 
 
-def related(
-    lengths: Int64s, window: int, lookahead: int, conflicts: Conflicts, near: Similarity, between: int = 0
-) -> Pieces:
-    """Pieces along the path; items that do not fit or may not join wait for a later window.
-
-    ``between`` tokens separate two pieces: each takes so many more, and a window has so many more to give.
-    """
-    item, start, length = split(lengths, window)
-    window_of, n_windows = _fill(
-        length + between, item, window + between, lookahead, WAITING * lookahead, conflicts, near
-    )
-    return canonical(window_of, n_windows, item, start, length)
-
-
 class Related(Packer):
-    """Along the path with bounded lookahead."""
+    """Along the path with bounded lookahead; items that do not fit or may not join wait for a later window."""
 
     name = "related"
     follows_path = True
 
     def pack(self, problem: Problem) -> Pieces:
-        lengths, window, lookahead, between, conflicts, near = problem
-        return related(lengths, window, lookahead, conflicts, near, between)
+        item, start, length = split(problem.lengths, problem.window)
+        between = problem.between  # a piece takes so many more tokens, and a window has so many more to give
+        window_of, opened = _fill(length + between, item, problem.window + between, problem.lookahead, problem.near)
+        return canonical(window_of, opened, item, start, length)
 
 
 ENTRY = Related()
