@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base.compiled import inner, kernel, read_only
+from curate.base.compiled import inner, kernel
 from curate.base.hashing import salt
 from curate.base.text import Bytes, Offsets, text_buffers
 from curate.quality.octets import digits_to_capitals, first_marked, group_at
@@ -168,7 +168,7 @@ class Found:
 def find(texts: pa.Array | pa.ChunkedArray) -> Found:
     """Every match in every text; of two that overlap, the kind that is first in :data:`KINDS`, but numbers with check digits
     before phone numbers."""
-    data, offsets = read_only(*text_buffers(texts))
+    data, offsets = text_buffers(texts)
     windows = _windows(data, offsets, _ATEXT, _DOMAIN, _NUMBER)
     matches: list[tuple[int, int, int, int, str]] = []
     row = -1
