@@ -64,7 +64,6 @@ class Table:
         files: what there is one file for.
         documents: the documents that its rows are about; '' where they are not about documents.
         every: whether each of these documents has a row.
-        one_row: whether a document has at most one row.
         order: columns by which the rows of a file are sorted.
         open_columns: has more columns than the schema says (``signals``: one for each statistic).
     """
@@ -75,9 +74,13 @@ class Table:
     files: Files = "partition"
     documents: Documents = ""
     every: bool = False
-    one_row: bool = False
     order: tuple[str, ...] = ("doc_id",)
     open_columns: bool = False
+
+    @property
+    def one_row(self) -> bool:
+        """Whether a document has at most one row."""
+        return self.order == ("doc_id",)
 
     @property
     def per_document(self) -> bool:
@@ -98,16 +101,10 @@ class Table:
 
 
 _TABLES = (
-    Table("documents", "ingest", "accepted input record", documents="accepted", every=True, one_row=True),
-    Table("rejects", "ingest", "record that could not be read", files="unit", one_row=True),
+    Table("documents", "ingest", "accepted input record", documents="accepted", every=True),
+    Table("rejects", "ingest", "record that could not be read", files="unit"),
     Table(
-        "signals",
-        "quality",
-        "document: its statistics and scores",
-        documents="accepted",
-        every=True,
-        one_row=True,
-        open_columns=True,
+        "signals", "quality", "document: its statistics and scores", documents="accepted", every=True, open_columns=True
     ),
     Table(
         "edits",
@@ -122,7 +119,6 @@ _TABLES = (
         "document: the first rule that removes it, null where it is kept, and the measured value",
         documents="accepted",
         every=True,
-        one_row=True,
     ),
     Table(
         "contamination",
@@ -131,16 +127,9 @@ _TABLES = (
         documents="passed",
         order=("doc_id", "start"),
     ),
-    Table(
-        "signatures",
-        "dedup",
-        "document that no rule removed (112 permutations)",
-        documents="clean",
-        every=True,
-        one_row=True,
-    ),
-    Table("shingles", "dedup", "document that shares a bucket with another", documents="clean", one_row=True),
-    Table("duplicates", "dedup", "removed exact or near duplicate", documents="clean", one_row=True),
+    Table("signatures", "dedup", "document that no rule removed (112 permutations)", documents="clean", every=True),
+    Table("shingles", "dedup", "document that shares a bucket with another", documents="clean"),
+    Table("duplicates", "dedup", "removed exact or near duplicate", documents="clean"),
     Table("paragraph_hashes", "dedup", "paragraph", documents="left", order=("doc_id", "start")),
     Table("paragraphs", "dedup", "duplicate paragraph", documents="left", order=("doc_id", "start")),
     Table(
@@ -149,7 +138,6 @@ _TABLES = (
         "document left after deduplication: the spans of its text that are cut or replaced",
         documents="left",
         every=True,
-        one_row=True,
     ),
     Table(
         "tokens",
@@ -157,29 +145,20 @@ _TABLES = (
         "document left after deduplication (vocabulary up to 65,536)",
         documents="left",
         every=True,
-        one_row=True,
     ),
-    Table(
-        "embeddings",
-        "embed",
-        "document left after deduplication (256 dimensions)",
-        documents="left",
-        every=True,
-        one_row=True,
-    ),
-    Table("clusters", "cluster", "document left after deduplication", documents="left", every=True, one_row=True),
+    Table("embeddings", "embed", "document left after deduplication (256 dimensions)", documents="left", every=True),
+    Table("clusters", "cluster", "document left after deduplication", documents="left", every=True),
     Table(
         "selection",
         "select",
         "document compared with the examples that `select` names, and whether it is near enough",
         documents="left",
-        one_row=True,
     ),
-    Table("order", "order", "document on the path", documents="path", every=True, one_row=True),
-    Table("neighbors", "order", "document on the path (20 neighbours)", files="region", documents="path", one_row=True),
-    Table("semantic", "order", "removed semantic duplicate", documents="left", one_row=True),
-    Table("copies", "upsample", "document on the path", documents="path", every=True, one_row=True),
-    Table("synthetic", "synthetic", "synthetic example", documents="path", one_row=True),
+    Table("order", "order", "document on the path", documents="path", every=True),
+    Table("neighbors", "order", "document on the path (20 neighbours)", files="region", documents="path"),
+    Table("semantic", "order", "removed semantic duplicate", documents="left"),
+    Table("copies", "upsample", "document on the path", documents="path", every=True),
+    Table("synthetic", "synthetic", "synthetic example", documents="path"),
     Table(
         "windows",
         "pack",
@@ -188,8 +167,8 @@ _TABLES = (
         order=("set", "shard", "window", "piece"),
     ),
     Table("shards", "shards", "context window", files="shard", order=()),
-    Table("ledger", "ledger", "input record, rejects included", documents="accepted", every=True, one_row=True),
-    Table("removed", "", "document that was taken down", files="workspace", one_row=True),
+    Table("ledger", "ledger", "input record, rejects included", documents="accepted", every=True),
+    Table("removed", "", "document that was taken down", files="workspace"),
     Table("audit", "", "request for takedown", files="workspace", order=("request",)),
 )
 
@@ -198,11 +177,6 @@ TABLES: dict[str, Table] = {table.name: table for table in _TABLES}
 
 OF_WORKSPACE = tuple(table.name for table in _TABLES if not table.stage)
 """Tables that no stage writes: every run carries them on."""
-
-
-def tables_of(stage: str) -> tuple[str, ...]:
-    """Names of the tables that a stage writes."""
-    return tuple(table.name for table in _TABLES if table.stage == stage)
 
 
 # --- pieces of windows

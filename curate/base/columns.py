@@ -14,6 +14,15 @@ IDs = NDArray[np.uint64]
 Item = TypeVar("Item", bound=np.generic)
 
 
+def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The column as one array; copies nothing when it is one already."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
 def read_only(array: NDArray[Item]) -> NDArray[Item]:
     """The values as contiguous, read-only memory: numba would compile a kernel again for an array that can be written."""
     view = np.ascontiguousarray(array).view()
@@ -24,16 +33,13 @@ def read_only(array: NDArray[Item]) -> NDArray[Item]:
 def bytes_matrix(data: pa.ChunkedArray | pa.FixedSizeBinaryArray) -> NDArray[np.uint8]:
     """uint8[N, width] of a fixed-size binary column without nulls."""
     width = data.type.byte_width
-    if isinstance(data, pa.ChunkedArray):
-        chunks = [bytes_matrix(chunk) for chunk in data.chunks]
-        if not chunks:
-            return np.zeros((0, width), np.uint8)
-        return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
-    if len(data) == 0:
-        return np.zeros((0, width), np.uint8)
-    return np.frombuffer(data.buffers()[1], np.uint8)[data.offset * width : (data.offset + len(data)) * width].reshape(
-        -1, width
-    )
+    parts = [
+        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * width :][: len(chunk) * width]
+        for chunk in (data.chunks if isinstance(data, pa.ChunkedArray) else [data])
+        if len(chunk)
+    ]
+    joined = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
+    return joined.reshape(-1, width)
 
 
 def binary_column(rows: NDArray[np.generic]) -> pa.FixedSizeBinaryArray:
@@ -70,9 +76,7 @@ def list_parts(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
     """
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         raise ValueError(f"a column of {column.type} where one of lists is expected")
-    lists = column.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], column.type)
+    lists = one_array(column)
     return lists.values, np.asarray(lists.offsets, np.int64)
 
 
@@ -85,6 +89,15 @@ def flat_lists(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int64]
 def flat_tokens(tokens: pa.Table) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """(token ids of all rows, offsets int64[N+1]) of a ``token_ids`` column."""
     return flat_lists(tokens["token_ids"])
+
+
+def run_starts(*columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """bool[n]: which rows of the columns differ from the row before; the first one always does."""
+    starts = np.ones(len(columns[0]), np.bool_)
+    starts[1:] = columns[0][1:] != columns[0][:-1]
+    for column in columns[1:]:
+        starts[1:] |= column[1:] != column[:-1]
+    return starts
 
 
 def is_in(values: IDs, pool: IDs) -> NDArray[np.bool_]:

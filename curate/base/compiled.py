@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
 
 _INNER = {"nogil": True, "cache": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 
@@ -43,10 +40,3 @@ def maker(function: Function) -> Function:
 def kernel(function: Function) -> Function:
     """``function``, compiled, callable from Python."""
     return njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
-
-
-def read_only(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Views that cannot be written: numba compiles a kernel anew for arrays that can, and Arrow's come as both."""
-    data, offsets = data.view(), offsets.view()
-    data.flags.writeable = offsets.flags.writeable = False
-    return data, offsets

@@ -9,7 +9,7 @@ CurateError
 │   └── LeaseHeld         another live run holds the workspace
 └── RunError          something failed while running: exit code 1
     ├── StageFailed       partitions of a stage failed after their retries
-    └── VerifyFailed      `curate verify` found a fault
+    └── RemovalAlarm      a source would lose more documents than the recipe allows
 """
 
 from __future__ import annotations
@@ -66,10 +66,6 @@ class RunError(CurateError):
 
 class StageFailed(RunError):
     """Partitions of a stage failed after their retries; the message names them."""
-
-
-class VerifyFailed(RunError):
-    """Verification found a fault; the message names it."""
 
 
 class RemovalAlarm(RunError):

@@ -52,11 +52,6 @@ def ordinal_of(name: str) -> int:
     return int(name.split("-")[1])
 
 
-def split_doc_id(value: int) -> tuple[int, int]:
-    """(unit ordinal, position) of a doc_id."""
-    return value >> POSITION_BITS, value & MAX_POSITION
-
-
 def default_id(source: str, path: str, position: int) -> str:
     """The id of a record without one of its own: ``source/path#position``, counted in its file."""
     return f"{source}/{path}#{position}"

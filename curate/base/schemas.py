@@ -19,11 +19,22 @@ SCHEMA_VERSION = 1
 """Raised when what is there changes; a column that is added is null in tables written before."""
 
 
-_ID = pa.field("doc_id", pa.uint64(), nullable=False)
+def _columns(text: str) -> list[pa.Field]:
+    """The columns that a text lists as "name type, name type, …"."""
+    pairs = (column.split() for column in text.split(","))
+    return [pa.field(name, pa.type_for_alias(kind)) for name, kind in pairs]
 
-DOCUMENTS = pa.schema(
-    [_ID, ("id", pa.string()), ("source", pa.string()), ("text", pa.large_string()), ("meta", pa.string())]
-)
+
+def _per_document(text: str, *others: tuple[str, pa.DataType] | pa.Field) -> pa.Schema:
+    """``doc_id``, the columns that ``text`` lists, and ``others``."""
+    return pa.schema([_ID, *(_columns(text) if text else ()), *others])
+
+
+_ID = pa.field("doc_id", pa.uint64(), nullable=False)
+_SPAN = "start int64, end int64"
+_CONTENT_HASH = ("content_hash", pa.binary(16))
+
+DOCUMENTS = _per_document("id string, source string, text large_string, meta string")
 VECTOR = pa.list_(pa.float32())
 """A vector that came with a record."""
 
@@ -33,124 +44,53 @@ def documents_schema(vectors: bool = False) -> pa.Schema:
     return DOCUMENTS.append(pa.field("embedding", VECTOR)) if vectors else DOCUMENTS
 
 
-REJECTS = pa.schema(
-    [
-        _ID,
-        ("source", pa.string()),
-        ("path", pa.string()),
-        ("position", pa.int64()),
-        ("reason", pa.string()),
-        ("snippet", pa.string()),
-    ]
-)
-VERDICTS = pa.schema([_ID, ("removed_by", pa.string()), ("value", pa.float64())])
-EDITS = pa.schema(
-    [_ID, ("start", pa.int64()), ("end", pa.int64()), ("reason", pa.string()), ("replacement", pa.string())]
-)
+REJECTS = _per_document("source string, path string, position int64, reason string, snippet string")
+VERDICTS = _per_document("removed_by string, value float64")
+EDITS = _per_document(f"{_SPAN}, reason string, replacement string")
 """Byte spans that are cut (replacement null) or masked; sorted by (doc_id, start), without overlaps."""
-DUPLICATES = pa.schema(
-    [
-        _ID,
-        ("kind", pa.string()),
-        ("keeper", pa.uint64()),
-        ("component", pa.uint64()),
-        ("similarity", pa.float32()),
-        ("shared_bands", pa.uint16()),
-        ("containment", pa.float32()),
-    ]
+DUPLICATES = _per_document(
+    "kind string, keeper uint64, component uint64, similarity float32, shared_bands uint16, containment float32"
 )
-CONTAMINATION = pa.schema(  # spans of the edited text, in bytes
-    [
-        _ID,
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("set", pa.string()),
-        ("item", pa.int64()),
-        ("removed", pa.bool_()),
-    ]
-)
-SHINGLES = pa.schema([_ID, ("shingles", pa.large_list(pa.uint64()))])
+CONTAMINATION = _per_document(f"{_SPAN}, set string, item int64, removed bool")
+"""Spans of the edited text, in bytes."""
+SHINGLES = _per_document("", ("shingles", pa.large_list(pa.uint64())))
 """Hashes of the word n-grams of a document that shares a bucket with another: distinct, ascending."""
-PARAGRAPHS = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("first_seen", pa.uint64())])
-PARAGRAPH_HASHES = pa.schema([_ID, ("start", pa.int64()), ("end", pa.int64()), ("content_hash", pa.binary(16))])
-CUT = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("replacement", pa.string())])
-KEPT = pa.schema([_ID, ("cuts", pa.list_(CUT))])
+PARAGRAPHS = _per_document(f"{_SPAN}, first_seen uint64")
+PARAGRAPH_HASHES = _per_document(_SPAN, _CONTENT_HASH)
+CUT = pa.struct(_columns(f"{_SPAN}, replacement string"))
+KEPT = _per_document("", ("cuts", pa.list_(CUT)))
 """Documents left after deduplication; the byte spans of each text that are cut (replacement null) or replaced, sorted,
 without overlaps."""
-SEMANTIC = pa.schema([_ID, ("keeper", pa.uint64()), ("similarity", pa.float32())])
-SELECTION = pa.schema([_ID, ("similarity", pa.float32()), ("example", pa.uint32()), ("kept", pa.bool_())])
+SEMANTIC = _per_document("keeper uint64, similarity float32")
+SELECTION = _per_document("similarity float32, example uint32, kept bool")
 """Where `select` names examples: the cosine to the nearest one, its number, and whether that is near enough."""
-CLUSTERS = pa.schema([_ID, ("cluster", pa.int32()), ("region", pa.int32()), ("distance", pa.float32())])
-ORDER = pa.schema([_ID, ("position", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())])
-COPIES = pa.schema(
-    [
-        _ID,
-        ("copies", pa.uint16()),
-        ("reason", pa.string()),
-        ("stages", pa.list_(pa.uint16())),
-    ]  # of the curriculum, by copy
-)
+CLUSTERS = _per_document("cluster int32, region int32, distance float32")
+ORDER = _per_document("position uint64, cluster int32, similarity_to_previous float32")
+COPIES = _per_document("copies uint16, reason string", ("stages", pa.list_(pa.uint16())))
+"""``stages``: the phase of the curriculum of each copy."""
 WINDOWS = pa.schema(
-    [
-        ("set", pa.uint16()),
-        ("shard", pa.uint32()),
-        ("window", pa.uint32()),
-        ("piece", pa.uint32()),
-        ("kind", pa.uint8()),
-        ("doc_id", pa.uint64()),
-        ("copy", pa.uint16()),
-        ("start", pa.uint32()),
-        ("length", pa.uint32()),
-    ]
+    _columns(
+        "set uint16, shard uint32, window uint32, piece uint32, kind uint8, doc_id uint64, copy uint16, start uint32, "
+        "length uint32"
+    )
 )
-LEDGER = pa.schema(
-    [
-        _ID,
-        ("id", pa.string()),
-        ("source", pa.string()),
-        ("licence", pa.string()),
-        ("status", pa.string()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("keeper", pa.uint64()),
-        ("n_tokens", pa.uint32()),
-        ("copies", pa.uint16()),
-        ("cluster", pa.int32()),
-        ("position", pa.uint64()),
-        ("first_set", pa.uint16()),
-        ("first_shard", pa.uint32()),
-        ("first_window", pa.uint32()),
-    ]
+LEDGER = _per_document(
+    "id string, source string, licence string, status string, stage string, reason string, detail string, "
+    "keeper uint64, n_tokens uint32, copies uint16, cluster int32, position uint64, "
+    "first_set uint16, first_shard uint32, first_window uint32"
 )
-
-REMOVED = pa.schema(
-    [
-        _ID,
-        ("id", pa.string()),
-        ("source", pa.string()),
-        ("request", pa.uint32()),
-        ("how", pa.string()),
-        ("text_hash", pa.binary(16)),
-        ("n_tokens", pa.uint32()),
-    ]
+REMOVED = _per_document(
+    "id string, source string, request uint32, how string", ("text_hash", pa.binary(16)), ("n_tokens", pa.uint32())
 )
 """Documents that were taken down: by which request, and how each was found; the hash of its text, so that the text is
 refused wherever it comes again; its number of tokens, if it had any."""
 AUDIT = pa.schema(
-    [
-        ("request", pa.uint32()),
-        ("asked_at", pa.string()),
-        ("by", pa.string()),
-        ("reason", pa.string()),
-        ("how", pa.string()),
-        ("what", pa.string()),
-        ("documents", pa.uint64()),
-        ("tokens", pa.uint64()),
-        ("shards", pa.uint64()),
-    ]
+    _columns(
+        "request uint32, asked_at string, by string, reason string, how string, what string, documents uint64, "
+        "tokens uint64, shards uint64"
+    )
 )
-"""Requests for takedown: who asked for what and why; documents that left, tokens that became padding, shards written anew."""
+"""Requests for takedown: who asked for what and why; documents that left, tokens that became padding, shards rewritten."""
 
 VALIDATION = "validation"
 """``copies.reason`` of the documents that are kept out of training."""
@@ -161,42 +101,40 @@ NO_DOCUMENT = np.uint64((1 << 64) - 1)
 
 def signatures_schema(num_perm: int) -> pa.Schema:
     """Signatures of ``num_perm`` little-endian uint32 a document, with the 128-bit hash of its normalised text."""
-    return pa.schema([_ID, ("content_hash", pa.binary(16)), ("signature", pa.binary(4 * num_perm))])
+    return _per_document("", _CONTENT_HASH, ("signature", pa.binary(4 * num_perm)))
 
 
 def tokens_schema(vocab_size: int) -> pa.Schema:
     """Token ids, uint16 when the vocabulary allows."""
     item = pa.uint16() if vocab_size <= 65_536 else pa.uint32()
-    return pa.schema([_ID, ("token_ids", pa.large_list(item)), ("n_tokens", pa.uint32())])
+    return _per_document("", ("token_ids", pa.large_list(item)), ("n_tokens", pa.uint32()))
 
 
 def synthetic_schema(vocab_size: int) -> pa.Schema:
     """Examples of long-range tasks, made of one document each: ``token_ids[at : at + length]`` of each span is
     ``[start : start + length]`` of the source's tokens."""
     spans = [(name, pa.list_(pa.uint32())) for name in ("at", "start", "length")]
-    token_ids = tokens_schema(vocab_size).field("token_ids")
-    return pa.schema(
-        [_ID, ("task", pa.string()), ("source_id", pa.uint64()), token_ids, ("n_tokens", pa.uint32()), *spans]
-    )
+    _, *tokens = tokens_schema(vocab_size)
+    return _per_document("task string, source_id uint64", *tokens, *spans)
 
 
 def neighbors_schema(k: int) -> pa.Schema:
     """One file a region, sorted by doc_id: little-endian int32[k] row numbers of the nearest documents in that file, -1 for none;
     whether the document is in a group that stays together."""
-    return pa.schema([_ID, ("neighbors", pa.binary(4 * k)), ("grouped", pa.bool_())])
+    return _per_document("", ("neighbors", pa.binary(4 * k)), ("grouped", pa.bool_()))
 
 
 def embeddings_schema(dim: int, keywords: int = 0) -> pa.Schema:
     """int8[dim] vectors with the scale that turns them back into floats; little-endian int32[keywords] terms, if any."""
-    fields: list[Any] = [_ID, ("vector", pa.binary(dim)), ("scale", pa.float32())]
-    return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
+    terms = [("keywords", pa.binary(4 * keywords))] if keywords else []
+    return _per_document("", ("vector", pa.binary(dim)), ("scale", pa.float32()), *terms)
 
 
 _FIXED = {
     "rejects": REJECTS,
     "verdicts": VERDICTS,
     "edits": EDITS,
-    "signals": pa.schema([_ID, ("n_bytes", pa.int64()), ("n_chars", pa.int64())]),
+    "signals": _per_document("n_bytes int64, n_chars int64"),
     "duplicates": DUPLICATES,
     "contamination": CONTAMINATION,
     "shingles": SHINGLES,
@@ -257,8 +195,8 @@ def counters_of(table: str, rows: pa.Table, n_tokens: Tokens = None) -> dict[str
     return count(rows, n_tokens) if count else {}
 
 
-def _by_value(table: pa.Table, name: str, prefix: str = "") -> dict[str, int]:
-    return {f"{prefix}{entry['values']}": entry["counts"] for entry in table[name].value_counts().to_pylist()}
+def _by_value(column: pa.ChunkedArray, prefix: str) -> dict[str, int]:
+    return {f"{prefix}{entry['values']}": entry["counts"] for entry in column.value_counts().to_pylist()}
 
 
 def _sum(column: pa.ChunkedArray) -> int:
@@ -266,11 +204,14 @@ def _sum(column: pa.ChunkedArray) -> int:
 
 
 def _documents(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
-    found = {"documents": rows.num_rows, "text_bytes": _sum(pc.binary_length(rows["text"]))}
+    counters = {"documents": rows.num_rows, "text_bytes": _sum(pc.binary_length(rows["text"]))}
     if "embedding" in rows.column_names:
-        lengths = pc.fill_null(pc.list_value_length(rows["embedding"]), 0)
-        found |= {f"vectors.{entry['values']}": entry["counts"] for entry in lengths.value_counts().to_pylist()}
-    return found
+        counters |= _by_value(pc.fill_null(pc.list_value_length(rows["embedding"]), 0), "vectors.")
+    return counters
+
+
+def _tokens(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
+    return {"documents": rows.num_rows, "tokens": _sum(rows["n_tokens"])}
 
 
 def _copies(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
@@ -289,15 +230,15 @@ def _copies(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
 
 
 def _ledger(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
-    found = Counter({"kept": 0, "removed": 0, "rejected": 0})
-    ends = rows.select(["status", "stage", "reason"]).group_by(["status", "stage", "reason"], use_threads=False)
-    for end in ends.aggregate([([], "count_all")]).to_pylist():
-        found[end["status"]] += end["count_all"]
+    counters = Counter({"kept": 0, "removed": 0, "rejected": 0})
+    ends = rows.group_by(["status", "stage", "reason"], use_threads=False).aggregate([([], "count_all")])
+    for end in ends.to_pylist():
+        counters[end["status"]] += end["count_all"]
         if end["status"] == "removed":
-            found[f"removed.{end['stage']}.{end['reason']}"] += end["count_all"]
+            counters[f"removed.{end['stage']}.{end['reason']}"] += end["count_all"]
         elif end["status"] == "rejected":
-            found[f"rejected.{end['reason']}"] += end["count_all"]
-    return dict(found)
+            counters[f"rejected.{end['reason']}"] += end["count_all"]
+    return dict(counters)
 
 
 def _kept(rows: pa.Table, n_tokens: Tokens) -> dict[str, int]:
@@ -309,17 +250,13 @@ _COUNTERS: dict[str, Callable[[pa.Table, Tokens], dict[str, int]]] = {
     "signals": lambda rows, _: {"documents": rows.num_rows, "text_bytes": _sum(rows["n_bytes"])},
     "edits": lambda rows, _: {"edits": rows.num_rows},
     "signatures": lambda rows, _: {"documents": rows.num_rows},
-    "duplicates": lambda rows, _: {"removed.exact": 0, "removed.near": 0} | _by_value(rows, "kind", "removed."),
+    "duplicates": lambda rows, _: {"removed.exact": 0, "removed.near": 0} | _by_value(rows["kind"], "removed."),
     "kept": _kept,
-    "tokens": lambda rows, _: {"documents": rows.num_rows, "tokens": _sum(rows["n_tokens"])},
+    "tokens": _tokens,
     "embeddings": lambda rows, _: {"documents": rows.num_rows, "zero_vectors": _sum(pc.equal(rows["scale"], 0))},
     "selection": lambda rows, _: {"near": _sum(rows["kept"]), "not_near": _sum(pc.invert(rows["kept"]))},
     "semantic": lambda rows, _: {"semantic": rows.num_rows},
     "copies": _copies,
-    "synthetic": lambda rows, _: {
-        "documents": rows.num_rows,
-        "tokens": _sum(rows["n_tokens"]),
-        **_by_value(rows, "task", "task."),
-    },
+    "synthetic": lambda rows, n_tokens: _tokens(rows, n_tokens) | _by_value(rows["task"], "task."),
     "ledger": _ledger,
 }

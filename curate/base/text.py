@@ -11,29 +11,29 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.columns import one_array, read_only
+
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 
 
 def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Offsets]:
-    """(data, offsets int64[N+1]) of a string column without nulls; copies nothing when it is one large_string array."""
-    if isinstance(texts, pa.ChunkedArray):
-        texts = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
-        if isinstance(texts, pa.ChunkedArray):
-            texts = pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], pa.large_string())
+    """(data, offsets int64[N+1]) of a string column without nulls, read-only.
+
+    Copies nothing when it is one large_string array.
+    """
+    texts = one_array(texts)
     if texts.null_count:
         raise ValueError("a text column must not hold nulls")
     if not pa.types.is_large_string(texts.type):
         texts = texts.cast(pa.large_string())
     _, offset_buffer, data_buffer = texts.buffers()
-    n = len(texts)
-    if n == 0 or offset_buffer is None:
-        return np.zeros(0, np.uint8), np.zeros(n + 1, np.int64)
-    offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + n + 1]
-    data = (
-        np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
-    )
-    return data, offsets
+    data, offsets = np.zeros(0, np.uint8), np.zeros(len(texts) + 1, np.int64)
+    if len(texts) and offset_buffer is not None:
+        offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+        if data_buffer is not None and data_buffer.size:
+            data = np.frombuffer(data_buffer, np.uint8)
+    return read_only(data), read_only(offsets)
 
 
 def text_column(data: Bytes, offsets: Offsets) -> pa.LargeStringArray:

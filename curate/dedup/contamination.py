@@ -48,11 +48,7 @@ class Matches(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _placed_words(
-    data: Bytes,
-    offsets: Offsets,
-    entries: NDArray[np.uint32],
-    expansions: NDArray[np.uint32],
-    ascii_hashes: Hashes,
+    data: Bytes, offsets: Offsets, entries: NDArray[np.uint32], expansions: NDArray[np.uint32], ascii_hashes: Hashes
 ) -> tuple[Hashes, Rows, Rows, Rows]:
     """(hash of each word, start and end in its document of the chunk between white space it lies in, offsets by document).
 

@@ -109,12 +109,7 @@ def _premix(h: np.uint64) -> np.uint32:
 
 @njit(nogil=True, cache=True)
 def _lower(
-    row: Signature,
-    a: NDArray[np.uint32],
-    b: NDArray[np.uint32],
-    words: NDArray[np.uint64],
-    count: int,
-    width: int,
+    row: Signature, a: NDArray[np.uint32], b: NDArray[np.uint32], words: NDArray[np.uint64], count: int, width: int
 ) -> None:
     """Lower ``row`` to the minima over the ``count`` shingles of ``width`` words at words[0], words[1], ….
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base.compiled import inner, kernel, maker, read_only
+from curate.base.compiled import inner, kernel, maker
 from curate.base.text import Bytes, Offsets, text_buffers, text_column
 from curate.quality.lines import Flags, decode, flags_at, line_end, space_bytes, trim
 from curate.quality.naming import LineCounts
@@ -340,7 +340,7 @@ def c4_lines(
     """
     if line_counts is None:
         line_counts = np.zeros((0, 2), np.int32)
-    data, offsets = read_only(*text_buffers(texts))
+    data, offsets = text_buffers(texts)
     columns = np.zeros((len(offsets) - 1, 6), np.int64)
     options = tuple(int(parameters[name] or 0) for name, _ in LINE_PARAMETERS)
     edits, cited, cited_lines = _lines(data, offsets, character_flags(), options, line_counts, columns)

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.base.compiled import inner, kernel, read_only, tiny
+from curate.base.columns import read_only
+from curate.base.compiled import inner, kernel, tiny
 from curate.base.text import Bytes, Offsets
 from curate.quality.lines import skip_space
 from curate.quality.octets import hash_bytes, longest_text, starts_with
@@ -68,9 +69,8 @@ class SubwordModel(NamedTuple):
 
         A newline or a byte 0 is white space, as it is to the library once newlines are spaces.
         """
-        data, offsets = read_only(data, offsets)
         label, score = np.full(len(ends), -1, np.int64), np.zeros(len(ends))
-        _predict(data, offsets, ends, self.tables, label, score)
+        _predict(read_only(data), read_only(offsets), ends, self.tables, label, score)
         return label, score
 
 

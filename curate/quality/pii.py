@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.compiled import inner, kernel, read_only
+from curate.base.compiled import inner, kernel
 from curate.base.hashing import salt
 from curate.base.text import Bytes, Offsets, text_buffers
 from curate.quality.octets import digits_to_capitals, first_marked, group_at, with_room
@@ -169,7 +169,7 @@ class Matches:
 def find(texts: pa.Array | pa.ChunkedArray) -> Matches:
     """Every match in every text; of two that overlap, the kind that is first in :data:`KINDS`, but numbers with check digits
     before phone numbers."""
-    data, offsets = read_only(*text_buffers(texts))
+    data, offsets = text_buffers(texts)
     matches: list[tuple[int, ...]] = []
     strings: list[str] = []
     for row, windows in groupby(_windows(data, offsets).tolist(), key=itemgetter(0)):

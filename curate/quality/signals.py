@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.compiled import kernel, read_only
+from curate.base.compiled import kernel
 from curate.base.text import Bytes, Offsets, cut_spans, sample_texts, text_buffers
 from curate.quality import grams, lines, naming
 from curate.quality.c4 import c4_lines, line_parameters
@@ -279,7 +279,7 @@ def measure_with_lines(
     unknown = sorted(set(rule_sets) - set(MEASURED))
     if unknown:
         raise ValueError(f"no statistics for {unknown}; there are {list(MEASURED)}")
-    data, offsets = read_only(*text_buffers(texts))
+    data, offsets = text_buffers(texts)
     counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
     depth = 2 if _needs_grams(rule_sets) else 1 if known is None else 0
     line_counts = _measure(data, offsets, word_tables(), _stop_words(), depth, counts)

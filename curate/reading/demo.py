@@ -11,6 +11,7 @@ import io
 import json
 import shutil
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -94,20 +95,18 @@ def gather(
     _check(out_dir)
     roots = environment.package_folders() if folders is None else list(folders)
     walked = environment.files(roots)
-    drawn = sorted(walked, key=lambda source: (salt(seed, f"demo/{source.path}"), source.path))
+    drawn: dict[str, list[Source]] = defaultdict(list)
+    for source in sorted(walked, key=lambda source: (salt(seed, f"demo/{source.path}"), source.path)):
+        drawn[environment.kind_of(source)].append(source)
     taken: dict[str, list[Text]] = {"topics": _within(environment.topics(roots), int(SHARES["topics"] * limit_bytes))}
     unreadable = 0
-    choices: dict[str, tuple[Callable[[Source], bool], Callable[[Source, bytes], list[Text]]]] = {
-        "readmes": (environment.is_readme, environment.readme),
-        "licences": (environment.is_licence, environment.document),
-        "pages": (environment.is_page, environment.document),
-    }
-    for name, (chosen, texts) in choices.items():
-        found, failed = _texts((source for source in drawn if chosen(source)), texts, int(SHARES[name] * limit_bytes))
-        taken[name] = found
+    readers = {"readme": environment.readme, "licence": environment.document, "page": environment.document}
+    for kind, read in readers.items():
+        name = f"{kind}s"
+        taken[name], failed = _texts(drawn[kind], read, int(SHARES[name] * limit_bytes))
         unreadable += failed
-    rest = limit_bytes - sum(_size(text) for texts_ in taken.values() for text in texts_)
-    taken["docstrings"], failed = _docstrings((source for source in drawn if environment.is_module(source)), rest)
+    rest = limit_bytes - sum(_size(text) for texts in taken.values() for text in texts)
+    taken["docstrings"], failed = _docstrings(drawn["module"], rest)
     unreadable += failed
 
     written, bad_records = _bad_files()
@@ -118,7 +117,7 @@ def gather(
     return Summary(
         documents={name: len(taken[name]) for name in order},
         text_bytes={name: sum(map(_size, taken[name])) for name in order},
-        packages=len({text.package for texts_ in taken.values() for text in texts_}),
+        packages=len({text.package for texts in taken.values() for text in texts}),
         bad_records=bad_records,
         unreadable=unreadable,
         inputs=[dict(entry) for entry in INPUTS if entry["path"].split("/", 1)[0] in heads],
@@ -156,12 +155,13 @@ def _texts(
 def _docstrings(sources: Iterable[Source], budget: int) -> tuple[list[Text], int]:
     """(docstrings sorted by id, those of one id in the order of the file; number of unreadable files)."""
     found: list[Text] = []
-    by_package: dict[str, int] = {}
-    unreadable = parsed = size = 0
+    by_package: Counter[str] = Counter()
+    unreadable = parsed = 0
     for source in sources:
-        if size >= budget or parsed >= PARSE_BYTES:
+        left = budget - by_package.total()
+        if left <= 0 or parsed >= PARSE_BYTES:
             break
-        if by_package.get(source.package, 0) >= PACKAGE_SHARE * budget:
+        if by_package[source.package] >= PACKAGE_SHARE * budget:
             continue
         try:
             code = source.read()
@@ -172,11 +172,9 @@ def _docstrings(sources: Iterable[Source], budget: int) -> tuple[list[Text], int
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             unreadable += 1
             continue
-        texts = _within(texts, budget - size)
+        texts = _within(texts, left)
         found += texts
-        added = sum(map(_size, texts))
-        size += added
-        by_package[source.package] = by_package.get(source.package, 0) + added
+        by_package[source.package] += sum(map(_size, texts))
     return sorted(found, key=lambda text: text.id.encode()), unreadable
 
 

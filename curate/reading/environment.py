@@ -115,25 +115,20 @@ def _leads_inside(entry: os.DirEntry[str], allowed: list[Path]) -> bool:
     return target.is_file() and any(target.is_relative_to(folder) for folder in allowed)
 
 
-def is_module(source: Source) -> bool:
-    """Whether the file is Python source code that can hold docstrings."""
-    return source.path.endswith(".py") and source.path != "pydoc_data/topics.py"
+def kind_of(source: Source) -> str:
+    """What the file holds, by its name: module, licence, page or readme; '' for anything else.
 
-
-def is_licence(source: Source) -> bool:
-    """Whether the file's name says licence, notice or authors."""
-    return _LICENCE.fullmatch(source.path.rsplit("/", 1)[-1]) is not None
-
-
-def is_page(source: Source) -> bool:
-    """Whether the file is another text document: Markdown, reStructuredText or plain text."""
+    A readme is the metadata of an installed package. Files that say licence, notice or authors are licences, other
+    Markdown, reStructuredText and plain text files pages.
+    """
     name = source.path.rsplit("/", 1)[-1]
-    return _PAGE.fullmatch(name) is not None and not _NO_PAGE.fullmatch(name) and not is_licence(source)
-
-
-def is_readme(source: Source) -> bool:
-    """Whether the file is the metadata of an installed package, which carries its README."""
-    return source.path.count("/") == 1 and source.path.endswith(".dist-info/METADATA")
+    if name.endswith(".py"):
+        return "" if source.path == "pydoc_data/topics.py" else "module"
+    if source.path.count("/") == 1 and source.path.endswith(".dist-info/METADATA"):
+        return "readme"
+    if _LICENCE.fullmatch(name):
+        return "licence"
+    return "page" if _PAGE.fullmatch(name) and not _NO_PAGE.fullmatch(name) else ""
 
 
 def docstring_share(code: bytes) -> float:
@@ -184,9 +179,7 @@ def document(source: Source, data: bytes) -> list[Text]:
         UnicodeDecodeError: it is not UTF-8.
     """
     text = data.decode("utf-8")
-    return (
-        [Text(source.path, text, source.package, "licence" if is_licence(source) else "page")] if _is_text(text) else []
-    )
+    return [Text(source.path, text, source.package, kind_of(source))] if _is_text(text) else []
 
 
 def topics(folders: list[Path]) -> list[Text]:

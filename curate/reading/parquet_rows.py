@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,8 @@ def is_text(dtype: pa.DataType) -> bool:
 
 
 def is_binary(dtype: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(dtype)
-        or pa.types.is_large_binary(dtype)
-        or pa.types.is_binary_view(dtype)
-        or pa.types.is_fixed_size_binary(dtype)
-    )
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(is_kind(dtype) for is_kind in kinds)
 
 
 def _is_number(dtype: pa.DataType) -> bool:
@@ -55,14 +52,11 @@ def _is_simple(dtype: pa.DataType) -> bool:
 
 def columns_to_read(schema: pa.Schema, fields: Fields) -> list[str]:
     """Names of the columns to read, in the file's order."""
-    names = dict.fromkeys(
-        field.name
+    wanted = (
+        field.name == fields.text or (field.name == fields.vector and is_vector(field.type)) or _is_simple(field.type)
         for field in schema
-        if field.name == fields.text
-        or (field.name == fields.vector and is_vector(field.type))
-        or _is_simple(field.type)
     )
-    return list(names)
+    return list(dict.fromkeys(itertools.compress(schema.names, wanted)))
 
 
 def batch_of_rows(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes: int) -> Batch:
@@ -80,42 +74,36 @@ def batch_of_rows(part: pa.RecordBatch, start: int, fields: Fields, max_document
     if fields.id is not None and fields.id in metas:
         ids = [own_id(value) for value in metas[fields.id]]
         metas[fields.id] = [value if name is None else None for name, value in zip(ids, metas[fields.id], strict=True)]
-    names = list(metas)
-    filled = [
-        {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    records = (
+        {name: value for name, value in zip(metas, values, strict=True) if value is not None}
         for values in (zip(*metas.values(), strict=True) if metas else [()] * part.num_rows)
-    ]
-    encoded = [encode_meta(record) if record else None for record in filled]
+    )
+    encoded = [encode_meta(record) if record else None for record in records]
     positions = np.arange(start, start + part.num_rows, dtype=np.int64)
 
     column = columns.get(fields.text)
-    if column is None:
-        rejects = [
-            Reject(int(p), MISSING_TEXT, snippet(meta or "")) for p, meta in zip(positions, encoded, strict=True)
-        ]
-        return Batch(positions[:0], [], pa.array([], pa.large_string()), [], rejects)
-    texts, reasons = _check_texts(column, max_document_bytes)
+    texts, reasons = _check_texts(column, part.num_rows, max_document_bytes)
     rejects = [
-        Reject(int(positions[row]), reason, snippet(_begin(column, row) or encoded[row] or ""))
+        Reject(start + row, reason, snippet(_begin(column, row) or encoded[row] or ""))
         for row, reason in sorted(reasons.items())
     ]
     if reasons:
-        keep = np.ones(part.num_rows, bool)
-        keep[list(reasons)] = False
-        rows = np.flatnonzero(keep)
+        rows = np.delete(np.arange(part.num_rows), [*reasons])
         texts = texts.take(pa.array(rows))
         positions, ids, encoded = positions[rows], [ids[row] for row in rows], [encoded[row] for row in rows]
         vectors = vectors if vectors is None else vectors.take(pa.array(rows))
     return Batch(positions, ids, texts, encoded, rejects, vectors)
 
 
-def _check_texts(column: pa.Array, max_document_bytes: int) -> tuple[pa.LargeStringArray, dict[int, str]]:
+def _check_texts(
+    column: pa.Array | None, n: int, max_document_bytes: int
+) -> tuple[pa.LargeStringArray, dict[int, str]]:
     """(large_string[n], row → reason); a text with a reason is null or not to be used."""
-    n = len(column)
+    if column is None:
+        return pa.nulls(n, pa.large_string()), dict.fromkeys(range(n), MISSING_TEXT)
     nulls = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
     if not (is_text(column.type) or is_binary(column.type)):
-        reasons = dict.fromkeys(range(n), TEXT_NOT_A_STRING)
-        reasons.update(dict.fromkeys(nulls.tolist(), NULL_TEXT))
+        reasons = dict.fromkeys(range(n), TEXT_NOT_A_STRING) | dict.fromkeys(nulls.tolist(), NULL_TEXT)
         return pa.nulls(n, pa.large_string()), reasons
     # By way of binary: Arrow takes a Parquet string column as it is, and checks UTF-8 only in this cast.
     data = column.cast(pa.large_binary())
@@ -146,10 +134,9 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _begin(column: pa.Array, row: int) -> bytes | str:
+def _begin(column: pa.Array | None, row: int) -> bytes | str:
     """What a snippet shows of a rejected text."""
-    value = column[row]
-    if not value.is_valid:
+    if column is None or not (value := column[row]).is_valid:
         return ""
     if is_text(column.type) or is_binary(column.type):
         return bytes(memoryview(value.as_buffer())[:1_000])

@@ -183,6 +183,9 @@ def own_id(value: object) -> str | None:
     return None
 
 
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark that some programs put before UTF-8."""
+
 BLOCK_BYTES = 1 << 20
 """Bytes of one request to the file, and about the size of the blocks that come out."""
 

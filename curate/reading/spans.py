@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.base.ids import MAX_POSITION
-from curate.reading.records import Readable, Span
+from curate.reading.records import BOM, Readable, Span
 
 _BLOCK = 8 << 20
 """Bytes of one request to the file."""
@@ -132,9 +132,9 @@ def count_lines(file: Seekable, span: Span) -> int:
             begun = b"x"  # that it is not blank is all that counts of it
         for line in pieces:
             if first:
-                line, first = line.removeprefix(b"\xef\xbb\xbf"), False
+                line, first = line.removeprefix(BOM), False
             if line and not line.isspace():
                 count += 1
     if first:
-        begun = begun.removeprefix(b"\xef\xbb\xbf")
+        begun = begun.removeprefix(BOM)
     return count + bool(begun and not begun.isspace())

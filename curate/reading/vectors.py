@@ -10,22 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.base.columns import one_array
 from curate.base.schemas import VECTOR
 from curate.reading.formats.jsonl import encode_meta
 
 
 def take_from_meta(metas: list[str | None], field: str) -> tuple[list[str | None], pa.Array]:
     """(metas without ``field``, list<float32>[N]): the vectors of records that were read as JSON, null where there is none."""
-    rest: list[str | None] = []
-    vectors: list[list[float] | None] = []
-    for meta in metas:
-        record = json.loads(meta) if meta is not None and field in meta else None
-        if record is None or field not in record:
-            rest.append(meta)
-            vectors.append(None)
-            continue
-        vectors.append(_numbers(record.pop(field)))
-        rest.append(encode_meta(record) if record else None)
+    rest = [*metas]
+    vectors: list[list[float] | None] = [None] * len(metas)
+    for row, meta in enumerate(metas):
+        record = json.loads(meta) if meta is not None and field in meta else {}
+        if field in record:
+            vectors[row] = _numbers(record.pop(field))
+            rest[row] = encode_meta(record) if record else None
     return rest, pa.array(vectors, VECTOR)
 
 
@@ -46,30 +44,20 @@ def from_column(column: pa.Array) -> pa.Array:
     """list<float32>[N] of a Parquet column; null where it holds no list of finite numbers."""
     if not is_vector(column.type):
         return pa.nulls(len(column), VECTOR)
-    found = column.cast(pa.list_(column.type.value_type)).cast(VECTOR)
-    sizes = pc.fill_null(pc.list_value_length(found), 0).to_numpy(zero_copy_only=False)
-    finite = np.isfinite(pc.fill_null(found.flatten(), np.nan).to_numpy(zero_copy_only=False))
-    wrong = np.zeros(len(found), np.int64)
-    np.add.at(wrong, np.repeat(np.arange(len(found)), sizes), ~finite)
-    return pc.if_else(pa.array((wrong == 0) & (sizes > 0)), found, pa.scalar(None, VECTOR))
-
-
-def dimensions(vectors: pa.Array) -> dict[int, int]:
-    """Number of vectors by dimension; nulls under 0."""
+    vectors = column.cast(pa.list_(column.type.value_type)).cast(VECTOR)
     sizes = pc.fill_null(pc.list_value_length(vectors), 0).to_numpy(zero_copy_only=False)
-    values, counts = np.unique(sizes, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+    finite = np.isfinite(pc.fill_null(vectors.flatten(), np.nan).to_numpy(zero_copy_only=False))
+    wrong = np.zeros(len(vectors), np.int64)
+    np.add.at(wrong, np.repeat(np.arange(len(vectors)), sizes), ~finite)
+    return pc.if_else(pa.array((wrong == 0) & (sizes > 0)), vectors, pa.scalar(None, VECTOR))
 
 
 def to_matrix(vectors: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
     """float32[N, dim]; zero for a null."""
-    vectors = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
-    if isinstance(vectors, pa.ChunkedArray):
-        vectors = pa.concat_arrays(vectors.chunks) if vectors.num_chunks else pa.array([], VECTOR)
+    vectors = one_array(vectors)
     out = np.zeros((len(vectors), dim), np.float32)
     present = vectors.is_valid().to_numpy(zero_copy_only=False)
-    flat = vectors.drop_null().flatten().to_numpy(zero_copy_only=False)
-    out[present] = flat.reshape(-1, dim)
+    out[present] = vectors.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
     return out
 
 

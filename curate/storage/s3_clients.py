@@ -20,13 +20,7 @@ from urllib.parse import urlsplit
 import boto3
 import pyarrow.fs
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError as BrokenConnection
 

@@ -18,7 +18,7 @@ from curate.quality.rule_sets import RULE_SETS
 from curate.quality.signals import measure, measure_signals
 from curate.quality.verdicts import decide
 from curate.reading import formats
-from curate.reading.formats import html, jsonl
+from curate.reading.formats import html
 from curate.reading.spans import count_lines, line_spans
 from tests.quality import reference
 
@@ -99,7 +99,7 @@ def json_lines(data: bytes) -> None:
     for span in line_spans(len(data), size):
         found += rows(formats.read(io.BytesIO(data), "x.jsonl", span=span, first=first))
         first += count_lines(io.BytesIO(data), span)
-    assert found == rows(jsonl.read(io.BytesIO(data)))
+    assert found == rows(formats.read(io.BytesIO(data), "x.jsonl"))
 
 
 def parquet(data: bytes) -> None:

@@ -12,7 +12,7 @@ import zstandard
 
 from curate.base.errors import InputError
 from curate.reading import formats, records
-from curate.reading.formats import Format, format_of, is_known, text
+from curate.reading.formats import Format, Options, format_of, is_known, text
 from curate.reading.records import Batch
 
 
@@ -81,7 +81,7 @@ def test_every_format_is_read_from_python_and_arrow_files(tmp_path: Path, name: 
 
 
 def one(data: bytes, **options: object) -> Batch:
-    (batch,) = text.read(io.BytesIO(data), **options)  # type: ignore[arg-type]
+    (batch,) = text.ENTRY.read(io.BytesIO(data), options=Options(**options))  # type: ignore[arg-type]
     return batch
 
 
@@ -113,7 +113,7 @@ def test_a_bad_text_file_is_one_reject(data: bytes, compression: str | None, rea
 
 def test_a_text_file_that_is_too_large_is_not_read_to_its_end() -> None:
     file = io.BytesIO(b"a" * 10_000_000)
-    (batch,) = text.read(file, max_document_bytes=100)
+    (batch,) = text.ENTRY.read(file, options=Options(max_document_bytes=100))
     assert batch.rejects[0].reason == records.TOO_LARGE
     assert file.tell() < 3_000_000
 
@@ -121,7 +121,7 @@ def test_a_text_file_that_is_too_large_is_not_read_to_its_end() -> None:
 def test_limits_of_a_text_file() -> None:
     assert len(one(b"a" * 100, max_document_bytes=100).texts) == 1
     assert len(one(b"\xef\xbb\xbf" + b"a" * 100, max_document_bytes=100).texts) == 1
-    assert list(text.read(io.BytesIO(b"a"), limit=0)) == []
+    assert list(text.ENTRY.read(io.BytesIO(b"a"), options=Options(limit=0))) == []
 
 
 def test_reading_starts_no_ray() -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 import curate
 from curate.reading import formats
-from curate.reading.formats import jsonl, parquet
 from curate.reading.records import Batch, Span
 from curate.reading.spans import count_lines, group_spans, line_spans
 
@@ -45,8 +44,8 @@ def test_line_spans_are_the_file(data: bytes, span_bytes: int, limit: int | None
         batches = formats.read(io.BytesIO(data), "x.jsonl", limit=limit, span=span, first=first)
         found += rows(list(batches))
         first += count_lines(io.BytesIO(data), span)
-    assert found == rows(list(jsonl.read(io.BytesIO(data), limit=limit)))
-    assert first == len(rows(list(jsonl.read(io.BytesIO(data)))))
+    assert found == rows(list(formats.read(io.BytesIO(data), "x.jsonl", limit=limit)))
+    assert first == len(rows(list(formats.read(io.BytesIO(data), "x.jsonl"))))
 
 
 def test_a_line_longer_than_a_span_and_a_block_belongs_to_one_span(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +60,7 @@ def test_row_groups_are_the_file() -> None:
     file = io.BytesIO()
     table = pa.table({"text": [f"text {i}" for i in range(100)], "id": [str(i) for i in range(100)]})
     pq.write_table(table, file, row_group_size=9)
-    whole = rows(list(parquet.read(file)))
+    whole = rows(list(formats.read(file, "x.parquet")))
     for span_bytes in (1, 300, 10**6):
         file.seek(0)
         spans, counted = group_spans(file, span_bytes)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.base.errors import InputError
-from curate.base.ids import MAX_ORDINAL, MAX_POSITION, default_id, doc_id, doc_ids, split_doc_id
+from curate.base.ids import MAX_ORDINAL, MAX_POSITION, default_id, doc_id, doc_ids
 from curate.reading import units as subject
 from curate.reading.units import InputFile, Unit, assign_ordinals, matches, pattern_prefix, relative_path, units
 
@@ -115,7 +115,8 @@ def test_doc_ids() -> None:
     positions = np.array([0, 1, MAX_POSITION], np.int64)
     ids = doc_ids(MAX_ORDINAL, positions)
     assert ids.dtype == np.uint64
-    assert [split_doc_id(int(value)) for value in ids] == [(MAX_ORDINAL, int(position)) for position in positions]
+    assert ids.tolist() == [doc_id(MAX_ORDINAL, int(position)) for position in positions]
+    assert len({*ids.tolist()}) == len(positions)
     assert int(ids[-1]) == 2**63 - 1
     assert doc_id(1, 2) == (1 << 36) + 2
     assert doc_ids(3, np.zeros(0, np.int64)).tolist() == []

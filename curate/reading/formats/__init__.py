@@ -32,11 +32,8 @@ class Options(NamedTuple):
     span: Span | None = None
     first: int = 0
 
-    @property
-    def stream(self) -> dict[str, Any]:
-        """The options of a reader that takes a file from its beginning to its end."""
-        left_out = ("span", "first")
-        return {name: value for name, value in self._asdict().items() if name not in left_out}
+
+DEFAULT_OPTIONS = Options()
 
 
 class Reader(ABC):
@@ -61,7 +58,7 @@ class Reader(ABC):
     expansion: float = 1.0
 
     @abstractmethod
-    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
+    def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
         """Batches of the records in ``file``, in its order.
 
         Args:

@@ -6,30 +6,10 @@ The main text is found by resiliparse: menus, headers, footers and scripts are l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from curate.reading.formats import Options, Reader
-from curate.reading.formats.text import whole_file
-from curate.reading.records import (
-    BATCH_BYTES,
-    DEFAULT_FIELDS,
-    EMPTY_TEXT,
-    EXTRACTION_FAILED,
-    MAX_DOCUMENT_BYTES,
-    TOO_LARGE,
-    Batch,
-    BatchBuilder,
-    Fields,
-    Readable,
-)
+from curate.reading.formats.text import ExtractionError, WholeFileReader
 
 MAX_PAGE_FACTOR = 4
 """A page may take this many times the longest document: markup is mostly longer than its text."""
-
-
-class ExtractionError(ValueError):
-    """The page could not be parsed."""
 
 
 def main_text(page: bytes, encoding: str | None = None) -> str:
@@ -68,52 +48,15 @@ def _decoded(page: bytes, encoding: str | None) -> str:
         return str(bytes_to_str(page, found, fallback_encodings=("windows-1252",)))
 
 
-def read(
-    file: Readable,
-    fields: Fields = DEFAULT_FIELDS,
-    *,
-    compression: str | None = None,
-    batch_bytes: int = BATCH_BYTES,
-    limit: int | None = None,
-    max_document_bytes: int = MAX_DOCUMENT_BYTES,
-) -> Iterator[Batch]:
-    """One batch with the page's main text or its reject; none when ``limit`` is 0.
-
-    A page of more than :data:`MAX_PAGE_FACTOR` times ``max_document_bytes`` is rejected without being held.
-    ``fields`` and ``batch_bytes`` are there because every reader has them.
-    """
-    if limit == 0:
-        return
-    builder = BatchBuilder()
-    data = whole_file(builder, file, compression, MAX_PAGE_FACTOR * max_document_bytes)
-    if data is not None:
-        _add(builder, data, max_document_bytes)
-    yield builder.take()
-
-
-def _add(builder: BatchBuilder, page: bytes, most: int) -> None:
-    try:
-        text = main_text(page)
-    except ExtractionError as error:
-        builder.reject(0, EXTRACTION_FAILED, str(error))
-        return
-    encoded = text.encode()
-    if not text:
-        builder.reject(0, EMPTY_TEXT, page[:1000])
-    elif len(encoded) > most:
-        builder.reject(0, TOO_LARGE, encoded[:1000])
-    else:
-        builder.add(0, None, encoded, None, len(page))
-
-
-class HtmlReader(Reader):
+class HtmlReader(WholeFileReader):
     """HTML pages, a document a file."""
 
     name = "html"
     extensions = (".html", ".htm")
+    size_factor = MAX_PAGE_FACTOR
 
-    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
-        return read(file, fields, **options.stream)
+    def text(self, data: bytes) -> str:
+        return main_text(data)
 
 
 ENTRY = HtmlReader()

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from curate.reading.formats import Options, Reader
+from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
 from curate.reading.records import (
     BATCH_BYTES,
+    BOM,
     DEFAULT_FIELDS,
     EMPTY_TEXT,
     INVALID_JSON,
@@ -30,7 +31,6 @@ from curate.reading.records import (
     Batch,
     BatchBuilder,
     Fields,
-    Readable,
     Span,
     Stream,
     own_id,
@@ -40,7 +40,6 @@ from curate.reading.spans import LineSpan, count_lines, line_spans
 MAX_DEPTH = 200
 """Levels of nesting in the remaining fields. Python's own limit depends on its caller, which must not decide."""
 
-_BOM = b"\xef\xbb\xbf"
 _MISSING = object()
 _EXACT_FLOATS = 2.0**63
 
@@ -64,67 +63,11 @@ class Fault(NamedTuple):
     at: int = 0
 
 
-def read(
-    file: Readable,
-    fields: Fields = DEFAULT_FIELDS,
-    *,
-    compression: str | None = None,
-    batch_bytes: int = BATCH_BYTES,
-    limit: int | None = None,
-    max_document_bytes: int = MAX_DOCUMENT_BYTES,
-    first: int = 0,
-) -> Iterator[Batch]:
-    """Batches of the records in ``file``, in its order.
-
-    Memory is bounded by ``batch_bytes`` and the longest line, and a line that could only hold a document above
-    ``max_document_bytes`` is never held whole.
-
-    Args:
-        file: open at its beginning, and left open.
-        fields: which fields hold the text and the id. An id that is neither a string nor an integer stays in the meta.
-        compression: None, ``gzip`` or ``zstd``. Damage gives one reject where reading stopped.
-        batch_bytes: bytes of lines in a batch, about.
-        limit: position at which reading stops, rejected records counted.
-        max_document_bytes: longest text in UTF-8 bytes.
-        first: position of the first record.
-    """
-    stream = Stream(file, compression)
-    builder = BatchBuilder()
-    position = first
-    # ensure_ascii writers spell a character of two or four bytes with six or twelve: three times its size at most.
-    max_line = 3 * max_document_bytes + BATCH_BYTES
-    for lines, ended in _lines(stream, max_line):
-        for line in lines:
-            if not line or line.isspace():
-                continue
-            if limit is not None and position >= limit:
-                if builder:
-                    yield builder.take()
-                return
-            outcome = Fault(TOO_LARGE) if len(line) > max_line else parse(line, fields, max_document_bytes)
-            if isinstance(outcome, Record):
-                builder.add(position, outcome.id, outcome.text, outcome.meta, len(line))
-            elif ended or stream.damage is None:
-                builder.reject(position, outcome.reason, line, outcome.at)
-            else:
-                # The rest of a line that the damage cut: the reject below stands for it.
-                builder.reject(position, stream.damage.reason, line)
-                yield builder.take()
-                return
-            position += 1
-            if builder.size >= batch_bytes:
-                yield builder.take()
-    if stream.damage is not None and (limit is None or position < limit):
-        builder.reject(position, stream.damage.reason, stream.damage.message)
-    if builder:
-        yield builder.take()
-
-
 def _lines(stream: Stream, max_line: int) -> Iterator[tuple[list[bytes], bool]]:
     """(lines without newline, whether they had one); a line above ``max_line`` is cut to ``max_line + 1`` bytes."""
     begun: list[bytes] = []
     held = 0
-    mark = _BOM
+    mark = BOM
     for block in stream:
         pieces = block.split(b"\n")
         if held <= max_line:
@@ -259,9 +202,45 @@ class JsonLinesReader(Reader):
     extensions = (".jsonl", ".ndjson", ".json")  # C4 and others name their JSON Lines .json
     has_fields = True
 
-    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
-        lines = file if options.span is None else LineSpan(file, options.span)
-        return read(lines, fields, first=options.first, **options.stream)
+    def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
+        """Batches of the records in ``file``, in its order.
+
+        Memory is bounded by ``batch_bytes`` and the longest line, and a line that could only hold a document above
+        ``max_document_bytes`` is never held whole. An id that is neither a string nor an integer stays in the meta. Damage of a
+        compressed file gives one reject where reading stopped.
+        """
+        limit, most = options.limit, options.max_document_bytes
+        lines_of = file if options.span is None else LineSpan(file, options.span)
+        stream = Stream(lines_of, options.compression)
+        builder = BatchBuilder()
+        position = options.first
+        # ensure_ascii writers spell a character of two or four bytes with six or twelve: three times its size at most.
+        max_line = 3 * most + BATCH_BYTES
+        for lines, ended in _lines(stream, max_line):
+            for line in lines:
+                if not line or line.isspace():
+                    continue
+                if limit is not None and position >= limit:
+                    if builder:
+                        yield builder.take()
+                    return
+                outcome = Fault(TOO_LARGE) if len(line) > max_line else parse(line, fields, most)
+                if isinstance(outcome, Record):
+                    builder.add(position, outcome.id, outcome.text, outcome.meta, len(line))
+                elif ended or stream.damage is None:
+                    builder.reject(position, outcome.reason, line, outcome.at)
+                else:
+                    # The rest of a line that the damage cut: the reject below stands for it.
+                    builder.reject(position, stream.damage.reason, line)
+                    yield builder.take()
+                    return
+                position += 1
+                if builder.size >= options.batch_bytes:
+                    yield builder.take()
+        if stream.damage is not None and (limit is None or position < limit):
+            builder.reject(position, stream.damage.reason, stream.damage.message)
+        if builder:
+            yield builder.take()
 
     def can_be_cut(self, compression: str | None) -> bool:
         return compression is None

@@ -10,7 +10,7 @@ A small file can decode to far more than there is memory: see :mod:`curate.readi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,21 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.reading.formats import Options, Reader
-from curate.reading.parquet_pages import Footer, Pages, TooMuch, Watched, check_ends, read_footer
+from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
+from curate.reading.parquet_pages import Malformed, Pages, TooMuch, Watched, check_ends, read_footer
 from curate.reading.parquet_rows import batch_of_rows, columns_to_read, is_binary, is_text
-from curate.reading.records import (
-    BATCH_BYTES,
-    CORRUPT,
-    DEFAULT_FIELDS,
-    MAX_DOCUMENT_BYTES,
-    TOO_LARGE,
-    Batch,
-    Fields,
-    Reject,
-    Span,
-    snippet,
-)
+from curate.reading.records import CORRUPT, DEFAULT_FIELDS, TOO_LARGE, Batch, Fields, Reject, Span, snippet
 from curate.reading.spans import group_spans, impossible_rows
 
 MAX_BATCH_ROWS = 8_192
@@ -43,132 +32,90 @@ MAX_HELD_BESIDE = 256 << 20
 _READ_BYTES = 8 << 20
 
 
-def read(
-    file: Any,
-    fields: Fields = DEFAULT_FIELDS,
-    *,
-    batch_bytes: int = BATCH_BYTES,
-    limit: int | None = None,
-    max_document_bytes: int = MAX_DOCUMENT_BYTES,
-    groups: Span | None = None,
-) -> Iterator[Batch]:
-    """Batches of the records in ``file``, in its order.
-
-    A file without a readable footer is one reject at position 0. A row group with damaged pages gives one reject at the
-    row where reading stopped, and reading goes on with the next group, whose row numbers the footer tells.
-
-    Args:
-        file: open for random access (a Python file or a ``pyarrow.NativeFile``), and left open.
-        fields: which columns hold the text and the id; without a text column every row is rejected.
-        batch_bytes: bytes of a batch, about, judged by the footer's sizes.
-        limit: records to read, rejected ones counted.
-        max_document_bytes: longest text in UTF-8 bytes.
-        groups: row groups to read; all when None.
-    """
-    watched = Watched(file)
-    if limit == 0:
-        return
-    try:
-        damage = check_ends(watched)
-        if damage:
-            yield _only(Reject(0, *damage))
-            return
-        source = pq.ParquetFile(
-            pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
-        )
-        claimed = impossible_rows(source.metadata)
-        if claimed:
-            yield _only(Reject(0, CORRUPT, f"the footer cannot be read: {claimed}"))
-            return
-        size = source.metadata.serialized_size
-        footer = read_footer(watched.again(watched.size - 8 - size, size), source.metadata)
-        reader = _Groups(source, watched, footer, fields, batch_bytes, max_document_bytes)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
-        # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
-        watched.raise_own()
-        yield _only(Reject(0, CORRUPT, snippet(f"the footer cannot be read: {error}")))
-        return
-    chosen = groups or Span(0, source.num_row_groups)
-    start = sum(source.metadata.row_group(group).num_rows for group in range(chosen.start))
-    for group in range(*chosen):
-        rows = source.metadata.row_group(group).num_rows
-        wanted = rows if limit is None else min(rows, limit - start)
-        if wanted < 0:
-            return
-        yield from reader.batches(group, start, wanted)
-        start += rows
-
-
 def most_held(max_document_bytes: int) -> int:
     """Bytes that a row may take when it is decoded: its pages, the dictionaries, and what is made of them."""
     return 2 * max_document_bytes + MAX_HELD_BESIDE
 
 
-class _Groups:
-    """Reads row groups, as many rows at once as memory allows."""
+class _Lost(Exception):
+    """The rest of a row group, or of a file, cannot be read."""
 
-    def __init__(
-        self,
-        source: pq.ParquetFile,
-        watched: Watched,
-        footer: Footer,
-        fields: Fields,
-        batch_bytes: int,
-        max_document_bytes: int,
-    ) -> None:
-        self._source, self._watched, self._footer, self._fields = source, watched, footer, fields
-        self._batch_bytes, self._max_document_bytes = batch_bytes, max_document_bytes
-        self._names = columns_to_read(source.schema_arrow, fields)
-        self.columns_to_read = [
-            i for i, column in enumerate(footer.columns) if column.path.split(".")[0] in self._names
-        ]
-        self._most = most_held(max_document_bytes)
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
+class _Groups:
+    """Reads row groups, as many rows at once as memory allows.
+
+    Raises:
+        _Lost: the file has no readable footer.
+    """
+
+    def __init__(self, file: Any, fields: Fields, options: Options) -> None:
+        watched = self._watched = Watched(file)
+        try:
+            if damage := check_ends(watched):
+                raise _Lost(*damage)
+            self._source = pq.ParquetFile(
+                pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
+            )
+            metadata = self._source.metadata
+            if impossible := impossible_rows(metadata):
+                raise Malformed(impossible)
+            size = metadata.serialized_size
+            self._footer = read_footer(watched.again(watched.size - 8 - size, size), metadata)
+            self._names = columns_to_read(self._source.schema_arrow, fields)
+        except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
+            # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
+            watched.raise_own()
+            raise _Lost(CORRUPT, f"the footer cannot be read: {error}") from None
+        self._fields, self._options = fields, options
+        self._most = most_held(options.max_document_bytes)
         self._most_rows = MAX_BATCH_ROWS
+        self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
     def batches(self, group: int, start: int, wanted: int) -> Iterator[Batch]:
         """The first ``wanted`` rows of a row group, the first of which has position ``start``."""
-        stop = start + self._source.metadata.row_group(group).num_rows
-        for part in self._collected(group, wanted):
-            if isinstance(part, _Lost):
-                rows = f"rows {start} to {stop - 1} cannot be read: {part.why}"
-                yield _only(Reject(start, part.reason, snippet(rows)))
-                return
-            try:
-                yield batch_of_rows(part, start, self._fields, self._max_document_bytes)
-            except pa.ArrowException as error:
-                yield _only(Reject(start, CORRUPT, snippet(f"rows {start} to {stop - 1} cannot be read: {error}")))
-                return
-            start += part.num_rows
+        stop = start + self.rows[group]
+        try:
+            for part in self._collected(group, wanted):
+                yield batch_of_rows(part, start, self._fields, self._options.max_document_bytes)
+                start += part.num_rows
+        except (_Lost, pa.ArrowException) as error:
+            reason = error.reason if isinstance(error, _Lost) else CORRUPT
+            yield _only(Reject(start, reason, snippet(f"rows {start} to {stop - 1} cannot be read: {error}")))
 
-    def _collected(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
-        """Parts as large as batches; the last one may be what follows is lost for."""
+    def _collected(self, group: int, wanted: int) -> Iterator[pa.RecordBatch]:
+        """Parts as large as batches; those before the place where rows are lost come first."""
         ready: list[pa.RecordBatch] = []
-        rows = held = 0
-        lost: _Lost | None = None
-        for part in self._parts(group, wanted):
-            if isinstance(part, _Lost):
-                lost = part
-                break
-            for piece, size in _pieces(part, self._batch_bytes):
-                if ready and (held + size > self._batch_bytes or rows + piece.num_rows > MAX_BATCH_ROWS):
-                    yield _joined(ready)
-                    ready, rows, held = [], 0, 0
-                ready.append(piece)
-                rows, held = rows + piece.num_rows, held + size
+        rows = size_ready = 0
+        lost: tuple[str, str] | None = None  # not the error: its traceback would keep this frame, hence Arrow's buffers
+        try:
+            for part in self._parts(group, wanted):
+                for piece, size in _pieces(part, self._options.batch_bytes):
+                    if ready and (
+                        size_ready + size > self._options.batch_bytes or rows + piece.num_rows > MAX_BATCH_ROWS
+                    ):
+                        yield _joined(ready)
+                        ready, rows, size_ready = [], 0, 0
+                    ready.append(piece)
+                    rows, size_ready = rows + piece.num_rows, size_ready + size
+        except _Lost as error:
+            lost = error.reason, str(error)
         if ready:
             yield _joined(ready)
         if lost is not None:
-            yield lost
+            raise _Lost(*lost)
 
-    def _parts(self, group: int, wanted: int) -> Iterator[pa.RecordBatch | _Lost]:
+    def _parts(self, group: int, wanted: int) -> Iterator[pa.RecordBatch]:
         """Rows as Arrow decodes them, as many together as memory allows."""
-        described = self._source.metadata.row_group(group)
-        unpacked = sum(self._footer.groups[group][i].unpacked for i in self.columns_to_read)
-        size = min(self._most_rows, max(1, self._batch_bytes * described.num_rows // max(unpacked, 1)))
+        rows, chunks = self.rows[group], zip(self._footer.columns, self._footer.groups[group], strict=True)
+        unpacked = sum(chunk.unpacked for column, chunk in chunks if column.path.split(".")[0] in self._names)
+        size = min(self._most_rows, max(1, self._options.batch_bytes * rows // max(unpacked, 1)))
         done = 0
-        if not self._names and described.num_rows > 8 * self._watched.size:
-            yield _Lost(CORRUPT, "more rows than the file has bits, and no column to read")
-            return
+        if not self._names and rows > 8 * self._watched.size:
+            raise _Lost(CORRUPT, "more rows than the file has bits, and no column to read")
         while done < wanted:
             pages = self._watched.pages = Pages(self._footer, group, self._most)
             try:
@@ -177,23 +124,20 @@ class _Groups:
                     done += part.num_rows
                     if done >= wanted:
                         return
-                yield _Lost(CORRUPT, "there are fewer than the footer tells")
-                return
+                raise _Lost(CORRUPT, "there are fewer than the footer tells")
             except TooMuch as refused:
                 if refused.least > self._most or size == 1:
                     why = f"one takes {refused.least:,} bytes of memory, {self._most:,} are allowed"
-                    yield _Lost(TOO_LARGE, why)
-                    return
+                    raise _Lost(TOO_LARGE, why) from None
                 # Fewer at once, from now on; those that have been read are passed over.
                 size = self._most_rows = max(1, int(size * refused.share))
             except (pa.ArrowException, OSError) as error:
                 self._watched.raise_own()
-                yield _Lost(CORRUPT, str(error))
-                return
+                raise _Lost(CORRUPT, str(error)) from None
 
     def _decoded(self, group: int, size: int, done: int, pages: Pages) -> Iterator[pa.RecordBatch]:
         """Rows of the group behind the first ``done``, at most ``size`` at once."""
-        rows = self._source.metadata.row_group(group).num_rows
+        rows = self.rows[group]
         if not self._names:
             # A file that cannot show a single column of ours still has rows, each of which is a reject.
             for at in range(done, rows, size):
@@ -210,13 +154,6 @@ class _Groups:
             at += part.num_rows
             if at > done:
                 yield part.slice(max(0, done - (at - part.num_rows)))
-
-
-class _Lost(NamedTuple):
-    """Why the rest of a row group cannot be read."""
-
-    reason: str
-    why: str
 
 
 def _pieces(part: pa.RecordBatch, batch_bytes: int) -> Iterator[tuple[pa.RecordBatch, int]]:
@@ -280,9 +217,28 @@ class ParquetReader(Reader):
     expansion = 2.2
     has_fields = True
 
-    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
-        _, batch_bytes, limit, most, span, _ = options
-        return read(file, fields, batch_bytes=batch_bytes, limit=limit, max_document_bytes=most, groups=span)
+    def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
+        """Batches of the records in ``file``, in its order; without a text column every row is rejected.
+
+        A file without a readable footer is one reject at position 0. A row group with damaged pages gives one reject at
+        the row where reading stopped, and reading goes on with the next group, whose row numbers the footer tells.
+        """
+        if options.limit == 0:
+            return
+        try:
+            groups = _Groups(file, fields, options)
+        except _Lost as error:
+            yield _only(Reject(0, error.reason, snippet(str(error))))
+            return
+        span = options.span or Span(0, len(groups.rows))
+        start = sum(groups.rows[: span.start])
+        for group in range(*span):
+            rows = groups.rows[group]
+            wanted = rows if options.limit is None else min(rows, options.limit - start)
+            if wanted < 0:
+                return
+            yield from groups.batches(group, start, wanted)
+            start += rows
 
     def can_be_cut(self, compression: str | None) -> bool:
         return True

@@ -1,94 +1,126 @@
 """Plain text and Markdown: one file is one document, at position 0, without an id and without meta.
 
-The text is taken as it is, front matter and line ends included; only a byte order mark is left out.
+The text is taken as it is, front matter and line ends included; only a byte order mark is left out. Other formats of
+whole texts share what is here: :class:`WholeFileReader` for those of one document a file, :func:`add_document`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from curate.reading.formats import Options, Reader
+from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
 from curate.reading.records import (
-    BATCH_BYTES,
+    BOM,
     DEFAULT_FIELDS,
     EMPTY_TEXT,
+    EXTRACTION_FAILED,
     INVALID_UTF8,
-    MAX_DOCUMENT_BYTES,
     TOO_LARGE,
     Batch,
     BatchBuilder,
     Fields,
-    Readable,
     Stream,
 )
 
-_BOM = b"\xef\xbb\xbf"
+
+class ExtractionError(ValueError):
+    """A page has no text that could be found."""
 
 
-def read(
-    file: Readable,
-    fields: Fields = DEFAULT_FIELDS,
-    *,
-    compression: str | None = None,
-    batch_bytes: int = BATCH_BYTES,
-    limit: int | None = None,
-    max_document_bytes: int = MAX_DOCUMENT_BYTES,
-) -> Iterator[Batch]:
-    """One batch with the file's document or its reject; none when ``limit`` is 0.
+class WholeFileReader(Reader):
+    """Formats in which a file is one document.
 
-    At most ``max_document_bytes`` and one block are held. A damaged compressed file is a reject: half a document is
-    none. ``fields`` and ``batch_bytes`` are there because every reader has them.
+    Attributes:
+        size_factor: a file may take this many times the bytes of the longest document.
     """
-    if limit == 0:
-        return
-    builder = BatchBuilder()
-    data = whole_file(builder, file, compression, max_document_bytes)
-    if data is not None:
-        _add(builder, data)
-    yield builder.take()
+
+    size_factor: int = 1
+
+    @abstractmethod
+    def text(self, data: bytes) -> str:
+        """The text of a file.
+
+        Raises:
+            UnicodeDecodeError: it is not UTF-8.
+            ExtractionError: it could not be parsed.
+        """
+
+    def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
+        """One batch with the file's document or its reject; none when the limit is 0.
+
+        At most ``size_factor * max_document_bytes`` and one block are held. A damaged compressed file is a reject: half
+        a document is none.
+        """
+        if options.limit == 0:
+            return
+        builder, most_bytes = BatchBuilder(), self.size_factor * options.max_document_bytes
+        stream = Stream(file, options.compression)
+        blocks: list[bytes] = []
+        size = 0
+        for block in stream:
+            blocks.append(block)
+            size += len(block)
+            if size > most_bytes + len(BOM):
+                break
+        data = b"".join(blocks).removeprefix(BOM)
+        if len(data) > most_bytes:
+            builder.reject(0, TOO_LARGE, data[:1000])
+        elif stream.damage is not None:
+            builder.reject(0, stream.damage.reason, data or stream.damage.message)
+        else:
+            add_document(builder, 0, data, self.text, options.max_document_bytes)
+        yield builder.take()
 
 
-def whole_file(builder: BatchBuilder, file: Readable, compression: str | None, most_bytes: int) -> bytes | None:
-    """What the file holds without a byte order mark; None when it is damaged or longer than ``most_bytes``: a reject."""
-    stream = Stream(file, compression)
-    blocks: list[bytes] = []
-    size = 0
-    for block in stream:
-        blocks.append(block)
-        size += len(block)
-        if size > most_bytes + len(_BOM):
-            break
-    data = b"".join(blocks).removeprefix(_BOM)
-    if len(data) > most_bytes:
-        builder.reject(0, TOO_LARGE, data[:1000])
-    elif stream.damage is not None:
-        builder.reject(0, stream.damage.reason, data or stream.damage.message)
-    else:
-        return data
-    return None
+def add_document(
+    builder: BatchBuilder,
+    position: int,
+    data: bytes,
+    text_of: Callable[[bytes], str],
+    max_document_bytes: int,
+    own_id: str | None = None,
+    meta: str | None = None,
+    place: str | None = None,
+) -> None:
+    """Append a record, or its reject.
 
-
-def _add(builder: BatchBuilder, data: bytes) -> None:
+    Args:
+        builder: what it is appended to.
+        position: of the record in its file.
+        data: the whole record.
+        text_of: gives its text, or raises UnicodeDecodeError or ExtractionError.
+        max_document_bytes: longest text in UTF-8 bytes.
+        own_id: the user's id.
+        meta: the other fields as a JSON object.
+        place: names the record in snippets, if anything does.
+    """
     try:
-        text = data.decode()
+        text = text_of(data)
     except UnicodeDecodeError as error:
-        builder.reject(0, INVALID_UTF8, data, error.start)
+        builder.reject(position, INVALID_UTF8, data, error.start)
         return
+    except ExtractionError as error:
+        builder.reject(position, EXTRACTION_FAILED, str(error) if place is None else f"{place}: {error}")
+        return
+    encoded = text.encode()
     if not text or text.isspace():
-        builder.reject(0, EMPTY_TEXT, text)
+        builder.reject(position, EMPTY_TEXT, data if place is None else place)
+    elif len(encoded) > max_document_bytes:
+        builder.reject(position, TOO_LARGE, text[:1000])
     else:
-        builder.add(0, None, data, None, len(data))
+        builder.add(position, own_id, encoded, meta, len(data))
 
 
-class TextReader(Reader):
+class TextReader(WholeFileReader):
     """Plain text and Markdown, a document a file."""
 
     name = "text"
     extensions = (".txt", ".md")
 
-    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
-        return read(file, fields, **options.stream)
+    def text(self, data: bytes) -> str:
+        return data.decode()
 
 
 ENTRY = TextReader()

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
-from curate.reading.formats import Options, Reader
-from curate.reading.formats.html import MAX_PAGE_FACTOR, ExtractionError, main_text
+from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
+from curate.reading.formats.html import MAX_PAGE_FACTOR, main_text
+from curate.reading.formats.text import add_document
 from curate.reading.records import (
-    BATCH_BYTES,
     CORRUPT,
     DEFAULT_FIELDS,
-    EMPTY_TEXT,
-    EXTRACTION_FAILED,
-    INVALID_UTF8,
-    MAX_DOCUMENT_BYTES,
     NOT_TEXT,
     TOO_LARGE,
     TRUNCATED,
     Batch,
     BatchBuilder,
     Fields,
-    Readable,
     Stream,
 )
 
@@ -65,55 +61,60 @@ class _Blocks:
         pass
 
 
-def read(
-    file: Readable,
-    fields: Fields = DEFAULT_FIELDS,
-    *,
-    compression: str | None = None,
-    batch_bytes: int = BATCH_BYTES,
-    limit: int | None = None,
-    max_document_bytes: int = MAX_DOCUMENT_BYTES,
-) -> Iterator[Batch]:
-    """Batches of the pages in a WARC or WET file; the WARC record's id is the document's, its URL and date are in the meta.
+class WarcReader(Reader):
+    """Web archives, a document a page."""
 
-    What was compressed on the web is decompressed block by block and never beyond the longest page.
-    """
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
+    name = "warc"
+    extensions = (".warc", ".wet")
+    refused: ClassVar[Mapping[str, str]] = {
+        ".wat": "WAT files describe pages but do not hold their text; take the WARC or WET file"
+    }
 
-    stream = Stream(file, compression)
-    blocks = _Blocks(stream)
-    builder = BatchBuilder()
-    position = 0
-    kinds = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
-    broken: str | None = None
-    records = iter(ArchiveIterator(blocks, record_types=WarcRecordType.any_type, parse_http=True, auto_decode="all"))
-    seen = 0
-    while limit is None or position < limit:
-        try:
-            record = next(records, None)
-            if record is None:
+    def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
+        """Batches of the pages in a WARC or WET file; the WARC record's id is the document's, its URL and date are in the meta.
+
+        What was compressed on the web is decompressed block by block and never beyond the longest page.
+        """
+        from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+        stream = Stream(file, options.compression)
+        blocks = _Blocks(stream)
+        builder = BatchBuilder()
+        position = 0
+        kinds = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
+        broken: str | None = None
+        records = iter(
+            ArchiveIterator(blocks, record_types=WarcRecordType.any_type, parse_http=True, auto_decode="all")
+        )
+        seen = 0
+        while options.limit is None or position < options.limit:
+            try:
+                record = next(records, None)
+                if record is None:
+                    break
+                seen += 1
+                if not record.record_type & kinds:
+                    continue
+                _add(builder, position, record, fields, options.max_document_bytes)
+            except Exception as error:
+                # The parser raises its own and the decompressors' errors; what follows cannot be found any more.
+                broken = str(error) or type(error).__name__
                 break
-            seen += 1
-            if not record.record_type & kinds:
-                continue
-            _add(builder, position, record, fields, max_document_bytes)
-        except Exception as error:
-            # The parser raises its own and the decompressors' errors; what follows cannot be found any more.
-            broken = str(error) or type(error).__name__
-            break
-        position += 1
-        if builder.size >= batch_bytes:
+            position += 1
+            if builder.size >= options.batch_bytes:
+                yield builder.take()
+        if options.limit is None or position < options.limit:
+            if stream.damage is not None:
+                builder.reject(position, stream.damage.reason, stream.damage.message)
+            elif broken is not None:
+                builder.reject(position, CORRUPT, broken)
+            elif not seen:
+                reason = CORRUPT if blocks.taken else TRUNCATED
+                builder.reject(
+                    position, reason, "the file holds no WARC record" if blocks.taken else "the file is empty"
+                )
+        if builder:
             yield builder.take()
-    if limit is None or position < limit:
-        if stream.damage is not None:
-            builder.reject(position, stream.damage.reason, stream.damage.message)
-        elif broken is not None:
-            builder.reject(position, CORRUPT, broken)
-        elif not seen:
-            reason = CORRUPT if blocks.taken else TRUNCATED
-            builder.reject(position, reason, "the file holds no WARC record" if blocks.taken else "the file is empty")
-    if builder:
-        yield builder.take()
 
 
 def _add(builder: BatchBuilder, position: int, record: Any, fields: Fields, most: int) -> None:
@@ -139,39 +140,13 @@ def _add(builder: BatchBuilder, position: int, record: Any, fields: Fields, most
     if size < expected and not coded:
         builder.reject(position, TRUNCATED, f"{size:,} of {expected:,} bytes of {url}")
         return
-    try:
-        text = main_text(data, record.http_charset) if kind in _HTML else data.decode()
-    except UnicodeDecodeError as error:
-        builder.reject(position, INVALID_UTF8, data, error.start)
-        return
-    except ExtractionError as error:
-        builder.reject(position, EXTRACTION_FAILED, f"{url}: {error}")
-        return
-    encoded = text.encode()
-    if not text or text.isspace():
-        builder.reject(position, EMPTY_TEXT, url)
-    elif len(encoded) > most:
-        builder.reject(position, TOO_LARGE, text[:1000])
-    else:
-        meta = {"url": url, "date": record.headers.get("WARC-Date"), "type": kind}
-        if http is not None:
-            meta["status"] = http.status_code
-        known = {name: value for name, value in meta.items() if value}
-        own = str(record.record_id).strip("<>") or None if fields.id is not None else None
-        builder.add(position, own, encoded, json.dumps(known, ensure_ascii=False), size)
-
-
-class WarcReader(Reader):
-    """Web archives, a document a page."""
-
-    name = "warc"
-    extensions = (".warc", ".wet")
-    refused: ClassVar[Mapping[str, str]] = {
-        ".wat": "WAT files describe pages but do not hold their text; take the WARC or WET file"
-    }
-
-    def read(self, file: Any, fields: Fields, options: Options) -> Iterator[Batch]:
-        return read(file, fields, **options.stream)
+    meta = {"url": url, "date": record.headers.get("WARC-Date"), "type": kind}
+    if http is not None:
+        meta["status"] = http.status_code
+    known = json.dumps({name: value for name, value in meta.items() if value}, ensure_ascii=False)
+    own = str(record.record_id).strip("<>") or None if fields.id is not None else None
+    text_of = partial(main_text, encoding=record.http_charset) if kind in _HTML else bytes.decode
+    add_document(builder, position, data, text_of, most, own, known, url)
 
 
 ENTRY = WarcReader()

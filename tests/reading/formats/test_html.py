@@ -63,4 +63,4 @@ def test_what_the_parser_refuses_is_a_reject(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_limit_of_none() -> None:
-    assert list(html.read(io.BytesIO(PAGE.encode()), limit=0)) == []
+    assert list(formats.read(io.BytesIO(PAGE.encode()), "a.html", limit=0)) == []

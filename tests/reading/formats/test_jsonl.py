@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.reading import records
-from curate.reading.formats import jsonl
-from curate.reading.records import Batch, Fields
+from curate.reading.formats import Options, jsonl
+from curate.reading.records import DEFAULT_FIELDS, Batch, Fields
 
 
 class Outcome(NamedTuple):
@@ -46,8 +46,12 @@ def collect(batches: list[Batch]) -> Outcome:
     return Outcome(documents, rejects)
 
 
+def batches_of(file: Any, fields: Fields = DEFAULT_FIELDS, **options: Any) -> list[Batch]:
+    return list(jsonl.ENTRY.read(file, fields, Options(**options)))
+
+
 def read(data: bytes, **options: Any) -> Outcome:
-    return collect(list(jsonl.read(io.BytesIO(data), **options)))
+    return collect(batches_of(io.BytesIO(data), **options))
 
 
 def line(**record: Any) -> bytes:
@@ -264,7 +268,7 @@ class Dribble(io.RawIOBase):
 def test_short_reads_change_nothing(compression: str) -> None:
     data = bytearray(COMPRESS[compression](PLAIN * 20))
     data[len(data) // 2] ^= 0xFF
-    dribbled = collect(list(jsonl.read(Dribble(bytes(data)), compression=compression)))
+    dribbled = collect(batches_of(Dribble(bytes(data)), compression=compression))
     assert dribbled == read(bytes(data), compression=compression)
     assert dribbled.rejects
 
@@ -278,7 +282,7 @@ class Failing(io.RawIOBase):
 
 def test_errors_of_the_file_are_raised() -> None:
     with pytest.raises(TimeoutError):
-        list(jsonl.read(Failing(), compression="gzip"))
+        batches_of(Failing(), compression="gzip")
 
 
 # --- properties
@@ -335,7 +339,7 @@ BAD = st.sampled_from([b"oops", b"[]", b'{"text": 1}', b'{"text": ""}', b'{"text
 @settings(max_examples=100, deadline=None)
 def test_where_batches_end_changes_nothing(lines: list[bytes], batch_bytes: int) -> None:
     data = b"\n".join(lines)
-    batches = list(jsonl.read(io.BytesIO(data), batch_bytes=batch_bytes))
+    batches = batches_of(io.BytesIO(data), batch_bytes=batch_bytes)
     outcome = collect(batches)
     assert outcome == read(data)
     places = [sorted([*batch.positions.tolist(), *(reject.position for reject in batch.rejects)]) for batch in batches]
@@ -343,7 +347,7 @@ def test_where_batches_end_changes_nothing(lines: list[bytes], batch_bytes: int)
 
 
 def test_a_batch_ends_where_it_is_full() -> None:
-    sizes = [len(batch.texts) for batch in jsonl.read(io.BytesIO(line(text="a" * 100) * 10), batch_bytes=300)]
+    sizes = [len(batch.texts) for batch in batches_of(io.BytesIO(line(text="a" * 100) * 10), batch_bytes=300)]
     assert len(sizes) == 4
     assert sum(sizes) == 10
 

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.reading import records
-from curate.reading.formats import parquet
+from curate.reading import formats, records
 from curate.reading.records import Fields, Reject
 
 Row = tuple[int, str | None, str, str | None]
@@ -29,7 +28,7 @@ def write(table: pa.Table, **options: Any) -> bytes:
 def read(data: bytes, **options: Any) -> tuple[list[Row], list[Reject]]:
     rows: list[Row] = []
     rejects: list[Reject] = []
-    for batch in parquet.read(io.BytesIO(data), **options):
+    for batch in formats.read(io.BytesIO(data), "x.parquet", **options):
         batch.texts.validate(full=True)
         assert pa.types.is_large_string(batch.texts.type)
         rows += zip(batch.positions.tolist(), batch.ids, batch.texts.to_pylist(), batch.metas, strict=True)
@@ -224,12 +223,12 @@ def test_a_failed_request_is_raised_not_taken_for_damage(answers: int) -> None:
     file = Failing(big())
     file.answers = answers
     with pytest.raises(TimeoutError):
-        list(parquet.read(file))
+        list(formats.read(file, "x.parquet"))
 
 
 def test_the_file_is_left_open() -> None:
     file = io.BytesIO(big())
-    list(parquet.read(file))
+    list(formats.read(file, "x.parquet"))
     assert not file.closed
 
 

@@ -60,7 +60,7 @@ def read(data: bytes, **options: Any) -> tuple[int, list[Reject]]:
     """(documents, rejects); positions are checked."""
     options = {"max_document_bytes": 2 * MB, **options}
     documents, rejects, last = 0, [], -1
-    for batch in parquet.read(io.BytesIO(data), **options):
+    for batch in formats.read(io.BytesIO(data), "x.parquet", **options):
         found = sorted([*batch.positions.tolist(), *(reject.position for reject in batch.rejects)])
         assert found == sorted(set(found))
         assert found[0] > last
@@ -203,7 +203,7 @@ def test_a_vector_of_any_length_in_a_few_bytes(pool: pa.MemoryPool, size: int) -
     text = one([GOOD], 1)
     data = parquet_file([text, Column("vector", [chunk], FLOAT)], rows=[1], elements=elements)
     fields = Fields(vector="vector")
-    found = list(parquet.read(io.BytesIO(data), fields, max_document_bytes=2 * MB))
+    found = list(formats.read(io.BytesIO(data), "x.parquet", fields, max_document_bytes=2 * MB))
     if size == 1_000:
         assert found[0].vectors.to_pylist() == [[0.5] * size]
     else:
@@ -214,7 +214,9 @@ def test_a_vector_of_any_length_in_a_few_bytes(pool: pa.MemoryPool, size: int) -
 def test_lists_that_are_no_vectors_are_not_read(pool: pa.MemoryPool) -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.table({"text": ["a"], "vector": [["x" * 30 * MB]]}), buffer)
-    [batch] = parquet.read(io.BytesIO(buffer.getvalue()), Fields(vector="vector"), max_document_bytes=2 * MB)
+    [batch] = formats.read(
+        io.BytesIO(buffer.getvalue()), "x.parquet", Fields(vector="vector"), max_document_bytes=2 * MB
+    )
     assert batch.vectors.to_pylist() == [None]
 
 
