@@ -114,11 +114,7 @@ def fit_of(run: StageRun) -> Fit:
         def lexical() -> Task:
             sample = sample_texts(run, section.sample_bytes, EmbedSampleTask)
             return FitLexicalTask(
-                name="lexical",
-                sample=sample.ref,
-                sample_bytes=section.sample_bytes,
-                dim=section.dim,
-                seed=seed,
+                name="lexical", sample=sample.ref, sample_bytes=section.sample_bytes, dim=section.dim, seed=seed
             )
 
         settings: dict[str, Any] = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": seed}

@@ -273,11 +273,5 @@ class ExamplesTask(ExampleTask):
 
 
 SYNTHETIC = Stage(
-    "synthetic",
-    1,
-    ("documents", "tokens", "copies"),
-    ("synthetic",),
-    _settings,
-    _synthetic,
-    by_generation=True,
+    "synthetic", 1, ("documents", "tokens", "copies"), ("synthetic",), _settings, _synthetic, by_generation=True
 )

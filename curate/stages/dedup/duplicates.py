@@ -40,13 +40,7 @@ from curate.engine.task import Exchange, PartitionTask, Task
 from curate.recipe import Dedup, Recipe, preferred_signals
 from curate.stages.dedup.labels import BAND, BANDS
 from curate.stages.dedup.shingles import NEAR_ROWS, DedupSettings, find_near
-from curate.stages.dedup.signatures import (
-    check_signatures,
-    commit_empty,
-    dedup_section,
-    minhash_params,
-    near_section,
-)
+from curate.stages.dedup.signatures import check_signatures, commit_empty, dedup_section, minhash_params, near_section
 from curate.tables.remaining import preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 

@@ -28,19 +28,9 @@ EDGE_BOUND = 200_000_000
 """Star edges that one process joins (at most 16 B each); above it, rounds of tasks do."""
 
 BANDS = Exchange("bands", "bands to buckets", to="target", applies=removes_near)
-EDGES = Exchange(
-    "edges",
-    "edges to both of their ends",
-    to="target",
-    applies=removes_near,
-    beyond=EDGE_BOUND,
-)
+EDGES = Exchange("edges", "edges to both of their ends", to="target", applies=removes_near, beyond=EDGE_BOUND)
 LARGE_EDGES = Exchange(
-    "large.edges",
-    "edges to their larger ends",
-    to="target",
-    applies=removes_near,
-    beyond=EDGE_BOUND,
+    "large.edges", "edges to their larger ends", to="target", applies=removes_near, beyond=EDGE_BOUND
 )
 LABELS = Exchange("labels", "labels to partitions", to="partition", applies=removes_near)
 

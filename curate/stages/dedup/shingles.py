@@ -30,12 +30,7 @@ from curate.tables.remaining import preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
 SHINGLES = Exchange("shingles", "shingles by label", to="target", applies=removes_near)
-NEAR_ROWS = Exchange(
-    "near.rows",
-    "near duplicates to partitions",
-    to="partition",
-    applies=removes_near,
-)
+NEAR_ROWS = Exchange("near.rows", "near duplicates to partitions", to="partition", applies=removes_near)
 
 
 @dataclass(frozen=True, slots=True)
