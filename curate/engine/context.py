@@ -122,9 +122,9 @@ class TaskContext:
             for table in read_groups(parquet, columns, wanted):
                 yield validate(table, self.place(file))
 
-    def read_all(self, files: Iterable[TableFile], schema: pa.Schema) -> pa.Table:
+    def read_all(self, files: Iterable[TableFile], schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
         """The rows of committed Parquet files, one after the other; of ``schema`` where there is no file."""
-        return pa.concat_tables([self.read(file) for file in files] or [schema.empty_table()])
+        return pa.concat_tables([self.read(file, columns) for file in files] or [schema.empty_table()])
 
     def bounds(self, file: TableFile) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""

@@ -87,9 +87,13 @@ def replaced(before: Snapshot, step: Step) -> list[TableFile]:
     return [*{**before.named(), **{file.name: file for file in step.files(before.table)}}.values()]
 
 
-def lessened(counters: Mapping[str, int], lost: Mapping[str, int]) -> dict[str, int]:
-    """``counters`` without what was lost of each."""
-    return {name: number - lost.get(name, 0) for name, number in counters.items()}
+def lessened(
+    counters: Mapping[str, int], lost: Mapping[str, int], gained: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """``counters`` without what was lost of each, and with what was gained."""
+    gained = gained or {}
+    left = {name: number - lost.get(name, 0) for name, number in counters.items()}
+    return left | {name: left.get(name, 0) + number for name, number in gained.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
