@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from curate.base.columns import IDs, column
 from curate.base.ids import source_id
 from curate.engine.context import TaskContext
-from curate.engine.task import Exchange, Task
+from curate.engine.task import Exchange, Per, Task
 from curate.tables.parquet import MADE_AGAIN, reraise_as_damaged, validate
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
@@ -139,7 +139,7 @@ class TargetTask(Task):
         maps: the files of the exchange.
     """
 
-    per = "target"
+    per: ClassVar[Per] = "target"
 
     maps: TableRef
     target: int

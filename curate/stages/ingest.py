@@ -226,8 +226,10 @@ class IngestTask(Task):
         base, counted = 0, []
         with context.writer("rejects", schemas.REJECTS) as rejects:
             for file in self.files:
-                is_gone = isinstance(file, int)
-                counted.append(file if is_gone else self._read(context, file, base, refusal, partitions, rejects))
+                if isinstance(file, int):
+                    counted.append(file)
+                else:
+                    counted.append(self._read(context, file, base, refusal, partitions, rejects))
                 base += counted[-1]
             partitions.close()
         context.value("records", counted)

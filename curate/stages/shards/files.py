@@ -199,7 +199,24 @@ def finish(
             if is_denoised:
                 own = {name: value for name, value in own.items() if name not in ("tokens", "measures")}
                 own |= {"denoised": True, "window": width[entry["set"]], "window_before": entry["window"]}
-            tasks.append(_join_task(settings, sets, entry, files, parts, own, is_denoised=is_denoised))
+            prefix = set_prefix(entry, sets, "/") + (DENOISED if is_denoised else "")
+            names = [
+                part_name(form, place.name, is_denoised)
+                for form in joined_formats(settings.formats)
+                for place in shard_places(sets)
+                if place.number == entry["set"]
+            ]
+            task = JoinTask(
+                name=f"index-{entry['set']}{'-denoised' if is_denoised else ''}",
+                shards=tuple(file for file in files if file.name.startswith(prefix)),
+                parts=tuple(parts[name] for name in names if name in parts),
+                prefix=prefix,
+                size=own["window"],
+                settings=settings,
+                head=own,
+                is_denoised=is_denoised,
+            )
+            tasks.append(task)
         files += run.step("shards", tasks).files("shards")
     totals: dict[str, Any] = {
         "sets": sets,
@@ -208,8 +225,8 @@ def finish(
         "conservation": conservation.hex_sum(_total(list(sums.values()))),
     }
     if len(sets) > 1:
-        task = IndexTask(name="index", files=tuple(files), head={**head, **totals}, folder=settings.folder)
-        files += run.step("shards", [task]).files("shards")
+        index = IndexTask(name="index", files=tuple(files), head={**head, **totals}, folder=settings.folder)
+        files += run.step("shards", [index]).files("shards")
     formats = [*settings.formats, *(f"{DENOISED}{form}" for form in settings.formats if width)]
     details = {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
     run.commit("shards", files, counters, details | ({"measures": measures} if measures else {}))
@@ -218,7 +235,7 @@ def finish(
 def _head(run: StageRun, settings: ShardSettings, *, is_denoised: bool) -> dict[str, Any]:
     """What every ``index.json`` of the shard set begins with."""
     tokens, windows = run.tables["tokens"].details, run.tables["windows"].details
-    head = {
+    head: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "recipe": essential_recipe(run.recipe),
         "tokenizer": {
@@ -233,36 +250,6 @@ def _head(run: StageRun, settings: ShardSettings, *, is_denoised: bool) -> dict[
         ids = {"modes": mixture.modes, "first_sentinel": mixture.sentinels[0], "sentinels": len(mixture.sentinels)}
         head["denoise"] = {"length": mixture.length, **ids}
     return head
-
-
-def _join_task(
-    settings: ShardSettings,
-    sets: Sequence[dict[str, Any]],
-    entry: dict[str, Any],
-    files: Sequence[TableFile],
-    parts: Mapping[str, FilePart],
-    head: dict[str, Any],
-    *,
-    is_denoised: bool,
-) -> JoinTask:
-    """The task that joins what formats keep once for a set, or for its denoised windows."""
-    prefix = set_prefix(entry, sets, "/") + (DENOISED if is_denoised else "")
-    names = [
-        part_name(form, place.name, is_denoised)
-        for form in joined_formats(settings.formats)
-        for place in shard_places(sets)
-        if place.number == entry["set"]
-    ]
-    return JoinTask(
-        name=f"index-{entry['set']}{'-denoised' if is_denoised else ''}",
-        shards=tuple(file for file in files if file.name.startswith(prefix)),
-        parts=tuple(parts[name] for name in names if name in parts),
-        prefix=prefix,
-        size=head["window"],
-        settings=settings,
-        head=head,
-        is_denoised=is_denoised,
-    )
 
 
 def sums_of_sets(windows: Snapshot, written: Step, value: str) -> dict[int, Sum]:
