@@ -111,8 +111,8 @@ def find(run: StageRun, tables: dict[str, Snapshot], request: Request) -> pa.Tab
         AskedTask(
             name=part.name,
             documents=part.documents,
-            signals=part.sidecars.get("signals"),
-            tokens=part.sidecars.get("tokens"),
+            signals=part.files.get("signals"),
+            tokens=part.files.get("tokens"),
             ids=tuple(request.ids),
             where=request.where,
             like=request.like.strip(),
@@ -132,9 +132,9 @@ def find(run: StageRun, tables: dict[str, Snapshot], request: Request) -> pa.Tab
                 documents=part.documents,
                 known=known_file,
                 new=new_file,
-                signals=part.sidecars.get("signals"),
-                duplicates=part.sidecars.get("duplicates"),
-                tokens=part.sidecars.get("tokens"),
+                signals=part.files.get("signals"),
+                duplicates=part.files.get("duplicates"),
+                tokens=part.files.get("tokens"),
             )
             for part in parts
         ]

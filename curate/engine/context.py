@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -122,6 +122,10 @@ class TaskContext:
             for table in read_groups(parquet, columns, wanted):
                 yield validate(table, self.place(file))
 
+    def read_all(self, files: Iterable[TableFile], schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """The rows of committed Parquet files, one after the other; of ``schema`` where there is no file."""
+        return pa.concat_tables([self.read(file, columns) for file in files] or [schema.empty_table()])
+
     def bounds(self, file: TableFile) -> list[tuple[int, int]]:
         """(first, last) doc_id of every row group of a committed Parquet file, in order."""
         with self._parquet(file) as parquet:
@@ -180,6 +184,13 @@ class TaskContext:
             writer.write(data)
         return self.record.files[table][-1]
 
+    def write_parts(self, table: str, schema: pa.Schema, parts: Iterable[pa.Table]) -> None:
+        """Write a Parquet file of ``table``, part by part, and count its rows (:meth:`count_rows`)."""
+        with self.writer(table, schema) as writer:
+            for rows in parts:
+                writer.write(rows)
+                self.count_rows(table, rows)
+
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, name: str | None = None) -> Iterator[TableWriter]:
         """A Parquet file of ``table`` that is written in parts."""
@@ -215,6 +226,13 @@ class TaskContext:
         self.record.files.setdefault(table, []).append(file)
         return file
 
+    @contextmanager
+    def new_file(self, table: str, name: str, suffix: str, rows: int, folder: str | None = None) -> Iterator[Path]:
+        """A local path to write a file of ``table`` to, which is then added (:meth:`add`)."""
+        local = self.scratch_file()
+        yield local
+        self.add(table, name, suffix, local, rows, folder=folder)
+
     def copy(self, table: str, file: TableFile, folder: str) -> TableFile:
         """Copy a committed file, inside the storage, into another folder of the table and note it in the record."""
         path = f"{table_home(table, self.job.stage_key)}/{folder}/{file.name}{Path(file.path).suffix}"
@@ -237,6 +255,11 @@ class TaskContext:
         """Add what the counters of a table count of some of its rows."""
         for name, number in counters_of(table, rows, n_tokens).items():
             self.count(name, number)
+
+    def count_values(self, prefix: str, values: pa.ChunkedArray) -> None:
+        """Add how often each value occurs to the counter of its name behind ``prefix``; nulls are not counted."""
+        for entry in values.drop_null().value_counts().to_pylist():
+            self.count(f"{prefix}{entry['values']}", entry["counts"])
 
     def value(self, name: str, value: Any) -> None:
         """A small JSON-like result for the driver."""

@@ -12,14 +12,17 @@ File: slices, then int64[targets, 3], last target first, then the 16-byte tail `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.base.columns import IDs, column
 from curate.base.ids import source_id
 from curate.engine.context import TaskContext
-from curate.engine.task import Exchange
+from curate.engine.task import Exchange, Per, Task
 from curate.tables.parquet import MADE_AGAIN, reraise_as_damaged, validate
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
@@ -90,6 +93,60 @@ def write_slices(
     context.count(f"exchange.{exchange.name}.rows", count)
     context.count(f"exchange.{exchange.name}.bytes", local.stat().st_size)
     return context.add(exchange.table, context.job.name, _SUFFIX, local, count)
+
+
+def send(
+    context: TaskContext,
+    exchange: Exchange,
+    schema: pa.Schema,
+    number: int,
+    rows: pa.Table,
+    targets: NDArray[np.integer],
+) -> None:
+    """Write the file of an exchange to ``number`` targets from one table, whose row i goes to ``targets[i]``."""
+    writer = ExchangeWriter(context, exchange, schema, number)
+    writer.write(rows, targets)
+    writer.finish()
+
+
+def send_to_partitions(
+    context: TaskContext, exchange: Exchange, rows: pa.Table, documents: TableRef, ids: IDs | None = None
+) -> None:
+    """Write the file of an exchange to the partitions of ``documents`` that hold ``ids``; by default the rows' doc_ids."""
+    snapshot = context.snapshot(documents)
+    targets = partition_targets(column(rows, "doc_id") if ids is None else ids, snapshot)
+    send(context, exchange, rows.schema, len(snapshot.files), rows, targets)
+
+
+class TargetFields(TypedDict):
+    """What every task for a target is told (:class:`TargetTask`)."""
+
+    name: str
+    maps: TableRef
+    target: int
+
+
+def each_target(maps: Snapshot, number: int, name: str = "target-{:05d}") -> list[TargetFields]:
+    """Fields of the tasks for all targets of an exchange, named by their numbers."""
+    return [{"name": name.format(target), "maps": maps.ref, "target": target} for target in range(number)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetTask(Task):
+    """A task for one target of an exchange, whose rows it reads.
+
+    Attributes:
+        maps: the files of the exchange.
+    """
+
+    per: ClassVar[Per] = "target"
+
+    maps: TableRef
+    target: int
+
+    def rows(self, context: TaskContext, schema: pa.Schema) -> pa.Table:
+        """The rows for the target, as :func:`read_slices` gives them."""
+        return read_slices(context, self.maps, self.target, schema)
 
 
 def read_slices(context: TaskContext, maps: TableRef, target: int, schema: pa.Schema) -> pa.Table:

@@ -17,7 +17,7 @@ from curate.engine.context import TaskContext
 from curate.engine.stage import StageRun
 from curate.engine.task import PartitionTask
 from curate.tables.remaining import kept_texts
-from curate.tables.snapshot import Snapshot, TableFile, TableRef
+from curate.tables.snapshot import Snapshot, TableRef
 
 DOCUMENT_BYTES = 1_000_000
 """A sampled document contributes at most this much of its beginning."""
@@ -38,17 +38,16 @@ def sample_texts(run: StageRun, sample_bytes: int, kind: type[SampleTask]) -> Sn
     kept = run.tables["verdicts"].counters.get("kept_bytes", 0)
     share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
     tasks = [
-        kind(
-            name=part.name,
-            documents=part.documents,
-            kept=part["kept"],
-            seed=run.recipe.seed,
-            purpose=run.stage.name,
-            share=share,
-        )
+        kind(**part.fields, seed=run.recipe.seed, purpose=run.stage.name, share=share)
         for part in run.partitions("kept")
     ]
     return run.publish("tmp/sample", run.step("tmp/sample", tasks))
+
+
+def is_drawn(share: float, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """bool[n]: which hashes are among the smallest ``share`` of all; 1: each is."""
+    limit = int(share * 2.0**64)
+    return np.ones(len(hashes), np.bool_) if limit >= 2**64 else hashes < np.uint64(limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +56,17 @@ class SampleTask(PartitionTask):
 
     grows_with = "kept_bytes"
 
-    kept: TableFile
     seed: int
     purpose: str
     share: float
 
     def work(self, context: TaskContext) -> None:
-        limit = int(self.share * 2.0**64)
-
         def hashes(ids: IDs) -> NDArray[np.uint64]:
             return document_hash(self.seed, f"sample:{self.purpose}", ids)
 
-        def drawn(ids: IDs) -> NDArray[np.bool_]:
-            return hashes(ids) < np.uint64(limit)
-
-        pick = None if limit >= 2**64 else drawn
-        with context.writer("tmp/sample", _SAMPLE) as writer:
-            for ids, texts in kept_texts(context, self.documents, self.kept, pick):
-                columns = {"doc_id": pa.array(ids), "hash": pa.array(hashes(ids)), "text": _beginnings(texts)}
-                writer.write(pa.table(columns))
+        drawn = kept_texts(context, self.documents, self.files["kept"], lambda ids: is_drawn(self.share, hashes(ids)))
+        rows = (pa.table([ids, hashes(ids), _beginnings(texts)], schema=_SAMPLE) for ids, texts in drawn)
+        context.write_parts("tmp/sample", _SAMPLE, rows)
 
 
 def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:

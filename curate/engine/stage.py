@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from curate.base.catalog import manifest_path
 from curate.base.errors import StageFailed
@@ -74,17 +74,27 @@ class Stage:
         return f"{self.name} → {', '.join(self.writes)}"
 
 
+class PartitionFields(TypedDict):
+    """What every task for a partition is told (:class:`curate.engine.task.PartitionTask`)."""
+
+    name: str
+    documents: TableFile
+    files: Mapping[str, TableFile]
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One partition of the documents table: its name, its place among all, its file, and its side-cars by table."""
+    """One partition of the documents table: its name, its place among all, its file, and its files of other tables."""
 
     name: str
     index: int
     documents: TableFile
-    sidecars: Mapping[str, TableFile]
+    files: Mapping[str, TableFile]
 
-    def __getitem__(self, table: str) -> TableFile:
-        return self.sidecars[table]
+    @property
+    def fields(self) -> PartitionFields:
+        """Fields of the tasks for this partition."""
+        return {"name": self.name, "documents": self.documents, "files": self.files}
 
     def memory(self, factor: float) -> int:
         """Bytes that a task needs which holds ``factor`` times the file as stored."""
@@ -323,6 +333,13 @@ class StageRun:
         named = replace(snapshot, id=digest([snapshot.content, paths]))
         write_snapshot(self.storage, named)
         return named
+
+    def write(
+        self, table: str, tasks: Sequence[Task], details: dict[str, Any] | None = None, rows_key: str = ""
+    ) -> Snapshot:
+        """Run the tasks that write a table of this stage, and commit it with what they counted."""
+        step = self.step(table, tasks)
+        return self.commit(table, step.files(table), step.counters, details, rows_key)
 
     def commit(
         self,

@@ -7,9 +7,9 @@ files that they are, and the counters lose what they counted of these rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +20,9 @@ from curate.base.ids import source_id
 from curate.base.schemas import counters_of
 from curate.engine.context import TaskContext
 from curate.engine.removed import Leaving, Takedown
-from curate.engine.stage import StageRun
+from curate.engine.stage import StageRun, Step
 from curate.engine.task import Amount, Task
-from curate.tables.snapshot import TableFile
+from curate.tables.snapshot import Snapshot, TableFile
 
 
 def who_leaves(context: TaskContext, leaving: Leaving) -> pa.Table:
@@ -45,32 +45,55 @@ class TakedownTask(Task):
         return column(who_leaves(context, self.leaving), "doc_id")
 
 
-def leave_rows(run: StageRun, takedown: Takedown) -> None:
-    """Commit a stage's tables, which have a file for each partition, without the rows of the documents that leave."""
-    files, lost = {}, Counter[str]()
+def leave_rows(
+    run: StageRun,
+    takedown: Takedown,
+    changed: Mapping[str, Sequence[TableFile]] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Commit a stage's tables, which have a file for each partition, without the rows of the documents that leave.
+
+    Args:
+        run: the stage at work.
+        takedown: who leaves which tables.
+        changed: files of tables that lose more than rows.
+        details: of the stage's first table that are new.
+    """
+    files, lost = dict(changed or {}), Counter[str]()
     for table in run.stage.writes:
-        files[table], counted = files_without(run, takedown, table)
-        lost.update(counted)
+        if table not in files:
+            files[table], counted = files_without(run, takedown, table)
+            lost.update(counted)
     for table in run.stage.writes:
         before = takedown.tables[table]
-        run.commit(table, files[table], lessened(before.counters, lost), before.details, before.rows_key)
+        now = {**before.details, **(details or {})} if table == run.stage.writes[0] else before.details
+        run.commit(table, files[table], lessened(before.counters, lost), now, before.rows_key)
 
 
 def files_without(run: StageRun, takedown: Takedown, table: str) -> tuple[list[TableFile], dict[str, int]]:
     """The files of a table without the documents that leave, and what its counters lose."""
-    files = takedown.tables[table].files
+    before = takedown.tables[table]
     tasks = [
         LeaveRowsTask(name=file.name, file=file, leaving=takedown.leaving, table=table)
-        for file in files
+        for file in before.files
         if file.name in takedown.partitions
     ]
     step = run.step(table, tasks)
-    return [*(file for file in files if file.name not in takedown.partitions), *step.files(table)], step.counters
+    return replaced(before, step), step.counters
 
 
-def lessened(counters: Mapping[str, int], lost: Mapping[str, int]) -> dict[str, int]:
-    """``counters`` without what was lost of each."""
-    return {name: number - lost.get(name, 0) for name, number in counters.items()}
+def replaced(before: Snapshot, step: Step) -> list[TableFile]:
+    """The files of a table, those that the tasks of a step have written in place of the ones of their names."""
+    return [*{**before.named(), **{file.name: file for file in step.files(before.table)}}.values()]
+
+
+def lessened(
+    counters: Mapping[str, int], lost: Mapping[str, int], gained: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """``counters`` without what was lost of each, and with what was gained."""
+    gained = gained or {}
+    left = {name: number - lost.get(name, 0) for name, number in counters.items()}
+    return left | {name: left.get(name, 0) + number for name, number in gained.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

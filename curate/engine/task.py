@@ -156,9 +156,14 @@ def task_types(base: type[Task] = Task) -> Iterator[type[Task]]:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionTask(Task):
-    """A task for each partition of the documents table, of which it may read the rows."""
+    """A task for each partition of the documents table, of which it may read the rows.
+
+    Attributes:
+        files: of the same partition, by table.
+    """
 
     documents: TableFile
+    files: Mapping[str, TableFile] = field(default_factory=dict)
 
 
 TRANSIENT = (OSError, TimeoutError, ConnectionError, MemoryError)

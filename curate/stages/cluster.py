@@ -7,7 +7,6 @@ Steps: a hash sample of vectors → centroids (an artefact; many ones in super-c
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from curate.base.columns import column, rows_of, vector_matrix
 from curate.base.hashing import document_hash
 from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
+from curate.engine.sample import is_drawn
 from curate.engine.stage import Stage, StageRun, partitions
 from curate.engine.task import PartitionTask, Task
 from curate.recipe import Recipe
@@ -26,8 +26,8 @@ from curate.relate.super_cells import Cells, assign, fit, one_level
 from curate.tables.artefact import read_artefact
 from curate.tables.snapshot import TableFile, TableRef
 
-_SAMPLE = "cluster"
 _DISTANCE = 10_000  # distances are rounded to 1e-4, so their sum is one of integers
+_VECTOR = pa.schema([("doc_id", pa.uint64()), ("vector", pa.binary(1))])
 _ASSIGNED = pa.schema([("doc_id", pa.uint64()), ("cluster", pa.int32()), ("distance", pa.float32())])
 
 
@@ -41,12 +41,7 @@ def _fit(run: StageRun) -> Fit:
 
     def task() -> Task:
         share = min(1.0, section.sample_documents / max(embeddings.rows, 1))
-        tasks = [
-            SampleVectorsTask(
-                name=part.name, documents=part.documents, embeddings=part["embeddings"], seed=seed, share=share
-            )
-            for part in run.partitions("embeddings")
-        ]
+        tasks = [SampleVectorsTask(**part.fields, seed=seed, share=share) for part in run.partitions("embeddings")]
         sample = run.publish("tmp/vectors", run.step("tmp/sample", tasks))
         return FitCellsTask(name="centroids", sample=sample.ref, cells=cells, seed=seed)
 
@@ -57,47 +52,29 @@ def _fit(run: StageRun) -> Fit:
 
 def _cluster(run: StageRun) -> None:
     section, centroids = run.recipe.cluster, run.model
-    near = run.step(
-        "tmp/assign",
-        [
-            AssignTask(name=part.name, documents=part.documents, embeddings=part["embeddings"], centroids=centroids)
-            for part in run.partitions("embeddings")
-        ],
-    )
+    assigning = [AssignTask(**part.fields, centroids=centroids) for part in run.partitions("embeddings")]
+    near = run.step("tmp/assign", assigning)
     assigned = run.publish("tmp/assigned", near)
-    regions = run.step(
-        "tmp/regions",
-        [
-            RegionsTask(
-                name="regions",
-                centroids=centroids,
-                assigned=assigned.ref,
-                region_size=section.region_size,
-                seed=run.recipe.seed,
-            )
-        ],
+    task = RegionsTask(
+        name="regions",
+        centroids=centroids,
+        assigned=assigned.ref,
+        region_size=section.region_size,
+        seed=run.recipe.seed,
     )
+    regions = run.step("tmp/regions", [task])
     plan = regions.files("tmp/region.plan")[0]
-    step = run.step(
-        "clusters",
-        [
-            ClustersTask(
-                name=part.name,
-                documents=part.documents,
-                assigned=part["assigned"],
-                plan=plan,
-                group_by=run.recipe.order.group_by,
-            )
-            for part in partitions(run.tables["documents"], assigned=assigned)
-        ],
-    )
+    tasks = [
+        ClustersTask(**part.fields, plan=plan, group_by=run.recipe.order.group_by)
+        for part in partitions(run.tables["documents"], assigned=assigned)
+    ]
     details = {
         "cells": regions.values("cells")[0],
         "regions": regions.values("regions")[0],
         "centroids": asdict(centroids),
         "measures": _distance_from_fit(run, near.counters),
     }
-    run.commit("clusters", step.files("clusters"), step.counters, details)
+    run.write("clusters", tasks, details)
 
 
 def _distance_from_fit(run: StageRun, near: dict[str, int]) -> dict[str, float]:
@@ -120,17 +97,13 @@ class SampleVectorsTask(PartitionTask):
     grows_with = "kept"
     writes_with = "cells_sample"
 
-    embeddings: TableFile
     seed: int
     share: float
 
     def work(self, context: TaskContext) -> None:
-        table = context.read(self.embeddings, ["doc_id", "vector"])
-        limit = int(self.share * 2.0**64)
-        if limit < 2**64:
-            hashes = document_hash(self.seed, _SAMPLE, column(table, "doc_id"))
-            table = table.filter(pa.array(hashes < np.uint64(limit)))
-        context.write("tmp/vectors", table)
+        table = context.read(self.files["embeddings"], ["doc_id", "vector"])
+        drawn = is_drawn(self.share, document_hash(self.seed, "cluster", column(table, "doc_id")))
+        context.write("tmp/vectors", table.filter(pa.array(drawn)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,21 +121,14 @@ class FitCellsTask(Task):
     seed: int
 
     def work(self, context: TaskContext) -> None:
-        parts = [context.read(file) for file in context.snapshot(self.sample).files]
-        table = pa.concat_tables(parts).sort_by("doc_id") if parts else None
-        if table is None or table.num_rows == 0:
-            cells = one_level(np.zeros((0, 1), np.int8))
-        else:
-            vectors, ids = vector_matrix(table["vector"]), column(table, "doc_id")
+        table = context.read_all(context.snapshot(self.sample).files, _VECTOR).sort_by("doc_id")
+        vectors, ids = vector_matrix(table["vector"]), column(table, "doc_id")
+        if len(ids):
             cells = fit(vectors, self.cells, self.seed, ids, threads=context.threads)
-        local = context.scratch_file()
-        cells.save(local)
-        context.add("artefacts", "centroids", ".npy", local, len(cells.centroids))
-
-
-def load_cells(data: bytes, path: Path) -> Cells:
-    """The cells of an artefact."""
-    return Cells.load(path)
+        else:
+            cells = one_level(np.zeros((0, 1), np.int8))
+        with context.new_file("artefacts", "centroids", ".npy", len(cells.centroids)) as local:
+            cells.save(local)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +137,11 @@ class AssignTask(PartitionTask):
 
     grows_with = "kept"
 
-    embeddings: TableFile
     centroids: TableFile
 
     def work(self, context: TaskContext) -> None:
-        table = context.read(self.embeddings, ["doc_id", "vector"])
-        cells = read_artefact(context.storage, self.centroids, load_cells)
+        table = context.read(self.files["embeddings"], ["doc_id", "vector"])
+        cells = read_artefact(context.storage, self.centroids, Cells.load)
         cluster, distance = assign(vector_matrix(table["vector"]), cells)
         columns = {"doc_id": table["doc_id"], "cluster": pa.array(cluster), "distance": pa.array(distance)}
         context.write("tmp/assigned", pa.table(columns).cast(_ASSIGNED))
@@ -201,22 +166,17 @@ class RegionsTask(Task):
     seed: int
 
     def work(self, context: TaskContext) -> None:
-        points = read_artefact(context.storage, self.centroids, load_cells).centroids
+        points = read_artefact(context.storage, self.centroids, Cells.load).centroids
         counts, zeros = np.zeros(len(points), np.int64), 0
         for file in context.snapshot(self.assigned).files:
             cluster = column(context.read(file, ["cluster"]), "cluster")
             counts += np.bincount(cluster[cluster >= 0], minlength=len(points))
             zeros += int((cluster < 0).sum())
         plan = plan_regions(points, counts, zeros, self.region_size, self.seed, context.threads)
-        local = context.scratch_file()
-        plan.save(local)
-        context.add("tmp/region.plan", "regions", ".npy", local, plan.regions)
+        with context.new_file("tmp/region.plan", "regions", ".npy", plan.regions) as local:
+            plan.save(local)
         context.value("cells", len(points))
         context.value("regions", plan.regions)
-
-
-def _load_plan(data: bytes, path: Path) -> RegionPlan:
-    return RegionPlan.load(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,13 +185,12 @@ class ClustersTask(PartitionTask):
 
     grows_with = "kept"
 
-    assigned: TableFile
     plan: TableFile
     group_by: str | None
 
     def work(self, context: TaskContext) -> None:
-        table = context.read(self.assigned)
-        plan = read_artefact(context.storage, self.plan, _load_plan)
+        table = context.read(self.files["assigned"])
+        plan = read_artefact(context.storage, self.plan, RegionPlan.load)
         region = region_of(column(table, "cluster"), column(table, "doc_id"), plan)
         if self.group_by:
             named = context.read(self.documents, ["doc_id", "meta"])

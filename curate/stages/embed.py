@@ -21,7 +21,7 @@ from curate.base.hashing import document_hash
 from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
 from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
-from curate.engine.sample import MARGIN, SampleTask, read_sample, sample_size, sample_texts
+from curate.engine.sample import MARGIN, SampleTask, is_drawn, read_sample, sample_size, sample_texts
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.reading.vectors import to_matrix
@@ -114,11 +114,7 @@ def fit_of(run: StageRun) -> Fit:
         def lexical() -> Task:
             sample = sample_texts(run, section.sample_bytes, EmbedSampleTask)
             return FitLexicalTask(
-                name="lexical",
-                sample=sample.ref,
-                sample_bytes=section.sample_bytes,
-                dim=section.dim,
-                seed=seed,
+                name="lexical", sample=sample.ref, sample_bytes=section.sample_bytes, dim=section.dim, seed=seed
             )
 
         settings: dict[str, Any] = {"sample_bytes": section.sample_bytes, "dim": section.dim, "seed": seed}
@@ -163,9 +159,8 @@ class FitLexicalTask(Task):
 
     def work(self, context: TaskContext) -> None:
         texts = read_sample(context, self.sample, self.sample_bytes)
-        local = context.scratch_file()
-        fit(texts, dim=self.dim, seed=self.seed, threads=context.threads).save(local)
-        context.add("artefacts", "lexical", ".bin", local, 1)
+        with context.new_file("artefacts", "lexical", ".bin", 1) as local:
+            fit(texts, dim=self.dim, seed=self.seed, threads=context.threads).save(local)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +174,8 @@ class PackModelTask(Task):
     checksum: str
 
     def work(self, context: TaskContext) -> None:
-        local = context.scratch_file()
-        pack(Path(self.path), local)
-        context.add("tmp/model", "model", ".tar", local, 1)
+        with context.new_file("tmp/model", "model", ".tar", 1) as local:
+            pack(Path(self.path), local)
 
 
 def _column_dim(run: StageRun) -> int:
@@ -215,9 +209,7 @@ def _mean_task(run: StageRun, embedder: RunEmbedder, dim: int) -> Task:
     needed = embedder.resources()
     tasks = [
         DirectionsTask(
-            name=part.name,
-            documents=part.documents,
-            kept=part["kept"],
+            **part.fields,
             embedder=embedder,
             dim=dim,
             seed=run.recipe.seed,
@@ -233,21 +225,20 @@ def _mean_task(run: StageRun, embedder: RunEmbedder, dim: int) -> Task:
 
 def given_rows(
     context: TaskContext,
-    documents: TableFile,
-    kept: TableFile,
+    task: PartitionTask,
     embedder: RunEmbedder,
     dim: int,
     pick: Callable[[IDs], NDArray[np.bool_]] | None = None,
 ) -> Iterator[tuple[IDs, NDArray[np.float32]]]:
-    """(doc_ids, float32[n, D]) of the documents left in a partition: a model's own vectors, or those of the records."""
+    """(doc_ids, float32[n, D]) of the documents left in a task's partition: a model's own vectors, or those of the records."""
     if embedder.entry.reads_texts:
         model = embedder.encoder(context)
-        for ids, texts in kept_texts(context, documents, kept, pick):
+        for ids, texts in kept_texts(context, task.documents, task.files["kept"], pick):
             yield ids, model.encode(texts.to_pylist())
         return
-    keep = left_after("dedup", context, {"kept": kept})
+    keep = left_after("dedup", context, task.files)
     keep = keep if pick is None else keep[pick(keep)]
-    for batch in context.batches(documents, ["doc_id", "embedding"]):
+    for batch in context.batches(task.documents, ["doc_id", "embedding"]):
         batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
         if batch.num_rows:
             yield column(batch, "doc_id"), to_matrix(batch["embedding"], dim)
@@ -259,28 +250,23 @@ class DirectionsTask(PartitionTask):
 
     grows_with = "kept_bytes"
 
-    kept: TableFile
     embedder: RunEmbedder
     dim: int
     seed: int
     share: float
 
     def work(self, context: TaskContext) -> None:
-        limit = int(self.share * 2.0**64)
-
         def hashes(ids: IDs) -> NDArray[np.uint64]:
             return document_hash(self.seed, "mean", ids)
 
-        def drawn(ids: IDs) -> NDArray[np.bool_]:
-            return hashes(ids) < np.uint64(limit)
+        given = given_rows(context, self, self.embedder, self.dim, lambda ids: is_drawn(self.share, hashes(ids)))
+        schema = _directions_schema(self.dim or self.embedder.encoder(context).dim)
+        parts = ([ids, hashes(ids), binary_column(rows.astype("<f4"))] for ids, rows in given)
+        context.write_parts("tmp/directions", schema, (pa.table(columns, schema=schema) for columns in parts))
 
-        pick = None if limit >= 2**64 else drawn
-        width = self.dim or self.embedder.encoder(context).dim
-        fields = [("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * width))]
-        with context.writer("tmp/directions", pa.schema(fields)) as writer:
-            for ids, rows in given_rows(context, self.documents, self.kept, self.embedder, self.dim, pick):
-                columns = {"doc_id": ids, "hash": hashes(ids), "vector": binary_column(rows.astype("<f4"))}
-                writer.write(pa.table({name: pa.array(values) for name, values in columns.items()}))
+
+def _directions_schema(dim: int) -> pa.Schema:
+    return pa.schema([("doc_id", pa.uint64()), ("hash", pa.uint64()), ("vector", pa.binary(4 * dim))])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,27 +282,23 @@ class FitMeanTask(Task):
     dim: int
 
     def work(self, context: TaskContext) -> None:
-        parts = [context.read(file) for file in context.snapshot(self.sample).files]
-        table = pa.concat_tables(parts).sort_by([("hash", "ascending"), ("doc_id", "ascending")]) if parts else None
-        if table is None or table.num_rows == 0:
-            mean = np.zeros(self.dim or self.embedder.encoder(context).dim)
-        else:
-            rows = bytes_matrix(table.slice(0, MEAN_DOCUMENTS).sort_by("doc_id")["vector"]).view("<f4")
-            mean = mean_direction(rows)
-        saved = io.BytesIO()
+        files = context.snapshot(self.sample).files
+        dim = self.dim if self.dim or files else self.embedder.encoder(context).dim
+        table = context.read_all(files, _directions_schema(dim))
+        table = table.sort_by([("hash", "ascending"), ("doc_id", "ascending")]).slice(0, MEAN_DOCUMENTS)
+        mean = mean_direction(bytes_matrix(table.sort_by("doc_id")["vector"]).view("<f4"))
+        saved, model = io.BytesIO(), self.embedder.model
         np.save(saved, mean, allow_pickle=False)
-        local = context.scratch_file()
-        model = self.embedder.model
-        if model is not None:
+        with context.new_file("artefacts", self.name, ".npy" if model is None else ".tar", len(mean)) as local:
+            if model is None:
+                local.write_bytes(saved.getvalue())
+                return
             shutil.copyfile(context.artefact_path(model), local)
             with tarfile.open(local, "a", format=tarfile.USTAR_FORMAT) as tar:
                 entry = tarfile.TarInfo(MEAN_FILE)
                 entry.size = saved.tell()
                 saved.seek(0)
                 tar.addfile(entry, saved)
-        else:
-            local.write_bytes(saved.getvalue())
-        context.add("artefacts", self.name, ".tar" if model is not None else ".npy", local, len(mean))
 
 
 KEYWORDS = 8
@@ -345,9 +327,7 @@ def _embed(run: StageRun) -> None:
     kind = EmbeddingsTask if embedder.entry.reads_texts else ColumnTask
     tasks = [
         kind(
-            name=part.name,
-            documents=part.documents,
-            kept=part["kept"],
+            **part.fields,
             embedder=embedder,
             dim=dim,
             keywords=keywords,
@@ -357,9 +337,8 @@ def _embed(run: StageRun) -> None:
         )
         for part in run.partitions("kept")
     ]
-    step = run.step("embeddings", tasks)
     details = {"embedder": embedder.details(), "dim": dim, "keywords": keywords}
-    run.commit("embeddings", step.files("embeddings"), step.counters, details, rows_key(run))
+    run.write("embeddings", tasks, details, rows_key(run))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +348,6 @@ class EmbeddingsTask(PartitionTask):
     grows_with = "kept_bytes"
     kernels = ("curate.relate.embedders.lexical:compile_kernels", "curate.base.text:compile_kernels")
 
-    kept: TableFile
     embedder: RunEmbedder
     dim: int
     keywords: int
@@ -384,10 +362,8 @@ class EmbeddingsTask(PartitionTask):
                 columns["keywords"] = binary_column(embedder.keywords(texts, self.keywords).astype("<i4"))
             return pa.table(columns)
 
-        with context.writer("embeddings", schemas.embeddings_schema(self.dim, self.keywords)) as writer:
-            for rows in kept_rows(context, "embeddings", embedded, self.documents, self.kept, self.previous):
-                writer.write(rows)
-                context.count_rows("embeddings", rows)
+        rows = kept_rows(context, "embeddings", embedded, self.documents, self.files["kept"], self.previous)
+        context.write_parts("embeddings", schemas.embeddings_schema(self.dim, self.keywords), rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,11 +372,9 @@ class ColumnTask(EmbeddingsTask):
 
     def work(self, context: TaskContext) -> None:
         mean = read_artefact(context.storage, self.embedder.artefact, load_mean)
-        with context.writer("embeddings", schemas.embeddings_schema(self.dim)) as writer:
-            for ids, rows in given_rows(context, self.documents, self.kept, self.embedder, self.dim):
-                found = pa.table(_vector_columns(ids, *quantise_directions(rows, mean)))
-                writer.write(found)
-                context.count_rows("embeddings", found)
+        given = given_rows(context, self, self.embedder, self.dim)
+        rows = (pa.table(_vector_columns(ids, *quantise_directions(vectors, mean))) for ids, vectors in given)
+        context.write_parts("embeddings", schemas.embeddings_schema(self.dim), rows)
 
 
 def _vector_columns(ids: IDs, vectors: NDArray[np.int8], scale: NDArray[np.float32]) -> dict[str, pa.Array]:

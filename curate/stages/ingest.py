@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.base import schemas
+from curate.base.columns import column
 from curate.base.hashing import document_hash
 from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
 from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
 from curate.engine.removed import Refusal, Refused, Takedown
 from curate.engine.stage import Stage, StageRun
-from curate.engine.takedown import TakedownTask, files_without, lessened
+from curate.engine.takedown import TakedownTask, files_without, lessened, replaced
 from curate.engine.task import PLACE, Task
 from curate.reading import formats
 from curate.reading.records import REMOVED_ON_REQUEST, Batch, Fields, Span
@@ -76,9 +77,7 @@ def _identity(run: StageRun) -> Any:
 def _unit_task(run: StageRun, unit: Unit) -> IngestTask:
     """The task that reads a whole unit."""
     recipe, known = run.recipe, run.inputs.known
-    partition_bytes = recipe.ingest.partition_bytes
-    if unit.ordinal in known:
-        partition_bytes = known[unit.ordinal].partition_bytes
+    partition_bytes = known.get(unit.ordinal, recipe.ingest).partition_bytes
     files: list[UnitFile | int] = []
     for number, file in enumerate(unit.files):
         options = run.inputs.options_of(unit, number)
@@ -218,9 +217,9 @@ class IngestTask(Task):
             first += records
 
     def work(self, context: TaskContext) -> None:
-        refusal = None
-        if self.refused is not None:
-            refusal = Refusal(context.read(self.refused.file), self.ordinal, self.refused.requests)
+        refused, refusal = self.refused, None
+        if refused is not None:
+            refusal = Refusal(context.read(refused.file), self.ordinal, refused.requests)
         prefix = f"part-{self.ordinal:07d}" if self.part is None else f"part-{self.ordinal:07d}-{self.part:05d}"
         schema = schemas.documents_schema(self.vectors is not None)
         partitions = _Partitions(context, prefix, self.partition_bytes, schema)
@@ -228,11 +227,10 @@ class IngestTask(Task):
         with context.writer("rejects", schemas.REJECTS) as rejects:
             for file in self.files:
                 if isinstance(file, int):
-                    records = file
+                    counted.append(file)
                 else:
-                    records = self._read(context, file, base, refusal, partitions, rejects)
-                counted.append(records)
-                base += records
+                    counted.append(self._read(context, file, base, refusal, partitions, rejects))
+                base += counted[-1]
             partitions.close()
         context.value("records", counted)
 
@@ -249,15 +247,9 @@ class IngestTask(Task):
         last = file.first - 1
         fields = Fields(file.options.text_field, file.options.id_field, self.vectors)
         with open_url(file.url, context.storage.options, seekable=file.span is not None) as opened:
-            for batch in formats.read(
-                opened,
-                file.url,
-                fields,
-                limit=file.options.limit,
-                max_document_bytes=self.max_document_bytes,
-                span=file.span,
-                first=file.first,
-            ):
+            options = {"limit": file.options.limit, "span": file.span, "first": file.first}
+            options["max_document_bytes"] = self.max_document_bytes
+            for batch in formats.read(opened, file.url, fields, **options):
                 last = max([last, *batch.positions[-1:].tolist(), *(one.position for one in batch.rejects[-1:])])
                 documents = _documents(batch, self.ordinal, base, self.source, file.path, self.vectors)
                 refused = _rejects(batch, self.ordinal, base, self.source, file.path)
@@ -273,46 +265,27 @@ class IngestTask(Task):
                 partitions.write(documents, keep)
                 context.count_rows("documents", documents.filter(pa.array(keep)))
                 context.count("rejects", refused.num_rows)
-                for entry in refused["reason"].value_counts().to_pylist():
-                    context.count(f"rejects.{entry['values']}", entry["counts"])
+                context.count_values("rejects.", refused["reason"])
         return last + 1
 
 
 def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
-    n = len(batch.texts)
     metas, given = batch.metas, batch.vectors
     if vectors and given is None:
         metas, given = take_from_meta(metas, vectors)
-    ids = [
-        own or default_id(source, path, int(position)) for own, position in zip(batch.ids, batch.positions, strict=True)
-    ]
-    return pa.table(
-        {
-            "doc_id": pa.array(doc_ids(ordinal, batch.positions + base)),
-            "id": pa.array(ids, pa.string()),
-            "source": pa.array([source] * n, pa.string()),
-            "text": batch.texts,
-            "meta": pa.array(metas, pa.string()),
-            **({"embedding": given} if vectors else {}),
-        },
-        schema=schemas.documents_schema(vectors is not None),
-    )
+    named = zip(batch.ids, batch.positions.tolist(), strict=True)
+    ids = [own or default_id(source, path, position) for own, position in named]
+    columns = [doc_ids(ordinal, batch.positions + base), ids, [source] * len(ids), batch.texts, metas]
+    schema = schemas.documents_schema(vectors is not None)
+    return pa.table([*columns, *([given] if vectors else [])], schema=schema)
 
 
 def _rejects(batch: Batch, ordinal: int, base: int, source: str, path: str) -> pa.Table:
     positions = np.array([reject.position for reject in batch.rejects], np.int64)
-    n = len(positions)
-    return pa.table(
-        {
-            "doc_id": pa.array(doc_ids(ordinal, positions + base)),
-            "source": pa.array([source] * n, pa.string()),
-            "path": pa.array([path] * n, pa.string()),
-            "position": pa.array(positions),
-            "reason": pa.array([reject.reason for reject in batch.rejects], pa.string()),
-            "snippet": pa.array([reject.snippet for reject in batch.rejects], pa.string()),
-        },
-        schema=schemas.REJECTS,
-    )
+    sources, paths = [source] * len(positions), [path] * len(positions)
+    reasons, snippets = [reject.reason for reject in batch.rejects], [reject.snippet for reject in batch.rejects]
+    ids = doc_ids(ordinal, positions + base)
+    return pa.table([ids, sources, paths, positions, reasons, snippets], schema=schemas.REJECTS)
 
 
 class _Partitions:
@@ -320,9 +293,8 @@ class _Partitions:
 
     def __init__(self, context: TaskContext, prefix: str, target: int, schema: pa.Schema) -> None:
         self._context, self._prefix, self._target, self._schema = context, prefix, target, schema
-        self._number = 0
-        self._size = 0
-        self._open: AbstractContextManager[TableWriter] | None = None
+        self._number, self._size = 0, 0
+        self._open = ExitStack()
         self._writer: TableWriter | None = None
 
     def write(self, documents: pa.Table, keep: NDArray[np.bool_]) -> None:
@@ -333,8 +305,7 @@ class _Partitions:
                 self.close()
             if self._writer is None:
                 name = f"{self._prefix}-{self._number:05d}"
-                self._open = self._context.writer("documents", self._schema, name)
-                self._writer = self._open.__enter__()
+                self._writer = self._open.enter_context(self._context.writer("documents", self._schema, name))
             self._writer.write(documents.slice(start, stop - start).filter(pa.array(keep[start:stop])))
             self._size += size
 
@@ -352,9 +323,9 @@ class _Partitions:
 
     def close(self) -> None:
         """Finish the open partition."""
-        if self._open is not None:
-            self._open.__exit__(None, None, None)
-            self._open, self._writer, self._size = None, None, 0
+        if self._writer is not None:
+            self._open.close()
+            self._writer, self._size = None, 0
             self._number += 1
 
 
@@ -362,8 +333,7 @@ def _leave(run: StageRun, takedown: Takedown) -> None:
     """The tables without documents that were taken down, each of which becomes a reject; no input is read."""
     documents, rejects = takedown.tables["documents"], takedown.tables["rejects"]
     files, lost = files_without(run, takedown, "documents")
-    units = {unit.ordinal: unit for unit in run.inputs.units}
-    named = rejects.named()
+    units, named = {unit.ordinal: unit for unit in run.inputs.units}, rejects.named()
     bounds: dict[str, list[tuple[int, int]]] = {}
     for file in documents.files:
         if file.name in takedown.partitions and file.first is not None and file.last is not None:
@@ -375,13 +345,10 @@ def _leave(run: StageRun, takedown: Takedown) -> None:
         paths = [(file.path, number) for file, number in zip(unit.files, records, strict=True)]
         file, leaving = named[name], takedown.leaving
         tasks.append(RefuseTask(name=name, file=file, leaving=leaving, source=unit.source, files=paths, bounds=pairs))
-    step = run.step("rejects", tasks)
-    counters = lessened(documents.counters, lost)
-    for name in ("rejects", f"rejects.{REMOVED_ON_REQUEST}"):
-        counters[name] = counters.get(name, 0) + len(takedown.ids)
-    counters = dict(sorted(counters.items()))
-    left = [file for file in rejects.files if file.name not in bounds]
-    run.commit("rejects", [*left, *step.files("rejects")], counters)
+    refused = replaced(rejects, run.step("rejects", tasks))
+    gained = dict.fromkeys(("rejects", f"rejects.{REMOVED_ON_REQUEST}"), len(takedown.ids))
+    counters = lessened(documents.counters, lost, gained)
+    run.commit("rejects", refused, counters)
     details = {**documents.details, **about_vectors(run.recipe.embed.vector_field, counters)}
     run.commit("documents", files, counters, details)
 
@@ -421,20 +388,10 @@ def _with_removed(rejects: pa.Table, documents: pa.Table, path: str, base: int) 
 
     Nothing of their texts is kept. ``base`` counts the records of the files before it.
     """
-    n = documents.num_rows
-    positions = (documents["doc_id"].to_numpy() & np.uint64(MAX_POSITION)).astype(np.int64) - base
-    rows = pa.table(
-        {
-            "doc_id": documents["doc_id"],
-            "source": documents["source"],
-            "path": pa.array([path] * n, pa.string()),
-            "position": pa.array(positions),
-            "reason": pa.array([REMOVED_ON_REQUEST] * n, pa.string()),
-            "snippet": pa.array([""] * n, pa.string()),
-        },
-        schema=schemas.REJECTS,
-    )
-    return pa.concat_tables([rejects, rows]).sort_by("doc_id") if n else rejects
+    ids, n = column(documents, "doc_id"), documents.num_rows
+    positions = (ids & np.uint64(MAX_POSITION)).astype(np.int64) - base
+    columns = [ids, documents["source"], [path] * n, positions, [REMOVED_ON_REQUEST] * n, [""] * n]
+    return pa.concat_tables([rejects, pa.table(columns, schema=schemas.REJECTS)]).sort_by("doc_id") if n else rejects
 
 
 INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, depends_on=_identity, takedown=_leave)

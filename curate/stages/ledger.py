@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from curate.base import catalog, schemas
 from curate.base.columns import IDs, column, is_in
 from curate.base.ids import default_id
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.engine.exchange import read_slices, send_to_partitions
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun
-from curate.engine.takedown import files_without, lessened
+from curate.engine.takedown import files_without, lessened, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.reading.records import REMOVED_ON_REQUEST
 from curate.recipe import Recipe
@@ -30,18 +30,8 @@ from curate.tables.snapshot import TableFile, TableRef
 PLACES = Exchange("places", "places to partitions", to="partition")
 
 _PLACE = pa.schema([("doc_id", pa.uint64()), ("set", pa.uint16()), ("shard", pa.uint32()), ("window", pa.uint32())])
-_PER_DOCUMENT = (
-    "verdicts",
-    "contamination",
-    "duplicates",
-    "kept",
-    "tokens",
-    "clusters",
-    "selection",
-    "order",
-    "semantic",
-    "copies",
-)
+_DECISIONS = ("verdicts", "contamination", "duplicates", "kept", "semantic")
+_PER_DOCUMENT = (*_DECISIONS, "tokens", "clusters", "selection", "order", "copies")
 
 Mask = NDArray[np.bool_]
 
@@ -56,26 +46,9 @@ def _ledger(run: StageRun) -> None:
     routing = [
         PlacesTask(name=file.name, windows=file, documents=documents.ref) for file in run.tables["windows"].files
     ]
-    places = run.publish(PLACES, run.step("tmp/places.map", routing))
+    places, drop = run.publish(PLACES, run.step("tmp/places.map", routing)).ref, dropped_clusters(run.recipe)
     tasks = [
-        LedgerTask(
-            name=part.name,
-            documents=part.documents,
-            verdicts=part["verdicts"],
-            contamination=part["contamination"],
-            duplicates=part["duplicates"],
-            kept=part["kept"],
-            tokens=part["tokens"],
-            clusters=part["clusters"],
-            selection=part["selection"],
-            order=part["order"],
-            semantic=part["semantic"],
-            copies=part["copies"],
-            places=places.ref,
-            target=part.index,
-            drop=dropped_clusters(run.recipe),
-            licences=licences,
-        )
+        LedgerTask(**part.fields, places=places, target=part.index, drop=drop, licences=licences)
         for part in run.partitions(*_PER_DOCUMENT)
     ]
     step = run.step("ledger", tasks)
@@ -87,20 +60,13 @@ def _ledger(run: StageRun) -> None:
 
 def _leave(run: StageRun, takedown: Takedown) -> None:
     """The ledger with the documents that leave among the rejects."""
+    ledger, before = takedown.tables["ledger"], takedown.tables["rejects"].named()
     files, lost = files_without(run, takedown, "ledger")
-    before = takedown.tables["rejects"].named()
     changed = [file for file in run.tables["rejects"].files if file != before[file.name]]
     step = run.step("ledger", _rejects_tasks(changed, _licences(run.recipe)))
-    names = {file.name for file in changed}
-    counters = Counter(lessened(takedown.tables["ledger"].counters, lost))
-    for name in ("rejected", f"rejected.{REMOVED_ON_REQUEST}"):
-        counters[name] += len(takedown.ids)
-    run.commit(
-        "ledger",
-        [*(file for file in files if file.name not in names), *step.files("ledger")],
-        dict(sorted(counters.items())),
-        takedown.tables["ledger"].details,
-    )
+    gained = dict.fromkeys(("rejected", f"rejected.{REMOVED_ON_REQUEST}"), len(takedown.ids))
+    counters = lessened(ledger.counters, lost, gained)
+    run.commit("ledger", replaced(replace(ledger, files=tuple(files)), step), counters, ledger.details)
 
 
 def _rejects_tasks(files: Sequence[TableFile], licences: dict[str, str]) -> list[RejectsTask]:
@@ -121,12 +87,8 @@ class PlacesTask(Task):
     def work(self, context: TaskContext) -> None:
         table = context.read(self.windows, ["kind", *_PLACE.names])
         table = table.filter(pc.equal(table["kind"], catalog.KIND_DOCUMENT))
-        _, first = np.unique(column(table, "doc_id"), return_index=True)  # rows are in the order of windows
-        places = table.take(pa.array(first)).select(_PLACE.names)
-        documents = context.snapshot(self.documents)
-        writer = ExchangeWriter(context, PLACES, _PLACE, len(documents.files))
-        writer.write(places, partition_targets(column(places, "doc_id"), documents))
-        writer.finish()
+        places = _first_rows(table).select(_PLACE.names)  # rows are in the order of windows
+        send_to_partitions(context, PLACES, places, self.documents)
 
 
 class _Columns:
@@ -149,55 +111,9 @@ class _Columns:
         """A column that was joined, ``missing`` where it is null."""
         return pc.fill_null(self.columns[name], missing).to_numpy(zero_copy_only=False)
 
-
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """Which of n documents were removed by whom; at most one of the masks holds for a document, but for overlaps and
-    duplicates, or it is kept."""
-
-    by_rule: Mask
-    by_overlap: Mask
-    by_duplicate: Mask
-    dropped: Mask
-    not_near: Mask
-    not_drawn: Mask
-    empty: Mask
-    kept: Mask
-
-    def stages(self) -> pa.Array:
-        """The stage that removed each document."""
-        cases = [
-            (self.by_rule, "quality"),
-            (self.by_overlap | self.by_duplicate, "dedup"),
-            (self.dropped, "order"),
-            (self.not_near, "select"),
-            (self.not_drawn, "upsample"),
-            (self.empty, "tokenize"),
-        ]
-        return _choose(len(self.kept), cases)
-
-    def reasons(self, rule: pa.Array, kind: pa.Array, evaluation_set: pa.Array) -> pa.Array:
-        """Why; ``rule`` of the verdict, ``kind`` of the duplicate, name of the evaluation set."""
-        cases = [
-            (self.dropped, "dropped_cluster"),
-            (self.not_near, "not_near"),
-            (self.not_drawn, "not_drawn"),
-            (self.empty, "no_tokens"),
-        ]
-        reasons = pc.if_else(pa.array(self.by_duplicate), kind, _choose(len(self.kept), cases))
-        reasons = pc.if_else(pa.array(self.by_rule), rule, reasons)
-        overlap = pc.binary_join_element_wise("decontaminate", evaluation_set, ".")
-        return pc.if_else(pa.array(self.by_overlap), overlap, reasons)
-
-    def details(self, measured: pa.Array, joined: dict[str, pa.Array]) -> pa.Array:
-        """What was measured, or where the text overlaps an evaluation set's; ``measured`` of the verdict."""
-        similarity = pc.if_else(pa.array(self.by_duplicate), joined["similarity"], joined["near"])
-        values = _numbers(pc.if_else(pa.array(self.by_rule), measured, pc.cast(similarity, pa.float64())))
-        item, start, end = (pc.cast(joined[name], pa.string()) for name in ("item", "start", "end"))
-        places = pc.binary_join_element_wise(
-            pc.binary_join_element_wise("item ", item, ""), pc.binary_join_element_wise(start, end, "-"), ", bytes "
-        )
-        return pc.if_else(pa.array(self.by_overlap), places, values)
+    def text(self, name: str) -> pa.Array:
+        """A column that was joined, as strings."""
+        return pc.cast(self.columns[name], pa.string())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,16 +123,6 @@ class LedgerTask(PartitionTask):
     grows_with = "documents"
     receives = ((PLACES, "shard"),)
 
-    verdicts: TableFile
-    contamination: TableFile
-    duplicates: TableFile
-    kept: TableFile
-    tokens: TableFile
-    clusters: TableFile
-    selection: TableFile
-    order: TableFile
-    semantic: TableFile
-    copies: TableFile
     places: TableRef
     target: int
     drop: dict[str, list[int]]
@@ -224,79 +130,82 @@ class LedgerTask(PartitionTask):
 
     def work(self, context: TaskContext) -> None:
         base = context.read(self.documents, ["doc_id", "id", "source"])
-        verdict = context.read(self.verdicts)
-        joined = _Columns(column(base, "doc_id"))
-        ends = self._join(context, joined, base["source"], verdict["removed_by"])
+        verdict = context.read(self.files["verdicts"])
         rule, measured = verdict["removed_by"].combine_chunks(), verdict["value"].combine_chunks()
-        columns = joined.columns
+        by_rule = pc.is_valid(rule).to_numpy(zero_copy_only=False)
+        joined = _Columns(column(base, "doc_id"))
+        by_overlap, by_duplicate = self._join_removed(context, joined)
+        placed = self._join_facts(context, joined)
+        left = is_in(joined.ids, left_after("dedup", context, self.files)) & ~by_duplicate
+        not_drawn = left & (joined.filled("copies", 1) == 0)
+        dropped = left & is_dropped(base["source"], joined.filled("cluster", -1), self.drop)
+        not_near = left & ~dropped & ~joined.filled("selected", True)
+        overlap = pc.binary_join_element_wise("decontaminate", joined.columns["set"], ".")
+        stage = reason = pa.nulls(len(left), pa.string())
+        for mask, stage_name, why in (  # at most one holds for a document, but for overlaps and duplicates
+            (by_rule, "quality", rule),
+            (by_duplicate, "dedup", joined.columns["kind"]),
+            (by_overlap, "dedup", overlap),
+            (dropped, "order", "dropped_cluster"),
+            (not_near, "select", "not_near"),
+            (not_drawn, "upsample", "not_drawn"),
+            (left & ~placed & ~not_drawn & ~dropped & ~not_near, "tokenize", "no_tokens"),
+        ):
+            stage = pc.if_else(pa.array(mask), stage_name, stage)
+            reason = pc.if_else(pa.array(mask), why, reason)
+        similarity = pc.if_else(pa.array(by_duplicate), joined.columns["similarity"], joined.columns["near"])
+        detail = _numbers(pc.if_else(pa.array(by_rule), measured, pc.cast(similarity, pa.float64())))
+        places = pc.binary_join_element_wise(
+            "item ", joined.text("item"), ", bytes ", joined.text("start"), "-", joined.text("end"), ""
+        )
         names = ("keeper", "n_tokens", "copies", "cluster", "position", "first_set", "first_shard", "first_window")
-        table = pa.table(
-            {
-                "doc_id": base["doc_id"],
-                "id": base["id"],
-                "source": base["source"],
-                "licence": _licence_of(base["source"], self.licences),
-                "status": pa.array(np.where(ends.kept, "kept", "removed"), pa.string()),
-                "stage": ends.stages(),
-                "reason": ends.reasons(rule, columns["kind"], columns["set"]),
-                "detail": ends.details(measured, columns),
-                **{name: columns[name] for name in names},
-            }
-        ).cast(schemas.LEDGER)
-        context.write("ledger", table)
-        context.count_rows("ledger", table)
+        columns = {
+            "doc_id": base["doc_id"],
+            "id": base["id"],
+            "source": base["source"],
+            "licence": _licence_of(base["source"], self.licences),
+            "status": pa.array(np.where(left & placed, "kept", "removed"), pa.string()),
+            "stage": stage,
+            "reason": reason,
+            "detail": pc.if_else(pa.array(by_overlap), places, detail),
+            **{name: joined.columns[name] for name in names},
+        }
+        context.write_parts("ledger", schemas.LEDGER, [pa.table(columns).cast(schemas.LEDGER)])
 
-    def _join(
-        self, context: TaskContext, joined: _Columns, sources: pa.ChunkedArray, removed_by: pa.ChunkedArray
-    ) -> _Ends:
-        """Join the side-cars; returns who was removed by what."""
-        ids = joined.ids
-        overlap = context.read(self.contamination)
-        overlap = _first_rows(overlap.filter(overlap["removed"]))
-        by_overlap = joined.join(overlap, {name: name for name in ("set", "item", "start", "end")})
-        duplicates = context.read(self.duplicates, ["doc_id", "keeper", "kind", "similarity"])
-        alike = context.read(self.semantic)
+    def _join_removed(self, context: TaskContext, joined: _Columns) -> tuple[Mask, Mask]:
+        """Join what says who was removed because of an evaluation set, and who as a duplicate; returns both."""
+        overlaps = context.read(self.files["contamination"])
+        overlaps = _first_rows(overlaps.filter(overlaps["removed"]))
+        by_overlap = joined.join(overlaps, {name: name for name in ("set", "item", "start", "end")})
+        duplicates = context.read(self.files["duplicates"], ["doc_id", "keeper", "kind", "similarity"])
+        alike = context.read(self.files["semantic"])
         alike = alike.append_column("kind", pa.array(["semantic"] * alike.num_rows, pa.string()))
         both = pa.concat_tables([duplicates, alike.select(duplicates.column_names)]).sort_by("doc_id")
-        by_duplicate = joined.join(both, {name: name for name in ("keeper", "kind", "similarity")})
-        joined.join(context.read(self.tokens, ["doc_id", "n_tokens"]), {"n_tokens": "n_tokens"})
-        joined.join(context.read(self.clusters, ["doc_id", "cluster"]), {"cluster": "cluster"})
-        selection = context.read(self.selection, ["doc_id", "similarity", "kept"])
-        joined.join(selection, {"near": "similarity", "selected": "kept"})
-        joined.join(context.read(self.order, ["doc_id", "position"]), {"position": "position"})
-        joined.join(context.read(self.copies), {"copies": "copies"})
+        return by_overlap, joined.join(both, {name: name for name in ("keeper", "kind", "similarity")})
+
+    def _join_facts(self, context: TaskContext, joined: _Columns) -> Mask:
+        """Join what is known of the documents left; returns which of them are in a window."""
+        for table, names in _FACTS.items():
+            joined.join(context.read(self.files[table], ["doc_id", *names.values()]), names)
         places = read_slices(context, self.places, self.target, _PLACE)
         places = _first_rows(places.sort_by([(name, "ascending") for name in _PLACE.names]))
-        placed = joined.join(places, {f"first_{name}": name for name in ("set", "shard", "window")})
+        return joined.join(places, {f"first_{name}": name for name in ("set", "shard", "window")})
 
-        left = is_in(ids, left_after("dedup", context, {"kept": self.kept})) & ~is_in(ids, column(alike, "doc_id"))
-        not_drawn = left & (joined.filled("copies", 1) == 0)
-        dropped = left & is_dropped(sources, joined.filled("cluster", -1), self.drop)
-        not_near = left & ~dropped & ~joined.filled("selected", True)
-        return _Ends(
-            by_rule=pc.is_valid(removed_by).to_numpy(),
-            by_overlap=by_overlap,
-            by_duplicate=by_duplicate,
-            dropped=dropped,
-            not_near=not_near,
-            not_drawn=not_drawn,
-            empty=left & ~placed & ~not_drawn & ~dropped & ~not_near,
-            kept=left & placed,
-        )
+
+_FACTS = {
+    "tokens": {"n_tokens": "n_tokens"},
+    "clusters": {"cluster": "cluster"},
+    "selection": {"near": "similarity", "selected": "kept"},
+    "order": {"position": "position"},
+    "copies": {"copies": "copies"},
+}
+"""By table, the column that each of the ledger's facts is in."""
 
 
 def _first_rows(table: pa.Table) -> pa.Table:
     """The first row of each document."""
     _, first = np.unique(column(table, "doc_id"), return_index=True)
     return table.take(pa.array(first))
-
-
-def _choose(n: int, cases: Sequence[tuple[Mask, str]]) -> pa.Array:
-    """The name of the last case whose mask holds for each of n rows, null where none does."""
-    chosen: pa.Array = pa.nulls(n, pa.string())
-    for mask, name in cases:
-        chosen = pc.if_else(pa.array(mask), name, chosen)
-    return chosen
 
 
 def _numbers(values: pa.Array) -> pa.Array:
@@ -336,17 +245,8 @@ class RejectsTask(Task):
             "detail": table["snippet"],
         }
         rows = pa.table({**empty, **filled}).cast(schemas.LEDGER)
-        context.write("ledger", rows)
-        context.count_rows("ledger", rows)
+        context.write_parts("ledger", rows.schema, [rows])
 
 
-LEDGER = Stage(
-    "ledger",
-    1,
-    ("documents", "rejects", *_PER_DOCUMENT, "windows"),
-    ("ledger",),
-    _licences,
-    _ledger,
-    by_generation=True,
-    takedown=_leave,
-)
+_READS = ("documents", "rejects", *_PER_DOCUMENT, "windows")
+LEDGER = Stage("ledger", 1, _READS, ("ledger",), _licences, _ledger, by_generation=True, takedown=_leave)

@@ -7,8 +7,6 @@ is anybody's neighbour.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +19,10 @@ from curate.base import schemas
 from curate.base.columns import IDs, binary_column, column, int32_matrix, is_in, rows_of, vector_matrix
 from curate.base.hashing import mix64
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.engine.exchange import TargetTask, each_target, read_slices, send, send_to_partitions
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
-from curate.engine.takedown import TakedownTask, files_without, lessened
+from curate.engine.takedown import TakedownTask, leave_rows, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.recipe import Order, Recipe, preferred_signals
 from curate.relate.measures import neighbor_recall, path_counts, summarise
@@ -48,18 +46,37 @@ REMOVALS = Exchange(
     applies=lambda recipe: Semantic.of(recipe).threshold is not None,
 )
 
+_PER_DOCUMENT = ("signals", "embeddings", "clusters", "kept", "selection")
+
 _PATH = pa.schema(
     [("doc_id", pa.uint64()), ("rank", pa.uint64()), ("cluster", pa.int32()), ("similarity_to_previous", pa.float32())]
 )
 
 
-def region_schema(dim: int, keywords: int = 0, preferences: int = 0, grouped: bool = False) -> pa.Schema:
-    """What travels to a region."""
-    fields: list[Any] = [("doc_id", pa.uint64()), ("vector", pa.binary(dim))]
-    fields += [("cluster", pa.int32()), ("source", pa.string())]
-    fields += [(f"prefer_{i}", pa.float64()) for i in range(preferences)]
-    fields += [("group", pa.string())] if grouped else []
-    return pa.schema([*fields, ("keywords", pa.binary(4 * keywords))] if keywords else fields)
+@dataclass(frozen=True, slots=True)
+class RegionContent:
+    """What travels to a region of each document.
+
+    Attributes:
+        dim: bytes of a vector.
+        keywords: how many; 0: none.
+        prefer: signals by which one of several semantic duplicates is kept.
+        group_by: field of the metadata whose value names the document's group; None: there are no groups.
+    """
+
+    dim: int
+    keywords: int
+    prefer: tuple[str, ...]
+    group_by: str | None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the exchange."""
+        fields: list[Any] = [("doc_id", pa.uint64()), ("vector", pa.binary(self.dim))]
+        fields += [("cluster", pa.int32()), ("source", pa.string())]
+        fields += [(f"prefer_{i}", pa.float64()) for i in range(len(self.prefer))]
+        fields += [("group", pa.string())] if self.group_by else []
+        return pa.schema([*fields, ("keywords", pa.binary(4 * self.keywords))] if self.keywords else fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,45 +125,19 @@ def is_dropped(sources: Any, clusters: Any, drop: dict[str, list[int]]) -> np.nd
 def _order(run: StageRun) -> None:
     clusters, embeddings = run.tables["clusters"], run.tables["embeddings"]
     regions, section, semantic = int(clusters.details["regions"]), run.recipe.order, Semantic.of(run.recipe)
-    dim, keywords = int(embeddings.details["dim"]), int(embeddings.details["keywords"])
-    routed = run.step(
-        "tmp/regions.map",
-        [
-            RegionMapTask(
-                name=part.name,
-                documents=part.documents,
-                clusters=part["clusters"],
-                embeddings=part["embeddings"],
-                signals=part["signals"],
-                kept=part["kept"],
-                selection=part["selection"],
-                regions=regions,
-                dim=dim,
-                keywords=keywords,
-                prefer=semantic.prefer,
-                group_by=section.group_by,
-                drop=dropped_clusters(run.recipe),
-            )
-            for part in run.partitions("clusters", "embeddings", "signals", "kept", "selection")
-        ],
+    content = RegionContent(
+        int(embeddings.details["dim"]), int(embeddings.details["keywords"]), semantic.prefer, section.group_by
     )
-    maps = run.publish(VECTORS, routed)
-    paths = run.step(
-        "tmp/paths",
-        [
-            PathTask(
-                name=f"region-{region:07d}",
-                maps=maps.ref,
-                region=region,
-                dim=dim,
-                keywords=keywords,
-                section=section,
-                semantic=semantic,
-                seed=run.recipe.seed,
-            )
-            for region in range(regions)
-        ],
-    )
+    routing = [
+        RegionMapTask(**part.fields, regions=regions, content=content, drop=dropped_clusters(run.recipe))
+        for part in run.partitions(*_PER_DOCUMENT)
+    ]
+    maps = run.publish(VECTORS, run.step("tmp/regions.map", routing))
+    tasks = [
+        PathTask(**fields, content=content, section=section, semantic=semantic, seed=run.recipe.seed)
+        for fields in each_target(maps, regions, "region-{:07d}")
+    ]
+    paths = run.step("tmp/paths", tasks)
     step = _to_partitions(run, paths)
     recalls = paths.values("recall")
     recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
@@ -161,23 +152,18 @@ def _to_partitions(run: StageRun, paths: Step) -> Step:
     documents = run.tables["documents"]
     rows = [record.values["rows"] for record in paths.records]
     bases = _first_position(run) + np.concatenate([[0], np.cumsum(rows)])
-    step = run.step(
-        "tmp/positions",
-        [
-            PositionsTask(name=path.name, path=path, removed=removed, base=int(base), documents=documents.ref)
-            for path, removed, base in zip(
-                paths.files("tmp/paths"), paths.files("tmp/removed"), bases[:-1], strict=True
-            )
-        ],
-    )
-    positions, removals = run.publish(POSITIONS, step), run.publish(REMOVALS, step)
-    return run.step(
-        "order",
-        [
-            OrderTask(name=part.name, positions=positions.ref, removals=removals.ref, target=part.index)
-            for part in run.partitions()
-        ],
-    )
+    regions = zip(paths.files("tmp/paths"), paths.files("tmp/removed"), bases[:-1], strict=True)
+    tasks = [
+        PositionsTask(name=path.name, path=path, removed=removed, base=int(base), documents=documents.ref)
+        for path, removed, base in regions
+    ]
+    step = run.step("tmp/positions", tasks)
+    positions, removals = run.publish(POSITIONS, step).ref, run.publish(REMOVALS, step).ref
+    ordered = [
+        OrderTask(name=part.name, positions=positions, removals=removals, target=part.index)
+        for part in run.partitions()
+    ]
+    return run.step("order", ordered)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,41 +174,31 @@ class RegionMapTask(PartitionTask):
     grows_with = "kept"
     sends = (VECTORS,)
 
-    clusters: TableFile
-    embeddings: TableFile
-    signals: TableFile
-    kept: TableFile
-    selection: TableFile
     regions: int
-    dim: int
-    keywords: int
-    prefer: tuple[str, ...]
-    group_by: str | None
+    content: RegionContent
     drop: dict[str, list[int]]
 
     def work(self, context: TaskContext) -> None:
-        table = context.read(self.embeddings, ["doc_id", "vector", *(["keywords"] if self.keywords else [])])
+        content, files = self.content, self.files
+        table = context.read(files["embeddings"], ["doc_id", "vector", *(["keywords"] if content.keywords else [])])
         ids = column(table, "doc_id")
-        placed = context.read(self.clusters, ["cluster", "region"])
-        named = context.read(self.documents, ["doc_id", "source", *(["meta"] if self.group_by else [])])
+        placed = context.read(files["clusters"], ["cluster", "region"])
+        named = context.read(self.documents, ["doc_id", "source", *(["meta"] if content.group_by else [])])
         named = named.take(pa.array(rows_of(ids, column(named, "doc_id"))))
         rows = table.append_column("cluster", placed["cluster"]).append_column("source", named["source"])
-        if self.group_by:
-            groups = pa.array(group_names(named["meta"], self.group_by), pa.string())
+        if content.group_by:
+            groups = pa.array(group_names(named["meta"], content.group_by), pa.string())
             rows = rows.append_column("group", groups)
-        for name, values in preferences(context, self.signals, ids, list(self.prefer)).items():
+        for name, values in preferences(context, files["signals"], ids, list(content.prefer)).items():
             rows = rows.append_column(name, values)
         stays = ~is_dropped(named["source"], column(placed, "cluster"), self.drop)
-        selected = left_after("select", context, {"kept": self.kept, "selection": self.selection})
-        stays &= is_in(ids, selected)
-        schema = region_schema(self.dim, self.keywords, len(self.prefer), self.group_by is not None)
-        writer = ExchangeWriter(context, VECTORS, schema, self.regions)
-        writer.write(rows.filter(pa.array(stays)), column(placed, "region")[stays])
-        writer.finish()
+        stays &= is_in(ids, left_after("select", context, files))
+        region = column(placed, "region")[stays]
+        send(context, VECTORS, content.schema, self.regions, rows.filter(pa.array(stays)), region)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PathTask(Task):
+class PathTask(TargetTask):
     """The semantic duplicates of one region and the path through the others, with its measures."""
 
     per = "region"
@@ -231,18 +207,14 @@ class PathTask(Task):
     threads = True
     kernels = ("curate.relate.paths:compile_kernels",)
 
-    maps: TableRef
-    region: int
-    dim: int
-    keywords: int
+    content: RegionContent
     section: Order
     semantic: Semantic
     seed: int
 
     def work(self, context: TaskContext) -> None:
         section, prefer = self.section, self.semantic.prefer
-        schema = region_schema(self.dim, self.keywords, len(prefer), section.group_by is not None)
-        rows = read_slices(context, self.maps, self.region, schema).sort_by("doc_id")
+        rows = self.rows(context, self.content.schema).sort_by("doc_id")
         ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
         limit = section.max_similarity
         near = neighbors(vectors, section.neighbors, limit, threads=context.threads)
@@ -332,11 +304,8 @@ class PositionsTask(Task):
             "similarity_to_previous": rows["similarity_to_previous"],
         }
         positions = pa.table(columns, schema=schemas.ORDER)
-        documents = context.snapshot(self.documents)
-        for exchange, sent in ((POSITIONS, positions), (REMOVALS, context.read(self.removed))):
-            writer = ExchangeWriter(context, exchange, sent.schema, len(documents.files))
-            writer.write(sent, partition_targets(column(sent, "doc_id"), documents))
-            writer.finish()
+        send_to_partitions(context, POSITIONS, positions, self.documents)
+        send_to_partitions(context, REMOVALS, context.read(self.removed), self.documents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,8 +323,7 @@ class OrderTask(Task):
         order = read_slices(context, self.positions, self.target, schemas.ORDER)
         context.write("order", order.sort_by("doc_id"))
         removed = read_slices(context, self.removals, self.target, schemas.SEMANTIC).sort_by("doc_id")
-        context.write("semantic", removed)
-        context.count_rows("semantic", removed)
+        context.write_parts("semantic", removed.schema, [removed])
 
 
 def _first_position(run: StageRun) -> int:
@@ -375,29 +343,23 @@ def position_hash(positions: NDArray[np.uint64]) -> int:
 
 def _takedown(run: StageRun, takedown: Takedown) -> None:
     """The path with empty places, the neighbours among those left, and their semantic duplicates."""
-    tables, lost = takedown.tables, Counter[str]()
-    files: dict[str, Sequence[TableFile]] = {}
-    for table in ("order", "semantic"):
-        files[table], counted = files_without(run, takedown, table)
-        lost.update(counted)
-    touched = [file for file in tables["neighbors"].files if takedown.reaches(file)]
-    step = run.step(
-        "neighbors", [LeaveNeighborsTask(name=file.name, file=file, leaving=takedown.leaving) for file in touched]
-    )
-    left = [file for file in tables["neighbors"].files if file not in touched]
-    files["neighbors"] = [*left, *step.files("neighbors")]
-    before, hashed = removed_positions(tables["order"])
-    changed = [file for file in tables["order"].files if file.name in takedown.partitions]
-    emptied = run.step(
-        "tmp/removed_positions",
-        [RemovedPositionsTask(name=file.name, file=file, leaving=takedown.leaving) for file in changed],
-    )
+    order, neighbors, leaving = takedown.tables["order"], takedown.tables["neighbors"], takedown.leaving
+    tasks = [
+        LeaveNeighborsTask(name=file.name, file=file, leaving=leaving)
+        for file in neighbors.files
+        if takedown.reaches(file)
+    ]
+    near = replaced(neighbors, run.step("neighbors", tasks))
+    emptying = [
+        RemovedPositionsTask(name=file.name, file=file, leaving=leaving)
+        for file in order.files
+        if file.name in takedown.partitions
+    ]
+    emptied = run.step("tmp/removed_positions", emptying)
+    before, hashed = removed_positions(order)
     hashed += sum(int(value) for value in emptied.values("hash"))
     removed = {"positions": before + sum(emptied.values("positions")), "hash": str(hashed % (1 << 64))}
-    for table in run.stage.writes:
-        was = tables[table]
-        details = {**was.details, "removed": removed} if table == "order" else was.details
-        run.commit(table, files[table], lessened(was.counters, lost), details)
+    leave_rows(run, takedown, {"neighbors": near}, {"removed": removed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -430,7 +392,7 @@ class LeaveNeighborsTask(TakedownTask):
 ORDER = Stage(
     "order",
     1,
-    ("documents", "signals", "embeddings", "clusters", "kept", "selection"),
+    ("documents", *_PER_DOCUMENT),
     ("order", "neighbors", "semantic"),
     _settings,
     _order,

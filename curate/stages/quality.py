@@ -16,13 +16,12 @@ from curate.base.columns import column
 from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
 from curate.engine.stage import Stage, StageRun
-from curate.engine.task import PLACE, PartitionTask, key_form
+from curate.engine.task import PLACE, PartitionTask, Task, key_form
 from curate.quality.blocklist import LISTS
 from curate.quality.rule_sets import RULE_SETS
 from curate.recipe import Quality, Recipe
 from curate.recipe.quality import Pii
 from curate.storage.local import file_checksum
-from curate.tables.snapshot import TableFile
 
 LineRules = Mapping[str, float | None]
 """Parameters of the line rules that cut text."""
@@ -75,15 +74,14 @@ def language_model_path(recipe: Recipe) -> Path | None:
     """
     from curate.quality.language import find_model
 
-    wanted = {quality.language_model for quality in _qualities(recipe).values() if quality}
-    needed = any(quality.languages for quality in _qualities(recipe).values() if quality)
-    wanted.discard("off")
+    qualities = [quality for quality in _qualities(recipe).values() if quality]
+    wanted = {quality.language_model for quality in qualities} - {"off"}
     if not wanted:
         return None
     try:
         return find_model(next((name for name in sorted(wanted) if name != "auto"), None))
     except RequestError:
-        if needed or wanted != {"auto"}:
+        if wanted != {"auto"} or any(quality.languages for quality in qualities):
             raise
         return None
 
@@ -106,8 +104,7 @@ def _measures(recipe: Recipe) -> Measures:
     """
     from curate.quality.scorers import open_scorer
 
-    model = language_model_path(recipe)
-    qualities = _qualities(recipe)
+    model, qualities = language_model_path(recipe), _qualities(recipe)
     _check_languages(recipe, model)
     classifiers = {}
     for quality in qualities.values():
@@ -158,16 +155,13 @@ def line_rules(quality: Quality | None) -> LineRules | None:
 
 
 def _signals(run: StageRun) -> None:
-    parts = run.partitions()
+    tasks: list[Task]
     if sizes_suffice(run.recipe):
-        step = run.step("signals", [SizesTask(name=part.name, documents=part.documents) for part in parts])
+        tasks = [SizesTask(**part.fields) for part in run.partitions()]
     else:
         measures = _measures(run.recipe)
-        tasks = [
-            SignalsTask(name=part.name, documents=part.documents, measures=measures, memory=part.memory(6))
-            for part in parts
-        ]
-        step = run.step("signals", tasks)
+        tasks = [SignalsTask(**part.fields, measures=measures, memory=part.memory(6)) for part in run.partitions()]
+    step = run.step("signals", tasks)
     run.commit("edits", step.files("edits"), step.counters)
     run.commit("signals", step.files("signals"), step.counters)
 
@@ -179,15 +173,10 @@ class SizesTask(PartitionTask):
     grows_with = "text_bytes"
 
     def work(self, context: TaskContext) -> None:
-        with context.writer("signals", _SIZES) as signals:
-            for batch in context.batches(self.documents, ["doc_id", "text"]):
-                sizes = pc.binary_length(batch["text"]), pc.utf8_length(batch["text"])
-                rows = pa.table([batch["doc_id"], *sizes], names=_SIZES.names)
-                signals.write(rows)
-                context.count_rows("signals", rows)
-        edits = schemas.EDITS.empty_table()
-        context.write("edits", edits)
-        context.count_rows("edits", edits)
+        batches = context.batches(self.documents, ["doc_id", "text"])
+        sizes = ([batch["doc_id"], pc.binary_length(batch["text"]), pc.utf8_length(batch["text"])] for batch in batches)
+        context.write_parts("signals", _SIZES, (pa.table(columns, names=_SIZES.names) for columns in sizes))
+        context.write_parts("edits", schemas.EDITS, [schemas.EDITS.empty_table()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +225,9 @@ def _block_lists(quality: Quality | None) -> dict[str, str]:
 
 def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
     """What verdicts depend on, by source: a block list by its checksum, models and masks as the signals that they gave."""
-    sections: dict[str, Quality | None] = {}
-    for source, quality in _qualities(recipe).items():
+    sections = _qualities(recipe)
+    for source, quality in sections.items():
         if quality is None:
-            sections[source] = None
             continue
         changes: dict[str, Any] = {"pii": Pii(), "drop_clusters": (), "language_model": "auto"}
         if quality.classifier:
@@ -254,19 +242,12 @@ def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
 def _verdicts(run: StageRun) -> None:
     paths = {path for quality in _qualities(run.recipe).values() for path in _block_lists(quality).values()}
     lists = {file_checksum(Path(path)): path for path in sorted(paths)}
+    qualities, with_languages = _deciding(run.recipe), language_model_path(run.recipe) is not None
     tasks = [
-        VerdictsTask(
-            name=part.name,
-            documents=part.documents,
-            signals=part["signals"],
-            qualities=_deciding(run.recipe),
-            lists=lists,
-            with_languages=language_model_path(run.recipe) is not None,
-        )
+        VerdictsTask(**part.fields, qualities=qualities, lists=lists, with_languages=with_languages)
         for part in run.partitions("signals")
     ]
-    step = run.step("verdicts", tasks)
-    run.commit("verdicts", step.files("verdicts"), step.counters)
+    run.write("verdicts", tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +255,6 @@ class VerdictsTask(PartitionTask):
     """Verdicts of one partition from its signals and metadata; the text is not read.
 
     Attributes:
-        signals: of the partition.
         qualities: what decides, by source, with the checksums of block lists in place of their paths; None: all are kept.
         lists: paths of the block lists, by checksum.
         with_languages: count the documents of each language.
@@ -282,7 +262,6 @@ class VerdictsTask(PartitionTask):
 
     grows_with = "documents"
 
-    signals: TableFile
     qualities: dict[str, Quality | None]
     lists: dict[str, str] = field(metadata=PLACE)
     with_languages: bool
@@ -292,7 +271,7 @@ class VerdictsTask(PartitionTask):
 
         sections = {source: self._with_lists(one) for source, one in self.qualities.items() if one is not None}
         looks = any(one.where or one.block for one in sections.values())
-        measured = context.read(self.signals)
+        measured = context.read(self.files["signals"])
         fields = context.read(self.documents, list(FIELDS) if looks else ["source"])
         sources = fields["source"].combine_chunks()
         removed_by: pa.Array = pa.nulls(measured.num_rows, pa.string())
@@ -302,8 +281,7 @@ class VerdictsTask(PartitionTask):
             if len(rows) == 0:
                 continue
             if self.with_languages:
-                for entry in measured["language"].take(pa.array(rows)).value_counts().to_pylist():
-                    context.count(f"language.{source}.{entry['values']}", entry["counts"])
+                context.count_values(f"language.{source}.", measured["language"].take(pa.array(rows)))
             if source not in sections:
                 continue
             verdict = verdicts(measured.take(pa.array(rows)), fields.take(pa.array(rows)), sections[source])
@@ -321,9 +299,7 @@ class VerdictsTask(PartitionTask):
         context.count("removed", int((~kept).sum()))
         # Texts as edited are shorter but for a few masks, so this is a bound: enough to choose a sample by.
         context.count("kept_bytes", int(column(measured, "n_bytes")[kept].sum()))
-        for entry in removed_by.value_counts().to_pylist():
-            if entry["values"] is not None:
-                context.count(f"removed.{entry['values']}", entry["counts"])
+        context.count_values("removed.", removed_by)
 
     def _with_lists(self, quality: Quality) -> Quality:
         """The section with the paths of its block lists."""

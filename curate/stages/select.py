@@ -55,8 +55,7 @@ def _settings(recipe: Recipe) -> Any:
 def _select(run: StageRun) -> None:
     section, embeddings = run.recipe.select, run.tables["embeddings"]
     if section is None:
-        step = run.step("selection", [AllSelectedTask(name=part.name) for part in run.partitions()])
-        run.commit("selection", step.files("selection"), {}, {})
+        run.write("selection", [AllSelectedTask(name=part.name) for part in run.partitions()])
         return
     task = ExamplesTask(
         name="examples",
@@ -68,29 +67,20 @@ def _select(run: StageRun) -> None:
     )
     step = run.step("tmp/examples", [task])
     examples, counted = step.files("tmp/examples")[0], step.counters["examples"]
-    step = run.step(
-        "tmp/scores",
-        [
-            ScoresTask(name=part.name, documents=part.documents, embeddings=part["embeddings"], examples=examples)
-            for part in run.partitions("embeddings")
-        ],
-    )
-    scored = run.publish("tmp/scores", step)
+    scoring = [ScoresTask(**part.fields, examples=examples) for part in run.partitions("embeddings")]
+    scored = run.publish("tmp/scores", run.step("tmp/scores", scoring))
     if run.earlier:
         score, doc_id = run.earlier[0]["selection"].details["cutoff"][0], ANY_DOCUMENT
     else:
         number = section.keep if isinstance(section.keep, int) else max(1, round(section.keep * scored.rows))
         cut = run.step("tmp/cutoff", [CutoffTask(name="cutoff", scores=scored.ref, number=number)])
         score, doc_id = cut.values("last")[0]
-    step = run.step(
-        "selection",
-        [
-            SelectionTask(name=part.name, documents=part.documents, scores=part["scores"], score=score, doc_id=doc_id)
-            for part in partitions(run.tables["documents"], scores=scored)
-        ],
-    )
+    tasks = [
+        SelectionTask(**part.fields, score=score, doc_id=doc_id)
+        for part in partitions(run.tables["documents"], scores=scored)
+    ]
     details = {"examples": counted, "cutoff": [int(score)], "nearest_kept": round(int(score) / 2**SCALE_BITS, 4)}
-    run.commit("selection", step.files("selection"), step.counters, details)
+    run.write("selection", tasks, details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +130,7 @@ class ExamplesTask(Task):
         context.count("examples", len(vectors))
 
 
-def _load_examples(data: bytes, path: Path) -> Vectors:
+def _load_examples(path: Path) -> Vectors:
     import pyarrow.parquet as pq
 
     return vector_matrix(pq.read_table(path)["vector"])
@@ -152,13 +142,12 @@ class ScoresTask(PartitionTask):
 
     grows_with = "kept"
 
-    embeddings: TableFile
     examples: TableFile
 
     def work(self, context: TaskContext) -> None:
         near = read_artefact(context.storage, self.examples, _load_examples)
         with context.writer("tmp/scores", _SCORES) as writer:
-            for batch in context.batches(self.embeddings, ["doc_id", "vector"]):
+            for batch in context.batches(self.files["embeddings"], ["doc_id", "vector"]):
                 score, nearest = scores(vector_matrix(batch["vector"]), near)
                 columns = {"doc_id": batch["doc_id"], "score": score, "example": nearest.astype(np.uint32)}
                 writer.write(pa.table(columns))
@@ -176,10 +165,8 @@ class CutoffTask(Task):
     number: int
 
     def work(self, context: TaskContext) -> None:
-        files = context.snapshot(self.scores).files
-
         def parts() -> Iterator[Scored]:
-            for file in files:
+            for file in context.snapshot(self.scores).files:
                 for batch in context.batches(file, ["doc_id", "score"]):
                     yield column(batch, "doc_id"), column(batch, "score")
 
@@ -192,12 +179,11 @@ class SelectionTask(PartitionTask):
 
     grows_with = "kept"
 
-    scores: TableFile
     score: int
     doc_id: int
 
     def work(self, context: TaskContext) -> None:
-        table = context.read(self.scores)
+        table = context.read(self.files["scores"])
         score = column(table, "score")
         kept = is_selected(column(table, "doc_id"), score, (self.score, self.doc_id))
         columns = {
@@ -207,8 +193,7 @@ class SelectionTask(PartitionTask):
             "kept": pa.array(kept),
         }
         rows = pa.table(columns).cast(schemas.SELECTION)
-        context.write("selection", rows)
-        context.count_rows("selection", rows)
+        context.write_parts("selection", rows.schema, [rows])
 
 
 SELECT = Stage(

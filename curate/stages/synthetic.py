@@ -8,7 +8,7 @@ set give none. Without a share the table is empty and has no files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.base import schemas
-from curate.base.columns import IDs, column, flat_tokens, rows_of
+from curate.base.columns import IDs, column, flat_tokens, is_in, rows_of
 from curate.base.hashing import document_hash, unit_interval
 from curate.base.ids import synthetic_id
 from curate.engine.context import TaskContext
@@ -62,24 +62,12 @@ def _synthetic(run: StageRun) -> None:
         return
     tokens, sets = run.tables["tokens"], sets_of(run.recipe)
     entry = synthetic_set(sets)
-    making = Making(
-        as_file(tokens.details["tokenizer"]),
-        section.tasks,
-        section.min_tokens,
-        entry["window"] - bool(run.recipe.pack.eos) - bool(run.recipe.pack.bos),
-        run.recipe.seed,
-    )
+    room = entry["window"] - bool(run.recipe.pack.eos) - bool(run.recipe.pack.bos)
+    tokenizer = as_file(tokens.details["tokenizer"])
+    making = Making(tokenizer, section.tasks, section.min_tokens, room, run.recipe.seed)
     parts = run.partitions("tokens", "copies")
     lengths = [
-        ExampleLengthsTask(
-            name=part.name,
-            documents=part.documents,
-            tokens=part["tokens"],
-            copies=part["copies"],
-            making=making,
-            number=entry["set"],
-            validation=len(sets) - 1,
-        )
+        ExampleLengthsTask(**part.fields, making=making, number=entry["set"], validation=len(sets) - 1)
         for part in parts
     ]
     step = run.step("tmp/histograms", lengths)
@@ -88,18 +76,7 @@ def _synthetic(run: StageRun) -> None:
     rate = min(1.0, wanted / possible) if possible else 0.0
     threshold = ThresholdTask(name="threshold", histograms=run.publish("tmp/histograms", step).ref, rate=rate)
     below = run.step("tmp/threshold", [threshold]).values("below")[0]
-    examples = [
-        ExamplesTask(
-            name=part.name,
-            documents=part.documents,
-            tokens=part["tokens"],
-            copies=part["copies"],
-            making=making,
-            below=below,
-        )
-        for part in parts
-    ]
-    step = run.step("synthetic", examples)
+    step = run.step("synthetic", [ExamplesTask(**part.fields, making=making, below=below) for part in parts])
     reached = step.counters.get("tokens", 0)
     share = round(reached / (base + reached), 4) if reached else 0.0
     if possible < wanted:
@@ -131,7 +108,7 @@ class _Language(NamedTuple):
     vocab_size: int
 
 
-def _load_language(data: bytes, path: Path) -> _Language:
+def _load_language(path: Path) -> _Language:
     encoder = load(str(path))
     flat, offsets = encoder.encode(pa.array(prompt_texts(), pa.large_string()))
     texts = [flat[start:stop] for start, stop in pairwise(offsets)]
@@ -165,8 +142,6 @@ class ExampleTask(PartitionTask):
     grows_with = "kept_bytes"
     kernels = ("curate.tokens.pretokens:compile_kernels",)
 
-    tokens: TableFile
-    copies: TableFile
     making: Making
     below: float = 1.0
 
@@ -177,26 +152,20 @@ class ExampleTask(PartitionTask):
     def examples(self, context: TaskContext) -> Iterator[tuple[IDs, list[Example]]]:
         """(doc_ids of the sources, their examples), a row group of tokens at a time."""
         language, making = self.language(context), self.making
-        drawn = context.read(self.copies, ["doc_id", "copies", "reason"])
+        drawn = context.read(self.files["copies"], ["doc_id", "copies", "reason"])
         trained = pc.and_(pc.greater(drawn["copies"], 0), pc.not_equal(drawn["reason"], schemas.VALIDATION))
         pool = column(drawn.filter(trained), "doc_id")
         pool = pool[unit_interval(document_hash(making.seed, "synthetic", pool)) < self.below]
-        for batch in context.batches(self.tokens, None, pool):
+        for batch in context.batches(self.files["tokens"], None, pool):
             is_long = column(batch, "n_tokens") >= making.min_tokens
-            rows = np.flatnonzero(np.isin(column(batch, "doc_id"), pool) & is_long)
+            rows = np.flatnonzero(is_in(column(batch, "doc_id"), pool) & is_long)
             ids = column(batch, "doc_id")[rows]
             flat, offsets = flat_tokens(batch)
+            texts = [flat[offsets[row] : offsets[row + 1]] for row in rows.tolist()]
             keys = document_hash(making.seed, "synthetic.choice", ids).tolist()
             examples = [
-                build(
-                    flat[offsets[row] : offsets[row + 1]],
-                    key,
-                    making.tasks,
-                    making.room,
-                    language.marks,
-                    language.prompts,
-                )
-                for row, key in zip(rows.tolist(), keys, strict=True)
+                build(text, key, making.tasks, making.room, language.marks, language.prompts)
+                for text, key in zip(texts, keys, strict=True)
             ]
             could = np.array([example is not None for example in examples], np.bool_)
             yield ids[could], [example for example in examples if example is not None]
@@ -214,8 +183,8 @@ class ExampleLengthsTask(ExampleTask):
     validation: int
 
     def work(self, context: TaskContext) -> None:
-        drawn = context.read(self.copies)
-        counted = context.read(self.tokens, ["doc_id", "n_tokens"])
+        drawn = context.read(self.files["copies"])
+        counted = context.read(self.files["tokens"], ["doc_id", "n_tokens"])
         rows = rows_of(column(drawn, "doc_id"), column(counted, "doc_id"))
         lengths = column(counted, "n_tokens")[rows].astype(np.int64)
         sets, item = copies_of_items(pa.chunked_array([sets_of_copies(drawn, self.validation)]))
@@ -254,30 +223,23 @@ class ExamplesTask(ExampleTask):
     """The drawn examples of one partition."""
 
     def work(self, context: TaskContext) -> None:
-        with context.writer("synthetic", schemas.synthetic_schema(self.language(context).vocab_size)) as writer:
-            for ids, examples in self.examples(context):
-                columns = {
-                    "doc_id": pa.array(synthetic_id(ids)),
-                    "task": pa.array([example.task for example in examples], pa.string()),
-                    "source_id": pa.array(ids),
-                    "token_ids": pa.array(
-                        [example.tokens for example in examples], writer.schema.field("token_ids").type
-                    ),
-                    "n_tokens": pa.array([len(example.tokens) for example in examples], pa.uint32()),
-                }
-                spans = {name: [getattr(example, name) for example in examples] for name in ("at", "start", "length")}
-                columns |= {name: pa.array(lists, pa.list_(pa.uint32())) for name, lists in spans.items()}
-                rows = pa.table(columns)
-                writer.write(rows)
-                context.count_rows("synthetic", rows)
+        schema = schemas.synthetic_schema(self.language(context).vocab_size)
+
+        def rows(ids: IDs, examples: Sequence[Example]) -> pa.Table:
+            texts = [example.tokens for example in examples]
+            columns = {
+                "doc_id": synthetic_id(ids),
+                "task": [example.task for example in examples],
+                "source_id": ids,
+                "token_ids": texts,
+                "n_tokens": [len(text) for text in texts],
+                **{name: [getattr(example, name) for example in examples] for name in ("at", "start", "length")},
+            }
+            return pa.table(columns, schema=schema)
+
+        context.write_parts("synthetic", schema, (rows(*made) for made in self.examples(context)))
 
 
 SYNTHETIC = Stage(
-    "synthetic",
-    1,
-    ("documents", "tokens", "copies"),
-    ("synthetic",),
-    _settings,
-    _synthetic,
-    by_generation=True,
+    "synthetic", 1, ("documents", "tokens", "copies"), ("synthetic",), _settings, _synthetic, by_generation=True
 )

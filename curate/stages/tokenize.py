@@ -68,10 +68,9 @@ def _fit(run: StageRun) -> Fit:
     """The tokenizer as a file of the workspace: copied from the given path, or trained on a sample."""
     recipe, section = run.recipe, run.recipe.tokenizer.train
     if recipe.tokenizer.path:
-        path, checksum = str(_given(recipe)), file_checksum(_given(recipe))
-        return Fit(
-            "tokenizer", {"path": checksum}, lambda: CopyTokenizerTask(name="tokenizer", path=path, checksum=checksum)
-        )
+        path = _given(recipe)
+        task = CopyTokenizerTask(name="tokenizer", path=str(path), checksum=file_checksum(path))
+        return Fit("tokenizer", {"path": task.checksum}, lambda: task)
 
     def train_task() -> Task:
         sample = sample_texts(run, section.sample_bytes, TokenizerSampleTask)
@@ -101,9 +100,8 @@ class CopyTokenizerTask(Task):
     checksum: str
 
     def work(self, context: TaskContext) -> None:
-        local = context.scratch_file()
-        local.write_bytes(Path(self.path).read_bytes())
-        context.add("artefacts", "tokenizer", ".json", local, 1)
+        with context.new_file("artefacts", "tokenizer", ".json", 1) as local:
+            local.write_bytes(Path(self.path).read_bytes())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +119,12 @@ class TrainTokenizerTask(Task):
     vocab_size: int
 
     def work(self, context: TaskContext) -> None:
-        local = context.scratch_file()
         texts = iterate(read_sample(context, self.sample, self.sample_bytes))
-        local.write_text(train(texts, self.vocab_size), encoding="utf-8")
-        context.add("artefacts", "tokenizer", ".json", local, 1)
+        with context.new_file("artefacts", "tokenizer", ".json", 1) as local:
+            local.write_text(train(texts, self.vocab_size), encoding="utf-8")
 
 
-def _load_encoder(data: bytes, path: Path) -> Encoder:
+def _load_encoder(path: Path) -> Encoder:
     return load(str(path))
 
 
@@ -136,14 +133,7 @@ def _tokenize(run: StageRun) -> None:
     key = rows_key(run, {name: value for name, value in _settings(run.recipe).items() if name != "eos"})
     previous = PreviousFiles(run, ["kept"], key=key)
     tasks = [
-        TokensTask(
-            name=part.name,
-            documents=part.documents,
-            kept=part["kept"],
-            tokenizer=file,
-            previous=previous.of(part),
-            memory=part.memory(10),
-        )
+        TokensTask(**part.fields, tokenizer=file, previous=previous.of(part), memory=part.memory(10))
         for part in run.partitions("kept")
     ]
     step = run.step("tokens", tasks)
@@ -169,7 +159,6 @@ class TokensTask(PartitionTask):
     grows_with = "kept_bytes"
     kernels = ("curate.tokens.pretokens:compile_kernels", "curate.base.text:compile_kernels")
 
-    kept: TableFile
     tokenizer: TableFile
     previous: Files | None = field(default=None, metadata=PREVIOUS)
 
@@ -179,17 +168,12 @@ class TokensTask(PartitionTask):
 
         def encoded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:
             flat, offsets = encoder.encode(texts)
-            lists = pa.LargeListArray.from_arrays(
-                pa.array(offsets, pa.int64()), pa.array(flat, schema.field("token_ids").type.value_type)
-            )
-            return pa.table(
-                {"doc_id": pa.array(ids), "token_ids": lists, "n_tokens": pa.array(np.diff(offsets).astype(np.uint32))}
-            )
+            values = pa.array(flat, schema.field("token_ids").type.value_type)
+            lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values)
+            return pa.table({"doc_id": ids, "token_ids": lists, "n_tokens": np.diff(offsets).astype(np.uint32)})
 
-        with context.writer("tokens", schema) as writer:
-            for rows in kept_rows(context, "tokens", encoded, self.documents, self.kept, self.previous):
-                writer.write(rows)
-                context.count_rows("tokens", rows)
+        rows = kept_rows(context, "tokens", encoded, self.documents, self.files["kept"], self.previous)
+        context.write_parts("tokens", schema, rows)
         context.value("encoder", encoder.facts())
 
 

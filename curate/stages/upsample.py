@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.columns import IDs, column, rows_of
+from curate.base.columns import IDs, column, is_in, rows_of
 from curate.base.hashing import document_hash, unit_interval
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices
+from curate.engine.exchange import read_slices, send_to_partitions
 from curate.engine.stage import Partition, Stage, StageRun, Step
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.mixing.rates import RatePlan, curve, histogram, places, plan_rates, stages_of_copies
@@ -58,10 +59,8 @@ class Phase:
 
 def curriculum(recipe: Recipe) -> list[Phase]:
     """The phases of the curriculum; a single one without a schedule."""
-    section = recipe.upsample
-    long_share = section.long_share
-    if section.long_short is not None:
-        long_share = section.long_short / (1 + section.long_short)
+    section, ratio = recipe.upsample, recipe.upsample.long_short
+    long_share = section.long_share if ratio is None else ratio / (1 + ratio)
     if not recipe.pack.schedule:
         return [Phase(section.budget, long_share, section.long_tokens)]
     return [
@@ -87,20 +86,18 @@ def _upsample(run: StageRun) -> None:
     phases, is_staged = curriculum(run.recipe), bool(run.recipe.pack.schedule)
     # A document is of length class i when it has more tokens than i of the thresholds.
     edges = sorted({phase.long_tokens for phase in phases})
-    inputs = _inputs(run, edges)
-    tasks = [MassesTask(name=part.name, documents=part.documents, lengths=lengths) for part, lengths in inputs]
-    masses, refused = _sum_masses(run.step("tmp/masses", tasks))
+    rule = _length_rule(run, edges)
+    parts = run.partitions("tokens", "order", *(["signals"] if rule.limits else []))
+    step = run.step("tmp/masses", [MassesTask(**part.fields, target=part.index, rule=rule) for part in parts])
+    masses, refused = _sum_masses(step)
     plans, rates = _rates(run, masses, edges, phases)
     curves = None
     if any(rate != round(rate) for values in rates.values() for rate in np.cumsum(values)):
-        curves = _curves(run, inputs)
+        curves = _curves(run, parts, rule)
     copies = [
-        CopiesTask(
-            name=part.name, documents=part.documents, lengths=lengths, rates=rates, curves=curves, is_staged=is_staged
-        )
-        for part, lengths in inputs
+        CopiesTask(**part.fields, target=part.index, rule=rule, rates=rates, curves=curves, is_staged=is_staged)
+        for part in parts
     ]
-    step = run.step("copies", copies)
     details = {
         "method": run.recipe.upsample.method,
         "masses": [list(mass) for mass in masses],
@@ -109,11 +106,11 @@ def _upsample(run: StageRun) -> None:
         "report": plans[0].report if len(plans) == 1 else {"stages": [plan.report for plan in plans]},
         "lengths": length_table(masses, rates, refused),
     }
-    run.commit("copies", step.files("copies"), step.counters, details)
+    run.write("copies", copies, details)
 
 
-def _inputs(run: StageRun, edges: Sequence[int]) -> list[tuple[Partition, LengthInputs]]:
-    """Every partition with what its tasks are told of the lengths of its documents."""
+def _length_rule(run: StageRun, edges: Sequence[int]) -> LengthRule:
+    """Which documents are long, and which are held out."""
     section, share = run.recipe.upsample, _validation_share(run.recipe)
     limits = {
         "long_range_gain": section.min_long_range_gain,
@@ -122,37 +119,19 @@ def _inputs(run: StageRun, edges: Sequence[int]) -> list[tuple[Partition, Length
     }
     limits = {name: limit for name, limit in limits.items() if limit}
     components = _duplicate_components(run, run.tables["documents"]).ref if share else None
-    return [
-        (
-            part,
-            LengthInputs(
-                tokens=part["tokens"],
-                order=part["order"],
-                signals=part["signals"] if limits else None,
-                limits=limits,
-                edges=tuple(edges),
-                seed=run.recipe.seed,
-                validation=share,
-                components=components,
-                partition=part.index,
-            ),
-        )
-        for part in run.partitions("tokens", "order", *(["signals"] if limits else []))
-    ]
+    return LengthRule(limits, tuple(edges), run.recipe.seed, share, components)
 
 
 def _sum_masses(step: Step) -> tuple[list[Mass], Counter[Cell]]:
     """The masses of all partitions, sorted; documents that count as short, by source and power of two."""
-    documents: Counter[tuple[str, int, int]] = Counter()
-    tokens: Counter[tuple[str, int, int]] = Counter()
-    for masses in step.values("masses"):
-        for *key, n_documents, n_tokens in masses:
-            documents[tuple(key)] += n_documents
-            tokens[tuple(key)] += n_tokens
+    total: dict[tuple[str, int, int], tuple[int, int]] = {}
+    for source, length, power, n_documents, n_tokens in chain.from_iterable(step.values("masses")):
+        before = total.get((source, length, power), (0, 0))
+        total[source, length, power] = before[0] + n_documents, before[1] + n_tokens
     refused: Counter[Cell] = Counter()
-    for rows in step.values("refused"):
-        refused.update({(source, power): count for source, power, count in rows})
-    return [(*key, documents[key], tokens[key]) for key in sorted(documents)], refused
+    for source, power, count in chain.from_iterable(step.values("refused")):
+        refused[source, power] += count
+    return [(*key, *total[key]) for key in sorted(total)], refused
 
 
 def _rates(
@@ -223,37 +202,47 @@ class _Lengths(NamedTuple):
                 yield source, length, of_source & (self.length == length)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthInputs:
-    """What tells the lengths of one partition's documents, and which are long or held out.
+@dataclass(frozen=True, slots=True)
+class LengthRule:
+    """Which documents are long, and which are held out.
 
     Attributes:
         limits: by signal, the least value of a document that counts as long.
         edges: thresholds of the length classes, in tokens, ascending.
         validation: share of the documents that are held out.
         components: duplicate components, by partition; None where nothing is held out.
-        partition: index of the partition.
     """
 
-    tokens: TableFile
-    order: TableFile
-    signals: TableFile | None
     limits: Mapping[str, float]
     edges: tuple[int, ...]
     seed: int
     validation: float
     components: TableRef | None
-    partition: int
 
-    def read(self, context: TaskContext, documents: TableFile) -> _Lengths:
+
+@dataclass(frozen=True, kw_only=True)
+class LengthTask(PartitionTask):
+    """A task that looks at the lengths of one partition's documents.
+
+    Attributes:
+        target: index of the partition.
+    """
+
+    grows_with = "kept"
+    receives = ((COMPONENTS, "one"),)
+
+    rule: LengthRule
+    target: int
+
+    def lengths(self, context: TaskContext) -> _Lengths:
         """The documents with their lengths, in doc_id order."""
-        ids = column(context.read(self.order, ["doc_id"]), "doc_id")
-        counted = context.read(self.tokens, ["doc_id", "n_tokens"])
+        ids = column(context.read(self.files["order"], ["doc_id"]), "doc_id")
+        counted = context.read(self.files["tokens"], ["doc_id", "n_tokens"])
         n_tokens = column(counted, "n_tokens")[rows_of(ids, column(counted, "doc_id"))].astype(np.int64)
-        named = context.read(documents, ["doc_id", "source"])
+        named = context.read(self.documents, ["doc_id", "source"])
         sources = named["source"].take(pa.array(rows_of(ids, column(named, "doc_id")))).to_numpy()
-        uniform = unit_interval(document_hash(self.seed, "upsample", ids))
-        length = np.searchsorted(self.edges, n_tokens)
+        uniform = unit_interval(document_hash(self.rule.seed, "upsample", ids))
+        length = np.searchsorted(self.rule.edges, n_tokens)
         refused = (length > 0) & self._below_limits(context, ids)
         held_out = self._held_out(context, ids)
         return _Lengths(ids, n_tokens, sources, np.where(refused, 0, length), uniform, held_out, refused)
@@ -261,35 +250,22 @@ class LengthInputs:
     def _below_limits(self, context: TaskContext, ids: IDs) -> NDArray[np.bool_]:
         """bool[n]: documents with a signal below its limit; one that was not measured is not below."""
         below = np.zeros(len(ids), np.bool_)
-        if self.signals is not None:
-            measured = context.read(self.signals, ["doc_id", *self.limits])
+        if self.rule.limits:
+            measured = context.read(self.files["signals"], ["doc_id", *self.rule.limits])
             rows = rows_of(ids, column(measured, "doc_id"))
-            for name, limit in self.limits.items():
+            for name, limit in self.rule.limits.items():
                 below |= column(measured, name)[rows].astype(np.float64) < limit
         return below
 
     def _held_out(self, context: TaskContext, ids: IDs) -> NDArray[np.bool_]:
         """bool[n]: documents of the validation set, drawn by hash of their duplicate component."""
-        if self.components is None:
+        if self.rule.components is None:
             return np.zeros(len(ids), np.bool_)
-        rows = read_slices(context, self.components, self.partition, _COMPONENT).sort_by("doc_id")
+        rows = read_slices(context, self.rule.components, self.target, _COMPONENT).sort_by("doc_id")
         keepers, first = np.unique(column(rows, "doc_id"), return_index=True)
-        key = ids.copy()
-        at = np.minimum(np.searchsorted(keepers, ids), max(len(keepers) - 1, 0))
-        if len(keepers):
-            known = keepers[at] == ids
-            key[known] = column(rows, "component")[first][at[known]]
-        return unit_interval(document_hash(self.seed, schemas.VALIDATION, key)) < self.validation
-
-
-@dataclass(frozen=True, kw_only=True)
-class LengthTask(PartitionTask):
-    """A task that looks at the lengths of one partition's documents."""
-
-    grows_with = "kept"
-    receives = ((COMPONENTS, "one"),)
-
-    lengths: LengthInputs
+        key, known = ids.copy(), is_in(ids, keepers)
+        key[known] = column(rows, "component")[first][np.searchsorted(keepers, ids[known])]
+        return unit_interval(document_hash(self.rule.seed, schemas.VALIDATION, key)) < self.rule.validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +273,7 @@ class MassesTask(LengthTask):
     """Documents and tokens of one partition by source, length class and power of two."""
 
     def work(self, context: TaskContext) -> None:
-        lengths = self.lengths.read(context, self.documents)
+        lengths = self.lengths(context)
         power = np.ceil(np.log2(np.maximum(lengths.n_tokens, 1))).astype(np.int64)
         masses: list[Mass] = []
         for source, length, of_cell in lengths.cells():
@@ -315,7 +291,7 @@ class HistogramsTask(LengthTask):
     """Tokens of one partition by source, length class and hash."""
 
     def work(self, context: TaskContext) -> None:
-        lengths = self.lengths.read(context, self.documents)
+        lengths = self.lengths(context)
         rows = [
             {"source": source, "length": length, "tokens": histogram(lengths.uniform[some], lengths.n_tokens[some])}
             for source, length, some in lengths.cells()
@@ -323,9 +299,9 @@ class HistogramsTask(LengthTask):
         context.write("tmp/histograms", pa.Table.from_pylist(rows, schema=_HISTOGRAM))
 
 
-def _curves(run: StageRun, inputs: Sequence[tuple[Partition, LengthInputs]]) -> TableFile:
+def _curves(run: StageRun, parts: Sequence[Partition], rule: LengthRule) -> TableFile:
     """The share of each cell's tokens below a hash: only where a rate is no whole number."""
-    tasks = [HistogramsTask(name=part.name, documents=part.documents, lengths=lengths) for part, lengths in inputs]
+    tasks = [HistogramsTask(**part.fields, target=part.index, rule=rule) for part in parts]
     histograms = run.publish("tmp/histograms", run.step("tmp/histograms", tasks))
     return run.step("tmp/curves", [CurvesTask(name="curves", histograms=histograms.ref)]).files("tmp/curves")[0]
 
@@ -366,7 +342,7 @@ class CopiesTask(LengthTask):
     is_staged: bool
 
     def work(self, context: TaskContext) -> None:
-        lengths = self.lengths.read(context, self.documents)
+        lengths = self.lengths(context)
         known = {}
         if self.curves is not None:
             rows = context.read(self.curves).to_pylist()
@@ -375,7 +351,7 @@ class CopiesTask(LengthTask):
         place, reason = lengths.uniform.copy(), np.full(len(lengths.ids), "", object)
         for source, length, some in lengths.cells():
             rate[some] = self.rates[source, length]
-            reason[some] = f"{source}.{_length_name(length, self.lengths.edges)}"
+            reason[some] = f"{source}.{_length_name(length, self.rule.edges)}"
             reason[some & lengths.refused] = f"{source}.not_long_range"
             if (source, length) in known:
                 place[some] = places(place[some], known[source, length])
@@ -426,17 +402,14 @@ class ComponentsTask(Task):
     documents: TableRef
 
     def work(self, context: TaskContext) -> None:
-        parts = [context.read(file, ["keeper", "component"]) for file in self.duplicates]
-        table = pa.concat_tables(parts) if parts else schemas.DUPLICATES.empty_table()
-        documents = context.snapshot(self.documents)
-        first = min((file.first for file in documents.files if file.first is not None), default=0)
+        table = context.read_all(self.duplicates, schemas.DUPLICATES, ["keeper", "component"])
+        files = context.snapshot(self.documents).files
+        first = min((file.first for file in files if file.first is not None), default=0)
         keeper, component = column(table, "keeper"), column(table, "component")
         _, rows = np.unique(keeper, return_index=True)
         rows = rows[keeper[rows] >= np.uint64(first)]
         sent = pa.table({"doc_id": pa.array(keeper[rows]), "component": pa.array(component[rows])}, schema=_COMPONENT)
-        writer = ExchangeWriter(context, COMPONENTS, _COMPONENT, len(documents.files))
-        writer.write(sent, partition_targets(keeper[rows], documents))
-        writer.finish()
+        send_to_partitions(context, COMPONENTS, sent, self.documents)
 
 
 _READS = ("documents", "signals", "tokens", "duplicates", "order")

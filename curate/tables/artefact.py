@@ -43,8 +43,8 @@ def _local(storage: Storage, path: str, checksum: str) -> Path:
 _LOADED: dict[tuple[str, str], Any] = {}
 
 
-def read_artefact(storage: Storage, file: TableFile | dict[str, Any], load: Callable[[bytes, Path], Loaded]) -> Loaded:
-    """The artefact as ``load(content, local path)`` makes it, once per process and checksum.
+def read_artefact(storage: Storage, file: TableFile | dict[str, Any], load: Callable[[Path], Loaded]) -> Loaded:
+    """The artefact as ``load(local path)`` makes it, once per process and checksum.
 
     Raises:
         WorkspaceError: ``load`` cannot (ValueError).
@@ -52,7 +52,6 @@ def read_artefact(storage: Storage, file: TableFile | dict[str, Any], load: Call
     file = as_file(file)
     key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
     if key not in _LOADED:
-        path = artefact_path(storage, file)
         with reraise_as_damaged(f"{storage.url}/{file.path}"):
-            _LOADED[key] = load(path.read_bytes(), path)
+            _LOADED[key] = load(artefact_path(storage, file))
     return _LOADED[key]

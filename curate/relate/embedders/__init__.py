@@ -110,7 +110,7 @@ class EmbedderKind(ABC):
         """
         from curate.relate.encoders.quantised import MeanRemoved, load_mean
 
-        mean = load_mean(b"", local_path(how["model"])) if how["model"] else None
+        mean = load_mean(local_path(how["model"])) if how["model"] else None
         return MeanRemoved(self.encoder(how, local_path), mean)
 
 

@@ -79,7 +79,7 @@ def mean_direction(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     return total / (int((scales > 0).sum()) + MEAN_PRIOR)
 
 
-def load_mean(data: bytes, path: Path) -> NDArray[np.float64]:
+def load_mean(path: str | Path) -> NDArray[np.float64]:
     """float64[D] of an artefact."""
     found: NDArray[np.float64] = np.load(path, allow_pickle=False)
     return found

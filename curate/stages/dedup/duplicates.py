@@ -18,7 +18,7 @@ along, are never removed, and their texts are read only where a bucket holds one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,20 +33,14 @@ from curate.base.hashing import mix64
 from curate.base.ids import ordinal_of
 from curate.dedup.minhash import band_keys
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
+from curate.engine.exchange import TargetTask, each_target, hash_targets, read_slices, send, send_to_partitions
 from curate.engine.reuse import REUSE_COUNTERS
 from curate.engine.stage import Partition, Stage, StageRun, Step, partitions
 from curate.engine.task import Exchange, PartitionTask, Task
-from curate.recipe import Dedup, Recipe, preferred_signals
+from curate.recipe import Recipe, preferred_signals
 from curate.stages.dedup.labels import BAND, BANDS
-from curate.stages.dedup.shingles import NEAR_ROWS, DedupSettings, find_near
-from curate.stages.dedup.signatures import (
-    check_signatures,
-    commit_empty,
-    dedup_section,
-    minhash_params,
-    near_section,
-)
+from curate.stages.dedup.shingles import NEAR_ROWS, DedupSettings, duplicate_rows, find_near
+from curate.stages.dedup.signatures import check_signatures, commit_empty, dedup_section, minhash_params, removes_near
 from curate.tables.remaining import preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
@@ -59,15 +53,14 @@ TARGET_ROWS = 2_000_000
 FEW_TARGETS, FEW_ROWS = 4, 20_000
 """A smaller corpus still gets some targets, so that tasks run side by side, unless these would be tiny."""
 
-HASHES = Exchange(
-    "hashes", "band keys by content hash", to="target", applies=lambda recipe: dedup_section(recipe) is not None
-)
-EXACT_ROWS = Exchange(
-    "exact.rows", "exact copies to partitions", to="partition", applies=lambda recipe: dedup_section(recipe) is not None
-)
-SETTLED = Exchange(
-    "settled", "settled copies to partitions", to="partition", applies=lambda recipe: dedup_section(recipe) is not None
-)
+
+def _removes(recipe: Recipe) -> bool:
+    return dedup_section(recipe).exact or removes_near(recipe)
+
+
+HASHES = Exchange("hashes", "band keys by content hash", to="target", applies=_removes)
+EXACT_ROWS = Exchange("exact.rows", "exact copies to partitions", to="partition", applies=_removes)
+SETTLED = Exchange("settled", "settled copies to partitions", to="partition", applies=_removes)
 
 _EXACT = pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())])
 
@@ -82,8 +75,8 @@ def _hashed(settings: DedupSettings) -> pa.Schema:
 
 
 def _duplicates(run: StageRun) -> None:
-    section, near_options = dedup_section(run.recipe), near_section(run.recipe)
-    if section is None or (not section.exact and near_options is None):
+    section = dedup_section(run.recipe)
+    if not _removes(run.recipe):
         commit_empty(run, "shingles", "duplicates")
         return
     params = minhash_params(run.recipe)
@@ -94,7 +87,7 @@ def _duplicates(run: StageRun) -> None:
         minhash=params,
         prefer=tuple(preferred_signals(run.recipe)),
         exact=section.exact,
-        near=near_options is not None,
+        near=section.near != "off",
         targets=number_of_targets(signatures.rows),
         first_new=run.first_new,
     )
@@ -102,15 +95,14 @@ def _duplicates(run: StageRun) -> None:
     exact = _find_exact(run, parts, documents, settings)
     copies, near = run.publish(EXACT_ROWS, exact), None
     counters = exact.counters
-    if near_options is None:
+    if section.near == "off":
         commit_empty(run, "shingles")
     else:
-        bands = run.publish(BANDS, exact)
-        near, counted = find_near(run, parts, documents, bands, settings, near_options.threshold)
+        near, counted = find_near(run, parts, documents, run.publish(BANDS, exact), settings, section.near)
         counters |= counted
     step = _settle(run, documents, copies, near, settings.targets)
     if section.max_removed_share is not None:
-        check_removals(run, step, section)
+        check_removals(run, step, section.max_removed_share, section.accept_removal)
     counters |= step.counters
     counters = {k: v for k, v in counters.items() if not k.startswith("exchange.") and k not in REUSE_COUNTERS}
     run.commit("duplicates", step.files("duplicates"), counters)
@@ -120,21 +112,13 @@ def _find_exact(run: StageRun, parts: Sequence[Partition], documents: Snapshot, 
     """The tasks that choose one keeper a content hash."""
     earlier = {file.name: file for tables in run.earlier for file in tables["duplicates"].files}
     map_tasks = [
-        ExactMapTask(
-            name=part.name,
-            signatures=part["signatures"],
-            signals=part["signals"],
-            removed=earlier.get(part.name),
-            settings=settings,
-        )
+        ExactMapTask(name=part.name, files=part.files, removed=earlier.get(part.name), settings=settings)
         for part in parts
     ]
     hashes = run.publish(HASHES, run.step("tmp/exact.map", map_tasks))
     tasks = [
-        ExactReduceTask(
-            name=f"target-{target:05d}", hashes=hashes.ref, target=target, partitions=documents.ref, settings=settings
-        )
-        for target in range(settings.targets)
+        ExactReduceTask(**fields, partitions=documents.ref, settings=settings)
+        for fields in each_target(hashes, settings.targets)
     ]
     return run.step("tmp/exact", tasks)
 
@@ -170,11 +154,11 @@ def number_of_targets(documents: int) -> int:
     return max(min(FEW_TARGETS, -(-documents // FEW_ROWS)), -(-documents // TARGET_ROWS), 1)
 
 
-def check_removals(run: StageRun, step: Step, section: Dedup) -> None:
+def check_removals(run: StageRun, step: Step, limit: float, accepted: Sequence[str]) -> None:
     """Stop before anything is committed when a source would lose too much.
 
     Raises:
-        RemovalAlarm: more than ``max_removed_share`` of a source that is not in ``accept_removal``, with examples.
+        RemovalAlarm: more than the share ``limit`` of a source that is not ``accepted``, with examples.
     """
     source_of = {unit["ordinal"]: unit["source"] for unit in run.tables["documents"].details["units"]}
     kept, removed = Counter[str](), Counter[str]()
@@ -187,14 +171,14 @@ def check_removals(run: StageRun, step: Step, section: Dedup) -> None:
         examples.setdefault(source, []).extend(record.values["examples"])
     for source in sorted(removed, key=lambda name: (-removed[name] / max(kept[name], 1), name)):
         share = removed[source] / max(kept[source], 1)
-        if share > section.max_removed_share and source not in section.accept_removal:  # type: ignore[operator]
+        if share > limit and source not in accepted:
             shown = "\n".join(
                 f"  {name} (doc_id {doc_id}): {kind} duplicate of doc_id {keeper}, similarity {similarity:.3g}"
                 for name, doc_id, kind, keeper, _, similarity, *_ in examples[source][:EXAMPLES]
             )
             raise RemovalAlarm(
                 f"source {source} would lose {removed[source]:,} of {kept[source]:,} documents ({share:.0%}) as duplicates, "
-                f"more than dedup.max_removed_share = {section.max_removed_share:g}; nothing was removed. For example\n{shown}\n"
+                f"more than dedup.max_removed_share = {limit:g}; nothing was removed. For example\n{shown}\n"
                 f"If that is right, write `dedup: {{accept_removal: [{source}]}}`, or a larger share"
             )
 
@@ -207,13 +191,12 @@ class ExactMapTask(Task):
     sends = (HASHES,)
     kernels = ("curate.dedup.resolve:compile_kernels",)
 
-    signatures: TableFile
-    signals: TableFile
+    files: Mapping[str, TableFile]
     removed: TableFile | None
     settings: DedupSettings
 
     def work(self, context: TaskContext) -> None:
-        table, settings = context.read(self.signatures), self.settings
+        table, settings = context.read(self.files["signatures"]), self.settings
         if self.removed is not None:
             gone = column(context.read(self.removed, ["doc_id"]), "doc_id")
             table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
@@ -224,31 +207,27 @@ class ExactMapTask(Task):
         table = table.append_column("bands", binary_column(bands))
         # A text without words has no shingles: it is like nothing, and would fill one bucket with its kind.
         table = table.append_column("has_words", pa.array((signature != np.uint32(0xFFFFFFFF)).any(axis=1)))
-        for name, values in preferences(context, self.signals, ids, list(settings.prefer)).items():
+        for name, values in preferences(context, self.files["signals"], ids, list(settings.prefer)).items():
             table = table.append_column(name, values)
         hashes = bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy()
-        writer = ExchangeWriter(context, HASHES, _hashed(settings), settings.targets)
-        writer.write(table, hash_targets(mix64(hashes), settings.targets))
-        writer.finish()
+        targets = hash_targets(mix64(hashes), settings.targets)
+        send(context, HASHES, _hashed(settings), settings.targets, table, targets)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactReduceTask(Task):
+class ExactReduceTask(TargetTask):
     """One keeper a content hash; copies go to the keeper's partition, band keys of the keepers to their buckets."""
 
-    per = "target"
     grows_with = "documents"
     receives = ((HASHES, "partition"),)
     sends = (EXACT_ROWS, BANDS)
 
-    hashes: TableRef
-    target: int
     partitions: TableRef
     settings: DedupSettings
 
     def work(self, context: TaskContext) -> None:
         settings = self.settings
-        rows = read_slices(context, self.hashes, self.target, _hashed(settings))
+        rows = self.rows(context, _hashed(settings))
         ids = column(rows, "doc_id")
         is_new = ids >= np.uint64(settings.first_new)
         hashes = bytes_matrix(rows["content_hash"]).view(np.uint64)
@@ -260,25 +239,19 @@ class ExactReduceTask(Task):
             first[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]).any(axis=1) | ~is_new[order][1:]
         keeper = ids[order][np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))] if len(order) else ids
         removed = ~first
-        documents = context.snapshot(self.partitions)
-        writer = ExchangeWriter(context, EXACT_ROWS, _EXACT, len(documents.files))
         copies = pa.table({"doc_id": pa.array(ids[order][removed]), "keeper": pa.array(keeper[removed])}, schema=_EXACT)
-        writer.write(copies, partition_targets(keeper[removed], documents))
-        writer.finish()
+        send_to_partitions(context, EXACT_ROWS, copies, self.partitions, keeper[removed])
         context.count("exact.documents", int(is_new.sum()))
         context.count("exact.removed", int(removed.sum()))
         self._send_bands(context, rows, order[first])
 
     def _send_bands(self, context: TaskContext, rows: pa.Table, keepers: NDArray[np.int64]) -> None:
         targets = self.settings.targets
-        writer = ExchangeWriter(context, BANDS, BAND, targets)
-        if self.settings.near:
-            keepers = keepers[column(rows, "has_words")[keepers]]
-            bands = bytes_matrix(rows["bands"]).view(np.uint64)[keepers]
-            ids = np.repeat(column(rows, "doc_id")[keepers], bands.shape[1])
-            table = pa.table({"key": pa.array(bands.ravel()), "doc_id": pa.array(ids)}, schema=BAND)
-            writer.write(table, hash_targets(mix64(bands.ravel()), targets))
-        writer.finish()
+        keepers = keepers[column(rows, "has_words")[keepers] & self.settings.near]
+        bands = bytes_matrix(rows["bands"]).view(np.uint64)[keepers]
+        ids = np.repeat(column(rows, "doc_id")[keepers], bands.shape[1])
+        table = pa.table({"key": pa.array(bands.ravel()), "doc_id": pa.array(ids)}, schema=BAND)
+        send(context, BANDS, BAND, targets, table, hash_targets(mix64(bands.ravel()), targets))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,12 +270,8 @@ class SettleTask(Task):
     partitions: TableRef
 
     def work(self, context: TaskContext) -> None:
-        documents = context.snapshot(self.partitions)
-        writer = ExchangeWriter(context, SETTLED, schemas.DUPLICATES, len(documents.files))
-        for target in range(self.start, self.stop):
-            for table in self._settled(context, target):
-                writer.write(table, partition_targets(column(table, "doc_id"), documents))
-        writer.finish()
+        settled = [table for target in range(self.start, self.stop) for table in self._settled(context, target)]
+        send_to_partitions(context, SETTLED, pa.concat_tables(settled), self.partitions)
 
     def _settled(self, context: TaskContext, target: int) -> list[pa.Table]:
         """The copies of the documents of one partition.
@@ -316,25 +285,13 @@ class SettleTask(Task):
         removed, keeper = column(gone, "doc_id"), column(copies, "keeper")
         passed_on = is_in(keeper, removed)
         moved = gone.take(pa.array(np.searchsorted(removed, keeper[passed_on])))
-        copied = pa.chunked_array([copies.filter(pa.array(passed_on))["doc_id"].combine_chunks()])
-        moved = moved.set_column(0, schemas.DUPLICATES.field(0), copied)
-        return [moved, _exact_rows(copies.filter(pa.array(~passed_on)))]
+        moved = moved.set_column(0, schemas.DUPLICATES.field(0), copies.filter(pa.array(passed_on))["doc_id"])
+        return [moved.cast(schemas.DUPLICATES), _exact_rows(copies.filter(pa.array(~passed_on)))]
 
 
 def _exact_rows(copies: pa.Table) -> pa.Table:
-    n = copies.num_rows
-    return pa.table(
-        {
-            "doc_id": copies["doc_id"],
-            "kind": pa.array(["exact"] * n, pa.string()),
-            "keeper": copies["keeper"],
-            "component": copies["keeper"],
-            "similarity": pa.array(np.ones(n, np.float32)),
-            "shared_bands": pa.array(np.zeros(n, np.uint16)),
-            "containment": pa.array(np.ones(n, np.float32)),
-        },
-        schema=schemas.DUPLICATES,
-    )
+    keeper, ones = column(copies, "keeper"), np.ones(copies.num_rows)
+    return duplicate_rows("exact", column(copies, "doc_id"), keeper, keeper, ones, 0 * ones, ones)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,8 +309,7 @@ class DuplicatesTask(PartitionTask):
         maps = [self.settled] if self.near is None else [self.settled, self.near]
         parts = [read_slices(context, table, self.target, schemas.DUPLICATES) for table in maps]
         table = pa.concat_tables(parts).sort_by("doc_id")
-        context.write("duplicates", table)
-        context.count_rows("duplicates", table)
+        context.write_parts("duplicates", table.schema, [table])
         few = table.slice(0, EXAMPLES)
         named = context.read(self.documents, ["doc_id", "id"])
         names = named["id"].take(pa.array(rows_of(column(few, "doc_id"), column(named, "doc_id")))).to_pylist()
@@ -361,19 +317,14 @@ class DuplicatesTask(PartitionTask):
 
 
 def _duplicate_settings(recipe: Recipe) -> Any:
-    section = dedup_section(recipe)
-    if section is None:
-        return None
-    decides = section.model_dump(
-        mode="json", exclude={"semantic", "paragraphs", "decontaminate", "max_removed_share", "accept_removal"}
-    )
+    decides = dedup_section(recipe).model_dump(mode="json", include={"exact", "near"})
     return {**decides, "prefer": preferred_signals(recipe)}
 
 
 def _alarm(run: StageRun) -> Any:
     """Part of the snapshot id but of no task: another limit is checked again, and nothing else is done."""
     section = dedup_section(run.recipe)
-    return None if section is None else [section.max_removed_share, sorted(section.accept_removal)]
+    return [section.max_removed_share, sorted(section.accept_removal)]
 
 
 DUPLICATES = Stage(

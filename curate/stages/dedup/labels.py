@@ -18,7 +18,7 @@ from curate.base.hashing import mix64
 from curate.dedup.components import components, distinct_rows, edges_digest, large_star, small_star, star_labels
 from curate.dedup.minhash import group
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
+from curate.engine.exchange import TargetTask, each_target, hash_targets, send, send_to_partitions
 from curate.engine.stage import StageRun
 from curate.engine.task import Exchange, Task
 from curate.stages.dedup.signatures import removes_near
@@ -28,19 +28,9 @@ EDGE_BOUND = 200_000_000
 """Star edges that one process joins (at most 16 B each); above it, rounds of tasks do."""
 
 BANDS = Exchange("bands", "bands to buckets", to="target", applies=removes_near)
-EDGES = Exchange(
-    "edges",
-    "edges to both of their ends",
-    to="target",
-    applies=removes_near,
-    beyond=EDGE_BOUND,
-)
+EDGES = Exchange("edges", "edges to both of their ends", to="target", applies=removes_near, beyond=EDGE_BOUND)
 LARGE_EDGES = Exchange(
-    "large.edges",
-    "edges to their larger ends",
-    to="target",
-    applies=removes_near,
-    beyond=EDGE_BOUND,
+    "large.edges", "edges to their larger ends", to="target", applies=removes_near, beyond=EDGE_BOUND
 )
 LABELS = Exchange("labels", "labels to partitions", to="partition", applies=removes_near)
 
@@ -61,20 +51,14 @@ def find_labels(
         targets: of the exchange of band keys, and of edges where rounds are needed.
         first_new: documents of earlier generations have smaller doc_ids.
     """
-    tasks = [
-        BucketsTask(name=f"target-{target:05d}", bands=bands.ref, target=target, first_new=first_new)
-        for target in range(targets)
-    ]
+    tasks = [BucketsTask(**fields, first_new=first_new) for fields in each_target(bands, targets)]
     buckets = run.step("tmp/buckets", tasks)
     stars = run.publish("tmp/stars", buckets)
     if stars.rows <= EDGE_BOUND:
         joined = run.step("tmp/labels.map", [LabelsTask(name="labels", stars=stars.ref, partitions=documents.ref)])
     else:
         edges = _join_in_rounds(run, stars, targets)
-        star_tasks = [
-            StarLabelsTask(name=f"target-{target:05d}", edges=edges.ref, target=target, partitions=documents.ref)
-            for target in range(targets)
-        ]
+        star_tasks = [StarLabelsTask(**fields, partitions=documents.ref) for fields in each_target(edges, targets)]
         joined = run.step("tmp/labels.map", star_tasks)
     return run.publish(LABELS, joined), buckets.counters
 
@@ -85,38 +69,30 @@ def _join_in_rounds(run: StageRun, stars: Snapshot, targets: int) -> Snapshot:
     edges = run.publish(EDGES, run.step("tmp/edges.map", tasks))
     before: list[int] = []
     while True:
-        large_tasks = [
-            LargeStarTask(name=f"target-{target:05d}", edges=edges.ref, target=target, targets=targets)
-            for target in range(targets)
-        ]
-        large = run.step("tmp/large", large_tasks)
+        large = run.step(
+            "tmp/large", [LargeStarTask(**fields, targets=targets) for fields in each_target(edges, targets)]
+        )
         now = np.array(large.values("edges"), np.uint64).sum(axis=0, dtype=np.uint64).tolist()
         if now == before:
             return edges
         before = now
-        halves = run.publish(LARGE_EDGES, large)
-        small_tasks = [
-            SmallStarTask(name=f"target-{target:05d}", edges=halves.ref, target=target, targets=targets)
-            for target in range(targets)
-        ]
-        edges = run.publish(EDGES, run.step("tmp/small", small_tasks))
+        halves = each_target(run.publish(LARGE_EDGES, large), targets)
+        small = run.step("tmp/small", [SmallStarTask(**fields, targets=targets) for fields in halves])
+        edges = run.publish(EDGES, small)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BucketsTask(Task):
+class BucketsTask(TargetTask):
     """The buckets that hold two documents, a new one among them, contracted to stars around smallest documents."""
 
-    per = "target"
     grows_with = "documents"
     receives = ((BANDS, "target"),)
     kernels = ("curate.dedup.resolve:compile_kernels",)
 
-    bands: TableRef
-    target: int
     first_new: int
 
     def work(self, context: TaskContext) -> None:
-        rows = read_slices(context, self.bands, self.target, BAND)
+        rows = self.rows(context, BAND)
         _, members, offsets = group(column(rows, "key"), column(rows, "doc_id"))
         members, offsets = with_new(members, offsets, self.first_new)
         leader = np.repeat(members[offsets[:-1]], np.diff(offsets))
@@ -149,10 +125,8 @@ class LabelsTask(Task):
     partitions: TableRef
 
     def work(self, context: TaskContext) -> None:
-        parts = [context.read(file) for file in context.snapshot(self.stars).files]
-        table = pa.concat_tables(parts) if parts else EDGE.empty_table()
-        ids, labels = components(column(table, "node"), column(table, "neighbor"))
-        _write_labels(context, ids, labels, self.partitions)
+        table = context.read_all(context.snapshot(self.stars).files, EDGE)
+        _write_labels(context, *components(column(table, "node"), column(table, "neighbor")), self.partitions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,57 +146,56 @@ class EdgesMapTask(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LargeStarTask(Task):
+class EdgesTask(TargetTask):
+    """A task that reads the edges of one target."""
+
+    grows_with = "documents"
+
+    def edges(self, context: TaskContext) -> tuple[IDs, IDs]:
+        """uint64[n], twice: nodes of the target and their neighbours, distinct."""
+        rows = self.rows(context, EDGE)
+        return distinct_rows(column(rows, "node"), column(rows, "neighbor"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeStarTask(EdgesTask):
     """The large-star step on the nodes of one target; results go to their larger end."""
 
-    per = "target"
-    grows_with = "documents"
     receives = ((EDGES, "target"),)
     sends = (LARGE_EDGES,)
 
-    edges: TableRef
-    target: int
     targets: int
 
     def work(self, context: TaskContext) -> None:
-        node, neighbor = _read_edges(context, self.edges, self.target)
+        node, neighbor = self.edges(context)
         context.value("edges", edges_digest(node, neighbor))
         _write_edges(context, LARGE_EDGES, *large_star(node, neighbor), self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallStarTask(Task):
+class SmallStarTask(EdgesTask):
     """The small-star step on the nodes of one target; results go to both ends."""
 
-    per = "target"
-    grows_with = "documents"
     receives = ((LARGE_EDGES, "target"),)
     sends = (EDGES,)
 
-    edges: TableRef
-    target: int
     targets: int
 
     def work(self, context: TaskContext) -> None:
-        _write_edges_both_ways(context, *small_star(*_read_edges(context, self.edges, self.target)), self.targets)
+        _write_edges_both_ways(context, *small_star(*self.edges(context)), self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StarLabelsTask(Task):
+class StarLabelsTask(EdgesTask):
     """Labels of the nodes of one target, once the edges are stars."""
 
-    per = "target"
-    grows_with = "documents"
     receives = ((EDGES, "target"),)
     sends = (LABELS,)
 
-    edges: TableRef
-    target: int
     partitions: TableRef
 
     def work(self, context: TaskContext) -> None:
-        ids, labels = star_labels(*_read_edges(context, self.edges, self.target))
-        _write_labels(context, ids, labels, self.partitions)
+        _write_labels(context, *star_labels(*self.edges(context)), self.partitions)
 
 
 def _edges(node: IDs, neighbor: IDs) -> pa.Table:
@@ -230,23 +203,13 @@ def _edges(node: IDs, neighbor: IDs) -> pa.Table:
 
 
 def _write_labels(context: TaskContext, ids: IDs, labels: IDs, partitions: TableRef) -> None:
-    documents = context.snapshot(partitions)
-    writer = ExchangeWriter(context, LABELS, LABEL, len(documents.files))
     table = pa.table({"doc_id": pa.array(ids), "label": pa.array(labels)}, schema=LABEL)
-    writer.write(table, partition_targets(ids, documents))
-    writer.finish()
+    send_to_partitions(context, LABELS, table, partitions)
 
 
 def _write_edges(context: TaskContext, exchange: Exchange, node: IDs, neighbor: IDs, targets: int) -> None:
-    writer = ExchangeWriter(context, exchange, EDGE, targets)
-    writer.write(_edges(node, neighbor), hash_targets(mix64(node), targets))
-    writer.finish()
+    send(context, exchange, EDGE, targets, _edges(node, neighbor), hash_targets(mix64(node), targets))
 
 
 def _write_edges_both_ways(context: TaskContext, node: IDs, neighbor: IDs, targets: int) -> None:
     _write_edges(context, EDGES, np.concatenate([node, neighbor]), np.concatenate([neighbor, node]), targets)
-
-
-def _read_edges(context: TaskContext, edges: TableRef, target: int) -> tuple[IDs, IDs]:
-    rows = read_slices(context, edges, target, EDGE)
-    return distinct_rows(column(rows, "node"), column(rows, "neighbor"))

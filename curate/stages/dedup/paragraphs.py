@@ -21,7 +21,7 @@ from curate.base.edits import Span, compose
 from curate.base.hashing import mix64
 from curate.dedup.contamination import paragraphs
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
+from curate.engine.exchange import TargetTask, each_target, hash_targets, send, send_to_partitions
 from curate.engine.reuse import PreviousFiles, Rows, read_edits, rows_key
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import Exchange, Task
@@ -31,29 +31,24 @@ from curate.tables.parquet import reraise_as_damaged
 from curate.tables.remaining import Reader, contaminated, left_after
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
+_DECISIONS = ("verdicts", "edits", "duplicates", "contamination")
+"""Tables that say which documents are left, and how their texts are edited."""
+
 TARGET_ROWS = 8_000_000
 """Paragraphs of one exchange target, about."""
 
-SPREAD = Exchange(
-    "spread", "paragraphs by hash", to="target", applies=lambda recipe: paragraphs_section(recipe) is not None
-)
-REPEATED = Exchange(
-    "repeated",
-    "repeated paragraphs to partitions",
-    to="partition",
-    applies=lambda recipe: paragraphs_section(recipe) is not None,
-)
+
+def _looks_for_paragraphs(recipe: Recipe) -> bool:
+    return dedup_section(recipe).paragraphs != "off"
 
 
-def paragraphs_section(recipe: Recipe) -> Paragraphs | None:
-    """The section of duplicate paragraphs; None when it is off."""
-    section = dedup_section(recipe)
-    return None if section is None or section.paragraphs == "off" else section.paragraphs
+SPREAD = Exchange("spread", "paragraphs by hash", to="target", applies=_looks_for_paragraphs)
+REPEATED = Exchange("repeated", "repeated paragraphs to partitions", to="partition", applies=_looks_for_paragraphs)
 
 
 def _paragraphs(run: StageRun) -> None:
-    section = paragraphs_section(run.recipe)
-    if section is None:
+    section = dedup_section(run.recipe).paragraphs
+    if section == "off":
         commit_empty(run, "paragraph_hashes", "paragraphs")
         return
     hashed = _hash_paragraphs(run, section)
@@ -62,46 +57,31 @@ def _paragraphs(run: StageRun) -> None:
     spread_tasks = [SpreadTask(name=file.name, hashes=file, targets=targets) for file in hashes.files]
     spread = run.publish(SPREAD, run.step("tmp/spread.map", spread_tasks))
     repeated_tasks = [
-        RepeatedTask(
-            name=f"target-{target:05d}",
-            spread=spread.ref,
-            target=target,
-            partitions=documents.ref,
-            first_new=run.first_new,
-        )
-        for target in range(targets)
+        RepeatedTask(**fields, partitions=documents.ref, first_new=run.first_new)
+        for fields in each_target(spread, targets)
     ]
     repeated = run.publish(REPEATED, run.step("tmp/repeated.map", repeated_tasks))
     own = run.tables["documents"].files
     first = len(documents.files) - len(own)
-    tasks = [
-        ParagraphsTask(name=file.name, repeated=repeated.ref, target=first + index) for index, file in enumerate(own)
-    ]
+    tasks = [ParagraphsTask(name=file.name, maps=repeated.ref, target=first + i) for i, file in enumerate(own)]
     step = run.step("paragraphs", tasks)
     run.commit("paragraphs", step.files("paragraphs"), {"paragraphs": hashed.rows, **step.counters})
 
 
 def _hash_paragraphs(run: StageRun, section: Paragraphs) -> Snapshot:
     """The table ``paragraph_hashes``, committed."""
-    reads = ["verdicts", "edits", "duplicates", "contamination"]
-    previous = PreviousFiles(run, reads, ["paragraph_hashes"])
+    previous = PreviousFiles(run, _DECISIONS, ["paragraph_hashes"])
     tasks = [
         HashesTask(
-            name=part.name,
-            documents=part.documents,
-            edits=part["edits"],
-            verdicts=part["verdicts"],
-            duplicates=part["duplicates"],
-            contamination=part["contamination"],
+            **part.fields,
             unit=section.unit,
             min_words=section.min_words,
             previous=previous.of(part),
             memory=part.memory(4),
         )
-        for part in run.partitions(*reads)
+        for part in run.partitions(*_DECISIONS)
     ]
-    step = run.step("paragraph_hashes", tasks)
-    return run.commit("paragraph_hashes", step.files("paragraph_hashes"), step.counters, rows_key=rows_key(run))
+    return run.write("paragraph_hashes", tasks, rows_key=rows_key(run))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +91,6 @@ class HashesTask(EditedTask):
     grows_with = "kept_bytes"
     kernels = ("curate.dedup.contamination:compile_paragraph_kernels", "curate.base.text:compile_kernels")
 
-    verdicts: TableFile
-    duplicates: TableFile
-    contamination: TableFile
     unit: str
     min_words: int
 
@@ -129,11 +106,9 @@ class HashesTask(EditedTask):
             }
             return {"paragraph_hashes": pa.table(columns, schema=schemas.PARAGRAPH_HASHES)}
 
-        files = {"verdicts": self.verdicts, "duplicates": self.duplicates, "contamination": self.contamination}
-        keep = survivors(context, files)
-        with context.writer("paragraph_hashes", schemas.PARAGRAPH_HASHES) as writer:
-            for rows in self.rows(context, ["paragraph_hashes"], keep, lambda old: survivors(context, old), make):
-                writer.write(rows["paragraph_hashes"])
+        keep, table = survivors(context, self.files), "paragraph_hashes"
+        parts = self.rows(context, [table], keep, lambda old: survivors(context, old), make)
+        context.write_parts(table, schemas.PARAGRAPH_HASHES, (rows[table] for rows in parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,28 +123,23 @@ class SpreadTask(Task):
 
     def work(self, context: TaskContext) -> None:
         table = context.read(self.hashes)
-        writer = ExchangeWriter(context, SPREAD, schemas.PARAGRAPH_HASHES, self.targets)
-        key = bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy()
-        writer.write(table, hash_targets(mix64(key), self.targets))
-        writer.finish()
+        keys = mix64(bytes_matrix(table["content_hash"]).view(np.uint64)[:, 0].copy())
+        send(context, SPREAD, schemas.PARAGRAPH_HASHES, self.targets, table, hash_targets(keys, self.targets))
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatedTask(Task):
+class RepeatedTask(TargetTask):
     """Paragraphs whose first document is another one, to the partitions of their documents."""
 
-    per = "target"
     grows_with = "documents"
     receives = ((SPREAD, "partition"),)
     sends = (REPEATED,)
 
-    spread: TableRef
-    target: int
     partitions: TableRef
     first_new: int
 
     def work(self, context: TaskContext) -> None:
-        rows = read_slices(context, self.spread, self.target, schemas.PARAGRAPH_HASHES)
+        rows = self.rows(context, schemas.PARAGRAPH_HASHES)
         ids, start = column(rows, "doc_id"), column(rows, "start")
         hashes = bytes_matrix(rows["content_hash"]).view(np.uint64)
         order = np.lexsort((start, ids, hashes[:, 1], hashes[:, 0]))
@@ -181,24 +151,19 @@ class RepeatedTask(Task):
         again = (ids[order] != seen) & (ids[order] >= np.uint64(self.first_new))
         table = rows.select(["doc_id", "start", "end"]).take(pa.array(order[again]))
         table = table.append_column("first_seen", pa.array(seen[again]))
-        documents = context.snapshot(self.partitions)
-        writer = ExchangeWriter(context, REPEATED, schemas.PARAGRAPHS, len(documents.files))
-        writer.write(table, partition_targets(column(table, "doc_id"), documents))
-        writer.finish()
+        send_to_partitions(context, REPEATED, table.cast(schemas.PARAGRAPHS), self.partitions)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParagraphsTask(Task):
+class ParagraphsTask(TargetTask):
     """The duplicate paragraphs of one partition, by (doc_id, start)."""
 
+    per = "partition"
     grows_with = "documents"
     receives = ((REPEATED, "target"),)
 
-    repeated: TableRef
-    target: int
-
     def work(self, context: TaskContext) -> None:
-        table = read_slices(context, self.repeated, self.target, schemas.PARAGRAPHS)
+        table = self.rows(context, schemas.PARAGRAPHS)
         table = table.sort_by([("doc_id", "ascending"), ("start", "ascending")])
         context.write("paragraphs", table)
         context.count("duplicate_paragraphs", table.num_rows)
@@ -207,14 +172,14 @@ class ParagraphsTask(Task):
 
 
 def _settings(recipe: Recipe) -> Any:
-    section = paragraphs_section(recipe)
-    return None if section is None else {"unit": section.unit, "min_words": section.min_words}
+    section = dedup_section(recipe).paragraphs
+    return None if section == "off" else {"unit": section.unit, "min_words": section.min_words}
 
 
 PARAGRAPHS = Stage(
     "dedup",
     1,
-    ("documents", "edits", "verdicts", "duplicates", "contamination"),
+    ("documents", *_DECISIONS),
     ("paragraph_hashes", "paragraphs"),
     _settings,
     _paragraphs,
@@ -278,52 +243,31 @@ def _composed(edits: pa.Table, cuts: pa.Table) -> pa.Table:
 
 
 def _kept(run: StageRun) -> None:
-    cut_paragraphs = cuts_paragraphs(run.recipe)
-    tasks = [
-        KeptTask(
-            name=part.name,
-            verdicts=part["verdicts"],
-            edits=part["edits"],
-            duplicates=part["duplicates"],
-            contamination=part["contamination"],
-            paragraphs=part["paragraphs"] if cut_paragraphs else None,
-        )
-        for part in run.partitions("verdicts", "edits", "duplicates", "contamination", "paragraphs")
-    ]
-    step = run.step("kept", tasks)
-    run.commit("kept", step.files("kept"), step.counters)
+    tables = [*_DECISIONS, *(["paragraphs"] if cuts_paragraphs(run.recipe) else [])]
+    run.write("kept", [KeptTask(name=part.name, files=part.files) for part in run.partitions(*tables)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptTask(Task):
-    """The documents of one partition that are left, and how their texts are cut."""
+    """The documents of one partition that are left, and how their texts are cut.
+
+    Attributes:
+        files: of the partition, by table; with ``paragraphs`` where these are cut.
+    """
 
     grows_with = "documents"
 
-    verdicts: TableFile
-    edits: TableFile
-    duplicates: TableFile
-    contamination: TableFile
-    paragraphs: TableFile | None
+    files: Mapping[str, TableFile]
 
     def work(self, context: TaskContext) -> None:
-        files = {"verdicts": self.verdicts, "duplicates": self.duplicates, "contamination": self.contamination}
-        overlaps = context.read(self.contamination, [*_SPAN, "removed"])
+        overlaps = context.read(self.files["contamination"], [*_SPAN, "removed"])
         cuts = overlaps.filter(pc.invert(overlaps["removed"])).select(_SPAN)
-        if self.paragraphs is not None:
-            cuts = pa.concat_tables([cuts, context.read(self.paragraphs, _SPAN)])
-        ids, edits = survivors(context, files), read_edits(context, self.edits)
-        with reraise_as_damaged(f"a table of edits or cuts beside {context.place(self.edits)}"):
+        if "paragraphs" in self.files:
+            cuts = pa.concat_tables([cuts, context.read(self.files["paragraphs"], _SPAN)])
+        ids, edits = survivors(context, self.files), read_edits(context, self.files["edits"])
+        with reraise_as_damaged(f"a table of edits or cuts beside {context.place(self.files['edits'])}"):
             rows = kept_rows(ids, edits, cuts)
-        context.write("kept", rows)
-        context.count_rows("kept", rows)
+        context.write_parts("kept", rows.schema, [rows])
 
 
-KEPT = Stage(
-    "dedup",
-    1,
-    ("documents", "verdicts", "edits", "duplicates", "contamination", "paragraphs"),
-    ("kept",),
-    cuts_paragraphs,
-    _kept,
-)
+KEPT = Stage("dedup", 1, ("documents", *_DECISIONS, "paragraphs"), ("kept",), cuts_paragraphs, _kept)

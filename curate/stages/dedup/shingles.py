@@ -9,33 +9,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curate.base import schemas
 from curate.base.columns import IDs, column, flat_lists, rows_of, signature_matrix
 from curate.base.hashing import mix64
 from curate.dedup.minhash import MinHashParams, band_keys, group
-from curate.dedup.resolve import Resolved, resolve
+from curate.dedup.resolve import resolve
 from curate.dedup.shingles import shingle_sets
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, hash_targets, partition_targets, read_slices
+from curate.engine.exchange import (
+    ExchangeWriter,
+    TargetTask,
+    each_target,
+    hash_targets,
+    read_slices,
+    send_to_partitions,
+)
 from curate.engine.reuse import REUSE_COUNTERS, Files, PreviousFiles, Rows, rows_key
 from curate.engine.stage import Partition, StageRun
-from curate.engine.task import Exchange, Task
+from curate.engine.task import Exchange
+from curate.recipe import Near
 from curate.stages.dedup.labels import LABEL, LABELS, find_labels, with_new
 from curate.stages.dedup.signatures import EditedTask, removes_near
 from curate.tables.remaining import preferences
-from curate.tables.snapshot import Snapshot, TableFile, TableRef
+from curate.tables.snapshot import Snapshot, TableRef
 
 SHINGLES = Exchange("shingles", "shingles by label", to="target", applies=removes_near)
-NEAR_ROWS = Exchange(
-    "near.rows",
-    "near duplicates to partitions",
-    to="partition",
-    applies=removes_near,
-)
+NEAR_ROWS = Exchange("near.rows", "near duplicates to partitions", to="partition", applies=removes_near)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,7 @@ def _shingled(settings: DedupSettings) -> pa.Schema:
 
 
 def find_near(
-    run: StageRun,
-    parts: Sequence[Partition],
-    documents: Snapshot,
-    bands: Snapshot,
-    settings: DedupSettings,
-    threshold: float,
+    run: StageRun, parts: Sequence[Partition], documents: Snapshot, bands: Snapshot, settings: DedupSettings, near: Near
 ) -> tuple[Snapshot, dict[str, int]]:
     """(an exchange of near duplicates to the partitions of ``documents``, counters); commits the table ``shingles``.
 
@@ -91,18 +91,15 @@ def find_near(
         documents: the same partitions.
         bands: the exchange of band keys.
         settings: of all tasks.
-        threshold: true Jaccard similarity at which a document is a duplicate.
+        near: with the true Jaccard similarity at which a document is a duplicate.
     """
+    key = rows_key(run, "shingles", settings.minhash.ngram)
     labels, counters = find_labels(run, bands, documents, settings.targets, settings.first_new)
     own = {file.name for file in run.tables["documents"].files}
-    previous = PreviousFiles(run, ["edits"], ["shingles"], _shingles_key(run, settings))
+    previous = PreviousFiles(run, ["edits"], ["shingles"], key)
     tasks = [
         ShinglesMapTask(
-            name=part.name,
-            documents=part.documents,
-            edits=part["edits"],
-            signatures=part["signatures"],
-            signals=part["signals"],
+            **part.fields,
             labels=labels.ref,
             target=part.index,
             own=part.name in own,
@@ -114,26 +111,13 @@ def find_near(
     ]
     texts = run.step("tmp/resolve.map", tasks)
     reused = {name: texts.counters.get(name, 0) for name in REUSE_COUNTERS}
-    run.commit("shingles", texts.files("shingles"), reused, rows_key=_shingles_key(run, settings))
-    shingles = run.publish(SHINGLES, texts)
+    run.commit("shingles", texts.files("shingles"), reused, rows_key=key)
     resolve_tasks = [
-        ResolveTask(
-            name=f"target-{target:05d}",
-            shingles=shingles.ref,
-            target=target,
-            threshold=threshold,
-            partitions=documents.ref,
-            settings=settings,
-        )
-        for target in range(settings.targets)
+        ResolveTask(**fields, threshold=near.threshold, partitions=documents.ref, settings=settings)
+        for fields in each_target(run.publish(SHINGLES, texts), settings.targets)
     ]
-    near = run.step("tmp/resolve", resolve_tasks)
-    return run.publish(NEAR_ROWS, near), counters | texts.counters | near.counters
-
-
-def _shingles_key(run: StageRun, settings: DedupSettings) -> str:
-    """What the sets are made by, besides the texts."""
-    return rows_key(run, "shingles", settings.minhash.ngram)
+    resolved = run.step("tmp/resolve", resolve_tasks)
+    return run.publish(NEAR_ROWS, resolved), counters | texts.counters | resolved.counters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +129,6 @@ class ShinglesMapTask(EditedTask):
     sends = (SHINGLES,)
     kernels = ("curate.dedup.resolve:compile_kernels", "curate.base.text:compile_kernels")
 
-    signatures: TableFile
-    signals: TableFile
     labels: TableRef
     target: int
     own: bool
@@ -165,9 +147,10 @@ class ShinglesMapTask(EditedTask):
         """The rows of ``shingles`` of the documents that have labels, once they are on their way."""
         wanted = column(labelled, "doc_id")
         targets = hash_targets(mix64(column(labelled, "label")), self.settings.targets)
-        signed = context.read(self.signatures, ["doc_id", "signature"])
+        signed = context.read(self.files["signatures"], ["doc_id", "signature"])
         signature = signed["signature"].take(pa.array(rows_of(wanted, column(signed, "doc_id")))).combine_chunks()
-        columns = {"signature": signature, **preferences(context, self.signals, wanted, list(self.settings.prefer))}
+        preferred = preferences(context, self.files["signals"], wanted, list(self.settings.prefer))
+        columns = {"signature": signature, **preferred}
 
         def make(ids: IDs, texts: pa.LargeStringArray) -> Rows:
             context.count("near.texts" if self.own else "near.earlier_texts", len(ids))
@@ -188,27 +171,24 @@ class ShinglesMapTask(EditedTask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolveTask(Task):
+class ResolveTask(TargetTask):
     """Near duplicates among the documents of one target, verified and with keepers, to the documents' partitions.
 
     A bucket lies in one target, because it connects its members; so the buckets are found again from the signatures.
     """
 
-    per = "target"
     grows_with = "documents"
     receives = ((SHINGLES, "partition"),)
     sends = (NEAR_ROWS,)
     kernels = ("curate.dedup.resolve:compile_kernels",)
 
-    shingles: TableRef
-    target: int
     threshold: float
     partitions: TableRef
     settings: DedupSettings
 
     def work(self, context: TaskContext) -> None:
         settings, names = self.settings, self.settings.preferences
-        rows = read_slices(context, self.shingles, self.target, _shingled(settings)).sort_by("doc_id")
+        rows = self.rows(context, _shingled(settings)).sort_by("doc_id")
         ids, signature = column(rows, "doc_id"), signature_matrix(rows["signature"])
         keys = band_keys(signature, settings.minhash)
         _, members, offsets = group(keys.ravel(), np.repeat(ids, keys.shape[1]))
@@ -226,26 +206,17 @@ class ResolveTask(Task):
             signature=signature,
             pinned=ids < np.uint64(settings.first_new),
         )
-        near = _near_rows(ids, resolved)
-        documents = context.snapshot(self.partitions)
-        writer = ExchangeWriter(context, NEAR_ROWS, schemas.DUPLICATES, len(documents.files))
-        writer.write(near, partition_targets(column(near, "doc_id"), documents))
-        writer.finish()
+        near = duplicate_rows("near", ids[resolved.removed], ids[resolved.keeper], *resolved[2:6])
+        send_to_partitions(context, NEAR_ROWS, near, self.partitions)
         for name, number in resolved.counters.items():
             context.count(f"near.{name}", number)
         context.count("near.documents", len(ids))
 
 
-def _near_rows(ids: IDs, resolved: Resolved) -> pa.Table:
+def duplicate_rows(kind: str, doc_ids: IDs, *columns: NDArray[Any]) -> pa.Table:
+    """Rows of ``duplicates`` of one kind; ``columns`` follow the kind in its schema."""
+    arrays = (doc_ids, [kind] * len(doc_ids), *columns)
     return pa.table(
-        {
-            "doc_id": pa.array(ids[resolved.removed]),
-            "kind": pa.array(["near"] * len(resolved.removed), pa.string()),
-            "keeper": pa.array(ids[resolved.keeper]),
-            "component": pa.array(resolved.component),
-            "similarity": pa.array(resolved.similarity),
-            "shared_bands": pa.array(resolved.shared_bands),
-            "containment": pa.array(resolved.containment),
-        },
+        [pa.array(values, field.type) for values, field in zip(arrays, schemas.DUPLICATES, strict=True)],
         schema=schemas.DUPLICATES,
     )

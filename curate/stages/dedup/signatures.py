@@ -37,25 +37,23 @@ PERMUTATION_SEED = 1
 """datasketch's default seed, so that signatures can be compared with those made elsewhere."""
 
 
-def dedup_section(recipe: Recipe) -> Dedup | None:
-    """The dedup section; None when it is off."""
-    return None if recipe.dedup == "off" else recipe.dedup
+_OFF = Dedup(exact=False, near="off", semantic="off")
 
 
-def near_section(recipe: Recipe) -> Near | None:
-    """The section of near duplicates; None when they are off."""
-    section = dedup_section(recipe)
-    return None if section is None or section.near == "off" else section.near
+def dedup_section(recipe: Recipe) -> Dedup:
+    """The dedup section; one in which everything is off where it is off."""
+    return _OFF if recipe.dedup == "off" else recipe.dedup
 
 
 def removes_near(recipe: Recipe) -> bool:
     """Whether near duplicates are looked for."""
-    return near_section(recipe) is not None
+    return dedup_section(recipe).near != "off"
 
 
 def minhash_params(recipe: Recipe) -> MinHashParams:
     """Parameters of the signatures; the defaults where near deduplication is off (the content hash is still needed)."""
-    near = near_section(recipe) or Near()
+    section = dedup_section(recipe)
+    near = Near() if section.near == "off" else section.near
     bands, rows = near.bands_and_rows
     return MinHashParams(ngram=near.ngram, bands=bands, rows=rows, seed=PERMUTATION_SEED)
 
@@ -87,12 +85,6 @@ def check_signatures(signatures: Snapshot, params: MinHashParams) -> None:
         )
 
 
-def decontamination(recipe: Recipe) -> Decontaminate | None:
-    """The section of evaluation sets; None when there are none."""
-    section = dedup_section(recipe)
-    return None if section is None else section.decontaminate
-
-
 @dataclass(frozen=True, kw_only=True)
 class EmptyTask(Task):
     """Empty files of the tables that a part of the stage writes, where that part is off."""
@@ -103,15 +95,7 @@ class EmptyTask(Task):
 
     def work(self, context: TaskContext) -> None:
         for table in self.tables:
-            context.write(table, _EMPTY[table].empty_table())
-
-
-_EMPTY = {
-    "duplicates": schemas.DUPLICATES,
-    "shingles": schemas.SHINGLES,
-    "paragraph_hashes": schemas.PARAGRAPH_HASHES,
-    "paragraphs": schemas.PARAGRAPHS,
-}
+            context.write(table, pa.Table.from_pylist([], schemas.table_schema(table, {})))
 
 
 def commit_empty(run: StageRun, *tables: str) -> None:
@@ -122,8 +106,7 @@ def commit_empty(run: StageRun, *tables: str) -> None:
 
 
 def _signatures(run: StageRun) -> None:
-    params = minhash_params(run.recipe)
-    section = decontamination(run.recipe)
+    params, section = minhash_params(run.recipe), dedup_section(run.recipe).decontaminate
     details: dict[str, Any] = {"minhash": asdict(params)}
     evaluation = None
     if section is not None:
@@ -132,10 +115,7 @@ def _signatures(run: StageRun) -> None:
     previous = PreviousFiles(run, ["verdicts", "edits"])
     tasks = [
         SignaturesTask(
-            name=part.name,
-            documents=part.documents,
-            verdicts=part["verdicts"],
-            edits=part["edits"],
+            **part.fields,
             minhash=params,
             evaluation=evaluation,
             previous=previous.of(part),
@@ -148,7 +128,7 @@ def _signatures(run: StageRun) -> None:
     overlaps = {name: count for name, count in step.counters.items() if name.startswith("contaminated")}
     if evaluation is not None:
         with reraise_as_damaged(f"{run.storage.url}/{run.model.path}"):
-            loaded = load_evaluation(b"", artefact_path(run.storage, run.model))
+            loaded = load_evaluation(artefact_path(run.storage, run.model))
         overlaps |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
     key = rows_key(run)
     run.commit("contamination", step.files("contamination"), overlaps, rows_key=key)
@@ -156,14 +136,12 @@ def _signatures(run: StageRun) -> None:
 
 
 def _fit(run: StageRun) -> Fit | None:
-    section = decontamination(run.recipe)
+    section = dedup_section(run.recipe).decontaminate
     if section is None:
         return None
     files = evaluation_files(section)
-    settings = [_marks(files), section.ngram]
-    return Fit(
-        "evaluation", settings, lambda: EvaluationTask(name="evaluation", files=tuple(files), ngram=section.ngram)
-    )
+    task = EvaluationTask(name="evaluation", files=tuple(files), ngram=section.ngram)
+    return Fit("evaluation", [_marks(files), section.ngram], lambda: task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +198,10 @@ class EvaluationTask(Task):
                     f"dedup.decontaminate.sets.{file.name}: no record of {file.path} has a text in the field {file.text_field!r}"
                 )
         index, short = ngram_index(pa.concat_arrays(texts).cast(pa.large_string()), self.ngram)
-        local = context.scratch_file()
-        with local.open("wb") as out:
+        with context.new_file("artefacts", "evaluation", ".bin", len(names)) as local, local.open("wb") as out:
             # One array after the other: the archives that numpy writes hold the time.
             for part in (index.keys, index.items, np.array(names), np.array(numbers, np.int64), np.array([short])):
                 np.save(out, part, allow_pickle=False)
-        context.add("artefacts", "evaluation", ".bin", local, len(names))
 
 
 class Evaluation(NamedTuple):
@@ -238,7 +214,7 @@ class Evaluation(NamedTuple):
     """Items with fewer words than an n-gram, which nothing can match."""
 
 
-def load_evaluation(data: bytes, path: Path) -> Evaluation:
+def load_evaluation(path: Path) -> Evaluation:
     """What :class:`EvaluationTask` has stored.
 
     Raises:
@@ -266,7 +242,6 @@ class EvaluationUse:
 class EditedTask(PartitionTask):
     """A task that makes rows of texts as edited; those of an earlier run that hold are copied."""
 
-    edits: TableFile
     previous: Files | None = field(default=None, metadata=PREVIOUS)
 
     def rows(
@@ -287,10 +262,12 @@ class EditedTask(PartitionTask):
             make: (doc_ids, texts) → their rows.
         """
 
-        def texts(ids: IDs) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
-            return edited_texts(context, self.documents, read_edits(context, self.edits), ids, self.edits)
+        edits = self.files["edits"]
 
-        old = reusable(context, self.previous, tables, known, read_edits, edits=self.edits)
+        def texts(ids: IDs) -> Iterator[tuple[IDs, pa.LargeStringArray]]:
+            return edited_texts(context, self.documents, read_edits(context, edits), ids, edits)
+
+        old = reusable(context, self.previous, tables, known, read_edits, edits=edits)
         return rows_of_partition(context, self.documents, keep, old, texts, make)
 
 
@@ -305,7 +282,6 @@ class SignaturesTask(EditedTask):
         "curate.base.text:compile_kernels",
     )
 
-    verdicts: TableFile
     minhash: MinHashParams
     evaluation: EvaluationUse | None
 
@@ -331,7 +307,7 @@ class SignaturesTask(EditedTask):
             return {"contamination": spans, "signatures": pa.table(columns)}
 
         tables = ["contamination", "signatures"]
-        keep = left_after("quality", context, {"verdicts": self.verdicts})
+        keep = left_after("quality", context, self.files)
         with (
             context.writer("contamination", schemas.CONTAMINATION) as spans,
             context.writer("signatures", schemas.signatures_schema(self.minhash.num_perm)) as signatures,
@@ -347,8 +323,7 @@ class SignaturesTask(EditedTask):
 def _count_overlaps(context: TaskContext, spans: pa.Table) -> None:
     context.count("contaminated.documents", len(spans["doc_id"].unique()))
     pairs = spans.select(["doc_id", "set", "item"]).group_by(["doc_id", "set", "item"], use_threads=False).aggregate([])
-    for entry in pairs["set"].value_counts().to_pylist():
-        context.count(f"contaminated.overlaps.{entry['values']}", entry["counts"])
+    context.count_values("contaminated.overlaps.", pairs["set"])
 
 
 def _spans(matches: Matches, ids: IDs, known: Evaluation, removed: bool) -> pa.Table:
@@ -364,7 +339,7 @@ def _spans(matches: Matches, ids: IDs, known: Evaluation, removed: bool) -> pa.T
 
 
 def _signature_settings(recipe: Recipe) -> Any:
-    section = decontamination(recipe)
+    section = dedup_section(recipe).decontaminate
     evaluation = None if section is None else [_marks(evaluation_files(section)), section.ngram, section.action]
     return {"minhash": asdict(minhash_params(recipe)), "evaluation": evaluation}
 

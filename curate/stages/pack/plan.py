@@ -16,8 +16,8 @@ from curate.base.columns import IDs, column, int32_matrix, rows_of, vector_matri
 from curate.base.hashing import mix64, salt
 from curate.base.ids import is_synthetic, source_id
 from curate.engine.context import TaskContext
-from curate.engine.exchange import read_slices
-from curate.engine.task import Exchange, Task
+from curate.engine.exchange import TargetTask
+from curate.engine.task import Exchange
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows, likeness
 from curate.packing.packers import PACKERS, Packer
@@ -27,7 +27,7 @@ from curate.packing.refusals import Similarity, count_alike, similarity
 from curate.recipe import Pack
 from curate.relate.neighbors import check_neighbors, renumbered
 from curate.tables.parquet import reraise_as_damaged
-from curate.tables.snapshot import TableFile, TableRef
+from curate.tables.snapshot import TableFile
 
 ITEMS = Exchange("items", "documents to regions", to="region")
 
@@ -117,7 +117,7 @@ class _Pass(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanTask(Task):
+class PlanTask(TargetTask):
     """The windows of one region, every set and pass.
 
     Attributes:
@@ -134,8 +134,6 @@ class PlanTask(Task):
     threads = True
     kernels = ("curate.packing.plan:compile_kernels",)
 
-    items: TableRef
-    region: int
     dim: int
     neighbors: TableFile
     sets: tuple[WindowSet, ...]
@@ -164,7 +162,7 @@ class PlanTask(Task):
         context.value("sets", [[number, dict(counted)] for number, counted in sorted(counts.items())])
 
     def _read(self, context: TaskContext) -> _Items:
-        table = read_slices(context, self.items, self.region, item_schema(self.dim))
+        table = self.rows(context, item_schema(self.dim))
         table = table.sort_by([("position", "ascending"), ("doc_id", "ascending")])  # an example behind its source
         ids = column(table, "doc_id")
         linked, by_id = context.read(self.neighbors), np.sort(ids)
@@ -250,7 +248,7 @@ class PlanTask(Task):
 
     def _likeness(self, items: _Items, one_pass: _Pass, pieces: Pieces) -> dict[str, float]:
         windows = np.arange(pieces.n_windows)
-        keys = window_keys(self.seed, one_pass.set, self.region, one_pass.number, windows)
+        keys = window_keys(self.seed, one_pass.set, self.target, one_pass.number, windows)
         neighbors = renumbered(items.neighbors, one_pass.items)
         return likeness(pieces, one_pass.near.vectors, one_pass.lengths, neighbors, keys)
 
@@ -260,22 +258,20 @@ class PlanTask(Task):
         named = catalog.names_document(rows.kind)
         first = np.searchsorted(window, window)
         n = len(item)
-        return pa.table(
-            {
-                "set": pa.array(np.full(n, number, np.uint16)),
-                "key": pa.array(window_keys(self.seed, number, self.region, one_pass.number, window)),
-                "region": pa.array(np.full(n, self.region, np.int32)),
-                "pass": pa.array(np.full(n, one_pass.number, np.uint16)),
-                "copy": pa.array(np.where(named, one_pass.copy[item], 0).astype(np.uint16)),
-                "index": pa.array(window.astype(np.uint32)),
-                "piece": pa.array((np.arange(n) - first).astype(np.uint32)),
-                "kind": pa.array(rows.kind),
-                "doc_id": pa.array(np.where(named, one_pass.ids[item], 0).astype(np.uint64)),
-                "start": pa.array(rows.start.astype(np.uint32)),
-                "length": pa.array(rows.length.astype(np.uint32)),
-            },
-            schema=PIECE,
-        )
+        columns = {
+            "set": np.full(n, number, np.uint16),
+            "key": window_keys(self.seed, number, self.target, one_pass.number, window),
+            "region": np.full(n, self.target, np.int32),
+            "pass": np.full(n, one_pass.number, np.uint16),
+            "copy": np.where(named, one_pass.copy[item], 0).astype(np.uint16),
+            "index": window.astype(np.uint32),
+            "piece": (np.arange(n) - first).astype(np.uint32),
+            "kind": rows.kind,
+            "doc_id": np.where(named, one_pass.ids[item], 0).astype(np.uint64),
+            "start": rows.start.astype(np.uint32),
+            "length": rows.length.astype(np.uint32),
+        }
+        return pa.table(columns, schema=PIECE)
 
 
 def along_path(neighbors: NDArray[np.int32], ids: IDs) -> NDArray[np.int64]:

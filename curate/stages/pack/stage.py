@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,19 +22,20 @@ from curate.base import catalog, schemas
 from curate.base.columns import column, is_in, rows_of
 from curate.base.ids import is_synthetic, source_id
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, hash_targets, read_slices
+from curate.engine.exchange import ExchangeWriter, TargetTask, each_target, hash_targets, send
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
-from curate.engine.takedown import TakedownTask, lessened
+from curate.engine.takedown import TakedownTask, lessened, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.packing.measures import summarise, window_measures
 from curate.packing.pieces import Control
-from curate.packing.plan import set_prefix, sets_of_copies
+from curate.packing.plan import sets_of_copies
 from curate.recipe import Recipe
 from curate.stages.pack.plan import ITEMS, PIECE, PlanTask, WindowSet, item_schema
+from curate.stages.shards.routing import shard_places
 from curate.stages.synthetic import sets_of, synthetic_set, synthetic_sidecar
 from curate.tables.artefact import artefact_path
-from curate.tables.snapshot import Snapshot, TableFile, TableRef, as_file
+from curate.tables.snapshot import Snapshot, TableFile, as_file
 from curate.tokens.encoder import load, require_bos, require_separator
 
 PIECES = Exchange("pieces", "pieces to shards", to="shard")
@@ -81,45 +83,30 @@ def _pack(run: StageRun) -> None:
 def _send_items(run: StageRun, sets: Sets) -> Snapshot:
     """Documents and examples, sent to their regions."""
     regions, dim = int(run.tables["clusters"].details["regions"]), int(run.tables["embeddings"].details["dim"])
-    examples = synthetic_sidecar(run.recipe)
+    validation, examples = len(sets) - 1, synthetic_set(sets)["set"]
+    tables = ("tokens", "clusters", "embeddings", "order", "copies", *synthetic_sidecar(run.recipe))
     tasks = [
-        ItemsTask(
-            name=part.name,
-            documents=part.documents,
-            tokens=part["tokens"],
-            clusters=part["clusters"],
-            embeddings=part["embeddings"],
-            order=part["order"],
-            copies=part["copies"],
-            synthetic=part["synthetic"] if examples else None,
-            regions=regions,
-            dim=dim,
-            validation=len(sets) - 1,
-            synthetic_set=synthetic_set(sets)["set"],
-        )
-        for part in run.partitions("tokens", "clusters", "embeddings", "order", "copies", *examples)
+        ItemsTask(**part.fields, regions=regions, dim=dim, validation=validation, synthetic_set=examples)
+        for part in run.partitions(*tables)
     ]
     return run.publish(ITEMS, run.step(ITEMS.table, tasks))
 
 
 def _plan(run: StageRun, items: Snapshot, sets: Sets, control: Control) -> Step:
     """The windows of every region."""
-    neighbors = run.tables["neighbors"].named()
+    neighbors, regions = run.tables["neighbors"].named(), int(run.tables["clusters"].details["regions"])
     tasks = [
         PlanTask(
-            name=name,
-            items=items.ref,
-            region=region,
+            **fields,
             dim=int(run.tables["embeddings"].details["dim"]),
-            neighbors=neighbors[name],
+            neighbors=neighbors[fields["name"]],
             sets=tuple(WindowSet(entry["kind"], entry["window"]) for entry in sets),
             section=run.recipe.pack,
             control=control,
             max_similarity=max_similarity(run.recipe),
             seed=run.recipe.seed,
         )
-        for region in range(int(run.tables["clusters"].details["regions"]))
-        for name in [f"region-{region:07d}"]
+        for fields in each_target(items, regions, "region-{:07d}")
     ]
     return run.step("tmp/plans", tasks)
 
@@ -144,19 +131,12 @@ def _shuffle(run: StageRun, sets: Sets, plans: Step) -> Step:
     """The windows of all regions by shard, in the order of their keys."""
     shards = tuple(entry["shards"] for entry in sets)
     tasks = [PiecesTask(name=file.name, plan=file, shards=shards) for file in plans.files("tmp/plans")]
-    pieces = run.publish(PIECES, run.step(PIECES.table, tasks))
-    names = [
-        (f"{set_prefix(entry, sets)}shard-{shard:05d}", shard)
-        for entry in sets
-        for shard in range(entry["first"], entry["first"] + entry["shards"])
+    pieces = run.publish(PIECES, run.step(PIECES.table, tasks)).ref
+    windows = [
+        WindowsTask(name=place.name, maps=pieces, target=place.target, shard=place.shard)
+        for place in shard_places(sets)
     ]
-    return run.step(
-        "windows",
-        [
-            WindowsTask(name=name, pieces=pieces.ref, target=target, shard=shard)
-            for target, (name, shard) in enumerate(names)
-        ],
-    )
+    return run.step("windows", windows)
 
 
 def _control_ids(run: StageRun) -> tuple[int | None, list[int]]:
@@ -194,36 +174,26 @@ class ItemsTask(PartitionTask):
     grows_with = "kept"
     sends = (ITEMS,)
 
-    tokens: TableFile
-    clusters: TableFile
-    embeddings: TableFile
-    order: TableFile
-    copies: TableFile
-    synthetic: TableFile | None = None
     regions: int
     dim: int
     validation: int
     synthetic_set: int
 
     def work(self, context: TaskContext) -> None:
-        ordered = context.read(self.order, ["doc_id", "position"])
+        files = self.files
+        ordered = context.read(files["order"], ["doc_id", "position"])
         ids = column(ordered, "doc_id")
-        counted = context.read(self.tokens, ["doc_id", "n_tokens"])
+        counted = context.read(files["tokens"], ["doc_id", "n_tokens"])
         rows = pa.array(rows_of(ids, column(counted, "doc_id")))
-        region = column(context.read(self.clusters, ["region"]).take(rows), "region")
-        items = pa.table(
-            {
-                "doc_id": ordered["doc_id"],
-                "position": ordered["position"],
-                "n_tokens": counted["n_tokens"].take(rows),
-                "sets": sets_of_copies(context.read(self.copies), self.validation),
-                "vector": context.read(self.embeddings, ["vector"])["vector"].take(rows),
-            }
-        )
-        writer = ExchangeWriter(context, ITEMS, item_schema(self.dim), self.regions)
+        region = column(context.read(files["clusters"], ["region"]).take(rows), "region")
+        n_tokens, sets = counted["n_tokens"].take(rows), sets_of_copies(context.read(files["copies"]), self.validation)
+        vectors = context.read(files["embeddings"], ["vector"])["vector"].take(rows)
+        schema = item_schema(self.dim)
+        items = pa.table([*ordered.columns, n_tokens, sets, vectors], schema=schema)
+        writer = ExchangeWriter(context, ITEMS, schema, self.regions)
         writer.write(items, region)
-        if self.synthetic is not None:
-            examples = context.read(self.synthetic, ["doc_id", "source_id", "n_tokens"])
+        if "synthetic" in files:
+            examples = context.read(files["synthetic"], ["doc_id", "source_id", "n_tokens"])
             source = pa.array(rows_of(column(examples, "source_id"), ids))
             own = {"doc_id": examples["doc_id"], "n_tokens": examples["n_tokens"]}
             own["sets"] = pa.array([[self.synthetic_set]] * examples.num_rows, pa.list_(pa.uint16()))
@@ -250,52 +220,44 @@ class PiecesTask(Task):
         for number, first in enumerate(np.cumsum([0, *self.shards[:-1]])):
             of_set = sets == number
             targets[of_set] = first + hash_targets(keys[of_set], self.shards[number])
-        writer = ExchangeWriter(context, PIECES, PIECE, sum(self.shards))
-        writer.write(plan, targets)
-        writer.finish()
+        send(context, PIECES, PIECE, sum(self.shards), plan, targets)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowsTask(Task):
+class WindowsTask(TargetTask):
     """The windows of one shard, numbered in the order of their keys.
 
     Attributes:
-        target: place of the shard among those of all sets.
-        shard: its number in its set.
+        shard: its number in its set; ``target`` is its place among those of all sets.
     """
 
     per = "shard"
     grows_with = "tokens"
     receives = ((PIECES, "region"),)
 
-    pieces: TableRef
-    target: int
     shard: int
 
     def work(self, context: TaskContext) -> None:
-        rows = read_slices(context, self.pieces, self.target, PIECE)
-        rows = rows.sort_by([(name, "ascending") for name in ("key", "region", "pass", "index", "piece")])
-        n = rows.num_rows
-        begins = np.zeros(n, np.bool_)
-        for name in ("key", "region", "pass", "index"):
-            values = column(rows, name)
+        window = ("key", "region", "pass", "index")
+        rows = self.rows(context, PIECE).sort_by([(name, "ascending") for name in (*window, "piece")])
+        begins = np.zeros(rows.num_rows, np.bool_)
+        for values in (column(rows, name) for name in window):
             begins[1:] |= values[1:] != values[:-1]
         columns = {
             "set": rows["set"],
-            "shard": pa.array(np.full(n, self.shard, np.uint32)),
-            "window": pa.array(np.cumsum(begins).astype(np.uint32)),
+            "shard": np.full(len(begins), self.shard, np.uint32),
+            "window": np.cumsum(begins).astype(np.uint32),
             **{name: rows[name] for name in ("piece", "kind", "doc_id", "copy", "start", "length")},
         }
         context.write("windows", pa.table(columns, schema=schemas.WINDOWS))
 
 
-def _first_shards(run: StageRun) -> dict[int, int]:
+def _first_shards(run: StageRun) -> Counter[int]:
     """Shards of each set in earlier generations."""
     shards: Counter[int] = Counter()
-    for tables in run.earlier:
-        for entry in tables["windows"].details["sets"]:
-            shards[entry["set"]] += entry["shards"]
-    return dict(sorted(shards.items()))
+    for entry in chain.from_iterable(tables["windows"].details["sets"] for tables in run.earlier):
+        shards[entry["set"]] += entry["shards"]
+    return shards
 
 
 def _takedown(run: StageRun, takedown: Takedown) -> None:
@@ -310,11 +272,8 @@ def _takedown(run: StageRun, takedown: Takedown) -> None:
         if len(takedown.ids) and (takedown.reaches(file) or _holds_examples(file))
     ]
     step = run.step("windows", tasks)
-    changed = {file.name: file for file in step.files("windows")}
-    counters = lessened(before.counters, {name: n for name, n in step.counters.items() if name != "padding"})
-    if "padding" in counters:
-        counters["padding"] += step.counters.get("padding", 0)
-    run.commit("windows", [changed.get(file.name, file) for file in before.files], counters, before.details)
+    lost = {**step.counters, "padding": -step.counters.get("padding", 0)}  # what leaves becomes padding
+    run.commit("windows", replaced(before, step), lessened(before.counters, lost), before.details)
 
 
 def _holds_examples(file: TableFile) -> bool:

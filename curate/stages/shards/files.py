@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import catalog
+from curate.base.catalog import DENOISED
 from curate.base.columns import column, is_in
 from curate.engine.context import TaskContext
 from curate.engine.exchange import read_slices
@@ -21,20 +22,25 @@ from curate.engine.task import Task
 from curate.packing.plan import set_prefix
 from curate.recipe.file import essential_recipe
 from curate.shards import conservation
-from curate.shards.denoise import Mixture, denoise, denoised_token_type, layout
+from curate.shards.denoise import denoise, layout
+from curate.shards.formats import FORMATS, SetContent
 from curate.shards.index import FORMAT_VERSION
 from curate.shards.sampled import Measures, measure_sample
-from curate.shards.windows import ShardWindows, token_type, windows_of_plan
-from curate.stages.shards.formats import DENOISED, FilePart, join_formats, joined_formats, part_name, write_formats
-from curate.stages.shards.routing import SPANS, ShardPlace, assemble, shard_places, span_keys, span_schema
+from curate.shards.windows import ShardWindows, windows_of_plan
+from curate.stages.shards.formats import (
+    FilePart,
+    ShardSettings,
+    concatenate,
+    joined_formats,
+    part_name,
+    write_formats,
+)
+from curate.stages.shards.routing import SPANS, ShardPlace, shard_places, span_keys, span_schema
 from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
 
 Sum = NDArray[np.uint64]
 """uint64[2]: a conservation sum."""
-
-CONTROL = ("bos_id", "separator_ids")
-"""Details of the plan: the token that begins documents, the tokens between them; a plan without has neither."""
 
 Widths = dict[int, int]
 """Tokens of the longest denoised window of each set; empty without denoised windows."""
@@ -43,58 +49,6 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 Head = Mapping[str, Json]
 """``index.json`` without its list of files."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSettings:
-    """What is the same for all shards of a run.
-
-    Attributes:
-        formats: to write.
-        folder: of the whole shard set, named by what it is made from.
-        eos_id: token that ends documents, and that windows are filled up with.
-        bos_id: token that begins them.
-        separator: tokens between documents of a window.
-        example_length: most tokens of an example of denoised windows; 0: none are written.
-    """
-
-    formats: tuple[str, ...]
-    folder: str
-    vocab_size: int
-    eos_id: int | None
-    bos_id: int | None
-    separator: tuple[int, ...]
-    example_length: int
-    seed: int
-
-    @staticmethod
-    def of(run: StageRun) -> ShardSettings:
-        """Those of a run, by its recipe, its tokenizer and its plan."""
-        tokens, windows = run.tables["tokens"].details, run.tables["windows"].details
-        section = run.recipe.shards
-        return ShardSettings(
-            formats=section.formats,
-            folder=run.snapshot_id,
-            vocab_size=int(tokens["vocab_size"]),
-            eos_id=tokens["eos_id"],
-            bos_id=windows.get("bos_id"),
-            separator=tuple(windows.get("separator_ids", ())),
-            example_length=section.denoise.length if section.denoise else 0,
-            seed=run.recipe.seed,
-        )
-
-    @property
-    def mixture(self) -> Mixture:
-        """The denoisers."""
-        return Mixture.above(self.vocab_size, self.example_length)
-
-    def token_type(self, is_denoised: bool) -> np.dtype[Any]:
-        """The type of token ids in the files."""
-        return denoised_token_type(self.mixture) if is_denoised else token_type(self.vocab_size)
-
-    def assemble(self, plan: pa.Table, spans: pa.Table, size: int) -> ShardWindows:
-        """The windows of one shard from its plan and its token spans."""
-        return assemble(plan, spans, size, self.eos_id, self.bos_id, self.separator)
 
 
 def widths(run: StageRun, files: Sequence[TableFile]) -> Widths:
@@ -191,12 +145,10 @@ class ShardTask(Task):
         with reraise_as_damaged(context.place(self.windows)):
             whole = settings.assemble(plan, spans, place.size)
             whole.check()
-        pad = 0 if settings.eos_id is None else settings.eos_id
-        write_formats(context, whole, settings.formats, place.shard, place.prefix, pad, settings.folder)
+        write_formats(context, whole, settings, place.shard, place.prefix)
         if settings.example_length:
             after = denoise(whole, place.shard, settings.mixture, settings.seed, self.width)
-            prefix = f"{place.prefix}{DENOISED}"
-            write_formats(context, after, settings.formats, place.shard, prefix, pad, settings.folder)
+            write_formats(context, after, settings, place.shard, f"{place.prefix}{DENOISED}")
         if self.previous is None and (sample := measure_sample(whole, place.shard, settings.seed)) is not None:
             context.value("sample", sample)
         context.value("tokens", len(whole.tokens))
@@ -247,7 +199,24 @@ def finish(
             if is_denoised:
                 own = {name: value for name, value in own.items() if name not in ("tokens", "measures")}
                 own |= {"denoised": True, "window": width[entry["set"]], "window_before": entry["window"]}
-            tasks.append(_join_task(settings, sets, entry, files, parts, own, is_denoised=is_denoised))
+            prefix = set_prefix(entry, sets, "/") + (DENOISED if is_denoised else "")
+            names = [
+                part_name(form, place.name, is_denoised)
+                for form in joined_formats(settings.formats)
+                for place in shard_places(sets)
+                if place.number == entry["set"]
+            ]
+            task = JoinTask(
+                name=f"index-{entry['set']}{'-denoised' if is_denoised else ''}",
+                shards=tuple(file for file in files if file.name.startswith(prefix)),
+                parts=tuple(parts[name] for name in names if name in parts),
+                prefix=prefix,
+                size=own["window"],
+                settings=settings,
+                head=own,
+                is_denoised=is_denoised,
+            )
+            tasks.append(task)
         files += run.step("shards", tasks).files("shards")
     totals: dict[str, Any] = {
         "sets": sets,
@@ -256,8 +225,8 @@ def finish(
         "conservation": conservation.hex_sum(_total(list(sums.values()))),
     }
     if len(sets) > 1:
-        task = IndexTask(name="index", files=tuple(files), head={**head, **totals}, folder=settings.folder)
-        files += run.step("shards", [task]).files("shards")
+        index = IndexTask(name="index", files=tuple(files), head={**head, **totals}, folder=settings.folder)
+        files += run.step("shards", [index]).files("shards")
     formats = [*settings.formats, *(f"{DENOISED}{form}" for form in settings.formats if width)]
     details = {"formats": formats, "folder": f"shards/{run.stage_key}/{run.snapshot_id}", **head, **totals}
     run.commit("shards", files, counters, details | ({"measures": measures} if measures else {}))
@@ -266,14 +235,14 @@ def finish(
 def _head(run: StageRun, settings: ShardSettings, *, is_denoised: bool) -> dict[str, Any]:
     """What every ``index.json`` of the shard set begins with."""
     tokens, windows = run.tables["tokens"].details, run.tables["windows"].details
-    head = {
+    head: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "recipe": essential_recipe(run.recipe),
         "tokenizer": {
             "blake2b": tokens["tokenizer_hash"],
             "vocab_size": settings.vocab_size,
             "eos_id": settings.eos_id,
-            **{name: windows[name] for name in CONTROL if name in windows},
+            **{name: windows[name] for name in ("bos_id", "separator_ids") if name in windows},
         },
     }
     if is_denoised:
@@ -281,36 +250,6 @@ def _head(run: StageRun, settings: ShardSettings, *, is_denoised: bool) -> dict[
         ids = {"modes": mixture.modes, "first_sentinel": mixture.sentinels[0], "sentinels": len(mixture.sentinels)}
         head["denoise"] = {"length": mixture.length, **ids}
     return head
-
-
-def _join_task(
-    settings: ShardSettings,
-    sets: Sequence[dict[str, Any]],
-    entry: dict[str, Any],
-    files: Sequence[TableFile],
-    parts: Mapping[str, FilePart],
-    head: dict[str, Any],
-    *,
-    is_denoised: bool,
-) -> JoinTask:
-    """The task that joins what formats keep once for a set, or for its denoised windows."""
-    prefix = set_prefix(entry, sets, "/") + (DENOISED if is_denoised else "")
-    names = [
-        part_name(form, place.name, is_denoised)
-        for form in joined_formats(settings.formats)
-        for place in shard_places(sets)
-        if place.number == entry["set"]
-    ]
-    return JoinTask(
-        name=f"index-{entry['set']}{'-denoised' if is_denoised else ''}",
-        shards=tuple(file for file in files if file.name.startswith(prefix)),
-        parts=tuple(parts[name] for name in names if name in parts),
-        prefix=prefix,
-        size=head["window"],
-        settings=settings,
-        head=head,
-        is_denoised=is_denoised,
-    )
 
 
 def sums_of_sets(windows: Snapshot, written: Step, value: str) -> dict[int, Sum]:
@@ -346,17 +285,21 @@ class JoinTask(Task):
 
     def work(self, context: TaskContext) -> None:
         settings, kind = self.settings, self.settings.token_type(self.is_denoised)
-        joined = join_formats(
-            context,
-            self.shards,
-            self.parts,
-            settings.formats,
-            self.prefix,
-            self.size,
-            kind,
-            self.is_denoised,
-            settings.folder,
-        )
+        for name in settings.formats:
+            form, place = FORMATS.get(name), f"{self.prefix}{name}/"
+            parts = [part for part in self.parts if part.form == name]
+            rows = sum(part.rows for part in parts)
+            if form.joined:
+                stem, suffix = form.joined
+                with context.new_file("shards", f"{place}{stem}", suffix, rows, settings.folder) as local:
+                    concatenate(context, parts, local)
+            shards = [
+                (Path(file.path).name, file.bytes, file.rows) for file in self.shards if file.name.startswith(place)
+            ]
+            for file in form.set_files(SetContent(shards, rows, self.size, kind, self.is_denoised)):
+                with context.new_file("shards", f"{place}{file.name}", file.suffix, rows, settings.folder) as local:
+                    file.write(str(local))
+        joined = context.record.files.get("shards", [])
         _write_index(context, [*self.shards, *joined], self.head, self.prefix, settings.folder)
 
 
@@ -386,8 +329,6 @@ def _write_index(context: TaskContext, files: Sequence[TableFile], head: Head, p
         }
         for file in sorted(files, key=lambda file: file.path)
     ]
-    local = context.scratch_file()
-    local.write_text(
-        json.dumps({**head, "files": listing}, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    context.add("shards", f"{prefix}index", ".json", local, 0, folder=folder)
+    text = json.dumps({**head, "files": listing}, indent=1, sort_keys=True, ensure_ascii=False)
+    with context.new_file("shards", f"{prefix}index", ".json", 0, folder) as local:
+        local.write_text(f"{text}\n", encoding="utf-8")

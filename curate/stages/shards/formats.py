@@ -8,18 +8,70 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from curate.engine.context import TaskContext
-from curate.engine.stage import Step
-from curate.shards.formats import FORMATS, SetContent
-from curate.shards.windows import ShardWindows
+from curate.engine.stage import StageRun, Step
+from curate.shards.denoise import Mixture, denoised_token_type
+from curate.shards.formats import FORMATS
+from curate.shards.windows import ShardWindows, token_type
+from curate.stages.shards.routing import assemble
 from curate.tables.snapshot import TableFile
 
 COPY_BYTES = 8 << 20
 """Files are copied in pieces of this size."""
 
-DENOISED = "denoised/"
-"""Folder of a set's denoised windows, in which each format has its own."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSettings:
+    """What is the same for all shards of a run.
+
+    Attributes:
+        formats: to write.
+        folder: of the whole shard set, named by what it is made from.
+        eos_id: token that ends documents, and that windows are filled up with.
+        bos_id: token that begins them.
+        separator: tokens between documents of a window.
+        example_length: most tokens of an example of denoised windows; 0: none are written.
+    """
+
+    formats: tuple[str, ...]
+    folder: str
+    vocab_size: int
+    eos_id: int | None
+    bos_id: int | None
+    separator: tuple[int, ...]
+    example_length: int
+    seed: int
+
+    @staticmethod
+    def of(run: StageRun) -> ShardSettings:
+        """Those of a run, by its recipe, its tokenizer and its plan."""
+        tokens, windows = run.tables["tokens"].details, run.tables["windows"].details
+        section = run.recipe.shards
+        return ShardSettings(
+            formats=section.formats,
+            folder=run.snapshot_id,
+            vocab_size=int(tokens["vocab_size"]),
+            eos_id=tokens["eos_id"],
+            bos_id=windows.get("bos_id"),
+            separator=tuple(windows.get("separator_ids", ())),
+            example_length=section.denoise.length if section.denoise else 0,
+            seed=run.recipe.seed,
+        )
+
+    @property
+    def mixture(self) -> Mixture:
+        """The denoisers."""
+        return Mixture.above(self.vocab_size, self.example_length)
+
+    def token_type(self, is_denoised: bool) -> np.dtype[Any]:
+        """The type of token ids in the files."""
+        return denoised_token_type(self.mixture) if is_denoised else token_type(self.vocab_size)
+
+    def assemble(self, plan: pa.Table, spans: pa.Table, size: int) -> ShardWindows:
+        """The windows of one shard from its plan and its token spans."""
+        return assemble(plan, spans, size, self.eos_id, self.bos_id, self.separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,53 +102,26 @@ def written_parts(written: Step, formats: Sequence[str]) -> dict[str, FilePart]:
 
 
 def write_formats(
-    context: TaskContext, windows: ShardWindows, formats: Sequence[str], shard: int, prefix: str, pad: int, folder: str
+    context: TaskContext, windows: ShardWindows, settings: ShardSettings, shard: int, prefix: str
 ) -> None:
-    """The files of one shard below ``prefix``; of joined formats parts, which :func:`join_formats` joins."""
-    denoised = windows.target_starts is not None
-    for name in formats:
+    """The files of one shard below ``prefix``; of joined formats parts, which are joined when all are written."""
+    denoised, pad = windows.target_starts is not None, 0 if settings.eos_id is None else settings.eos_id
+    for name in settings.formats:
         form = FORMATS.get(name)
         for file in form.shard_files(windows, shard, pad):
-            local = context.scratch_file()
-            file.write(str(local))
             if form.joined:
-                part = part_name(name, context.job.name, denoised)
-                context.add("tmp/parts", part, file.suffix, local, len(windows))
+                new = context.new_file(
+                    "tmp/parts", part_name(name, context.job.name, denoised), file.suffix, len(windows)
+                )
             else:
-                context.add("shards", f"{prefix}{name}/{file.name}", file.suffix, local, len(windows), folder=folder)
+                place = f"{prefix}{name}/{file.name}"
+                new = context.new_file("shards", place, file.suffix, len(windows), settings.folder)
+            with new as local:
+                file.write(str(local))
 
 
-def join_formats(
-    context: TaskContext,
-    files: Sequence[TableFile],
-    parts: Sequence[FilePart],
-    formats: Sequence[str],
-    prefix: str,
-    size: int,
-    kind: np.dtype[Any],
-    denoised: bool,
-    folder: str,
-) -> list[TableFile]:
-    """Write what a format has once a set: the joined file from its parts, and indexes."""
-    made: list[TableFile] = []
-    for name in formats:
-        form, place = FORMATS.get(name), f"{prefix}{name}/"
-        own = [part for part in parts if part.form == name]
-        n_windows = sum(part.rows for part in own)
-        if form.joined:
-            local = context.scratch_file()
-            _concatenate(context, own, local)
-            stem, suffix = form.joined
-            made.append(context.add("shards", f"{place}{stem}", suffix, local, n_windows, folder=folder))
-        shards = [(Path(file.path).name, file.bytes, file.rows) for file in files if file.name.startswith(place)]
-        for file in form.set_files(SetContent(shards, n_windows, size, kind, denoised)):
-            local = context.scratch_file()
-            file.write(str(local))
-            made.append(context.add("shards", f"{place}{file.name}", file.suffix, local, n_windows, folder=folder))
-    return made
-
-
-def _concatenate(context: TaskContext, parts: Sequence[FilePart], local: Path) -> None:
+def concatenate(context: TaskContext, parts: Sequence[FilePart], local: Path) -> None:
+    """Write the parts of a file, one after the other."""
     with local.open("wb") as out:
         for part in parts:
             with context.open(part.file) as source:

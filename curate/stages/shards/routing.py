@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curate.base import catalog, schemas
 from curate.base.columns import column, flat_tokens, rows_of
 from curate.engine.context import TaskContext
-from curate.engine.exchange import ExchangeWriter, partition_targets, read_slices, write_slices
+from curate.engine.exchange import read_slices, send_to_partitions, write_slices
 from curate.engine.stage import StageRun, partitions
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.packing.plan import set_prefix
@@ -28,15 +28,7 @@ PLACES = Exchange("places", "places to partitions", to="partition")
 SPANS = Exchange("spans", "token spans to shards", to="shard")
 
 _PLACE = pa.schema(
-    [
-        ("set", pa.uint16()),
-        ("shard", pa.uint32()),
-        ("window", pa.uint32()),
-        ("piece", pa.uint32()),
-        ("doc_id", pa.uint64()),
-        ("start", pa.uint32()),
-        ("length", pa.uint32()),
-    ]
+    [schemas.WINDOWS.field(name) for name in ("set", "shard", "window", "piece", "doc_id", "start", "length")]
 )
 
 
@@ -49,24 +41,21 @@ def span_schema(vocab_size: int) -> pa.Schema:
 def route_spans(run: StageRun, tables: dict[str, Snapshot], files: Sequence[TableFile]) -> Snapshot:
     """The token spans that the shards planned in ``files`` hold, sent to them."""
     documents, sets = tables["documents"], tables["windows"].details["sets"]
-    places = [PlacesTask(name=file.name, windows=file, documents=documents.ref) for file in files]
-    place_table = run.publish(PLACES, run.step(PLACES.table, places))
+    routing = [PlacesTask(name=file.name, windows=file, documents=documents.ref) for file in files]
+    places = run.publish(PLACES, run.step(PLACES.table, routing)).ref
     shards = [entry["shards"] for entry in sets]
     firsts = np.cumsum([0, *shards[:-1]]) - np.array([entry["first"] for entry in sets])
-    examples = synthetic_sidecar(run.recipe)
+    sidecars = {name: tables[name] for name in ("tokens", *synthetic_sidecar(run.recipe))}
     spans = [
         SpansTask(
-            name=part.name,
-            documents=part.documents,
-            tokens=part["tokens"],
-            synthetic=part["synthetic"] if examples else None,
-            places=place_table.ref,
-            partition=part.index,
+            **part.fields,
+            places=places,
+            target=part.index,
             offsets=tuple(firsts.tolist()),
             shards=sum(shards),
             vocab_size=int(tables["tokens"].details["vocab_size"]),
         )
-        for part in partitions(documents, **{name: tables[name] for name in ("tokens", *examples)})
+        for part in partitions(documents, **sidecars)
     ]
     return run.publish(SPANS, run.step(SPANS.table, spans))
 
@@ -85,13 +74,12 @@ class ShardPlace:
 
 def shard_places(sets: Sequence[dict[str, Any]]) -> list[ShardPlace]:
     """The shards of all sets, in the order of the sets."""
-    found: list[ShardPlace] = []
+    places: list[ShardPlace] = []
     for entry in sets:
         for shard in range(entry["first"], entry["first"] + entry["shards"]):
-            name = f"{set_prefix(entry, sets)}shard-{shard:05d}"
-            prefix = set_prefix(entry, sets, "/")
-            found.append(ShardPlace(name, entry["set"], shard, len(found), prefix, entry["window"]))
-    return found
+            name, prefix = f"{set_prefix(entry, sets)}shard-{shard:05d}", set_prefix(entry, sets, "/")
+            places.append(ShardPlace(name, entry["set"], shard, len(places), prefix, entry["window"]))
+    return places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +96,7 @@ class PlacesTask(Task):
     def work(self, context: TaskContext) -> None:
         plan = context.read(self.windows)
         plan = plan.filter(pa.array(catalog.holds_text(column(plan, "kind")))).select(_PLACE.names)
-        documents = context.snapshot(self.documents)
-        writer = ExchangeWriter(context, PLACES, _PLACE, len(documents.files))
-        writer.write(plan, partition_targets(column(plan, "doc_id"), documents))
-        writer.finish()
+        send_to_partitions(context, PLACES, plan, self.documents)
 
 
 @njit(nogil=True, cache=True)
@@ -126,7 +111,7 @@ class SpansTask(PartitionTask):
     """The token spans of a partition's documents and synthetic examples, cut and sent to their shards.
 
     Attributes:
-        partition: index of the partition.
+        target: index of the partition.
         offsets: by set, what to add to a shard's number in the set for its place among all shards.
         shards: their number.
     """
@@ -136,24 +121,19 @@ class SpansTask(PartitionTask):
     receives = ((PLACES, "shard"),)
     kernels = ("curate.stages.shards.routing:compile_kernels",)
 
-    tokens: TableFile
-    synthetic: TableFile | None = None
     places: TableRef
-    partition: int
+    target: int
     offsets: tuple[int, ...]
     shards: int
     vocab_size: int
 
     def work(self, context: TaskContext) -> None:
-        wanted = read_slices(context, self.places, self.partition, _PLACE)
-        files = [self.tokens] if self.synthetic is None else [self.tokens, self.synthetic]  # synthetic ids are larger
-        with reraise_as_damaged(f"{context.place(self.tokens)}, or the plan of windows that asks for its tokens,"):
-            slices = spans_by_target(
-                lambda: pa.concat_tables([context.read(file, ["doc_id", "token_ids"]) for file in files]),
-                wanted,
-                np.array(self.offsets, np.int64)[column(wanted, "set")] + column(wanted, "shard"),
-            )
-            write_slices(context, SPANS, span_schema(self.vocab_size), self.shards, slices)
+        wanted, schema = read_slices(context, self.places, self.target, _PLACE), span_schema(self.vocab_size)
+        files = [self.files[table] for table in ("tokens", "synthetic") if table in self.files]  # by doc_id
+        shards = np.array(self.offsets, np.int64)[column(wanted, "set")] + column(wanted, "shard")
+        with reraise_as_damaged(f"{context.place(files[0])}, or the plan of windows that asks for its tokens,"):
+            slices = spans_by_target(lambda: context.read_all(files, schema, ["doc_id", "token_ids"]), wanted, shards)
+            write_slices(context, SPANS, schema, self.shards, slices)
 
 
 def spans_by_target(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.base.catalog import DENOISED
 from curate.base.columns import column
 from curate.engine.context import TaskContext
 from curate.engine.removed import Takedown
@@ -24,8 +25,8 @@ from curate.recipe.file import essential_recipe
 from curate.shards import conservation
 from curate.shards.formats import FORMATS, shard_number
 from curate.shards.sampled import mean_of_samples
-from curate.stages.shards.files import ShardSettings, Sum, Widths, finish, sums_of_sets, widths, write_shards
-from curate.stages.shards.formats import DENOISED, FilePart, joined_formats, part_name, written_parts
+from curate.stages.shards.files import Sum, Widths, finish, sums_of_sets, widths, write_shards
+from curate.stages.shards.formats import FilePart, ShardSettings, joined_formats, part_name, written_parts
 from curate.stages.shards.routing import route_spans, shard_places
 from curate.tables.snapshot import Snapshot, TableFile
 
