@@ -27,7 +27,6 @@ class Check:
     """A proof about the tables of a run.
 
     Attributes:
-        name: its name in the report.
         title: what it proves.
         function: makes it; returns the tables that later checks cannot rely on, if any.
         reads: tables it reads; a damaged one rules the check out.
@@ -35,60 +34,52 @@ class Check:
         applies: whether there is something to check.
     """
 
-    name: str
     title: str
     function: Callable[[RunReader, Report], set[str] | None]
     reads: tuple[str, ...]
     partly: bool = False
     applies: Callable[[RunReader], bool] = lambda run: True
 
+    @property
+    def name(self) -> str:
+        """Its name in the report: that of the function without ``check_``."""
+        return self.function.__name__.removeprefix("check_")
+
 
 _SIDECARS = tuple(table.name for table in TABLES.values() if table.per_document)
 
 CHECKS = (
-    Check("state", "run.json, manifests, records, former states", check_state, ()),
-    Check("files", "size, checksum, schema, bounds, order", check_files, ()),
+    Check("run.json, manifests, records, former states", check_state, ()),
+    Check("size, checksum, schema, bounds, order", check_files, ()),
+    Check("side-cars agree about their documents", check_partitions, (*_SIDECARS, "rejects"), partly=True),
     Check(
-        "partitions", "side-cars agree about their documents", check_partitions, (*_SIDECARS, "rejects"), partly=True
-    ),
-    Check(
-        "counters",
         "every input record is accounted for",
         check_counters,
         ("documents", "rejects", "verdicts", "duplicates", "ledger"),
         partly=True,
     ),
+    Check("the document kept in a duplicate's place is kept", check_keepers, ("documents", "verdicts", "duplicates")),
+    Check("positions 0 … N−1, each once", check_order, ("order",)),
+    Check("lengths, pieces, copies", check_windows, ("windows", "copies")),
+    Check("pairs in one window at or above the limit", check_similar, ("windows", "embeddings")),
     Check(
-        "keepers",
-        "the document kept in a duplicate's place is kept",
-        check_keepers,
-        ("documents", "verdicts", "duplicates"),
-    ),
-    Check("order", "positions 0 … N−1, each once", check_order, ("order",)),
-    Check("windows", "lengths, pieces, copies", check_windows, ("windows", "copies")),
-    Check("similar", "pairs in one window at or above the limit", check_similar, ("windows", "embeddings")),
-    Check(
-        "synthetic",
         "every span of an example is its source's",
         check_synthetic,
         ("synthetic", "tokens", "copies"),
         applies=lambda run: run.has("synthetic") and bool(run.snapshots["synthetic"].files),
     ),
     Check(
-        "shards",
         "every token exactly as often as its document has copies",
         check_shards,
         ("documents", "tokens", "copies", "synthetic", "windows", "shards"),
     ),
     Check(
-        "mirror",
         "the copy of the shards is complete",
         check_mirror,
-        (),  # compares with the manifest
+        (),
         applies=lambda run: run.has("shards") and run.recipe.shards.path is not None,
     ),
     Check(
-        "removed",
         "no table and no window holds what was taken down",
         check_removed,
         tuple(name for name in TABLES if name != "shards"),
