@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,12 @@ from curate.shards.formats import FORMATS, SetContent, ShardFormat
 from curate.shards.windows import ShardWindows, concatenate, token_type, windows_of_plan
 from curate.storage.local import LocalStorage
 from curate.tables.snapshot import TableFile, parts_of
-from curate.verify.findings import Report
+from curate.verify.findings import NAMED, Report
 from curate.verify.windows import read_windows
 
 _SHARD = re.compile(r"(set-(?P<set>\d+)[-/])?(\w+/)*shard[-.](?P<shard>\d+)$")
 
-NAMED = 5
-"""Documents, windows and partitions that one difference names."""
+Key = TypeVar("Key", bound=Hashable)
 
 
 def plan_of(run: RunReader, file: TableFile) -> ShardWindows:
@@ -37,6 +37,10 @@ def plan_of(run: RunReader, file: TableFile) -> ShardWindows:
     named = {name: columns[name] for name in ("window", "kind", "doc_id", "copy", "start", "length")}
     begins = "bos_id" in run.snapshots["windows"].details
     return windows_of_plan(size_of(run, file), **named, tokens=np.zeros(0, np.uint16), begins=begins)
+
+
+def _token_type(run: RunReader) -> np.dtype[Any]:
+    return token_type(int(run.snapshots["tokens"].details["vocab_size"]))
 
 
 def _mixture(run: RunReader) -> Mixture:
@@ -79,143 +83,110 @@ def _local(run: RunReader, file: TableFile) -> Iterator[str]:
         return
     with tempfile.NamedTemporaryFile(prefix="curate-verify-", suffix=Path(file.path).suffix) as copy:
         with run.open(file) as source:
-            while piece := source.read(1 << 24):
-                copy.write(piece)
+            shutil.copyfileobj(source, copy, 1 << 24)
         copy.flush()
         yield copy.name
 
 
 def windows_of(run: RunReader, report: Report, form: str) -> Iterator[tuple[TableFile, ShardWindows]]:
     """(plan, windows as they are in the files) of each shard, of a format as the table's details name it."""
-    name = form.removeprefix(DENOISED)
-    reader = _read_joined if FORMATS.get(name).joined else _read_shards
-    yield from reader(run, report, FORMATS.get(name), name != form)
+    reader = _FormatReader(run, report, FORMATS.get(form.removeprefix(DENOISED)), form.startswith(DENOISED))
+    yield from reader.read_joined() if reader.form.joined else reader.read_shards()
 
 
-def _files_of(run: RunReader, form: ShardFormat, denoised: bool) -> dict[str, list[TableFile]]:
-    """Files of a format by suffix, without its indexes of a set."""
-    folder = f"{DENOISED}{form.name}/" if denoised else f"{form.name}/"
-    own = [
-        file
-        for file in run.snapshots["shards"].files
-        if f"/{folder}" in f"/{file.name}" and (f"/{DENOISED}" in f"/{file.name}") == denoised
-    ]
-    return {suffix: [file for file in own if file.path.endswith(suffix)] for suffix in form.suffixes(denoised)}
+class _FormatReader:
+    """The files of one format, denoised or not."""
 
+    def __init__(self, run: RunReader, report: Report, form: ShardFormat, denoised: bool) -> None:
+        self.run, self.report, self.form, self.denoised = run, report, form, denoised
+        self.kind = denoised_token_type(_mixture(run)) if denoised else _token_type(run)
+        self.pad = run.snapshots["tokens"].details["eos_id"] or 0
+        self.plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
 
-def _read_shards(
-    run: RunReader, report: Report, form: ShardFormat, denoised: bool
-) -> Iterator[tuple[TableFile, ShardWindows]]:
-    by_suffix = {
-        suffix: {shard_key(file.name): file for file in files}
-        for suffix, files in _files_of(run, form, denoised).items()
-    }
-    plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
-    if any(files.keys() != plans.keys() for files in by_suffix.values()):
-        counts = ", ".join(f"{len(files)} {suffix}" for suffix, files in by_suffix.items())
-        report.fault("shards", form.name, f"there are {counts} files for {len(plans)} shards")
-        return
-    kind, pad = _stored_type(run, denoised), run.snapshots["tokens"].details["eos_id"] or 0
-    for key, plan in sorted(plans.items()):
-        own = {suffix: files[key] for suffix, files in by_suffix.items()}
-        path = next(iter(own.values())).path
-        size = _width(run, next(iter(own.values()))) if denoised else size_of(run, plan)
-        with ExitStack() as stack:
-            local = {suffix: stack.enter_context(_local(run, file)) for suffix, file in own.items()}
-            parts = list(form.read(local, size, kind, pad))
-        if parts:
-            whole = concatenate(parts)
-            if (whole.target_starts is not None) != denoised or whole.size != size:
-                raise ValueError(f"{path} states another kind of window, or another length than its set's")
-            yield plan, whole
-        elif plan.rows:
-            report.fault("shards", path, "holds no windows, although the plan has some")
+    def files(self, key: Callable[[str], Key], wanted: Collection[Key]) -> dict[str, dict[Key, TableFile]]:
+        """Files by suffix and by the ``key`` of their names, without indexes of a set; none unless they are as ``wanted``."""
+        folder = f"/{DENOISED if self.denoised else ''}{self.form.name}/"
+        named = [(f"/{file.name}", file) for file in self.run.snapshots["shards"].files]
+        own = [file for name, file in named if folder in name and (f"/{DENOISED}" in name) == self.denoised]
+        suffixes = self.form.suffixes(self.denoised)
+        found = {suffix: {key(file.name): file for file in own if file.path.endswith(suffix)} for suffix in suffixes}
+        if all(files.keys() == set(wanted) for files in found.values()):
+            return found
+        counts = ", ".join(f"{len(files)} {suffix}" for suffix, files in found.items())
+        self.report.fault(self.form.name, f"there are {counts} files for {len(wanted)} shards or sets")
+        return {}
 
+    def width(self, file: TableFile, window: int) -> int:
+        """Tokens of the windows in a file: ``window``, or those of the longest denoised one, as the set's index states it."""
+        if not self.denoised:
+            return window
+        name = f"{file.name[: file.name.index(DENOISED)]}{DENOISED}index"
+        with self.run.open(self.run.snapshots["shards"].named()[name]) as source:
+            return int(json.loads(source.read())["window"])
 
-def _width(run: RunReader, file: TableFile) -> int:
-    """Tokens of the longest denoised window of the set that a file is of, as the set's index states it."""
-    name = f"{file.name[: file.name.index(DENOISED)]}{DENOISED}index"
-    with run.open(run.snapshots["shards"].named()[name]) as source:
-        return int(json.loads(source.read())["window"])
+    def read_shards(self) -> Iterator[tuple[TableFile, ShardWindows]]:
+        """Shards that have files of their own."""
+        by_suffix = self.files(shard_key, self.plans)
+        for key, plan in sorted(self.plans.items()) if by_suffix else ():
+            own = {suffix: files[key] for suffix, files in by_suffix.items()}
+            first = next(iter(own.values()))
+            size = self.width(first, size_of(self.run, plan))
+            with ExitStack() as stack:
+                local = {suffix: stack.enter_context(_local(self.run, file)) for suffix, file in own.items()}
+                parts = list(self.form.read(local, size, self.kind, self.pad))
+            if parts:
+                whole = concatenate(parts)
+                if (whole.target_starts is not None) != self.denoised or whole.size != size:
+                    raise ValueError(f"{first.path} states another kind of window, or another length than its set's")
+                yield plan, whole
+            elif plan.rows:
+                self.report.fault(first.path, "holds no windows, although the plan has some")
 
-
-def _token_type(run: RunReader) -> np.dtype[Any]:
-    return token_type(int(run.snapshots["tokens"].details["vocab_size"]))
-
-
-def _stored_type(run: RunReader, denoised: bool) -> np.dtype[Any]:
-    return denoised_token_type(_mixture(run)) if denoised else _token_type(run)
-
-
-def _read_joined(
-    run: RunReader, report: Report, form: ShardFormat, denoised: bool
-) -> Iterator[tuple[TableFile, ShardWindows]]:
-    """One file a set and generation, cut into shards."""
-    by_suffix = {
-        suffix: {file.name: file for file in files} for suffix, files in _files_of(run, form, denoised).items()
-    }
-    if len({frozenset(files) for files in by_suffix.values()}) > 1:
-        counts = " and ".join(f"{len(files)} {suffix}" for suffix, files in by_suffix.items())
-        report.fault("shards", form.name, f"there are {counts} files")
-        return
-    plans = {shard_key(file.name): file for file in run.snapshots["windows"].files}
-    stem, main = form.joined or ("", "")
-    for generation, part in enumerate(parts_of(run.snapshots["windows"])):
-        for entry in part["sets"]:
-            prefix = (
-                f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}{DENOISED if denoised else ''}"
-            )
-            name = f"{prefix}{form.name}/{stem}"
-            if name not in by_suffix[main]:
-                report.fault("shards", name, "is missing")
-                return
+    def read_joined(self) -> Iterator[tuple[TableFile, ShardWindows]]:
+        """Shards out of one file a set and generation."""
+        stem, main = self.form.joined or ("", "")
+        sets: dict[str, dict[str, Any]] = {}
+        for generation, part in enumerate(parts_of(self.run.snapshots["windows"])):
+            for entry in part["sets"]:
+                folder = f"{generation_folder(generation)}{set_prefix(entry, part['sets'], '/')}"
+                sets[f"{folder}{DENOISED if self.denoised else ''}{self.form.name}/{stem}"] = entry
+        by_suffix = self.files(str, sets)
+        for name, entry in sets.items() if by_suffix else ():
             files = {suffix: files[name] for suffix, files in by_suffix.items()}
-            shards = range(entry["first"], entry["first"] + entry["shards"])
-            own = [plans[entry["set"], shard] for shard in shards]
-            size = _width(run, files[main]) if denoised else entry["window"]
-            yield from _read_set(run, report, form, files, own, size, denoised)
+            plans = [self.plans[entry["set"], entry["first"] + i] for i in range(entry["shards"])]
+            size = self.width(files[main], entry["window"])
+            n_windows = yield from self._cut(files.pop(main), plans, size)
+            for suffix, file in files.items():
+                with _local(self.run, file) as path:
+                    try:
+                        content = SetContent((), n_windows, size, self.kind, self.denoised)
+                        self.form.check_joined({suffix: path}, content)
+                    except ValueError as error:
+                        self.report.fault(file.path, str(error))
 
-
-def _read_set(
-    run: RunReader,
-    report: Report,
-    form: ShardFormat,
-    files: dict[str, TableFile],
-    plans: list[TableFile],
-    size: int,
-    denoised: bool,
-) -> Iterator[tuple[TableFile, ShardWindows]]:
-    """The shards of one joined file; it holds tokens alone, so places are taken from the plan."""
-    kind = _stored_type(run, denoised)
-    pad = run.snapshots["tokens"].details["eos_id"] or 0
-    main, total = form.suffixes(denoised)[0], 0
-    with _local(run, files[main]) as path:
-        blocks = form.read_joined(path, size, kind)
-        held: NDArray[Any] = np.zeros((0, size), kind)
-        for file in plans:
-            plan = expected_windows(run, file, denoised)
-            total += len(plan)
-            while len(held) < len(plan):
-                following = next(blocks, None)
-                if following is None:
-                    report.fault("shards", files[main].path, f"ends in {file.name}")
-                    return
-                held = np.concatenate([held, following])
-            rows, held = held[: len(plan)], held[len(plan) :]
-            filled = np.arange(size) < plan.n_tokens[:, None]
-            for w in np.flatnonzero((~filled & (rows != pad)).any(axis=1))[:NAMED]:
-                report.fault(
-                    "shards", f"{form.name}, {file.name}, window {w}", f"is padded with other tokens than {pad}"
-                )
-            if len(plan):
-                yield file, replace(plan, tokens=np.ascontiguousarray(rows[filled]), size=size)
-        if len(held) or next(blocks, None) is not None:
-            report.fault("shards", files[main].path, "holds windows behind the last one of the plan")
-    for suffix, file in files.items():
-        if suffix == main:
-            continue
-        with _local(run, file) as path:
-            try:
-                form.check_joined({suffix: path}, SetContent((), total, size, kind, denoised))
-            except ValueError as error:
-                report.fault("shards", file.path, str(error))
+    def _cut(
+        self, file: TableFile, plans: list[TableFile], size: int
+    ) -> Generator[tuple[TableFile, ShardWindows], None, int]:
+        """The shards of one joined file; it holds tokens alone, so places are taken from the plan. Returns the windows."""
+        rows: NDArray[Any] = np.zeros((0, size), self.kind)
+        n_windows = 0
+        with _local(self.run, file) as path:
+            blocks = self.form.read_joined(path, size, self.kind)
+            for shard in plans:
+                plan = expected_windows(self.run, shard, self.denoised)
+                n_windows += len(plan)
+                while len(rows) < len(plan):
+                    following = next(blocks, None)
+                    if following is None:
+                        raise ValueError(f"{file.path} ends in {shard.name}")
+                    rows = np.concatenate([rows, following])
+                own, rows = rows[: len(plan)], rows[len(plan) :]
+                filled = np.arange(size) < plan.n_tokens[:, None]
+                for w in np.flatnonzero((~filled & (own != self.pad)).any(axis=1))[:NAMED]:
+                    where = f"{self.form.name}, {shard.name}, window {w}"
+                    self.report.fault(where, f"is padded with other tokens than {self.pad}")
+                if len(plan):
+                    yield shard, replace(plan, tokens=np.ascontiguousarray(own[filled]), size=size)
+            if len(rows) or next(blocks, None) is not None:
+                self.report.fault(file.path, "holds windows behind the last one of the plan")
+        return n_windows

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from curate.base.catalog import TABLES
 from curate.base.errors import DamagedFile, WorkspaceError
@@ -22,15 +21,12 @@ from curate.verify.shards import check_shards
 from curate.verify.tables import check_counters, check_keepers, check_order, check_partitions, check_removed
 from curate.verify.windows import check_similar, check_synthetic, check_windows
 
-Found = TypeVar("Found")
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """A proof about the tables of a run.
 
     Attributes:
-        name: its name in the report.
         title: what it proves.
         function: makes it; returns the tables that later checks cannot rely on, if any.
         reads: tables it reads; a damaged one rules the check out.
@@ -38,58 +34,52 @@ class Check:
         applies: whether there is something to check.
     """
 
-    name: str
     title: str
     function: Callable[[RunReader, Report], set[str] | None]
     reads: tuple[str, ...]
     partly: bool = False
     applies: Callable[[RunReader], bool] = lambda run: True
 
+    @property
+    def name(self) -> str:
+        """Its name in the report: that of the function without ``check_``."""
+        return self.function.__name__.removeprefix("check_")
+
 
 _SIDECARS = tuple(table.name for table in TABLES.values() if table.per_document)
 
 CHECKS = (
+    Check("run.json, manifests, records, former states", check_state, ()),
+    Check("size, checksum, schema, bounds, order", check_files, ()),
+    Check("side-cars agree about their documents", check_partitions, (*_SIDECARS, "rejects"), partly=True),
     Check(
-        "partitions", "side-cars agree about their documents", check_partitions, (*_SIDECARS, "rejects"), partly=True
-    ),
-    Check(
-        "counters",
         "every input record is accounted for",
         check_counters,
         ("documents", "rejects", "verdicts", "duplicates", "ledger"),
         partly=True,
     ),
+    Check("the document kept in a duplicate's place is kept", check_keepers, ("documents", "verdicts", "duplicates")),
+    Check("positions 0 … N−1, each once", check_order, ("order",)),
+    Check("lengths, pieces, copies", check_windows, ("windows", "copies")),
+    Check("pairs in one window at or above the limit", check_similar, ("windows", "embeddings")),
     Check(
-        "keepers",
-        "the document kept in a duplicate's place is kept",
-        check_keepers,
-        ("documents", "verdicts", "duplicates"),
-    ),
-    Check("order", "positions 0 … N−1, each once", check_order, ("order",)),
-    Check("windows", "lengths, pieces, copies", check_windows, ("windows", "copies")),
-    Check("similar", "pairs in one window at or above the limit", check_similar, ("windows", "embeddings")),
-    Check(
-        "synthetic",
         "every span of an example is its source's",
         check_synthetic,
         ("synthetic", "tokens", "copies"),
         applies=lambda run: run.has("synthetic") and bool(run.snapshots["synthetic"].files),
     ),
     Check(
-        "shards",
         "every token exactly as often as its document has copies",
         check_shards,
         ("documents", "tokens", "copies", "synthetic", "windows", "shards"),
     ),
     Check(
-        "mirror",
         "the copy of the shards is complete",
         check_mirror,
-        (),  # compares with the manifest
+        (),
         applies=lambda run: run.has("shards") and run.recipe.shards.path is not None,
     ),
     Check(
-        "removed",
         "no table and no window holds what was taken down",
         check_removed,
         tuple(name for name in TABLES if name != "shards"),
@@ -110,52 +100,40 @@ def verify(workspace: str, say: Callable[[str], None] | None = None) -> Report:
         WorkspaceError: there is no finished run, or another release has written it.
     """
     began = time.perf_counter()
-    report = Report(workspace)
-    tell = say or (lambda text: None)
+    report = Report(workspace, CHECKS[0].name)
     unreadable: dict[str, WorkspaceError] = {}
     try:
         run = RunReader(workspace, broken=unreadable.__setitem__)
     except DamagedFile as error:
         report.workspace = error.place.removesuffix("/run.json")
-        report.error("state", workspace, error)
+        report.error(workspace, error)
         return report
     report.workspace = run.url
-    tell("state: run.json, manifests, records, former states")
     for table, why in unreadable.items():
-        report.error("state", run.state.tables[table], why, manifest_remedy(run.state.tables[table]))
-    _guarded(report, "state", lambda: check_state(run, report))
-    tell("files: size, checksum, schema, bounds, order")
-    damaged = unreadable.keys() | (_guarded(report, "files", lambda: check_files(run, report)) or set())
+        report.error(run.state.tables[table], why, manifest_remedy(run.state.tables[table]))
+    damaged = set(unreadable)
     for check in CHECKS:
-        damaged |= _made(check, run, report, damaged, tell) or set()
+        damaged |= _make(check, run, report, damaged, say or (lambda text: None))
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _made(
-    check: Check, run: RunReader, report: Report, damaged: set[str], tell: Callable[[str], None]
-) -> set[str] | None:
-    """Make a check, or say why not; returns the tables that later checks cannot rely on."""
-    broken = [table for table in check.reads if table in damaged]
-    if not _guarded(report, check.name, lambda: check.applies(run)):
-        return None
-    if broken:
-        report.skipped[check.name] = f"files of {', '.join(broken)} are missing or damaged"
-        return None
-    if not check.partly and not run.has(*check.reads):
-        report.skipped[check.name] = "the run was stopped before it"
-        return None
-    tell(f"{check.name}: {check.title}")
-    return _guarded(report, check.name, lambda: check.function(run, report))
+def _make(check: Check, run: RunReader, report: Report, damaged: set[str], say: Callable[[str], None]) -> set[str]:
+    """Make a check, or say why not; returns the tables that later checks cannot rely on.
 
-
-def _guarded(report: Report, check: str, function: Callable[[], Found]) -> Found | None:
-    """The result of a part of the verification; None where it failed, which is a fault.
-
-    Whatever a file holds that no run writes, with a checksum that fits, may raise anything.
+    A check that fails is a fault: whatever a file holds that no run writes, with a checksum that fits, may raise anything.
     """
+    report.check = check.name
     try:
-        return function()
+        if not check.applies(run):
+            return set()
+        if broken := [table for table in check.reads if table in damaged]:
+            report.skipped[check.name] = f"files of {', '.join(broken)} are missing or damaged"
+        elif not check.partly and not run.has(*check.reads):
+            report.skipped[check.name] = "the run was stopped before it"
+        else:
+            say(f"{check.name}: {check.title}")
+            return check.function(run, report) or set()
     except Exception as error:
-        report.error(check, f"the tables of check {check!r}", error)
-        return None
+        report.error(f"the tables of check {check.name!r}", error)
+    return set()

@@ -19,20 +19,21 @@ from curate.base.catalog import (
     is_control,
     names_document,
 )
-from curate.base.columns import flat_tokens, is_in, vector_matrix
+from curate.base.columns import IDs, flat_tokens, is_in, vector_matrix
 from curate.base.ids import is_synthetic, source_id, synthetic_id
 from curate.base.schemas import VALIDATION, WINDOWS
 from curate.engine.exchange import partition_targets
 from curate.inspect.reader import RunReader
 from curate.packing.refusals import CROWD_BITS, alike, similarity, square
 from curate.tables.snapshot import TableFile, parts_of
-from curate.verify.findings import Report
+from curate.verify.findings import NAMED, Report
 
-NAMED = 5
-"""Examples, windows or pieces of a file that are named."""
+Int64s = NDArray[np.int64]
+Columns = dict[str, NDArray[Any]]
+"""Columns of one file of the plan, by name."""
 
 
-def read_windows(run: RunReader, file: TableFile) -> dict[str, NDArray[Any]]:
+def read_windows(run: RunReader, file: TableFile) -> Columns:
     """Columns of one file of the plan."""
     table = run.read(file)
     return {name: table[name].to_numpy() for name in WINDOWS.names}
@@ -41,81 +42,70 @@ def read_windows(run: RunReader, file: TableFile) -> dict[str, NDArray[Any]]:
 def check_windows(run: RunReader, report: Report) -> None:
     """Check the plan shard by shard, and its counters."""
     snapshot = run.snapshots["windows"]
-    sizes = {int(entry["set"]): int(entry["window"]) for entry in parts_of(snapshot)[0]["sets"]}
-    kinds = {int(entry["set"]): entry["kind"] for entry in parts_of(snapshot)[0]["sets"]}
-    held_out = _held_out(run) if "validation" in kinds.values() else np.zeros(0, np.uint64)
-    found = dict.fromkeys(("windows", "tokens", "synthetic_tokens", "special_tokens", "padding"), 0)
+    sets = {int(entry["set"]): entry for entry in parts_of(snapshot)[0]["sets"]}
+    has_validation = any(entry["kind"] == "validation" for entry in sets.values())
+    held_out = _held_out(run) if has_validation else np.zeros(0, np.uint64)
+    counts = dict.fromkeys(("windows", "tokens", "synthetic_tokens", "special_tokens", "padding"), 0)
     for file in snapshot.files:
         columns = read_windows(run, file)
         if len(held_out) and len(columns["set"]):
-            _check_validation(report, file.path, columns, held_out, kinds)
+            is_validation = sets.get(int(columns["set"][0]), {}).get("kind") == "validation"
+            _check_validation(report, file.path, columns, held_out, is_validation)
         check_separators(report, file.path, columns, len(snapshot.details.get("separator_ids", [])))
-        for name, number in _check_shard(report, file.path, columns, sizes).items():
-            found[name] += number
-    for name, number in found.items():
-        report.count("windows", name.replace("_", " "), number)
+        for name, number in _check_shard(report, file.path, columns, sets).items():
+            counts[name] += number
+    for name, number in counts.items():
+        report.count(name.replace("_", " "), number)
         if name in snapshot.counters and snapshot.counters[name] != number:
-            report.fault(
-                "windows",
-                "windows",
-                f"{name}: {number:,} in the plan, its snapshot counted {snapshot.counters[name]:,}",
-            )
+            report.fault("windows", f"{name}: {number:,} in the plan, its snapshot counted {snapshot.counters[name]:,}")
 
 
 def _held_out(run: RunReader) -> NDArray[np.uint64]:
     """uint64[n], sorted: the documents that the plan keeps out of training (a small share of all)."""
-    ids = [np.zeros(0, np.uint64)]
-    for file in run.snapshots["copies"].files:
-        table = run.read(file, ["doc_id", "reason"])
-        ids.append(table.filter(pc.equal(table["reason"], VALIDATION))["doc_id"].to_numpy())
-    return np.sort(np.concatenate(ids))
+    tables = (run.read(file, ["doc_id", "reason"]) for file in run.snapshots["copies"].files)
+    ids = [table.filter(pc.equal(table["reason"], VALIDATION))["doc_id"].to_numpy() for table in tables]
+    return np.sort(np.concatenate([np.zeros(0, np.uint64), *ids]))
 
 
-def _check_validation(
-    report: Report, where: str, columns: dict[str, NDArray[Any]], held_out: NDArray[np.uint64], kinds: dict[int, str]
-) -> None:
+def _check_validation(report: Report, where: str, columns: Columns, held_out: IDs, is_validation: bool) -> None:
     """Documents of the validation set are in its windows, and neither they nor examples made of them in others."""
     ids = columns["doc_id"][names_document(columns["kind"])]
     inside = is_in(source_id(ids), held_out)
-    is_validation = kinds.get(int(columns["set"][0])) == "validation"
     wrong = ids[inside != is_validation]
     if len(wrong):
         what = "is in the validation set, but was not drawn" if is_validation else "is in training, but of validation"
-        report.fault("windows", f"{where}, document {wrong[0]}", what)
-    report.count("windows", "documents of validation checked", len(np.unique(ids[inside])))
+        report.fault(f"{where}, document {wrong[0]}", what)
+    report.count("documents of validation checked", len(np.unique(ids[inside])))
 
 
-def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], sizes: dict[int, int]) -> dict[str, int]:
+def _check_shard(report: Report, where: str, columns: Columns, sets: dict[int, dict[str, Any]]) -> dict[str, int]:
+    """Numbers, lengths and copies of one shard of the plan; returns its counters."""
     n = len(columns["window"])
     if n == 0:
         return {}
     window, piece, length = (columns[name].astype(np.int64) for name in ("window", "piece", "length"))
     for name in ("set", "shard"):
         if (columns[name] != columns[name][0]).any():
-            report.fault("windows", where, f"holds more than one {name}")
+            report.fault(where, f"holds more than one {name}")
     step = np.diff(window)
     new = np.concatenate([[True], step != 0])
     if window[0] != 0 or (step < 0).any() or (step > 1).any():
-        report.fault("windows", where, "windows are not numbered 0, 1, 2, … without a gap")
+        report.fault(where, "windows are not numbered 0, 1, 2, … without a gap")
         return {}
     first = np.flatnonzero(new)
-    wrong = np.flatnonzero(piece != np.arange(n) - first[window])
-    if len(wrong):
-        report.fault(
-            "windows",
-            f"{where}, window {window[wrong[0]]}",
-            f"pieces are not numbered 0, 1, 2, …: {piece[wrong[0]]} is out of turn",
-        )
-    size = sizes.get(int(columns["set"][0]), 0)
+    for row in np.flatnonzero(piece != np.arange(n) - first[window])[:1]:
+        what = f"pieces are not numbered 0, 1, 2, …: {piece[row]} is in the wrong place"
+        report.fault(f"{where}, window {window[row]}", what)
+    size = int(sets.get(int(columns["set"][0]), {}).get("window", 0))
     gone = columns["kind"] == KIND_REMOVED
     filled = np.add.reduceat(np.where(gone, 0, length), first)
-    for w in np.flatnonzero(filled > size)[:5]:
-        report.fault("windows", f"{where}, window {w}", f"holds {filled[w]:,} tokens, more than {size:,}")
-    for row in np.flatnonzero(length <= 0)[:5]:
-        report.fault("windows", f"{where}, window {window[row]}", f"piece {piece[row]} has no tokens")
+    for w in np.flatnonzero(filled > size)[:NAMED]:
+        report.fault(f"{where}, window {w}", f"holds {filled[w]:,} tokens, more than {size:,}")
+    for row in np.flatnonzero(length <= 0)[:NAMED]:
+        report.fault(f"{where}, window {window[row]}", f"piece {piece[row]} has no tokens")
     is_text = holds_text(columns["kind"])
-    for row in np.flatnonzero(is_synthetic(columns["doc_id"]) & (columns["kind"] == KIND_DOCUMENT))[:5]:
-        report.fault("windows", f"{where}, window {window[row]}", f"calls example {columns['doc_id'][row]} a document")
+    for row in np.flatnonzero(is_synthetic(columns["doc_id"]) & (columns["kind"] == KIND_DOCUMENT))[:NAMED]:
+        report.fault(f"{where}, window {window[row]}", f"calls example {columns['doc_id'][row]} a document")
     _check_copies(report, where, window[is_text], columns["doc_id"][is_text], columns["copy"][is_text])
     return {
         "windows": len(filled),
@@ -126,12 +116,12 @@ def _check_shard(report: Report, where: str, columns: dict[str, NDArray[Any]], s
     }
 
 
-def check_separators(report: Report, where: str, columns: dict[str, NDArray[Any]], length: int) -> None:
+def check_separators(report: Report, where: str, columns: Columns, length: int) -> None:
     """One separator of ``length`` tokens between two documents of a window, and none elsewhere."""
-    there = columns["kind"] != KIND_REMOVED
-    window, kind, doc_id, copy = (columns[name][there] for name in ("window", "kind", "doc_id", "copy"))
+    is_left, names = columns["kind"] != KIND_REMOVED, ("window", "kind", "doc_id", "copy", "length")
+    window, kind, doc_id, copy, lengths = (columns[name][is_left] for name in names)
     separates = kind == KIND_SEPARATOR
-    wrong = separates & (columns["length"][there] != length)
+    wrong = separates & (lengths != length)
     inside = window[1:] == window[:-1]
     same = (doc_id[1:] == doc_id[:-1]) & (copy[1:] == copy[:-1])
     wrong[:1] |= separates[:1]
@@ -140,23 +130,18 @@ def check_separators(report: Report, where: str, columns: dict[str, NDArray[Any]
     wrong[1:] |= separates[1:] & ~inside
     if length:
         wrong[1:] |= inside & ~separates[1:] & ~separates[:-1] & ~same
-    for row in np.flatnonzero(wrong)[:5]:
+    for row in np.flatnonzero(wrong)[:NAMED]:
         what = "has no separator where two documents meet, or one elsewhere"
-        report.fault("windows", f"{where}, window {window[row]}", what)
+        report.fault(f"{where}, window {window[row]}", what)
 
 
-def _check_copies(
-    report: Report, where: str, window: NDArray[np.int64], doc_id: NDArray[np.uint64], copy: NDArray[Any]
-) -> None:
+def _check_copies(report: Report, where: str, window: Int64s, doc_id: IDs, copy: NDArray[Any]) -> None:
     order = np.lexsort((copy, doc_id, window))
     window, doc_id, copy = window[order], doc_id[order], copy[order]
     same = (window[1:] == window[:-1]) & (doc_id[1:] == doc_id[:-1])
-    for row in np.flatnonzero(same & (copy[1:] != copy[:-1]))[:5]:
-        report.fault(
-            "windows",
-            f"{where}, window {window[row]}",
-            f"holds copies {copy[row]} and {copy[row + 1]} of document {doc_id[row]}",
-        )
+    for row in np.flatnonzero(same & (copy[1:] != copy[:-1]))[:NAMED]:
+        what = f"holds copies {copy[row]} and {copy[row + 1]} of document {doc_id[row]}"
+        report.fault(f"{where}, window {window[row]}", what)
 
 
 # --- similar documents in one window
@@ -166,8 +151,6 @@ VECTOR_BYTES = 512_000_000
 
 REFUSING = ("related", "best_fit")
 """Packing methods that promise that no pair at or above the limit shares a window."""
-
-Int64s = NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
@@ -226,7 +209,7 @@ def check_similar(run: RunReader, report: Report) -> None:
     limit = max_similarity(run.recipe)
     method = run.snapshots["windows"].details["method"]
     dim = int(run.snapshots["embeddings"].details["dim"])
-    held: list[tuple[str, Int64s, NDArray[np.uint64]]] = []
+    pending: list[tuple[str, Int64s, IDs]] = []
     size = 0
     files = run.snapshots["windows"].files
     for i, file in enumerate(files):
@@ -235,70 +218,57 @@ def check_similar(run: RunReader, report: Report) -> None:
         window, doc_id = columns["window"][is_document].astype(np.int64), columns["doc_id"][is_document]
         order = np.lexsort((doc_id, window))
         window, doc_id = window[order], doc_id[order]
-        once = np.ones(len(window), np.bool_)
-        once[1:] = (window[1:] != window[:-1]) | (doc_id[1:] != doc_id[:-1])
-        held.append((file.path, window[once], doc_id[once]))
-        size += dim * int(once.sum())
+        is_first = np.ones(len(window), np.bool_)
+        is_first[1:] = (window[1:] != window[:-1]) | (doc_id[1:] != doc_id[:-1])
+        pending.append((file.path, window[is_first], doc_id[is_first]))
+        size += dim * int(is_first.sum())
         if size >= VECTOR_BYTES or i == len(files) - 1:
-            _count(run, report, held, limit, method)
-            held, size = [], 0
+            _count(run, report, pending, limit, method in REFUSING)
+            pending, size = [], 0
 
 
 def _count(
-    run: RunReader, report: Report, held: list[tuple[str, Int64s, NDArray[np.uint64]]], limit: float, method: str
+    run: RunReader, report: Report, files: list[tuple[str, Int64s, IDs]], limit: float, is_refused: bool
 ) -> None:
-    ids = np.unique(np.concatenate([doc_id for _, _, doc_id in held]))
-    report.count("similar", f"pairs at or above {limit:g}", 0)
+    """Count the similar pairs in files of the plan, (path, window, doc_id); they are faults where packing refuses them."""
+    ids = np.unique(np.concatenate([doc_id for _, _, doc_id in files]))
+    report.count(f"pairs at or above {limit:g}", 0)
     if len(ids) == 0:
         return
     floor = run.recipe.pack.min_vendi
     near = similarity(_vectors(run, ids), limit, floor)
-    for path, window, doc_id in held:
+    for path, window, doc_id in files:
         row = np.searchsorted(ids, doc_id).astype(np.int64)
         if floor:
             _check_diversity(report, path, ids, floor, (window, row, near.vectors, near.inverse, near.crowd))
-        first = np.full((5, 3), -1, np.int64)
-        found = _pairs(window, row, near.vectors, near.inverse, near.limit, first)
-        report.count("similar", f"pairs at or above {limit:g}", found)
-        if found and method in REFUSING:
-            for at, a, b in first[first[:, 0] >= 0]:
-                report.fault(
-                    "similar",
-                    f"{path}, window {at}",
-                    f"documents {ids[a]} and {ids[b]} have a cosine of at least {limit:g}",
-                )
+        first = np.full((NAMED, 3), -1, np.int64)
+        report.count(f"pairs at or above {limit:g}", _pairs(window, row, near.vectors, near.inverse, near.limit, first))
+        for at, a, b in first[first[:, 0] >= 0] if is_refused else ():
+            what = f"documents {ids[a]} and {ids[b]} have a cosine of at least {limit:g}"
+            report.fault(f"{path}, window {at}", what)
 
 
-def _check_diversity(report: Report, path: str, ids: NDArray[np.uint64], floor: float, held: tuple[Any, ...]) -> None:
-    first = np.full((5, 3), -1, np.int64)
-    report.count("similar", f"windows less diverse than {floor:g}", _crowded(*held, first))
+def _check_diversity(report: Report, path: str, ids: IDs, floor: float, arguments: tuple[Any, ...]) -> None:
+    first = np.full((NAMED, 3), -1, np.int64)
+    report.count(f"windows less diverse than {floor:g}", _crowded(*arguments, first))
     for at, row, total in first[first[:, 0] >= 0]:
         report.fault(
-            "similar",
             f"{path}, window {at}",
             f"the squared cosines of document {ids[row]} to the others sum to {total / 2.0**CROWD_BITS:.3f}, more than the "
-            f"{held[-1] / 2.0**CROWD_BITS:.3f} that `pack.min_vendi: {floor:g}` allows",
+            f"{arguments[-1] / 2.0**CROWD_BITS:.3f} that `pack.min_vendi: {floor:g}` allows",
         )
 
 
-def _vectors(run: RunReader, ids: NDArray[np.uint64]) -> NDArray[np.int8]:
-    """int8[n, D] of sorted doc_ids, read partition by partition."""
+def _vectors(run: RunReader, ids: IDs) -> NDArray[np.int8]:
+    """int8[n, D] of sorted doc_ids, read partition by partition; zeros where there is none."""
     documents, embeddings = run.snapshots["documents"], run.snapshots["embeddings"]
-    named = embeddings.named()
-    found: NDArray[Any] = np.zeros((len(ids), int(embeddings.details["dim"])), np.int8)
-    targets = partition_targets(ids, documents)
+    named, targets = embeddings.named(), partition_targets(ids, documents)
+    vectors: NDArray[Any] = np.zeros((len(ids), int(embeddings.details["dim"])), np.int8)
     for target in np.unique(targets):
         table = run.read(named[documents.files[target].name], ["doc_id", "vector"])
-        rows = np.flatnonzero(targets == target)
-        have = table["doc_id"].to_numpy()
-        at = np.searchsorted(have, ids[rows])
-        known = (
-            (at < len(have)) & (have[np.minimum(at, len(have) - 1)] == ids[rows])
-            if len(have)
-            else np.zeros(len(rows), np.bool_)
-        )
-        found[rows[known]] = vector_matrix(table.take(pa.array(at[known]))["vector"])
-    return found
+        table = table.filter(pa.array(is_in(table["doc_id"].to_numpy(), ids)))
+        vectors[np.searchsorted(ids, table["doc_id"].to_numpy())] = vector_matrix(table["vector"])
+    return vectors
 
 
 # --- synthetic examples
@@ -308,27 +278,27 @@ def check_synthetic(run: RunReader, report: Report) -> None:
     """Check the examples partition by partition."""
     tokens, copies = run.snapshots["tokens"].named(), run.snapshots["copies"].named()
     for file in run.snapshots["synthetic"].files:
-        made = run.read(file)
-        if not made.num_rows:
+        examples = run.read(file)
+        if not examples.num_rows:
             continue
         drawn = run.read(copies[file.name], ["doc_id", "copies", "reason"])
         trained = (drawn["copies"].to_numpy() > 0) & (drawn["reason"].to_numpy() != VALIDATION)
-        of = made["source_id"].to_numpy()
-        wrong = ~is_in(of, drawn["doc_id"].to_numpy()[trained]) | (made["doc_id"].to_numpy() != synthetic_id(of))
+        sources, doc_ids = examples["source_id"].to_numpy(), examples["doc_id"].to_numpy()
+        wrong = ~is_in(sources, drawn["doc_id"].to_numpy()[trained]) | (doc_ids != synthetic_id(sources))
         for row in np.flatnonzero(wrong)[:NAMED]:
-            report.fault("synthetic", f"{file.path}, source {of[row]}", "is in no training window")
+            report.fault(f"{file.path}, source {sources[row]}", "is in no training window")
         texts = run.read(tokens[file.name], ["doc_id", "token_ids"])
         pool = texts["doc_id"].to_numpy()
-        (flat, offsets), (ids, bounds) = flat_tokens(texts), flat_tokens(made)
+        (flat, offsets), (ids, bounds) = flat_tokens(texts), flat_tokens(examples)
         bad = 0
-        for row, spans in enumerate(made.select(["at", "start", "length"]).to_pylist()):
-            report.count("synthetic", "examples")
-            at_source = offsets[np.searchsorted(pool, of[row])] if is_in(of[row : row + 1], pool)[0] else None
+        has_tokens = is_in(sources, pool)
+        for row, spans in enumerate(examples.select(["at", "start", "length"]).to_pylist()):
+            report.count("examples")
+            source = flat[offsets[np.searchsorted(pool, sources[row])] :] if has_tokens[row] else flat[:0]
             for at, start, length in zip(spans["at"], spans["start"], spans["length"], strict=True):
-                report.count("synthetic", "tokens of sources", length)
-                mine = ids[bounds[row] + at : bounds[row] + at + length]
-                theirs = flat[:0] if at_source is None else flat[at_source + start : at_source + start + length]
-                if bad < NAMED and not np.array_equal(mine, theirs):
+                report.count("tokens of sources", length)
+                span = ids[bounds[row] + at : bounds[row] + at + length]
+                if bad < NAMED and not np.array_equal(span, source[start : start + length]):
                     bad += 1
-                    where = f"{file.path}, example {made['doc_id'][row]}"
-                    report.fault("synthetic", where, f"its tokens from {at:,} on are not those of document {of[row]}")
+                    where = f"{file.path}, example {doc_ids[row]}"
+                    report.fault(where, f"its tokens from {at:,} on are not those of document {sources[row]}")

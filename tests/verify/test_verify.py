@@ -300,6 +300,6 @@ def test_report_text(builder: hand.Builder, tmp_path: Path) -> None:
 def test_faults_beyond_the_first_are_counted() -> None:
     report = Report("ws")
     for number in range(150):
-        report.fault("files", str(number), "is missing")
+        report.fault(str(number), "is missing")
     assert len(report.faults) == 100
     assert report.as_dict()["fault_count"] == 150
