@@ -124,7 +124,12 @@ def _candidates(
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bool_]]:
     """(doc_ids ascending, shared bands, equality) of at most MAX_CANDIDATES documents, the nearest by signature."""
     wanted = band_keys(signature, params)
-    best = [np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.int64)]
+    best: list[NDArray[Any]] = [
+        np.zeros(0, np.uint64),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.bool_),
+        np.zeros(0, np.int64),
+    ]
     for table in kept_signatures(run):
         signatures = signature_matrix(table["signature"])
         shared = (band_keys(signatures, params) == wanted).sum(axis=1)

@@ -120,9 +120,9 @@ def funnel_of(run: RunReader, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
             "run `curate verify` to see where"
         )
     order = {name: i for i, name in enumerate(STAGES)}
-    steps = [{"stage": stage, "reason": reason, "records": number} for (stage, reason), number in by_reason.items()]
-    steps.sort(key=lambda step: (order.get(step["stage"], 99), -step["records"], step["reason"]))
-    return {"input": inputs, **by_status, "removals": steps}
+    steps = sorted(by_reason.items(), key=lambda item: (order.get(item[0][0], 99), -item[1], item[0][1]))
+    removals = [{"stage": stage, "reason": reason, "records": records} for (stage, reason), records in steps]
+    return {"input": inputs, **by_status, "removals": removals}
 
 
 def _by_status(outcomes: list[dict[str, Any]]) -> dict[str, int]:
@@ -264,7 +264,8 @@ def _details(snapshot: Snapshot) -> dict[str, Any]:
 
 def _move_measures(shards: dict[str, Any], packing: dict[str, Any]) -> None:
     """Move measures of windows that the shards stage takes from the tokens to those of packing."""
-    packing["measures"] = packing.get("measures", {}) | shards.pop("measures", {})
+    if "measures" in shards:
+        packing["measures"] = packing.get("measures", {}) | shards.pop("measures")
     for name in [name for name in shards if name.startswith("generation_")]:
         part = packing.setdefault(name, {})
         part["measures"] = part.get("measures", {}) | shards.pop(name).get("measures", {})
