@@ -221,7 +221,7 @@ def neighbors(run: RunReader, document: str | int, n: int = 10) -> Nearest:
         ids = ", ".join(str(row["doc_id"]) for row in rows)
         raise RequestError(f"{len(rows)} records have the id {str(document)!r}; name one by its doc_id: {ids}")
     doc_id = rows[0]["doc_id"]
-    for file in run.files_with("neighbors", doc_id):
+    for file in run.files_with("neighbors", np.array([doc_id], np.uint64)):
         ids = run.read(file, ["doc_id"])["doc_id"].to_numpy()
         if (ids == np.uint64(doc_id)).any():
             near = int32_matrix(run.rows("neighbors", [doc_id], ["neighbors"])["neighbors"])[0]

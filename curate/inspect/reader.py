@@ -189,13 +189,9 @@ class RunReader:
         wanted = np.unique(np.fromiter((int(value) for value in doc_ids), np.uint64))
         if columns is not None and "doc_id" not in columns:
             columns = ["doc_id", *columns]
-        files = [
-            file
-            for file in self.snapshot(table).files
-            if file.first is not None and np.any((wanted >= np.uint64(file.first)) & (wanted <= np.uint64(file.last)))
-        ]
+        files, rows_of = self.files_with(table, wanted), partial(self._rows_of_file, wanted, columns)
         with ThreadPoolExecutor(READERS) as pool:
-            parts = [part for rows in pool.map(partial(self._rows_of_file, wanted, columns), files) for part in rows]
+            parts = [part for rows in pool.map(rows_of, files) for part in rows]
         return pa.concat_tables(parts).sort_by("doc_id") if parts else _no_rows(columns or ["doc_id"])
 
     def hashed(self, table: str, n: int, columns: list[str]) -> pa.Table:
@@ -216,10 +212,15 @@ class RunReader:
         groups = self.batches(file, columns, wanted)
         return [group.filter(to_arrow(np.isin(to_numpy(group["doc_id"]), wanted))) for group in groups]
 
-    def files_with(self, table: str, doc_id: int) -> list[TableFile]:
-        """The files of a table whose bounds hold a doc_id."""
-        files = self.snapshot(table).files
-        return [f for f in files if f.first is not None and f.last is not None and f.first <= doc_id <= f.last]
+    def files_with(self, table: str, doc_ids: NDArray[np.uint64]) -> list[TableFile]:
+        """The files of a table whose bounds hold one of ``doc_ids``."""
+        return [
+            file
+            for file in self.snapshot(table).files
+            if file.first is not None
+            and file.last is not None
+            and ((doc_ids >= np.uint64(file.first)) & (doc_ids <= np.uint64(file.last))).any()
+        ]
 
     def open(self, file: TableFile) -> pa.NativeFile:
         """A file of a table for random access.

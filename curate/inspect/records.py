@@ -233,9 +233,11 @@ def sample(run: RunReader, removed_by: str | None = None, source: str | None = N
     ids = _smallest(run, removed_by, source, n)
     rows = {row["doc_id"]: row for row in run.rows("ledger", ids).to_pylist()}
     texts = {row["doc_id"]: row["text"][:TEXT_CHARS] for row in run.rows("documents", ids, ["text"]).to_pylist()}
-    names = ("doc_id", "id", "source", "status", "stage", "reason", "n_tokens")
+    columns = ("doc_id", "id", "source", "status", "stage", "reason", "n_tokens")
     return [
-        Sample(**{name: row[name] for name in names}, because=because(run, row), text=texts.get(i, row["detail"] or ""))
+        Sample(
+            **{name: row[name] for name in columns}, because=because(run, row), text=texts.get(i, row["detail"] or "")
+        )
         for i in ids
         for row in [rows[i]]
     ]

@@ -109,7 +109,7 @@ class Windows:
             shard: the shard in which it begins, read first.
             tokens: its tokens in all windows; once they are found, no other shard is read.
         """
-        files = self._run.files_with("windows", doc_id)
+        files = self._run.files_with("windows", np.array([doc_id], np.uint64))
         if shard is not None:
             files.sort(key=lambda file: not _is_shard(file, shard))
         parts = [pa.table({name: [] for name in ("set", "shard", "window", "piece")})]
