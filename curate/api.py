@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curate.driver.execute import Outcome
     from curate.driver.takedown import Removal
     from curate.engine.progress import Progress
     from curate.finished_run import Run
@@ -46,40 +45,10 @@ def run(
         RequestError: the request is wrong; nothing was started.
         RunError: something failed; what is committed stays, and the same call goes on.
     """
+    from curate.driver.execute import run_recipe
     from curate.finished_run import Run
 
-    outcome = execute(
-        recipe,
-        changes=changes,
-        until=until,
-        cpus=cpus,
-        address=address,
-        sample=sample,
-        allow_missing=allow_missing,
-        repack=repack,
-        refit=refit,
-        progress=progress,
-    )
-    return Run(outcome.workspace, outcome.options)
-
-
-def execute(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    *,
-    changes: Sequence[str] = (),
-    until: str | None = None,
-    cpus: int | None = None,
-    address: str | None = None,
-    sample: float | None = None,
-    allow_missing: bool = False,
-    repack: bool = False,
-    refit: bool = False,
-    progress: Progress | None = None,
-) -> Outcome:
-    """As :func:`run`; returns what was done instead of the finished run."""
-    from curate.driver.execute import run_recipe
-
-    return run_recipe(
+    outcome = run_recipe(
         as_recipe(recipe, changes),
         stop_after=until,
         cpus=cpus,
@@ -90,6 +59,7 @@ def execute(
         refit=refit,
         progress=progress,
     )
+    return Run(outcome.workspace, outcome.options)
 
 
 def as_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:

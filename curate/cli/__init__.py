@@ -1,18 +1,23 @@
 """The command line: each command is a few lines over one function of the library, imported when it is used.
 
-Exit codes: 0 done; 1 failed while running, or ``verify`` found a fault; 2 the request was wrong; 130 Ctrl-C.
+The docstring of a command's function is its help. Exit codes: 0 done; 1 failed while running, or ``verify`` found a fault;
+2 the request was wrong; 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from curate.base.errors import CurateError
 from curate.base.versions import __version__
-from curate.cli import keeping, looking, running, training
+from curate.cli import keeping, looking, running
+from curate.cli.shared import Command, CommandParser
+
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,19 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(interrupted(options.command), file=sys.stderr)
+        goes_on = "; what is finished is kept, and the same command goes on from there"
+        print(f"\nstopped{goes_on if options.command in ('run', 'demo') else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python would flush stdout once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def interrupted(command: str) -> str:
-    """What is said after Ctrl-C."""
-    if command in ("run", "demo"):
-        return "\nstopped; what is finished is kept, and the same command goes on from there"
-    return "\nstopped"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,17 +51,19 @@ def make_parser() -> argparse.ArgumentParser:
         description="From raw text to ordered, packed, long-context training shards, every token and every removal explained.",
     )
     parser.add_argument("--version", action="version", version=f"curate {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser)
 
-    def command(
-        name: str, function: Callable[[argparse.Namespace], int], summary: str, more: str = ""
-    ) -> argparse.ArgumentParser:
+    def command(function: Command) -> CommandParser:
+        text = inspect.getdoc(function) or ""
+        summary = " ".join(text.partition("\n\n")[0].split()).removesuffix(".")
         added = commands.add_parser(
-            name, help=summary, description=(summary[0].upper() + summary[1:] + ". " + more).strip()
+            function.__name__.replace("_", "-"),
+            help=summary[:1].lower() + summary[1:],
+            description=" ".join(text.split()),
         )
         added.set_defaults(run=function)
         return added
 
-    for module in (running, training, looking, keeping):
+    for module in (running, looking, keeping):
         module.add(command)
     return parser

@@ -1,198 +1,155 @@
-"""The commands that show what a run did: stats, explain, sample, lookup, substrings, clusters, compare, report."""
+"""The commands that show what a run did: each prints what one method of :class:`curate.Run` returns."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from curate.base.errors import RequestError
-from curate.cli.shared import AddCommand, add_workspace, output, positive, text_of
+from curate.cli.shared import AddCommand, CommandParser, output, positive, text_of
+
+if TYPE_CHECKING:
+    from curate.finished_run import Run
 
 
 def add(command: AddCommand) -> None:
     """Add the commands to the parser."""
-    _add_records(command)
-    _add_corpus(command)
+    parser = command(stats)
+    parser.workspace()
+    _label(parser)
+    parser.flag("--json", "print the numbers as JSON")
+
+    parser = command(explain)
+    parser.workspace()
+    parser.value("id", "ID", "the document's id or doc_id; all matches are shown")
+    parser.flag("--json", "print the findings as JSON")
+
+    parser = command(sample)
+    parser.workspace()
+    removed_by = "only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`"
+    parser.value("--removed-by", "R", removed_by)
+    parser.value("--source", "S", "only documents of this source")
+    parser.value("--n", "N", "documents to show (default: 5)", type=positive, default=5)
+    parser.flag("--json", "print them as JSON")
+
+    parser = command(lookup)
+    parser.workspace()
+    parser.value("file", "FILE", "a text file in UTF-8, or - for standard input")
+    parser.flag("--json", "print the matches as JSON")
+
+    parser = command(substrings)
+    parser.workspace()
+    parser.value("--tokens", "N", "tokens of the shortest substring (default: 50)", type=positive, default=50)
+    parser.flag("--json", "print the report as JSON")
+
+    parser = command(coherence)
+    parser.workspace()
+    parser.value("--windows", "N", "windows of the sample (default: 100)", type=positive, default=100)
+    parser.value("--label", "meta.FIELD", "a label that related records share")
+    parser.value("--judge", "MODEL", "another embedding model: a folder, or an installed package")
+    parser.flag("--json", "print the measures as JSON")
+
+    parser = command(clusters)
+    parser.workspace()
+    parser.value("--n", "N", "clusters to show (default: 20)", type=positive, default=20)
+    by = ("size", "tokens", "score")
+    parser.value("--by", None, "which first (default: size)", choices=by, default="size")
+    parser.flag("--json", "print them as JSON")
+
+    parser = command(compare)
+    parser.value("workspace", "A", "a finished run: a folder or s3://bucket/prefix")
+    parser.value("second", "B", "another one")
+    parser.flag("--json", "print the differences as JSON")
+
+    parser = command(report)
+    parser.workspace()
+    parser.value("-o --output", "FILE", "the file (default: report.html, of a card card.md)")
+    _label(parser)
+    card = "write a data card instead, in Markdown: sources, licences, sizes, removals, processing, known limits"
+    parser.flag("--card", card)
 
 
-def _add_records(command: AddCommand) -> None:
-    """Commands about records: stats, explain, sample, lookup."""
-    parser = command("stats", stats, "show what went in, what was removed and why, and what came out")
-    add_workspace(parser)
-    parser.add_argument(
-        "--label", metavar="meta.FIELD", help="also how often the documents of a window share this label"
-    )
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-
-    parser = command("explain", explain, "show what became of one document, and why")
-    add_workspace(parser)
-    parser.add_argument("id", metavar="ID", help="the document's id or doc_id; all matches are shown")
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-
-    parser = command(
-        "sample",
-        sample,
-        "show some documents with what became of them",
-        "The same documents every time, chosen by hash.",
-    )
-    add_workspace(parser)
-    parser.add_argument(
-        "--removed-by",
-        metavar="R",
-        help="only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`",
-    )
-    parser.add_argument("--source", metavar="S", help="only documents of this source")
-    parser.add_argument("--n", type=positive, default=5, metavar="N", help="documents to show (default: 5)")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
-
-    parser = command(
-        "lookup",
-        lookup,
-        "show which kept documents are like a new text, with their true similarity",
-        "Reads the signatures part by part, and texts only of candidates.",
-    )
-    add_workspace(parser)
-    parser.add_argument("file", metavar="FILE", help="a text file in UTF-8, or - for standard input")
-    parser.add_argument("--json", action="store_true", help="print the matches as JSON")
+def _label(parser: CommandParser) -> None:
+    parser.value("--label", "meta.FIELD", "also how often the documents of a window share this label")
 
 
-def _add_corpus(command: AddCommand) -> None:
-    """Commands about the corpus and its windows: substrings, coherence, clusters, compare, report."""
-    parser = command(
-        "substrings",
-        substrings,
-        "report exact substrings that occur more than once among the documents left after deduplication",
-        "Reads the tokens twice for every 64 million of them; changes nothing.",
-    )
-    add_workspace(parser)
-    parser.add_argument(
-        "--tokens", type=positive, default=50, metavar="N", help="tokens of the shortest substring (default: 50)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+def _opened(options: argparse.Namespace) -> Run:
+    from curate.api import open_run
 
-    parser = command(
-        "coherence",
-        coherence,
-        "measure whether documents that share a window belong together, by measures that packing did not use",
-        "A sample of windows is compared with the same pieces arranged by hash.",
-    )
-    add_workspace(parser)
-    parser.add_argument(
-        "--windows", type=positive, default=100, metavar="N", help="windows of the sample (default: 100)"
-    )
-    parser.add_argument("--label", metavar="meta.FIELD", help="a label that related records share")
-    parser.add_argument("--judge", metavar="MODEL", help="another embedding model: a folder, or an installed package")
-    parser.add_argument("--json", action="store_true", help="print the measures as JSON")
+    return open_run(options.workspace)
 
-    parser = command(
-        "clusters",
-        clusters,
-        "show the clusters of related documents: size, scores, terms, examples",
-        "Put the numbers of clusters to leave out into quality.drop_clusters.",
-    )
-    add_workspace(parser)
-    parser.add_argument("--n", type=positive, default=20, metavar="N", help="clusters to show (default: 20)")
-    parser.add_argument("--by", choices=("size", "tokens", "score"), default="size", help="which first (default: size)")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
 
-    parser = command(
-        "compare",
-        compare,
-        "show what differs between two runs: recipe, documents and why, measures",
-        "Records are matched by doc_id where both runs read the same inputs, else by source and id.",
-    )
-    parser.add_argument("first", metavar="A", help="a finished run: a folder or s3://bucket/prefix")
-    parser.add_argument("second", metavar="B", help="another one")
-    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+def _answer(answer: Any, sections: str, options: argparse.Namespace) -> int:
+    """Print an answer as JSON, or by the function ``sections`` of the report."""
+    from curate.report import statistics
 
-    parser = command(
-        "report",
-        report,
-        "write one self-contained page about a run, with plots and examples",
-        "No script and nothing fetched: it can be mailed, printed, and read offline.",
-    )
-    add_workspace(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="the file (default: report.html, of a card card.md)")
-    parser.add_argument(
-        "--label", metavar="meta.FIELD", help="also how often the documents of a window share this label"
-    )
-    parser.add_argument(
-        "--card",
-        action="store_true",
-        help="write a data card instead, in Markdown: sources, licences, sizes, removals, processing, known limits",
-    )
+    return output(answer, getattr(statistics, sections), options.json)
 
 
 def stats(options: argparse.Namespace) -> int:
-    """``curate stats``."""
-    from curate.api import open_run
-    from curate.report.statistics import statistics
-
-    return output(open_run(options.workspace).stats(options.label), statistics, options.json)
+    """Show what went in, what was removed and why, and what came out."""
+    return _answer(_opened(options).stats(options.label), "statistics", options)
 
 
 def explain(options: argparse.Namespace) -> int:
-    """``curate explain``."""
-    from curate.api import open_run
-    from curate.report.statistics import explanations
-
-    return output(open_run(options.workspace).explain(options.id), explanations, options.json)
+    """Show what became of one document, and why."""
+    return _answer(_opened(options).explain(options.id), "explanations", options)
 
 
 def sample(options: argparse.Namespace) -> int:
-    """``curate sample``."""
-    from curate.api import open_run
-    from curate.report.statistics import samples
+    """Show some documents with what became of them.
 
-    records = open_run(options.workspace).sample(options.removed_by, options.source, options.n)
-    return output(records, samples, options.json)
+    The same documents every time, chosen by hash.
+    """
+    return _answer(_opened(options).sample(options.removed_by, options.source, options.n), "samples", options)
 
 
 def lookup(options: argparse.Namespace) -> int:
-    """``curate lookup``."""
-    from curate.api import open_run
-    from curate.report.statistics import matches
+    """Show which kept documents are like a new text, with their true similarity.
 
-    return output(open_run(options.workspace).lookup(text_of(options.file)), matches, options.json)
+    Reads the signatures part by part, and texts only of candidates.
+    """
+    return _answer(_opened(options).lookup(text_of(options.file)), "matches", options)
 
 
 def substrings(options: argparse.Namespace) -> int:
-    """``curate substrings``."""
-    from curate.api import open_run
-    from curate.report.statistics import substrings as sections
+    """Report exact substrings that occur more than once among the documents left after deduplication.
 
-    return output(open_run(options.workspace).substrings(options.tokens), sections, options.json)
+    Reads the tokens twice for every 64 million of them; changes nothing.
+    """
+    return _answer(_opened(options).substrings(options.tokens), "substrings", options)
 
 
 def coherence(options: argparse.Namespace) -> int:
-    """``curate coherence``."""
-    from curate.api import open_run
-    from curate.report.statistics import coherence as sections
+    """Measure whether documents that share a window belong together, by measures that packing did not use.
 
-    measures = open_run(options.workspace).coherence(options.windows, options.label, options.judge)
-    return output(measures, sections, options.json)
+    A sample of windows is compared with the same pieces arranged by hash.
+    """
+    return _answer(_opened(options).coherence(options.windows, options.label, options.judge), "coherence", options)
 
 
 def clusters(options: argparse.Namespace) -> int:
-    """``curate clusters``."""
-    from curate.api import open_run
-    from curate.report.statistics import clusters as sections
+    """Show the clusters of related documents: size, scores, terms, examples.
 
-    return output(open_run(options.workspace).clusters(options.n, options.by), sections, options.json)
+    Put the numbers of clusters to leave out into quality.drop_clusters.
+    """
+    return _answer(_opened(options).clusters(options.n, options.by), "clusters", options)
 
 
 def compare(options: argparse.Namespace) -> int:
-    """``curate compare``."""
-    from curate.api import open_run
-    from curate.report.statistics import comparison
+    """Show what differs between two runs: recipe, documents and why, measures.
 
-    return output(open_run(options.first).compare(options.second), comparison, options.json)
+    Records are matched by doc_id where both runs read the same inputs, else by source and id.
+    """
+    return _answer(_opened(options).compare(options.second), "comparison", options)
 
 
 def report(options: argparse.Namespace) -> int:
-    """``curate report``."""
-    from curate.api import open_run
+    """Write one self-contained page about a run, with plots and examples.
 
-    run = open_run(options.workspace)
+    No script and nothing fetched: it can be mailed, printed, and read offline.
+    """
+    run = _opened(options)
     if options.card and options.label:
         raise RequestError("--label is for the page; a card does not show it")
     if options.card:

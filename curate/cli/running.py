@@ -1,163 +1,122 @@
-"""The commands that make a run: demo, init, check, run, submit, schema."""
+"""The commands that make a run and what it needs: demo, init, check, run, submit, schema, train-classifier."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from curate.base.errors import RequestError
-from curate.cli.shared import STAGE_LIST, AddCommand, add_set, output, positive
+from curate.cli.shared import STAGE_LIST, AddCommand, CommandParser, natural, output, positive
 
 if TYPE_CHECKING:
-    from curate.driver.execute import Outcome
     from curate.planning.costs import Costs
 
 
 def add(command: AddCommand) -> None:
     """Add the commands to the parser."""
-    _add_recipes(command)
-    _add_runs(command)
+    parser = command(demo)
+    folder = "folder for the corpus, the recipe and the run (default: ./curate-demo)"
+    parser.value("dir", "DIR", folder, nargs="?", default="curate-demo")
+    parser.value("--cpus", "N", "processors to use (default: all)", type=positive)
+
+    parser = command(init)
+    parser.value("dir", "DIR", "folder in which recipe.yaml is written")
+    parser.values("--input", "PATH", "files, folders or patterns; local or s3://bucket/…", default=None, required=True)
+
+    _add_check(command(check))
+    _add_run(command(run))
+
+    parser = command(submit)
+    parser.recipe()
+    parser.value("--address", "URL", "the cluster's Jobs API: http://HEAD:8265", required=True)
+    parser.changes()
+    parser.value("--until", "STAGE", f"last stage: {STAGE_LIST}")
+    parser.flag("--wait", "follow the log until the job has ended")
+
+    parser = command(schema)
+    parser.value("field", "FIELD", "only this field and those below it: pack", nargs="?")
+
+    _add_training(command(train_classifier))
 
 
-def _add_recipes(command: AddCommand) -> None:
-    """Commands that make or check a recipe: demo, init, check."""
-    parser = command(
-        "demo", demo, "gather the text of your Python environment, write a recipe, run it, and show the result"
-    )
-    parser.add_argument(
-        "dir",
-        metavar="DIR",
-        nargs="?",
-        default="curate-demo",
-        help="folder for the corpus, the recipe and the run (default: ./curate-demo)",
-    )
-    parser.add_argument("--cpus", type=positive, metavar="N", help="processors to use (default: all)")
-
-    parser = command(
-        "init",
-        init,
-        "look at your files and write a commented recipe for them",
-        "An existing recipe is never overwritten.",
-    )
-    parser.add_argument("dir", metavar="DIR", help="folder in which recipe.yaml is written")
-    parser.add_argument(
-        "--input",
-        metavar="PATH",
-        nargs="+",
-        action="extend",
-        required=True,
-        help="files, folders or patterns; local or s3://bucket/…",
-    )
-
-    parser = command(
-        "check",
-        check,
-        "validate a recipe, open its inputs and print what a run would do",
-        "Nothing is run and Ray is not started.",
-    )
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
-    add_set(parser)
-    parser.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGE_LIST}")
-    parser.add_argument(
-        "--documents",
-        type=float,
-        metavar="N",
-        help="plan on paper for a corpus of N documents (1e10), whatever the inputs hold; the recipe may be left out",
-    )
-    parser.add_argument(
-        "--document-bytes",
-        type=float,
-        metavar="B",
-        help="text of a document (4000; with --like, that of its documents)",
-    )
-    parser.add_argument("--nodes", type=positive, default=1, metavar="N", help="nodes of the cluster (1)")
-    parser.add_argument("--node", default="m7i.8xlarge", metavar="TYPE", help="their type, or CORESxGIB (m7i.8xlarge)")
-    parser.add_argument(
-        "--like",
-        metavar="WORKSPACE",
-        help="plan with the costs of the run there, as of a sample of the corpus, instead of those measured for the release",
-    )
-    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+def _add_check(parser: CommandParser) -> None:
+    parser.recipe(nargs="?")
+    parser.changes()
+    parser.value("--until", "STAGE", f"last stage: {STAGE_LIST}")
+    on_paper = "plan on paper for a corpus of N documents (1e10), whatever the inputs hold; the recipe may be left out"
+    parser.value("--documents", "N", on_paper, type=float)
+    parser.value("--document-bytes", "B", "text of a document (4000; with --like, that of its documents)", type=float)
+    parser.value("--nodes", "N", "nodes of the cluster (1)", type=positive, default=1)
+    parser.value("--node", "TYPE", "their type, or CORESxGIB (m7i.8xlarge)", default="m7i.8xlarge")
+    sample = "as of a sample of the corpus, instead of those measured for the release"
+    parser.value("--like", "WORKSPACE", f"plan with the costs of the run there, {sample}")
+    parser.flag("--json", "print the plan as JSON")
 
 
-def _add_runs(command: AddCommand) -> None:
-    """Commands that run a recipe: run, submit; and schema."""
-    parser = command(
-        "run",
-        run,
-        "run what is missing of a recipe",
-        "Finished stages are skipped, so that the same command goes on after an interruption.",
-    )
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file")
-    parser.add_argument("--from", dest="workspace", metavar="WORKSPACE", help="take the recipe from a finished run")
-    add_set(parser)
-    parser.add_argument("--until", metavar="STAGE", help=f"last stage to run: {STAGE_LIST}")
-    parser.add_argument("--cpus", type=positive, metavar="N", help="processors of a local Ray (default: all)")
-    parser.add_argument("--address", metavar="A", help="a running Ray cluster, as in ray://host:10001 or auto")
-    parser.add_argument(
-        "--sample",
-        type=float,
-        metavar="SHARE",
-        help="take this share of the documents, by hash, in a workspace of its own",
-    )
-    parser.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="go on when an input of an earlier run has gone: its documents leave",
-    )
-    parser.add_argument(
-        "--repack",
-        action="store_true",
-        help="decide again over all inputs together: old and new documents meet in the windows, and all shards change",
-    )
-    parser.add_argument(
-        "--refit",
-        action="store_true",
-        help="fit the tokenizer, the lexical model and the cells again, on the documents that are kept now",
-    )
-    parser.add_argument("--json", action="store_true", help="print progress and the result as JSON, one object a line")
+def _add_run(parser: CommandParser) -> None:
+    parser.recipe(nargs="?")
+    parser.value("--from", "WORKSPACE", "take the recipe from a finished run", dest="workspace")
+    parser.changes()
+    parser.value("--until", "STAGE", f"last stage to run: {STAGE_LIST}")
+    parser.value("--cpus", "N", "processors of a local Ray (default: all)", type=positive)
+    parser.value("--address", "A", "a running Ray cluster, as in ray://host:10001 or auto")
+    sample = "take this share of the documents, by hash, in a workspace of its own"
+    parser.value("--sample", "SHARE", sample, type=float)
+    parser.flag("--allow-missing", "go on when an input of an earlier run has gone: its documents leave")
+    together = "old and new documents meet in the windows, and all shards change"
+    parser.flag("--repack", f"decide again over all inputs together: {together}")
+    models = "the tokenizer, the lexical model and the cells"
+    parser.flag("--refit", f"fit {models} again, on the documents that are kept now")
+    parser.flag("--json", "print progress and the result as JSON, one object a line")
 
-    parser = command(
-        "submit",
-        submit,
-        "run a recipe as a job on a Ray cluster; submitted again, it goes on",
-        "Local paths must lie on a disk that all nodes share; the nodes have their own credentials. "
-        "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH names the cluster's token.",
-    )
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file")
-    parser.add_argument("--address", metavar="URL", required=True, help="the cluster's Jobs API: http://HEAD:8265")
-    add_set(parser)
-    parser.add_argument("--until", metavar="STAGE", help=f"last stage: {STAGE_LIST}")
-    parser.add_argument("--wait", action="store_true", help="follow the log until the job has ended")
 
-    parser = command("schema", schema, "print every recipe field with its type, default and meaning")
-    parser.add_argument("field", metavar="FIELD", nargs="?", help="only this field and those below it: pack")
+def _add_training(parser: CommandParser) -> None:
+    parser.values("--positive", "PATH", "texts worth keeping")
+    parser.values("--negative", "PATH", "texts of the other kind")
+    instead = "instead of --positive (label hq) and --negative (label lq)"
+    parser.values("--label", "NAME=PATH", f"texts of any label, {instead}", dest="labels")
+    parser.value("-o --output", "MODEL", "the .bin file to write", required=True)
+    parser.value("--score", "NAME", "the label whose probability is the score (default: hq)")
+    parser.value("--sample", "PATH", "texts to take the thresholds from", nargs="+", default=[])
+    parser.value("--keep", "SHARE", "share of the sample to keep: prints its min_score", type=float)
+    parser.value("--text-field", "F", "field that holds the text (default: text)", default="text")
+    parser.value("--epochs", "N", "passes over the texts (default: 5)", type=positive, default=5)
+    parser.value("--learning-rate", "R", "learning rate (default: 1; 0.1 for 10⁵ texts)", type=float, default=1.0)
+    parser.value("--dim", "N", "dimensions of a word (default: 100)", type=positive, default=100)
+    parser.value("--ngrams", "N", "longest word n-gram (default: 2)", type=positive, default=2)
+    parser.value("--seed", "N", "seed of the training (default: 0)", type=natural, default=0)
+    parser.flag("--json", "print the result as JSON")
 
 
 def demo(options: argparse.Namespace) -> int:
-    """``curate demo``."""
+    """Gather the text of your Python environment, write a recipe, run it, and show the result."""
     from curate.tools.init import prepare
 
     recipe = prepare(options.dir, say=lambda text: print(text, file=sys.stderr))
-    outcome = _execute(str(recipe), options.cpus)
-    return _conclude(outcome)
+    return _run(str(recipe), cpus=options.cpus)
 
 
 def init(options: argparse.Namespace) -> int:
-    """``curate init``."""
+    """Look at your files and write a commented recipe for them.
+
+    An existing recipe is never overwritten.
+    """
     from curate.tools.init import write_recipe
 
     path, notes = write_recipe(options.dir, options.input)
-    for note in notes:
-        print(note)
-    print(f"wrote {path}\nnext: curate check {path}, then curate run {path}")
+    print("\n".join([*notes, f"wrote {path}\nnext: curate check {path}, then curate run {path}"]))
     return 0
 
 
 def check(options: argparse.Namespace) -> int:
-    """``curate check``."""
+    """Validate a recipe, open its inputs and print what a run would do.
+
+    Nothing is run and Ray is not started.
+    """
     from curate.api import as_recipe
     from curate.planning.check import check as plan_of
     from curate.planning.costs import costs_of
@@ -189,7 +148,10 @@ def _check_on_paper(options: argparse.Namespace, source: str | None, changes: li
 
 
 def run(options: argparse.Namespace) -> int:
-    """``curate run``."""
+    """Run what is missing of a recipe.
+
+    Finished stages are skipped, so that the same command goes on after an interruption.
+    """
     recipe: Any
     recipe, changes = _recipe_and_changes(options)
     if (recipe is None) == (options.workspace is None):
@@ -198,32 +160,47 @@ def run(options: argparse.Namespace) -> int:
         from curate.inspect.reader import stored_recipe
 
         recipe, changes = stored_recipe(options.workspace, changes), []
-    outcome = _execute(
-        recipe,
-        options.cpus,
-        changes=changes,
-        until=options.until,
-        address=options.address,
-        sample=options.sample,
-        allow_missing=options.allow_missing,
-        repack=options.repack,
-        refit=options.refit,
-        as_json=options.json,
-    )
-    return _conclude(outcome, as_json=options.json, partial=options.until)
+    names = ("cpus", "address", "sample", "allow_missing", "repack", "refit")
+    settings = {name: getattr(options, name) for name in names}
+    return _run(recipe, changes, options.json, options.until, **settings)
+
+
+def _run(
+    recipe: Any, changes: Sequence[str] = (), as_json: bool = False, until: str | None = None, **settings: Any
+) -> int:
+    """Run a recipe with the settings of :func:`curate.run`, and print what came of it."""
+    from curate.api import as_recipe
+    from curate.driver.execute import run_recipe
+    from curate.engine.progress import choose_progress
+    from curate.finished_run import Run
+    from curate.report.outcomes import summary, summary_of
+
+    recipe = as_recipe(recipe, changes)
+    progress = choose_progress(as_json)
+    try:
+        outcome = run_recipe(recipe, stop_after=until, progress=progress, **settings)
+    finally:
+        progress.close()
+    found = summary_of(Run(outcome.workspace, outcome.options), outcome, until)
+    if as_json:
+        print(json.dumps({"event": "done", **found}, ensure_ascii=False))
+        return 0
+    return output(found, summary, as_json=False)
 
 
 def submit(options: argparse.Namespace) -> int:
-    """``curate submit``."""
+    """Run a recipe as a job on a Ray cluster; submitted again, it goes on.
+
+    Local paths must lie on a disk that all nodes share; the nodes have their own credentials. RAY_AUTH_TOKEN or
+    RAY_AUTH_TOKEN_PATH names the cluster's token.
+    """
     from curate.api import as_recipe
     from curate.driver.jobs import submit as start
     from curate.driver.plan import stages, until
 
     recipe = as_recipe(options.recipe, options.changes)
     until(stages(), options.until)
-    job = start(
-        recipe, options.address, until=options.until, wait=options.wait, say=lambda text: print(text, flush=True)
-    )
+    job = start(recipe, options.address, until=options.until, wait=options.wait, say=partial(print, flush=True))
     print(f"job {job.id}: {job.status}")
     if not options.wait:
         print("the same command with --wait follows it")
@@ -231,12 +208,51 @@ def submit(options: argparse.Namespace) -> int:
 
 
 def schema(options: argparse.Namespace) -> int:
-    """``curate schema``."""
+    """Print every recipe field with its type, default and meaning."""
     from curate.recipe.file import rows_of
     from curate.report.statistics import Table, show
 
     show([Table("", ("field", "type", "default", "meaning"), rows_of(options.field), 4)])
     return 0
+
+
+def train_classifier(options: argparse.Namespace) -> int:
+    """Train a fastText quality classifier and measure it on texts that are held out.
+
+    The same texts and options give the same model.
+    """
+    from pathlib import Path
+
+    from curate.quality.training import TrainingOptions
+    from curate.report.outcomes import trained
+    from curate.tools.init import train_classifier as train
+
+    given = [("hq", path) for path in options.positive] + [("lq", path) for path in options.negative]
+    for text in options.labels:
+        name, _, path = text.partition("=")
+        if not name or not path or not name.replace("_", "").isalnum():
+            raise RequestError(f"--label {text}: write NAME=PATH, as in --label 5=good/*.jsonl")
+        given.append((name, path))
+    places: dict[str, list[str]] = {}
+    for name, path in given:
+        places.setdefault(name, []).append(path)
+    if options.keep is not None and not 0 < options.keep <= 1:
+        raise RequestError(f"--keep {options.keep:g}: a share is above 0 and at most 1")
+    if not 0 < options.learning_rate <= 10:
+        raise RequestError(f"--learning-rate {options.learning_rate:g}: it is above 0 and at most 10")
+    names = ("dim", "epochs", "learning_rate", "ngrams", "seed")
+    settings = TrainingOptions(**{name: getattr(options, name) for name in names})
+    label = options.score or ("hq" if "hq" in places else max(places, default="hq"))
+    result = train(
+        places,
+        Path(options.output),
+        settings,
+        label=label,
+        text_field=options.text_field,
+        sample=options.sample,
+        keep=options.keep,
+    )
+    return output(result, trained, options.json)
 
 
 def _recipe_and_changes(options: argparse.Namespace) -> tuple[str | None, list[str]]:
@@ -248,27 +264,3 @@ def _recipe_and_changes(options: argparse.Namespace) -> tuple[str | None, list[s
             recipe = others[0]
             changes.remove(recipe)
     return recipe, changes
-
-
-def _execute(recipe: Any, cpus: int | None, *, as_json: bool = False, **settings: Any) -> Outcome:
-    from curate.api import as_recipe, execute
-
-    recipe = as_recipe(recipe, settings.pop("changes", ()))
-    from curate.engine.progress import choose_progress
-
-    progress = choose_progress(as_json)
-    try:
-        return execute(recipe, cpus=cpus, progress=progress, **settings)
-    finally:
-        progress.close()
-
-
-def _conclude(outcome: Outcome, *, as_json: bool = False, partial: str | None = None) -> int:
-    from curate.finished_run import Run
-    from curate.report.outcomes import summary, summary_of
-
-    found = summary_of(Run(outcome.workspace, outcome.options), outcome, partial)
-    if as_json:
-        print(json.dumps({"event": "done", **found}, ensure_ascii=False))
-        return 0
-    return output(found, summary, as_json=False)

@@ -1,4 +1,4 @@
-"""What the commands share: common arguments, and how a result is printed."""
+"""What the commands share: how their arguments are declared, and how a result is printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
@@ -20,38 +20,44 @@ STAGE_LIST = ", ".join(STAGES)
 """Names of the stages, for help texts."""
 
 
-class AddCommand(Protocol):
-    """Adds one command to the parser: its name, its function, a summary for the list, and more for its own help."""
+class Command(Protocol):
+    """What a command does; its docstring is its help. Returns the exit code."""
 
-    def __call__(
-        self, name: str, function: Callable[[argparse.Namespace], int], summary: str, more: str = ""
-    ) -> argparse.ArgumentParser: ...
+    __name__: str
 
-
-def add_workspace(parser: argparse.ArgumentParser) -> None:
-    """The argument WORKSPACE."""
-    parser.add_argument("workspace", metavar="WORKSPACE", help="a finished run: a folder or s3://bucket/prefix")
+    def __call__(self, options: argparse.Namespace) -> int: ...
 
 
-def add_set(parser: argparse.ArgumentParser) -> None:
-    """The option --set."""
-    parser.add_argument(
-        "--set",
-        dest="changes",
-        metavar="KEY=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="change fields of the recipe: pack.window=4096",
-    )
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command."""
+
+    def value(self, names: str, metavar: str | None, help: str, **settings: Any) -> None:
+        """An argument with a value; ``names`` are separated by a space, ``settings`` those of ``add_argument``."""
+        self.add_argument(*names.split(), metavar=metavar, help=help, **settings)
+
+    def values(self, name: str, metavar: str, help: str, **settings: Any) -> None:
+        """An option with a list of values, which may be given several times."""
+        self.value(name, metavar, help, nargs="+", action="extend", **{"default": [], **settings})
+
+    def flag(self, name: str, help: str) -> None:
+        """An option without a value."""
+        self.add_argument(name, action="store_true", help=help)
+
+    def workspace(self) -> None:
+        """The argument WORKSPACE."""
+        self.value("workspace", "WORKSPACE", "a finished run: a folder or s3://bucket/prefix")
+
+    def recipe(self, **settings: Any) -> None:
+        """The argument RECIPE."""
+        self.value("recipe", "RECIPE", "a YAML file", **settings)
+
+    def changes(self) -> None:
+        """The option --set."""
+        self.values("--set", "KEY=VALUE", "change fields of the recipe: pack.window=4096", dest="changes")
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    value = natural(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+AddCommand = Callable[[Command], CommandParser]
+"""Adds a command to the parser of all; its arguments are declared on the parser that it returns."""
 
 
 def natural(text: str) -> int:
@@ -62,6 +68,14 @@ def natural(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
     if value < 0:
         raise argparse.ArgumentTypeError("must not be negative")
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
     return value
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.inspect.reader import RunReader
+from curate.inspect.records import named
 from curate.inspect.stats import collect
 from curate.recipe.file import essential_recipe
 
@@ -48,47 +49,40 @@ def clusters_of(run: RunReader, n: int = 20, by: str = "size") -> list[dict[str,
     joined = run.table("clusters").select("doc_id", "cluster")
     joined = joined.join(run.table("signals").select("doc_id", *scores), on="doc_id", how="left")
     joined = joined.join(run.table("tokens").select("doc_id", "n_tokens"), on="doc_id", how="left")
-    kept = pl.lit(None, pl.Int64).alias("kept")
+    kept = pl.lit(None, pl.Int64)
     if run.has("ledger"):
         ledger = run.table("ledger").select("doc_id", (pl.col("status") == "kept").cast(pl.Int64).alias("is_kept"))
-        joined, kept = joined.join(ledger, on="doc_id", how="left"), pl.col("is_kept").sum().alias("kept")
-    means = [pl.col(name).fill_nan(None).mean().alias(name) for name in scores]
-    found = (
-        joined.group_by("cluster")
-        .agg(
-            pl.len().cast(pl.Int64).alias("documents"),
-            pl.col("n_tokens").cast(pl.Int64).sum().alias("tokens"),
-            kept,
-            *means,
-        )
-        .collect(engine="streaming")
-    )
+        joined, kept = joined.join(ledger, on="doc_id", how="left"), pl.col("is_kept").sum()
     key, falls = {"size": ("documents", True), "tokens": ("tokens", True)}.get(by) or (classifiers[0], False)
-    shown = found.sort([key, "cluster"], descending=[falls, False], nulls_last=True).head(n)
+    counts = [pl.len().cast(pl.Int64).alias("documents"), pl.col("n_tokens").cast(pl.Int64).sum().alias("tokens")]
+    means = [pl.col(name).fill_nan(None).mean().alias(name) for name in scores]
+    shown = (
+        joined.group_by("cluster")
+        .agg(*counts, kept.alias("kept"), *means)
+        .collect(engine="streaming")
+        .sort([key, "cluster"], descending=[falls, False], nulls_last=True)
+        .head(n)
+    )
     texts = _texts(run, shown["cluster"].to_list())
-    terms = _terms({cluster: [text for _, text in sample] for cluster, sample in texts.items()})
-    rows = []
-    for row in shown.to_dicts():
-        cluster = row["cluster"]
-        examples = texts[cluster][:EXAMPLES]
-        ids = {one["doc_id"]: one["id"] for one in run.rows("documents", [i for i, _ in examples], ["id"]).to_pylist()}
-        rows.append(
-            {
-                **{name: row[name] for name in ("cluster", "documents", "tokens", "kept")},
-                "scores": {name: None if row[name] is None else round(row[name], 4) for name in scores},
-                "terms": terms[cluster],
-                "examples": [
-                    {"doc_id": i, "id": ids[i], "begins": " ".join(text.split())[:120]} for i, text in examples
-                ],
-            }
-        )
-    return rows
+    terms = _terms(texts)
+    ids = named(run, [doc_id for sample in texts.values() for doc_id, _ in sample[:EXAMPLES]])
+    return [
+        {
+            **{name: row[name] for name in ("cluster", "documents", "tokens", "kept")},
+            "scores": {name: None if row[name] is None else round(row[name], 4) for name in scores},
+            "terms": terms[row["cluster"]],
+            "examples": [
+                {"doc_id": doc_id, "id": ids[doc_id]["id"], "begins": " ".join(text.split())[:120]}
+                for doc_id, text in texts[row["cluster"]][:EXAMPLES]
+            ],
+        }
+        for row in shown.to_dicts()
+    ]
 
 
 def terms_of(run: RunReader, clusters: list[int]) -> dict[int, list[str]]:
     """{cluster: its most telling words, compared with the other ``clusters``}."""
-    texts = _texts(run, clusters)
-    return _terms({cluster: [text for _, text in sample] for cluster, sample in texts.items()})
+    return _terms(_texts(run, clusters))
 
 
 def _texts(run: RunReader, clusters: list[int]) -> dict[int, list[tuple[int, str]]]:
@@ -97,19 +91,18 @@ def _texts(run: RunReader, clusters: list[int]) -> dict[int, list[tuple[int, str
     hashes = document_hash(0, "clusters", members["doc_id"].to_numpy())
     members = members.with_columns(pl.Series("hash", hashes)).sort("hash", "doc_id")
     drawn = members.group_by("cluster", maintain_order=True).head(TERM_DOCUMENTS)
-    ids = drawn["doc_id"].to_list()
-    found = run.rows("documents", ids, ["text"]) if ids else None
-    begin = {row["doc_id"]: row["text"][:TERM_CHARS] for row in found.to_pylist()} if found is not None else {}
+    rows = run.rows("documents", drawn["doc_id"].to_list(), ["text"]).to_pylist()
+    begins = {row["doc_id"]: row["text"][:TERM_CHARS] for row in rows}
     texts: dict[int, list[tuple[int, str]]] = {cluster: [] for cluster in clusters}
-    for doc_id, cluster in zip(ids, drawn["cluster"].to_list(), strict=True):
-        texts[cluster].append((doc_id, begin[doc_id]))
+    for doc_id, cluster in drawn.select("doc_id", "cluster").iter_rows():
+        texts[cluster].append((doc_id, begins[doc_id]))
     return texts
 
 
-def _terms(texts: dict[int, list[str]]) -> dict[int, list[str]]:
+def _terms(texts: dict[int, list[tuple[int, str]]]) -> dict[int, list[str]]:
     """Words that many of a cluster's documents have and few of other clusters (TF-IDF over clusters; ties by the word)."""
     counts = {
-        cluster: Counter(word for text in sample for word in set(_WORD.findall(text.lower())))
+        cluster: Counter(word for _, text in sample for word in set(_WORD.findall(text.lower())))
         for cluster, sample in texts.items()
     }
     clusters_with = Counter(word for words in counts.values() for word in words)
@@ -123,7 +116,6 @@ def _terms(texts: dict[int, list[str]]) -> dict[int, list[str]]:
 
 
 ABSENT = "no such record"
-NOT_KEPT = ("removed", "rejected")
 
 
 def compare(first: RunReader, second: RunReader) -> dict[str, Any]:
@@ -149,33 +141,24 @@ def compare(first: RunReader, second: RunReader) -> dict[str, Any]:
         .with_columns(pl.col("end_1", "end_2").fill_null(ABSENT))
         .with_columns(pl.coalesce("id_1", "id_2").alias("example"))
     )
-    counted = (
-        ends.group_by("end_1", "end_2")
+    changes = (
+        ends.group_by(first="end_1", second="end_2")
         .agg(pl.len().cast(pl.Int64).alias("records"), pl.col("example").sort().head(EXAMPLES).alias("examples"))
-        .sort(["records", "end_1", "end_2"], descending=[True, False, False])
+        .sort(["records", "first", "second"], descending=[True, False, False])
         .collect(engine="streaming")
         .to_dicts()
     )
-
-    def records(kept_first: bool, kept_second: bool) -> int:
-        return sum(
-            one["records"]
-            for one in counted
-            if (one["end_1"] == "kept", one["end_2"] == "kept") == (kept_first, kept_second)
-        )
-
+    kept: Counter[tuple[bool, bool]] = Counter()
+    for change in changes:
+        kept[change["first"] == "kept", change["second"] == "kept"] += change["records"]
     return {
         "first": first.name,
         "second": second.name,
         "recipe": _settings(first, second),
         "matched_by": "doc_id" if by_doc_id else "source and id",
         "records": {"first": first.snapshots["ledger"].rows, "second": second.snapshots["ledger"].rows},
-        "kept": {"both": records(True, True), "only first": records(True, False), "only second": records(False, True)},
-        "changes": [
-            {"first": one["end_1"], "second": one["end_2"], "records": one["records"], "examples": one["examples"]}
-            for one in counted
-            if one["end_1"] != one["end_2"]
-        ],
+        "kept": {"both": kept[True, True], "only first": kept[True, False], "only second": kept[False, True]},
+        "changes": [change for change in changes if change["first"] != change["second"]],
         "measures": _measures(first, second),
     }
 
@@ -197,12 +180,14 @@ def _ends(run: RunReader, keys: list[str], number: int) -> pl.LazyFrame:
 
 
 def _settings(first: RunReader, second: RunReader) -> list[dict[str, Any]]:
-    one, other = (dict(_flat(essential_recipe(run.recipe))) for run in (first, second))
-    return [
-        {"field": name, "first": one.get(name), "second": other.get(name)}
-        for name in dict.fromkeys([*one, *other])
-        if one.get(name) != other.get(name)
-    ]
+    rows = _beside("field", *(dict(_flat(essential_recipe(run.recipe))) for run in (first, second)))
+    return [row for row in rows if row["first"] != row["second"]]
+
+
+def _beside(name: str, first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
+    """{``name``: key, first, second} of every key of two dicts."""
+    keys = dict.fromkeys([*first, *second])
+    return [{name: key, "first": first.get(key), "second": second.get(key)} for key in keys]
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -217,16 +202,15 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _measures(first: RunReader, second: RunReader) -> list[dict[str, Any]]:
     """Numbers of the statistics that are in one of the runs; those of the sources by name."""
-    found: list[dict[str, float]] = []
-    for run in (first, second):
-        stats = collect(run)
-        numbers: dict[str, float] = {f"funnel.{name}": stats["funnel"][name] for name in ("input", "kept", *NOT_KEPT)}
-        for one in stats["sources"]:
-            numbers |= {f"sources.{one['source']}.{name}": one[name] for name in ("kept", "tokens", "share")}
-        for part in ("order", "packing"):
-            for name, value in _flat(stats.get(part, {})):
-                if isinstance(value, int | float) and not isinstance(value, bool) and "sets." not in name:
-                    numbers[f"{part}.{name}"] = value
-        found.append(numbers)
-    names = dict.fromkeys([*found[0], *found[1]])
-    return [{"name": name, "first": found[0].get(name), "second": found[1].get(name)} for name in names]
+    return _beside("name", _numbers(collect(first)), _numbers(collect(second)))
+
+
+def _numbers(stats: dict[str, Any]) -> dict[str, Any]:
+    numbers = {f"funnel.{name}": stats["funnel"][name] for name in ("input", "kept", "removed", "rejected")}
+    for source in stats["sources"]:
+        numbers |= {f"sources.{source['source']}.{name}": source[name] for name in ("kept", "tokens", "share")}
+    for part in ("order", "packing"):
+        for name, value in _flat(stats.get(part, {})):
+            if isinstance(value, int | float) and not isinstance(value, bool) and "sets." not in name:
+                numbers[f"{part}.{name}"] = value
+    return numbers

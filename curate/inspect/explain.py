@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
-
-import polars as pl
 
 from curate.base.amounts import number
 from curate.base.catalog import KIND_DOCUMENT, KIND_SYNTHETIC
 from curate.base.ids import SYNTHETIC_BIT
-from curate.inspect.reader import RunReader
-from curate.inspect.records import because, cosines_to, find, first_row, keeper_of, named
+from curate.inspect.reader import Answer, RunReader
+from curate.inspect.records import because, cosines_to, find, first_row, keeper_of, named, removed_for
 from curate.inspect.windows import Windows, place_text
 from curate.reading.records import REMOVED_ON_REQUEST
 
@@ -28,7 +27,7 @@ SHOWN_NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Answer):
     """The end of one record.
 
     Attributes:
@@ -71,10 +70,6 @@ class Explanation:
     synthetic: dict[str, Any] | None = None
     text: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The explanation as a JSON-able dict."""
-        return asdict(self)
-
     @property
     def origin(self) -> str:
         """doc_id and source, in parentheses."""
@@ -101,35 +96,31 @@ def explain(run: RunReader, document: str | int) -> list[Explanation]:
 
 def _request_of(run: RunReader, doc_id: int) -> str:
     """Which request took a document down, in words."""
-    rows = run.rows("removed", [doc_id]).to_pylist() if run.has("removed") else []
-    if not rows:
+    removed = first_row(run, "removed", doc_id)
+    if not removed:
         return "; refused because its id or text was taken down before"
-    asked = run.table("audit").filter(pl.col("request") == rows[0]["request"]).collect().to_dicts()[0]
+    asked = run.table("audit").filter(request=removed["request"]).collect().to_dicts()[0]
     why = f": {asked['reason']}" if asked["reason"] else ""
-    return (
-        f"; {rows[0]['how']}, request {asked['request']} by {asked['by'] or 'nobody named'}, {asked['asked_at']}{why}"
-    )
+    by = asked["by"] or "nobody named"
+    return f"; {removed['how']}, request {asked['request']} by {by}, {asked['asked_at']}{why}"
 
 
 def _explain(run: RunReader, row: dict[str, Any]) -> Explanation:
     doc_id = row["doc_id"]
+    why = because(run, row)
     base = {name: row[name] for name in ("doc_id", "id", "source", "status", "stage", "reason")}
     if row["status"] == "rejected":
-        why = because(run, row)
         if row["reason"] == REMOVED_ON_REQUEST:
             why += _request_of(run, doc_id)
         return Explanation(**base, because=why, text=row["detail"] or "")
     pieces, windows = _places(run, row) if row["status"] == "kept" else ([], [])
     return Explanation(
         **base,
-        because=because(run, row),
+        **{name: row[name] for name in ("n_tokens", "copies", "cluster", "position")},
+        because=why,
         signals=first_row(run, "signals", doc_id),
         keeper=keeper_of(run, doc_id) if row["keeper"] is not None else None,
         kept_for=_kept_for(run, doc_id) if row["keeper"] is None else None,
-        n_tokens=row["n_tokens"],
-        copies=row["copies"],
-        cluster=row["cluster"],
-        position=row["position"],
         pieces=pieces,
         windows=windows,
         synthetic=_synthetic_of(run, doc_id),
@@ -143,34 +134,20 @@ def _synthetic_of(run: RunReader, doc_id: int) -> dict[str, Any] | None:
     if not example:
         return None
     pieces = [row for row in Windows(run).holding(example_id).to_pylist() if row["kind"] == KIND_SYNTHETIC]
-    names = ("set", "shard", "window", "start", "length")
-    return {
-        "doc_id": example_id,
-        **{name: example[name] for name in ("task", "n_tokens")},
-        "pieces": [{name: piece[name] for name in names} for piece in pieces],
-    }
+    places = [{name: piece[name] for name in ("set", "shard", "window", "start", "length")} for piece in pieces]
+    return {"doc_id": example_id, "task": example["task"], "n_tokens": example["n_tokens"], "pieces": places}
 
 
 def _kept_for(run: RunReader, doc_id: int) -> dict[str, Any] | None:
     if not run.has("duplicates"):
         return None
-    removed = (
-        run.table("duplicates")
-        .filter(pl.col("keeper") == pl.lit(doc_id, pl.UInt64))
-        .select("doc_id", "similarity")
-        .collect(engine="streaming")
-    )
+    removed = removed_for(run, "duplicates", doc_id).select("doc_id", "similarity").collect(engine="streaming")
     if removed.height == 0:
         return None
-    first = removed.sort(["similarity", "doc_id"], descending=[True, False]).head(3)
-    names = named(run, first["doc_id"].to_list())
-    return {
-        "records": removed.height,
-        "first": [
-            {**names.get(i, {"doc_id": i}), "similarity": round(s, 4)}
-            for i, s in zip(first["doc_id"], first["similarity"], strict=True)
-        ],
-    }
+    first = dict(removed.head(3).iter_rows())
+    names = named(run, [*first])
+    nearest = [{**names.get(i, {"doc_id": i}), "similarity": round(value, 4)} for i, value in first.items()]
+    return {"records": removed.height, "first": nearest}
 
 
 def _places(run: RunReader, entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -180,21 +157,17 @@ def _places(run: RunReader, entry: dict[str, Any]) -> tuple[list[dict[str, Any]]
     own = [row for row in rows if row["kind"] == KIND_DOCUMENT]
     pieces = [{name: row[name] for name in ("set", "shard", "window", "copy", "start", "length")} for row in own]
     places = sorted({_place(row) for row in own})[:MAX_WINDOWS]
-    tokens: dict[tuple[int, int, int], dict[int, int]] = {place: {} for place in places}
+    tokens: dict[tuple[int, int, int], Counter[int]] = {place: Counter() for place in places}
     for row in windows.rows(places).to_pylist():
         if row["kind"] == KIND_DOCUMENT and row["doc_id"] != doc_id:
-            beside = tokens[_place(row)]
-            beside[row["doc_id"]] = beside.get(row["doc_id"], 0) + row["length"]
+            tokens[_place(row)][row["doc_id"]] += row["length"]
     ids = sorted({other for beside in tokens.values() for other in beside})
-    names, cosines = named(run, ids), cosines_to(run, doc_id, ids)
+    names: dict[int, dict[str, Any]] = {i: {"doc_id": i} for i in ids} | named(run, ids)
+    cosines = cosines_to(run, doc_id, ids)
     return pieces, [
-        {
-            **dict(zip(("set", "shard", "window"), place, strict=True)),
-            "neighbours": [
-                {**names.get(i, {"doc_id": i}), "tokens": n, "similarity": cosines.get(i)} for i, n in beside.items()
-            ],
-        }
-        for place, beside in tokens.items()
+        {"set": number, "shard": shard, "window": window}
+        | {"neighbours": [{**names[i], "tokens": n, "similarity": cosines.get(i)} for i, n in beside.items()]}
+        for (number, shard, window), beside in tokens.items()
     ]
 
 

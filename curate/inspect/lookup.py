@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base.columns import bytes_matrix, flat_tokens, is_in, signature_matrix
+from curate.base.columns import IDs, bytes_matrix, column, flat_tokens, is_in, signature_matrix
 from curate.base.edits import apply_edits
 from curate.base.errors import RequestError
 from curate.base.ids import ordinal_of
 from curate.dedup.candidates import containment, jaccard
 from curate.dedup.minhash import MinHashParams, band_keys, equal_counts, params_of, sign
 from curate.dedup.shingles import cover, repeated, shingle_sets, window_hashes
-from curate.inspect.reader import RunReader
+from curate.inspect.reader import Answer, RunReader
 from curate.tables.parquet import damaged, reraise_as_damaged
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MAX_CANDIDATES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(Answer):
     """A kept document that shares a band with the text.
 
     Attributes:
@@ -54,10 +54,6 @@ class Match:
     exact: bool
     duplicate: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        """The match as plain values."""
-        return asdict(self)
-
 
 def signature_params(run: RunReader) -> MinHashParams:
     """The parameters of the run's signatures.
@@ -77,16 +73,12 @@ def signature_params(run: RunReader) -> MinHashParams:
 
 def kept_signatures(run: RunReader) -> Iterator[pa.Table]:
     """(doc_id, content_hash, signature) of the documents that deduplication kept, one row group at a time."""
-    removals = [
-        {one.name: one for one in run.parquet_files(name)} for name in ("duplicates", "semantic") if run.has(name)
-    ]
+    removals = [run.snapshots[name].named() for name in ("duplicates", "semantic") if run.has(name)]
     for file in run.parquet_files("signatures"):
-        ids = [np.zeros(0, np.uint64)]
-        for removed in [files[file.name] for files in removals if file.name in files]:
-            ids.append(run.read(removed, ["doc_id"])["doc_id"].to_numpy())
-        gone = np.sort(np.concatenate(ids))
+        removed = [run.read(files[file.name], ["doc_id"]) for files in removals if file.name in files]
+        gone = np.sort(np.concatenate([np.zeros(0, np.uint64), *(column(rows, "doc_id") for rows in removed)]))
         for table in run.batches(file):
-            yield table.filter(pa.array(~is_in(table["doc_id"].to_numpy(), gone)))
+            yield table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
 
 
 def lookup(run: RunReader, text: str) -> list[Match]:
@@ -102,12 +94,10 @@ def lookup(run: RunReader, text: str) -> list[Match]:
     signed = sign(new, params)
     if signed.n_words[0] == 0:
         raise RequestError("the text has no words; there is nothing to compare")
-    candidates = _candidates(run, params, signed.signature, signed.content_hash)
-    if not len(candidates["doc_id"]):
+    ids, shared, exact = _candidates(run, params, signed.signature, signed.content_hash)
+    if not len(ids):
         return []
-    order = np.argsort(candidates["doc_id"])
-    ids, shared, exact = (candidates[name][order] for name in ("doc_id", "shared", "exact"))
-    documents = run.rows("documents", ids, ["doc_id", "id", "source", "text"])
+    documents = run.rows("documents", ids, ["id", "source", "text"])
     texts = _edited(run, ids, documents["text"])
     values, offsets = shingle_sets(pa.chunked_array([new, texts]), params.ngram)
     first, others = np.zeros(len(ids), np.int64), np.arange(1, len(ids) + 1)
@@ -117,27 +107,29 @@ def lookup(run: RunReader, text: str) -> list[Match]:
     threshold = 1.0 if near == "off" else near.threshold
     matches = [
         Match(
-            doc_id=int(ids[i]),
-            id=documents["id"][i].as_py(),
-            source=documents["source"][i].as_py(),
+            **row,
             similarity=round(float(similarity[i]), 4),
             containment=round(float(inside[i]), 4),
             shared_bands=int(shared[i]),
             exact=bool(exact[i]),
             duplicate=bool(exact[i] or similarity[i] >= threshold),
         )
-        for i in range(len(ids))
+        for i, row in enumerate(documents.select(["doc_id", "id", "source"]).to_pylist())
     ]
     return sorted(matches, key=lambda match: (not match.exact, -match.similarity, match.doc_id))
 
 
 def _candidates(
     run: RunReader, params: MinHashParams, signature: NDArray[np.uint32], content_hash: NDArray[np.uint8]
-) -> dict[str, NDArray[Any]]:
-    """doc_id, shared bands and equality of at most MAX_CANDIDATES documents, the nearest by signature."""
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bool_]]:
+    """(doc_ids ascending, shared bands, equality) of at most MAX_CANDIDATES documents, the nearest by signature."""
     wanted = band_keys(signature, params)
-    best = {"doc_id": np.zeros(0, np.uint64), "shared": np.zeros(0, np.int64), "exact": np.zeros(0, np.bool_)}
-    near = np.zeros(0, np.int64)
+    best: list[NDArray[Any]] = [
+        np.zeros(0, np.uint64),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.bool_),
+        np.zeros(0, np.int64),
+    ]
     for table in kept_signatures(run):
         signatures = signature_matrix(table["signature"])
         shared = (band_keys(signatures, params) == wanted).sum(axis=1)
@@ -147,12 +139,12 @@ def _candidates(
             continue
         both = np.concatenate([signature, signatures[rows]])
         equal = equal_counts(both, np.zeros(len(rows), np.int64), np.arange(1, len(rows) + 1))
-        found = {"doc_id": table["doc_id"].to_numpy()[rows], "shared": shared[rows], "exact": exact[rows]}
-        best = {name: np.concatenate([values, found[name]]) for name, values in best.items()}
-        near = np.concatenate([near, equal])
-        first = np.lexsort([best["doc_id"], -near, np.logical_not(best["exact"])])[:MAX_CANDIDATES]
-        best, near = {name: values[first] for name, values in best.items()}, near[first]
-    return best
+        new = (column(table, "doc_id")[rows], shared[rows], exact[rows], equal)
+        ids, _, same, near = best = [np.concatenate(pair) for pair in zip(best, new, strict=True)]
+        first = np.lexsort([ids, -near, ~same])[:MAX_CANDIDATES]
+        best = [values[first] for values in best]
+    order = np.argsort(best[0])
+    return best[0][order], best[1][order], best[2][order]
 
 
 def _edited(run: RunReader, ids: NDArray[np.uint64], texts: pa.ChunkedArray) -> pa.Array:
@@ -229,23 +221,22 @@ def substrings(run: RunReader, tokens: int = 50) -> dict[str, Any]:
     total = int(snapshot.counters.get("tokens", 0))
     passes = max(1, -(-total // WINDOWS_AT_ONCE))
     covered: dict[str, NDArray[np.uint8]] = {}
-    best: list[tuple[int, int, str, int]] = []
+    best: list[Frequent] = []
     for number in range(passes):
         low, high = (np.uint64(min(k * 2**64 // passes, 2**64 - 1)) for k in (number, number + 1))
-        parts = [hashes[_in(hashes, valid, low, high)] for _, _, hashes, valid in _partitions(run, tokens)]
+        parts = [hashes[_in(hashes, valid, low, high)] for _, hashes, valid in _partitions(run, tokens)]
         values, counts = repeated(np.concatenate(parts or [np.zeros(0, np.uint64)]))
         del parts
-        for name, _, hashes, valid in _partitions(run, tokens):
+        for name, hashes, valid in _partitions(run, tokens):
             inside = np.flatnonzero(_in(hashes, valid, low, high))
-            at = np.minimum(np.searchsorted(values, hashes[inside]), max(len(values) - 1, 0))
-            hit = values[at] == hashes[inside] if len(values) else np.zeros(len(inside), np.bool_)
-            starts = inside[hit]
-            marks = (
-                np.unpackbits(covered[name], count=len(hashes)) if name in covered else np.zeros(len(hashes), np.uint8)
-            )
+            starts = inside[is_in(hashes[inside], values)]
+            at = np.searchsorted(values, hashes[starts])
+            marks = np.zeros(len(hashes), np.uint8)
+            if name in covered:
+                marks = np.unpackbits(covered[name], count=len(hashes))
             cover(starts, tokens, marks)
             covered[name] = np.packbits(marks)
-            best = _best(best, counts[at[hit]], values[at[hit]], name, starts, tokens)
+            best = _best(best, counts[at], values[at], name, starts, tokens)
     return {"tokens": tokens, "total": total, **_totals(run, covered), "examples": _examples(run, best, tokens)}
 
 
@@ -253,13 +244,11 @@ def _in(hashes: NDArray[np.uint64], valid: NDArray[np.bool_], low: np.uint64, hi
     return valid & (hashes >= low) & ((hashes < high) | (high == np.uint64(2**64 - 1)))
 
 
-def _partitions(
-    run: RunReader, n: int
-) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.uint64], NDArray[np.bool_]]]:
-    """(partition, offsets, hashes, valid) of one partition after the other."""
+def _partitions(run: RunReader, n: int) -> Iterator[tuple[str, NDArray[np.uint64], NDArray[np.bool_]]]:
+    """(partition, hashes, valid) of one partition after the other."""
     for file in run.snapshots["tokens"].files:
         flat, offsets, _ = _tokens(run, file.name)
-        yield file.name, offsets, *window_hashes(flat, offsets, n)
+        yield file.name, *window_hashes(flat, offsets, n)
 
 
 def _tokens(run: RunReader, name: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint64]]:
@@ -269,24 +258,24 @@ def _tokens(run: RunReader, name: str) -> tuple[NDArray[Any], NDArray[np.int64],
     return flat, offsets, table["doc_id"].to_numpy()
 
 
+Frequent = tuple[int, int, str, int]
+"""(occurrences, hash, partition, start) of a window of tokens."""
+
+
 def _best(
-    best: list[tuple[int, int, str, int]],
-    counts: NDArray[np.int64],
-    values: NDArray[np.uint64],
-    name: str,
-    starts: NDArray[np.int64],
-    n: int,
-) -> list[tuple[int, int, str, int]]:
-    """The most frequent windows so far as (occurrences, hash, partition, start); of overlapping ones, at most one."""
+    best: list[Frequent], counts: NDArray[np.int64], values: IDs, name: str, starts: NDArray[np.int64], n: int
+) -> list[Frequent]:
+    """The most frequent windows so far; of overlapping ones, at most one."""
     known = {value for _, value, _, _ in best}
-    bound = min((count for count, *_ in best), default=0) if len(best) == 4 * EXAMPLES else 0
+    bound = min(best)[0] if len(best) == 4 * EXAMPLES else 0
     end = -1
-    for k in np.flatnonzero(counts > bound).tolist():
-        if starts[k] < end or int(values[k]) in known:
+    rows = np.flatnonzero(counts > bound)
+    for count, value, start in zip(counts[rows].tolist(), values[rows].tolist(), starts[rows].tolist(), strict=True):
+        if start < end or value in known:
             continue
-        end = int(starts[k]) + n
-        known.add(int(values[k]))
-        best.append((int(counts[k]), int(values[k]), name, int(starts[k])))
+        end = start + n
+        known.add(value)
+        best.append((count, value, name, start))
         if len(best) > 16 * EXAMPLES:
             best = heapq.nlargest(4 * EXAMPLES, best)
     return heapq.nlargest(4 * EXAMPLES, best)
@@ -305,31 +294,30 @@ def _totals(run: RunReader, covered: dict[str, NDArray[np.uint8]]) -> dict[str, 
         entry = by_source.setdefault(units[ordinal_of(name)], [0, 0])
         entry[0] += int(marks.sum())
         entry[1] += len(marks)
-    found = sum(entry[0] for entry in by_source.values())
-    total = sum(entry[1] for entry in by_source.values())
+    marked, total = (sum(entry[i] for entry in by_source.values()) for i in (0, 1))
     return {
-        "covered": found,
-        "share": round(found / total, 4) if total else 0.0,
+        "covered": marked,
+        "share": round(marked / total, 4) if total else 0.0,
         "documents": documents,
         "documents_touched": touched,
         "sources": dict(sorted(by_source.items())),
     }
 
 
-def _examples(run: RunReader, best: list[tuple[int, int, str, int]], n: int) -> list[dict[str, Any]]:
+def _examples(run: RunReader, best: list[Frequent], n: int) -> list[dict[str, Any]]:
     from tokenizers import Tokenizer
 
     if not best:
         return []
     tokenizer = Tokenizer.from_buffer(run.storage.read(run.snapshots["tokens"].details["tokenizer"]["path"]))
-    found: list[dict[str, Any]] = []
+    examples: list[dict[str, Any]] = []
     shown: list[tuple[str, int]] = []
-    for count, _, name, start in sorted(best, key=lambda one: (-one[0], one[2], one[3])):
-        if len(found) == EXAMPLES or any(of == name and abs(start - other) < n for of, other in shown):
+    for count, _, name, start in sorted(best, key=lambda window: (-window[0], window[2], window[3])):
+        if len(examples) == EXAMPLES or any(other == name and abs(start - at) < n for other, at in shown):
             continue
         shown.append((name, start))
         flat, offsets, ids = _tokens(run, name)
         row = int(np.searchsorted(offsets, start, side="right")) - 1
         text = tokenizer.decode(flat[start : start + min(n, SHOWN_TOKENS)].tolist(), skip_special_tokens=False)
-        found.append({"occurrences": count, "doc_id": int(ids[row]), "text": text})
-    return found
+        examples.append({"occurrences": count, "doc_id": int(ids[row]), "text": text})
+    return examples

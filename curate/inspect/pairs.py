@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.columns import int32_matrix, vector_matrix
 from curate.base.errors import RequestError
 from curate.base.markup import Markup, element
-from curate.inspect.reader import RunReader
-from curate.inspect.records import cosines_to, find, keeper_of, named
+from curate.inspect.reader import Answer, RunReader
+from curate.inspect.records import cosines_to, find, keeper_of, named, removed_for
 from curate.relate.neighbors import check_neighbors
 from curate.tables.artefact import artefact_path
 from curate.tables.parquet import reraise_as_damaged
@@ -45,7 +44,7 @@ class Difference(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Answer):
     """A removed document and its keeper.
 
     Attributes:
@@ -60,10 +59,6 @@ class Pair:
     kind: str
     similarity: float
     differences: list[Difference]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The pair as a JSON-able dict."""
-        return asdict(self) | {"differences": [list(one) for one in self.differences]}
 
     @property
     def title(self) -> str:
@@ -93,9 +88,7 @@ def duplicates(run: RunReader, document: str | int) -> list[Pair]:
             ids.append(row["doc_id"])
         for table in ("duplicates", "semantic"):
             if run.has(table) and run.snapshots[table].rows:
-                kept = pl.col("keeper") == pl.lit(row["doc_id"], pl.UInt64)
-                best = run.table(table).filter(kept).sort(["similarity", "doc_id"], descending=[True, False])
-                ids += best.select("doc_id").head(MAX_PAIRS).collect()["doc_id"].to_list()
+                ids += removed_for(run, table, row["doc_id"]).head(MAX_PAIRS).collect()["doc_id"].to_list()
     if not ids:
         raise RequestError(f"{str(document)!r} is no duplicate, and none was removed in its place")
     return pairs(run, ids[:MAX_PAIRS])
@@ -129,8 +122,8 @@ def differences(first: str, second: str) -> list[Difference]:
     matcher = SequenceMatcher(None, [word.strip() for word in a], [word.strip() for word in b], autojunk=False)
     found: list[Difference] = []
     runs = matcher.get_opcodes()
-    for i, (_, low, high, other, end) in enumerate(runs):
-        if runs[i][0] == "equal":
+    for i, (kind, low, high, other, end) in enumerate(runs):
+        if kind == "equal":
             found += _same(a[low:high], i > 0, i < len(runs) - 1)
             continue
         if high > low:
@@ -175,18 +168,16 @@ def as_markup(found: list[Difference], limit: int | None = None) -> Markup:
     """Differences as a paragraph of HTML, with about ``limit`` characters of text at most."""
     names = {"same": "span", "removed": "del", "added": "ins"}
     parts: list[Markup] = []
-    left = limit
+    left = sum(len(text) for _, text in found) + 1 if limit is None else limit
     for kind, text in found:
         if kind == "skipped":
             parts.append(element("em", f" [… {text} …] ", class_="skipped"))
             continue
-        shown = text if left is None else text[:left]
-        parts.append(element(names[kind], shown))
-        if left is not None:
-            left -= len(shown)
-            if left <= 0:
-                parts.append(element("em", " …", class_="skipped"))
-                break
+        parts.append(element(names[kind], text[:left]))
+        left -= len(text)
+        if left <= 0:
+            parts.append(element("em", " …", class_="skipped"))
+            break
     return element("p", *parts, class_="diff", dir="auto")
 
 
@@ -194,7 +185,7 @@ BEGIN_CHARS = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class Near(Answer):
     """A document, the cosine of its vector to the one asked for, and the beginning of its edited text."""
 
     doc_id: int
@@ -202,10 +193,6 @@ class Near:
     source: str
     similarity: float
     begins: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The document as plain values."""
-        return asdict(self)
 
 
 class Nearest(list[Near]):
@@ -234,12 +221,9 @@ def neighbors(run: RunReader, document: str | int, n: int = 10) -> Nearest:
         ids = ", ".join(str(row["doc_id"]) for row in rows)
         raise RequestError(f"{len(rows)} records have the id {str(document)!r}; name one by its doc_id: {ids}")
     doc_id = rows[0]["doc_id"]
-    for file in run.parquet_files("neighbors"):
-        if file.first is None or file.last is None or not file.first <= doc_id <= file.last:
-            continue
+    for file in run.files_with("neighbors", np.array([doc_id], np.uint64)):
         ids = run.read(file, ["doc_id"])["doc_id"].to_numpy()
-        at = int(np.searchsorted(ids, np.uint64(doc_id)))
-        if at < len(ids) and ids[at] == doc_id:
+        if (ids == np.uint64(doc_id)).any():
             near = int32_matrix(run.rows("neighbors", [doc_id], ["neighbors"])["neighbors"])[0]
             with reraise_as_damaged(run.place(file)):
                 check_neighbors(near, len(ids))
@@ -284,8 +268,5 @@ def text_vector(run: RunReader, text: str) -> NDArray[np.int64]:
 
 def _described(run: RunReader, found: list[tuple[int, float]]) -> Nearest:
     names = named(run, [doc_id for doc_id, _ in found])
-    return Nearest(
-        Near(doc_id, names[doc_id]["id"], names[doc_id]["source"], cosine, begin)
-        for doc_id, cosine in found
-        for begin in [" ".join(run.text(doc_id).edited.split())[:BEGIN_CHARS]]
-    )
+    begins = {doc_id: " ".join(run.text(doc_id).edited.split())[:BEGIN_CHARS] for doc_id, _ in found}
+    return Nearest(Near(**names[i], similarity=cosine, begins=begins[i]) for i, cosine in found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from curate.recipe.file import absolute_recipe
 from curate.storage.interface import StorageOptions
 from curate.storage.local import LocalStorage
 from curate.tables.parquet import read_groups, reraise_as_damaged, validate
-from curate.tables.snapshot import Snapshot, TableFile, as_file
+from curate.tables.snapshot import Snapshot, TableFile
 from curate.tables.workspace import Broken, open_state, open_workspace
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def to_arrow(values: NDArray[Any]) -> pa.Array:
     return pl.Series(values).to_arrow()
 
 
+def _no_rows(columns: list[str]) -> pa.Table:
+    return pa.table({name: [] for name in columns})
+
+
 def stored_recipe(workspace: str, changes: Sequence[str] = ()) -> Recipe:
     """The recipe of the last run in a workspace, with ``--set`` style changes; its paths are below the workspace.
 
@@ -55,6 +60,15 @@ def stored_recipe(workspace: str, changes: Sequence[str] = ()) -> Recipe:
     """
     storage, state = open_state(workspace)
     return absolute_recipe(state.recipe, storage.url, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A part of an answer about a run."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields as JSON-able values."""
+        return asdict(self)
 
 
 class Text(NamedTuple):
@@ -166,8 +180,7 @@ class RunReader:
     def _edits(self, doc_id: int) -> tuple[str, list[dict[str, Any]]]:
         """How a document's text is edited, and the table that says so; of one that deduplication removed, by rules alone."""
         for table in ("kept", "edits"):
-            rows = self.rows(table, [doc_id]).to_pylist() if self.has(table) else []
-            if rows:
+            if self.has(table) and (rows := self.rows(table, [doc_id]).to_pylist()):
                 return table, rows[0]["cuts"] if table == "kept" else rows
         return "edits", []
 
@@ -176,20 +189,10 @@ class RunReader:
         wanted = np.unique(np.fromiter((int(value) for value in doc_ids), np.uint64))
         if columns is not None and "doc_id" not in columns:
             columns = ["doc_id", *columns]
-        files, ids = [], []
-        for file in self.snapshot(table).files:
-            if file.first is None or file.last is None:
-                continue
-            first = np.searchsorted(wanted, np.uint64(file.first))
-            stop = np.searchsorted(wanted, np.uint64(file.last), side="right")
-            if first < stop:
-                files.append(file)
-                ids.append(wanted[first:stop])
-        if not files:
-            return pa.table({})
-        with ThreadPoolExecutor(min(READERS, len(files))) as pool:
-            parts = list(pool.map(self._rows_of_file, files, ids, [columns] * len(files)))
-        return pa.concat_tables(parts).sort_by("doc_id")
+        files, rows_of = self.files_with(table, wanted), partial(self._rows_of_file, wanted, columns)
+        with ThreadPoolExecutor(READERS) as pool:
+            parts = [part for rows in pool.map(rows_of, files) for part in rows]
+        return pa.concat_tables(parts).sort_by("doc_id") if parts else _no_rows(columns or ["doc_id"])
 
     def hashed(self, table: str, n: int, columns: list[str]) -> pa.Table:
         """The same ``n`` rows of a per-document table every time (smallest hash of doc_id), sorted by doc_id; all if fewer."""
@@ -201,27 +204,23 @@ class RunReader:
             for batch in self.batches(file, ["doc_id", *columns]):
                 mask = document_hash(self.recipe.seed, "look", batch["doc_id"].to_numpy()) <= limit
                 parts.append(batch.filter(pa.array(mask)))
-        found = pa.concat_tables(parts) if parts else pa.table({name: [] for name in ["doc_id", *columns]})
-        hashes = document_hash(self.recipe.seed, "look", found["doc_id"].to_numpy().astype(np.uint64))
-        return found.take(pa.array(np.argsort(hashes, kind="stable")[:n])).sort_by("doc_id")
+        rows = pa.concat_tables(parts) if parts else _no_rows(["doc_id", *columns])
+        hashes = document_hash(self.recipe.seed, "look", rows["doc_id"].to_numpy().astype(np.uint64))
+        return rows.take(pa.array(np.argsort(hashes, kind="stable")[:n])).sort_by("doc_id")
 
-    def _rows_of_file(
-        self, file: TableFile, wanted: np.ndarray[Any, np.dtype[np.uint64]], columns: list[str] | None
-    ) -> pa.Table:
-        with self.open(file) as source:
-            parquet = pq.ParquetFile(source)
-            index = parquet.schema_arrow.get_field_index("doc_id")
-            groups = []
-            for number in range(parquet.num_row_groups):
-                bounds = parquet.metadata.row_group(number).column(index).statistics
-                if (
-                    bounds is None
-                    or not bounds.has_min_max
-                    or np.any((wanted >= np.uint64(bounds.min)) & (wanted <= np.uint64(bounds.max)))
-                ):
-                    groups.append(number)
-            found = validate(parquet.read_row_groups(groups, columns=columns), self.place(file))
-        return found.filter(to_arrow(np.isin(to_numpy(found["doc_id"]), wanted)))
+    def _rows_of_file(self, wanted: NDArray[np.uint64], columns: list[str] | None, file: TableFile) -> list[pa.Table]:
+        groups = self.batches(file, columns, wanted)
+        return [group.filter(to_arrow(np.isin(to_numpy(group["doc_id"]), wanted))) for group in groups]
+
+    def files_with(self, table: str, doc_ids: NDArray[np.uint64]) -> list[TableFile]:
+        """The files of a table whose bounds hold one of ``doc_ids``."""
+        return [
+            file
+            for file in self.snapshot(table).files
+            if file.first is not None
+            and file.last is not None
+            and ((doc_ids >= np.uint64(file.first)) & (doc_ids <= np.uint64(file.last))).any()
+        ]
 
     def open(self, file: TableFile) -> pa.NativeFile:
         """A file of a table for random access.
@@ -236,23 +235,20 @@ class RunReader:
                 f"{file.path} is missing from {self.url}, although a snapshot names it; `curate verify` lists what is wrong"
             ) from None
 
-    def place(self, file: TableFile | dict[str, Any]) -> str:
+    def place(self, file: TableFile) -> str:
         """Path or URL of a file, for error messages."""
-        return f"{self.url}/{as_file(file).path}"
+        return f"{self.url}/{file.path}"
 
-    def read(self, file: TableFile | dict[str, Any], columns: list[str] | None = None) -> pa.Table:
+    def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
         """All rows of one Parquet file of a table."""
-        with self.open(as_file(file)) as source:
+        with self.open(file) as source:
             return validate(pq.ParquetFile(source).read(columns=columns), self.place(file))
 
     def batches(
-        self,
-        file: TableFile | dict[str, Any],
-        columns: list[str] | None = None,
-        wanted: NDArray[np.uint64] | None = None,
+        self, file: TableFile, columns: list[str] | None = None, wanted: NDArray[np.uint64] | None = None
     ) -> Iterator[pa.Table]:
         """One Parquet file of a table, a row group at a time; row groups without any of the sorted doc_ids ``wanted`` are skipped."""
-        with self.open(as_file(file)) as source:
+        with self.open(file) as source:
             for table in read_groups(pq.ParquetFile(source), columns, wanted):
                 yield validate(table, self.place(file))
 

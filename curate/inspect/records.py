@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from curate.base.amounts import number
 from curate.base.columns import vector_matrix
 from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.base.ids import SYNTHETIC_BIT
-from curate.inspect.reader import RunReader
+from curate.inspect.reader import Answer, RunReader
 from curate.quality.rule_sets import RULE_SETS
 from curate.quality.verdicts import limits_of
 from curate.reading.records import REASONS
@@ -37,30 +36,27 @@ def find(run: RunReader, document: str | int) -> list[dict[str, Any]]:
     Raises:
         RequestError: there is none.
     """
-    rows = {}
+    rows: list[dict[str, Any]] = []
     if isinstance(document, str):
-        for row in run.table("ledger").filter(pl.col("id") == document).collect(engine="streaming").to_dicts():
-            rows[row["doc_id"]] = row
+        rows = run.table("ledger").filter(id=document).collect(engine="streaming").to_dicts()
         if not rows and run.has("removed"):
-            taken_down = run.table("removed").filter(pl.col("id") == document).collect()["doc_id"].to_list()
-            rows = {row["doc_id"]: row for row in run.rows("ledger", taken_down).to_pylist()} if taken_down else {}
+            taken_down = run.table("removed").filter(id=document).collect()["doc_id"].to_list()
+            rows = run.rows("ledger", taken_down).to_pylist()
     doc_id = int(document) if isinstance(document, int) or (document.isascii() and document.isdigit()) else -1
     if 0 <= doc_id < 2**64:
-        for row in run.rows("ledger", [doc_id & ~int(SYNTHETIC_BIT)]).to_pylist():
-            rows[row["doc_id"]] = row
+        rows += run.rows("ledger", [doc_id & ~int(SYNTHETIC_BIT)]).to_pylist()
     if not rows:
         example = run.table("ledger").select("id").head(1).collect()
         hint = f"; ids there look like {example['id'][0]!r}" if example.height else ""
         raise RequestError(f"no record in {run.url} has the id or doc_id {str(document)!r}{hint}")
-    return [rows[doc_id] for doc_id in sorted(rows)]
+    by_doc_id = {row["doc_id"]: row for row in rows}
+    return [by_doc_id[doc_id] for doc_id in sorted(by_doc_id)]
 
 
 def named(run: RunReader, doc_ids: list[int]) -> dict[int, dict[str, Any]]:
     """{doc_id: {doc_id, id, source}} of documents, from the narrowest table that has them."""
-    if not doc_ids:
-        return {}
     rows = run.rows("ledger" if run.has("ledger") else "documents", doc_ids, ["doc_id", "id", "source"])
-    return {row["doc_id"]: {name: row[name] for name in ("doc_id", "id", "source")} for row in rows.to_pylist()}
+    return {row["doc_id"]: row for row in rows.to_pylist()}
 
 
 def first_row(run: RunReader, table: str, doc_id: int) -> dict[str, Any]:
@@ -90,6 +86,12 @@ def keeper_of(run: RunReader, doc_id: int) -> dict[str, Any] | None:
         "component": duplicate["component"],
         "taken_down": run.has("removed") and run.rows("removed", [keeper], ["doc_id"]).num_rows > 0,
     }
+
+
+def removed_for(run: RunReader, table: str, keeper: int) -> pl.LazyFrame:
+    """Rows of the table ``duplicates`` or ``semantic`` that were removed in favour of ``keeper``, the most similar first."""
+    rows = run.table(table).filter(pl.col("keeper") == pl.lit(keeper, pl.UInt64))
+    return rows.sort("similarity", "doc_id", descending=[True, False])
 
 
 def cosines_to(run: RunReader, doc_id: int, others: list[int]) -> dict[int, float]:
@@ -124,8 +126,8 @@ def because(run: RunReader, row: dict[str, Any]) -> str:
     if stage == "quality":
         quality = run.recipe.source_quality(row["source"])
         return quality_reason(reason, row["detail"], quality) if quality else reason
-    if stage == "dedup" and row["reason"].startswith("decontaminate."):
-        return f"{row['reason']}: shares a run of words with an evaluation item ({row['detail']})"
+    if stage == "dedup" and reason.startswith("decontaminate."):
+        return f"{reason}: shares a run of words with an evaluation item ({row['detail']})"
     if stage == "dedup":
         return _duplicate(run, row)
     if reason == "dropped_cluster":
@@ -150,8 +152,7 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
     if reason == "language.score":
         return f"{reason}: score = {measured}, below {quality.language_score:g}"
     if reason == "where":
-        number_ = int(float(value)) if value else 1
-        return f"where: the condition `{quality.where[number_ - 1]}` does not hold"
+        return f"where: the condition `{quality.where[int(float(value or 1)) - 1]}` does not hold"
     if rule_set == "block":
         return f"{reason}: its URL {_BLOCKED[name]}"
     if rule_set == "classifier" and quality.classifier:
@@ -192,11 +193,9 @@ def _duplicate(run: RunReader, row: dict[str, Any]) -> str:
 TEXT_CHARS = 2_000
 """Characters of the text that a sample holds."""
 
-_COLUMNS = ["doc_id", "source", "status", "stage", "reason"]
-
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Answer):
     """One record: what became of it, why in words, and the beginning of its text (of a reject, its snippet)."""
 
     doc_id: int
@@ -208,10 +207,6 @@ class Sample:
     because: str
     n_tokens: int | None
     text: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The sample as a JSON-able dict."""
-        return asdict(self)
 
 
 def sample(run: RunReader, removed_by: str | None = None, source: str | None = None, n: int = 5) -> list[Sample]:
@@ -232,21 +227,19 @@ def sample(run: RunReader, removed_by: str | None = None, source: str | None = N
         raise RequestError(f"there is no source {source!r} in {run.url}; sources: {', '.join(run.recipe.sources)}")
     if removed_by is not None and removed_by != "any":
         known = reasons(run)
-        if not any(_named(removed_by, stage, reason) for stage, reason in known):
+        if not any(removed_by in (stage, reason, reason.partition(".")[0]) for stage, reason in known):
             names = ", ".join(sorted({reason for _, reason in known})) or "none: nothing was removed"
             raise RequestError(f"nothing was removed by {removed_by!r} in {run.url}; reasons there: {names}")
     ids = _smallest(run, removed_by, source, n)
     rows = {row["doc_id"]: row for row in run.rows("ledger", ids).to_pylist()}
-    texts = {}
-    if any(rows[i]["status"] != "rejected" for i in ids):
-        found = run.rows("documents", ids, ["text"])
-        texts = {row["doc_id"]: row["text"][:TEXT_CHARS] for row in found.to_pylist()}
+    texts = {row["doc_id"]: row["text"][:TEXT_CHARS] for row in run.rows("documents", ids, ["text"]).to_pylist()}
     columns = ("doc_id", "id", "source", "status", "stage", "reason", "n_tokens")
     return [
         Sample(
             **{name: row[name] for name in columns}, because=because(run, row), text=texts.get(i, row["detail"] or "")
         )
-        for i, row in ((i, rows[i]) for i in ids)
+        for i in ids
+        for row in [rows[i]]
     ]
 
 
@@ -254,19 +247,12 @@ def reasons(run: RunReader) -> list[tuple[str, str]]:
     """(stage, reason) of everything that was removed or rejected."""
     names = [name.partition(".") for name in run.snapshot("ledger").counters]
     rejected = [("ingest", reason) for kind, _, reason in names if kind == "rejected" and reason]
-    removed = [rest.partition(".")[::2] for kind, _, rest in names if kind == "removed" and rest]
-    return rejected + [(stage, reason) for stage, reason in removed]
-
-
-def _named(wanted: str, stage: str, reason: str) -> bool:
-    return wanted in (stage, reason, reason.partition(".")[0])
+    return rejected + [rest.partition(".")[::2] for kind, _, rest in names if kind == "removed" and rest]
 
 
 def _smallest(run: RunReader, removed_by: str | None, source: str | None, n: int) -> list[int]:
     """doc_ids of the ``n`` smallest hashes, smallest first; one file of the ledger at a time."""
-    best_ids: NDArray[np.uint64] = np.zeros(0, np.uint64)
-    best: NDArray[np.uint64] = np.zeros(0, np.uint64)
-    asked = pl.lit(True)
+    best, asked = np.zeros(0, np.uint64), pl.lit(True)
     if source is not None:
         asked &= pl.col("source") == source
     if removed_by is not None:
@@ -275,10 +261,7 @@ def _smallest(run: RunReader, removed_by: str | None, source: str | None, n: int
             reason, stage = pl.col("reason"), pl.col("stage")
             asked &= (reason == removed_by) | (stage == removed_by) | reason.str.starts_with(removed_by + ".")
     for file in run.parquet_files("ledger"):
-        rows = pl.DataFrame(pl.from_arrow(run.read(file, _COLUMNS)))
-        ids = rows.filter(asked)["doc_id"].to_numpy()
-        hashes = np.concatenate([best, document_hash(run.recipe.seed, "look", ids)])
-        ids = np.concatenate([best_ids, ids])
-        order = np.lexsort((ids, hashes))[:n]
-        best, best_ids = hashes[order], ids[order]
-    return [int(value) for value in best_ids]
+        rows = pl.DataFrame(pl.from_arrow(run.read(file, ["doc_id", "source", "status", "stage", "reason"])))
+        ids = np.concatenate([best, rows.filter(asked)["doc_id"].to_numpy()])
+        best = ids[np.lexsort((ids, document_hash(run.recipe.seed, "look", ids)))[:n]]
+    return best.tolist()

@@ -6,6 +6,7 @@ of sources, reasons and distinct lengths, not with the number of documents.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,10 @@ from curate.base.errors import RequestError, RunError
 from curate.inspect.reader import RunReader
 from curate.storage.usage import Usage
 from curate.tables.snapshot import Snapshot, parts_of
+
+_SECTIONS = {name: name for name in ("synthetic", "selection", "clusters", "order", "packing", "shards")}
+_SECTIONS["packing"] = "windows"
+"""Sections that are counters and details of one table → the table."""
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 """Shares of the documents, from the shortest, whose length is given."""
@@ -33,51 +38,49 @@ def collect(run: RunReader, label: str | None = None) -> dict[str, Any]:
         RunError: records are missing or counted twice (kept + removed + rejected ≠ input).
         RequestError: no document has the label, or there are no windows with two documents.
     """
-    found: dict[str, Any] = {
+    stats: dict[str, Any] = {
         "name": run.name,
         "workspace": run.url,
         "engine": run.state.engine,
         "run": run.state.number,
     }
+    snapshots = run.snapshots
     if run.has("ledger"):
         outcomes = ledger_outcomes(run)
-        found["funnel"] = funnel_of(run, outcomes)
-        found["sources"] = sources_of(run, outcomes)
-        found["lengths"] = lengths_of(run)
+        stats["funnel"] = funnel_of(run, outcomes)
+        stats["sources"] = sources_of(run, outcomes)
+        stats["lengths"] = lengths_of(run)
     else:
-        found["funnel"] = funnel_so_far(run)
+        stats["funnel"] = funnel_so_far(run)
     if run.has("verdicts"):
-        counters = run.snapshots["verdicts"].counters
-        found["rules"], found["languages"] = rules_of(counters), languages_of(counters)
+        counters = snapshots["verdicts"].counters
+        stats["rules"], stats["languages"] = rules_of(counters), languages_of(counters)
     if run.has("duplicates"):
-        found["duplicates"] = duplicates_of(run)
+        stats["duplicates"] = duplicates_of(run)
     for table in ("paragraphs", "contamination"):
-        if run.has(table) and run.snapshots[table].counters:
-            found[table] = run.snapshots[table].counters
+        if run.has(table) and snapshots[table].counters:
+            stats[table] = snapshots[table].counters
     if run.has("copies"):
-        snapshot = run.snapshots["copies"]
-        found["upsampling"] = {**snapshot.counters, **_details(snapshot), "lengths": _lengths(snapshot)}
-    if run.recipe.synthetic.share and run.has("synthetic"):
-        found["synthetic"] = _counters_and_details(run, "synthetic")
-    if run.has("selection") and run.snapshots["selection"].counters:
-        found["selection"] = _counters_and_details(run, "selection")
-    for name, table in (("clusters", "clusters"), ("order", "order"), ("packing", "windows"), ("shards", "shards")):
-        if run.has(table):
-            found[name] = _counters_and_details(run, table)
-    if "shards" in found:
-        _move_measures(found["shards"], found["packing"])
+        copies = snapshots["copies"]
+        stats["upsampling"] = {**copies.counters, **_details(copies), "lengths": _lengths(copies)}
+    chosen = run.has("selection") and snapshots["selection"].counters
+    off = {"synthetic": not run.recipe.synthetic.share, "selection": not chosen}
+    for name, table in _SECTIONS.items():
+        if run.has(table) and not off.get(name):
+            stats[name] = {"counters": snapshots[table].counters, **_details(snapshots[table])}
+    if "shards" in stats:
+        _move_measures(stats["shards"], stats["packing"])
     if label is not None:
         from curate.inspect.windows import label_agreement  # loads kernels
 
-        if "packing" not in found:
+        if "packing" not in stats:
             raise RequestError(f"{run.url} has no windows yet; run its recipe at least until pack")
-        found["packing"]["measures"] = found["packing"].get("measures", {}) | label_agreement(run, label)
-    found["tables"] = {
-        name: {"rows": snapshot.rows, "bytes": snapshot.bytes, "files": len(snapshot.files)}
-        for name, snapshot in run.snapshots.items()
+        stats["packing"]["measures"] = stats["packing"].get("measures", {}) | label_agreement(run, label)
+    stats["tables"] = {
+        name: {"rows": table.rows, "bytes": table.bytes, "files": len(table.files)} for name, table in snapshots.items()
     }
-    found["seconds"] = costs_of_stages(run)
-    return found
+    stats["seconds"] = costs_of_stages(run)
+    return stats
 
 
 def ledger_outcomes(run: RunReader) -> list[dict[str, Any]]:
@@ -103,31 +106,30 @@ def funnel_of(run: RunReader, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         RunError: they do not add up.
     """
-    by_status = dict.fromkeys(("rejected", "removed", "kept"), 0)
-    by_reason: dict[tuple[str, str], int] = {}
+    by_status = _by_status(outcomes)
+    by_reason: Counter[tuple[str, str]] = Counter()
     for outcome in outcomes:
-        by_status[outcome["status"]] += outcome["records"]
         if outcome["status"] != "kept":
-            key = (outcome["stage"], outcome["reason"])
-            by_reason[key] = by_reason.get(key, 0) + outcome["records"]
+            by_reason[outcome["stage"], outcome["reason"]] += outcome["records"]
     inputs = run.snapshots["documents"].rows + run.snapshots["rejects"].rows
-    total = sum(by_status.values())
     counted = run.snapshots["ledger"].counters
-    wrong = [name for name, number in by_status.items() if counted.get(name, 0) != number]
-    if total != inputs or sum(by_reason.values()) + by_status["kept"] != inputs or wrong:
+    if sum(by_status.values()) != inputs or any(counted.get(name, 0) != number for name, number in by_status.items()):
+        ends = ", ".join(f"{number:,} {name}" for name, number in by_status.items())
         raise RunError(
-            f"the ledger of {run.url} does not add up: {inputs:,} input records, but "
-            + ", ".join(f"{number:,} {name}" for name, number in by_status.items())
-            + "; run `curate verify` to see where"
+            f"the ledger of {run.url} does not add up: {inputs:,} input records, but {ends}; "
+            "run `curate verify` to see where"
         )
     order = {name: i for i, name in enumerate(STAGES)}
-    steps = [
-        {"stage": stage, "reason": reason, "records": records}
-        for (stage, reason), records in sorted(
-            by_reason.items(), key=lambda item: (order.get(item[0][0], 99), -item[1], item[0][1])
-        )
-    ]
-    return {"input": inputs, **by_status, "removals": steps}
+    steps = sorted(by_reason.items(), key=lambda item: (order.get(item[0][0], 99), -item[1], item[0][1]))
+    removals = [{"stage": stage, "reason": reason, "records": records} for (stage, reason), records in steps]
+    return {"input": inputs, **by_status, "removals": removals}
+
+
+def _by_status(outcomes: list[dict[str, Any]]) -> dict[str, int]:
+    return {
+        status: sum(outcome["records"] for outcome in outcomes if outcome["status"] == status)
+        for status in ("rejected", "removed", "kept")
+    }
 
 
 def funnel_so_far(run: RunReader) -> dict[str, Any]:
@@ -142,61 +144,46 @@ def funnel_so_far(run: RunReader) -> dict[str, Any]:
             ("duplicates", "dedup", "removed."),
         )
         if run.has(table)
-        for name, number in sorted(run.snapshots[table].counters.items(), key=lambda item: (-item[1], item[0]))
+        for name, number in _most_first(run.snapshots[table].counters)
         if name.startswith(prefix) and number
     ]
     removed = sum(step["records"] for step in steps if step["stage"] != "ingest")
-    return {
-        "input": rejected + documents,
-        "rejected": rejected,
-        "removed": removed,
-        "kept": documents - removed,
-        "removals": steps,
-    }
+    counts = {"input": rejected + documents, "rejected": rejected, "removed": removed, "kept": documents - removed}
+    return {**counts, "removals": steps}
+
+
+def _most_first(counters: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counters.items(), key=lambda item: (-item[1], item[0]))
 
 
 def sources_of(run: RunReader, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One dict a source, in the order of the recipe: records by status, tokens kept, tokens in the shards, their shares."""
     licences = {entry.source: entry.licence for entry in run.recipe.inputs if entry.licence}
     total = sum(outcome["tokens_with_copies"] for outcome in outcomes if outcome["status"] == "kept")
-    found = []
-    names = sorted({outcome["source"] for outcome in outcomes}, key=[*run.recipe.sources].index)
-    for name in names:
+    sources = []
+    for name in sorted({outcome["source"] for outcome in outcomes}, key=run.recipe.sources.index):
         own = [outcome for outcome in outcomes if outcome["source"] == name]
-        counts = {
-            status: sum(o["records"] for o in own if o["status"] == status)
-            for status in ("rejected", "removed", "kept")
-        }
-        kept = [outcome for outcome in own if outcome["status"] == "kept"]
-        tokens, copied = sum(o["tokens"] for o in kept), sum(o["tokens_with_copies"] for o in kept)
-        found.append(
-            {
-                "source": name,
-                "licence": licences.get(name),
-                "input": sum(counts.values()),
-                **counts,
-                "tokens": tokens,
-                "tokens_with_copies": copied,
-                "share": round(copied / total, 4) if total else 0.0,
-            }
-        )
-    return found
+        counts, kept = _by_status(own), [outcome for outcome in own if outcome["status"] == "kept"]
+        tokens = {key: sum(outcome[key] for outcome in kept) for key in ("tokens", "tokens_with_copies")}
+        share = round(tokens["tokens_with_copies"] / total, 4) if total else 0.0
+        head = {"source": name, "licence": licences.get(name), "input": sum(counts.values())}
+        sources.append({**head, **counts, **tokens, "share": share})
+    return sources
 
 
 def lengths_of(run: RunReader) -> dict[str, Any]:
     """Tokens of the kept documents (one copy each): total, mean and exact quantiles, of all and by source."""
     counted = (
         run.table("ledger")
-        .filter(pl.col("status") == "kept")
+        .filter(status="kept")
         .group_by("source", "n_tokens")
         .len("documents")
         .collect(engine="streaming")
         .with_columns(pl.col("n_tokens").cast(pl.Int64), pl.col("documents").cast(pl.Int64))
     )
-    found = {"all": _quantiles(counted)}
-    for source in [name for name in run.recipe.sources if name in set(counted["source"])]:
-        found[source] = _quantiles(counted.filter(pl.col("source") == source))
-    return found
+    present = set(counted["source"])
+    by_source = {name: _quantiles(counted.filter(source=name)) for name in run.recipe.sources if name in present}
+    return {"all": _quantiles(counted), **by_source}
 
 
 def _quantiles(counted: pl.DataFrame) -> dict[str, Any]:
@@ -217,21 +204,18 @@ def rules_of(counters: dict[str, int]) -> list[dict[str, Any]]:
     """One dict for each quality rule that fires: documents that it removes as the first rule, that it would remove alone, and
     that only it would remove."""
     return [
-        {
-            "reason": name.removeprefix("alone."),
-            "removed": counters.get("removed." + name.removeprefix("alone."), 0),
-            "alone": number,
-            "only": counters.get("only." + name.removeprefix("alone."), 0),
-        }
-        for name, number in sorted(counters.items(), key=lambda item: (-item[1], item[0]))
+        {"reason": reason, "removed": counters.get(f"removed.{reason}", 0)}
+        | {"alone": number, "only": counters.get(f"only.{reason}", 0)}
+        for name, number in _most_first(counters)
         if name.startswith("alone.") and number
+        for reason in [name.removeprefix("alone.")]
     ]
 
 
 def languages_of(counters: dict[str, int]) -> dict[str, dict[str, int]]:
     """Documents by source and language, most frequent first; empty without a language model."""
     found: dict[str, dict[str, int]] = {}
-    for name, number in sorted(counters.items(), key=lambda item: (-item[1], item[0])):
+    for name, number in _most_first(counters):
         if name.startswith("language."):
             source, _, code = name.removeprefix("language.").rpartition(".")
             found.setdefault(source, {})[code] = number
@@ -243,91 +227,76 @@ def duplicates_of(run: RunReader) -> dict[str, Any]:
     counted = run.snapshots["duplicates"].counters
     counters = {name: number for name, number in counted.items() if not name.startswith("removed.")}
     table = run.table("duplicates")
-    found: dict[str, Any] = {kind: counted.get(f"removed.{kind}", 0) for kind in ("exact", "near")}
+    removed: dict[str, Any] = {kind: counted.get(f"removed.{kind}", 0) for kind in ("exact", "near")}
     if run.snapshots["duplicates"].rows == 0:
-        return {**found, "groups": 0, "largest_group": 0, "counters": counters}
-    groups = table.group_by("component").agg((pl.len() + pl.col("keeper").n_unique()).alias("size"))
-    summary = (
-        groups.select(pl.len().alias("groups"), pl.col("size").max().alias("largest_group"))
-        .collect(engine="streaming")
-        .to_dicts()[0]
+        return {**removed, "groups": 0, "largest_group": 0, "counters": counters}
+    size, similarity = group_sizes(table), pl.col("similarity")
+    groups, near = pl.collect_all(
+        [
+            size.select(groups=pl.len(), largest_group=pl.col("size").max()),
+            table.filter(kind="near").select(min=similarity.min(), mean=similarity.mean(), max=similarity.max()),
+        ],
+        engine="streaming",
     )
-    similarity = pl.col("similarity")
-    near = (
-        table.filter(pl.col("kind") == "near")
-        .select(min=similarity.min(), mean=similarity.mean(), max=similarity.max())
-        .collect(engine="streaming")
-        .to_dicts()[0]
-    )
-    if near["min"] is not None:
-        found["near_similarity"] = {name: round(value, 4) for name, value in near.items()}
-    return {**found, **summary, "counters": counters}
+    if near["min"][0] is not None:
+        removed["near_similarity"] = {name: round(value, 4) for name, value in near.to_dicts()[0].items()}
+    return {**removed, **groups.to_dicts()[0], "counters": counters}
 
 
-def _counters_and_details(run: RunReader, table: str) -> dict[str, Any]:
-    snapshot = run.snapshots[table]
-    return {"counters": snapshot.counters, **_details(snapshot)}
+def group_sizes(duplicates: pl.LazyFrame) -> pl.LazyFrame:
+    """Documents (``size``) of each group of duplicates, the kept ones counted."""
+    return duplicates.group_by("component").agg((pl.len() + pl.col("keeper").n_unique()).alias("size"))
 
 
 def _details(snapshot: Snapshot) -> dict[str, Any]:
     """Details of a table; for several generations, those they share, and the measures and reports of each."""
-    found = _without_files(snapshot.details)
-    for number, part in enumerate(found.pop("generations", [])):
-        own = {name: part[name] for name in ("measures", "report") if name in part and name not in found}
-        found |= {f"generation_{number}": own} if own else {}
-    return {name: value for name, value in found.items() if name not in snapshot.counters}
+    hidden = {"recipe", "sets", "cutoff", *snapshot.counters}  # and paths of artefacts
+    details = {
+        name: value
+        for name, value in snapshot.details.items()
+        if name not in hidden and not (isinstance(value, dict) and "checksum" in value)
+    }
+    for number, part in enumerate(details.pop("generations", [])):
+        own = {name: part[name] for name in ("measures", "report") if name in part and name not in details}
+        details |= {f"generation_{number}": own} if own else {}
+    return details
 
 
 def _move_measures(shards: dict[str, Any], packing: dict[str, Any]) -> None:
     """Move measures of windows that the shards stage takes from the tokens to those of packing."""
-    for name in ["measures", *(key for key in shards if key.startswith("generation_"))]:
-        moved = shards.pop(name, {})
-        if moved and name == "measures":
-            packing["measures"] = packing.get("measures", {}) | moved
-        elif moved:
-            part = packing.setdefault(name, {})
-            part["measures"] = part.get("measures", {}) | moved.get("measures", {})
-
-
-_MASSES = ("documents", "refused", "before", "after")
+    if "measures" in shards:
+        packing["measures"] = packing.get("measures", {}) | shards.pop("measures")
+    for name in [name for name in shards if name.startswith("generation_")]:
+        part = packing.setdefault(name, {})
+        part["measures"] = part.get("measures", {}) | shards.pop(name).get("measures", {})
 
 
 def _lengths(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Documents and tokens by source and length, over all generations."""
     total: dict[tuple[str, int], dict[str, Any]] = {}
-    for part in parts_of(snapshot):
-        for one in part.get("lengths", []):
-            entry = total.setdefault((one["source"], one["upto"]), {**one, **dict.fromkeys(_MASSES, 0)})
-            for name in _MASSES:
-                entry[name] += one[name]
+    for row in (row for part in parts_of(snapshot) for row in part.get("lengths", [])):
+        known = total.get((row["source"], row["upto"]))
+        masses = (
+            {name: row[name] + known[name] for name in ("documents", "refused", "before", "after")} if known else {}
+        )
+        total[row["source"], row["upto"]] = {**row, **masses}
     return [entry for _, entry in sorted(total.items())]
-
-
-def _without_files(details: dict[str, Any]) -> dict[str, Any]:
-    """Details without paths of artefacts, the recipe, and what only stages read."""
-    return {
-        name: value
-        for name, value in details.items()
-        if name not in ("recipe", "sets", "cutoff") and not (isinstance(value, dict) and "checksum" in value)
-    }
 
 
 def costs_of_stages(run: RunReader) -> list[dict[str, Any]]:
     """What each entry of the plan cost when it last ran: seconds, and what its tasks used together (``peak_bytes`` of one)."""
-    costs = []
-    for entry in run.state.stages:
-        used = sum((Usage(**step) for step in entry["usage"].values()), Usage())
-        costs.append(
-            {
-                **{name: entry[name] for name in ("stage", "writes", "seconds")},
-                "processor_seconds": used.seconds,
-                "read_bytes": used.read,
-                "written_bytes": used.written,
-                "requests": used.gets + used.puts,
-                "peak_bytes": used.peak,
-            }
-        )
-    return costs
+    return [
+        {
+            **{name: entry[name] for name in ("stage", "writes", "seconds")},
+            "processor_seconds": used.seconds,
+            "read_bytes": used.read,
+            "written_bytes": used.written,
+            "requests": used.gets + used.puts,
+            "peak_bytes": used.peak,
+        }
+        for entry in run.state.stages
+        for used in [sum((Usage(**step) for step in entry["usage"].values()), Usage())]
+    ]
 
 
 def shard_places(run: RunReader) -> list[dict[str, Any]]:
@@ -345,7 +314,5 @@ def shard_places(run: RunReader) -> list[dict[str, Any]]:
             entry = places.setdefault(path, {"format": form, "path": path, "files": 0, "bytes": 0})
             entry["files"] += 1
             entry["bytes"] += file.bytes
-    if mirror := run.recipe.shards.path:
-        files, size = len(snapshot.files), snapshot.bytes
-        places["mirror"] = {"format": "all", "path": mirror, "files": files, "bytes": size}
-    return list(places.values())
+    mirror = {"format": "all", "path": run.recipe.shards.path, "files": len(snapshot.files), "bytes": snapshot.bytes}
+    return [*places.values(), *([mirror] if run.recipe.shards.path else [])]

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base.catalog import KIND_DOCUMENT, KIND_SYNTHETIC
@@ -25,7 +24,6 @@ from curate.inspect.records import cosines_to, named
 from curate.relate.measures import pair_mean, same_label_in_window
 from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
 from curate.tables.artefact import artefact_path
-from curate.tables.parquet import validate
 from curate.tables.snapshot import TableFile, as_file, parts_of
 
 SHOWN_CHARS = 300
@@ -98,11 +96,9 @@ class Windows:
         parts = []
         for shard in sorted({shard for _, shard, _ in places}):
             wanted = [number << 32 | window for number, of_shard, window in places if of_shard == shard]
-            for file in self._snapshot.files:
-                if _is_shard(file, shard):
-                    table = self._run.read(file)
-                    keys = to_numpy(table["set"]).astype(np.int64) << 32 | to_numpy(table["window"]).astype(np.int64)
-                    parts.append(table.filter(to_arrow(np.isin(keys, wanted))))
+            for table in [self._run.read(file) for file in self._snapshot.files if _is_shard(file, shard)]:
+                number, window = (to_numpy(table[name]).astype(np.int64) for name in ("set", "window"))
+                parts.append(table.filter(to_arrow(np.isin(number << 32 | window, wanted))))
         return pa.concat_tables(parts or [pa.table({})])
 
     def holding(self, doc_id: int, shard: int | None = None, tokens: int | None = None) -> pa.Table:
@@ -113,31 +109,23 @@ class Windows:
             shard: the shard in which it begins, read first.
             tokens: its tokens in all windows; once they are found, no other shard is read.
         """
-        files = [
-            file
-            for file in self._snapshot.files
-            if file.first is not None and file.last is not None and file.first <= doc_id <= file.last
-        ]
+        files = self._run.files_with("windows", np.array([doc_id], np.uint64))
         if shard is not None:
             files.sort(key=lambda file: not _is_shard(file, shard))
-        parts: list[pa.Table] = []
-        left = tokens
+        parts = [pa.table({name: [] for name in ("set", "shard", "window", "piece")})]
         for file in files:
-            with self._run.open(file) as source:
-                parquet = pq.ParquetFile(source)
-                place = self._run.place(file)
-                mask = to_numpy(validate(parquet.read(["doc_id"]), place)["doc_id"]) == np.uint64(doc_id)
-                if not mask.any():
-                    continue
-                parts.append(validate(parquet.read(), place).filter(to_arrow(mask)))
-            if left is not None:
-                own, length = (to_numpy(parts[-1][name]) for name in ("kind", "length"))
-                left -= int(length[own == KIND_DOCUMENT].sum())
-                if left <= 0:
+            mask = to_numpy(self._run.read(file, ["doc_id"])["doc_id"]) == np.uint64(doc_id)
+            if not mask.any():
+                continue
+            rows = self._run.read(file).filter(to_arrow(mask))
+            parts.append(rows)
+            if tokens is not None:
+                kind, length = (to_numpy(rows[name]) for name in ("kind", "length"))
+                tokens -= int(length[kind == KIND_DOCUMENT].sum())
+                if tokens <= 0:
                     break
-        if not parts:
-            return pa.table({})
-        return pa.concat_tables(parts).sort_by([(name, "ascending") for name in ("set", "shard", "window", "piece")])
+        order = [(name, "ascending") for name in ("set", "shard", "window", "piece")]
+        return pa.concat_tables(parts[1:] or parts).sort_by(order)
 
 
 def _is_shard(file: TableFile, shard: int) -> bool:
@@ -232,9 +220,7 @@ def window_text(run: RunReader, shard: int, window: int, number_of_set: int = 0)
         ids = tokens[piece.doc_id][piece.start : piece.start + piece.length]
         pieces.append(
             PieceText(
-                doc_id=source,
-                id=names[source]["id"],
-                source=names[source]["source"],
+                **names[source],
                 copy=piece.copy,
                 start=piece.start,
                 length=piece.length,
@@ -288,19 +274,12 @@ def coherence(run: RunReader, windows: int = 100, label: str | None = None, judg
         measures["similarity_by_judge"] = _similar(_judged(run, judge, drawn.ids)[drawn.row], drawn)
     spans = _spans(run, drawn)
     for name, measure in MEASURES.items():
-        measures[name] = (
-            mean_over_windows(spans, drawn.window, measure),
-            mean_over_windows(spans, drawn.other, measure),
-        )
+        own, random = (mean_over_windows(spans, window, measure) for window in (drawn.window, drawn.other))
+        measures[name] = own, random
     if label is not None:
         measures["same_label"] = _same_label(run, label, drawn)
-    return {
-        "windows": drawn.windows,
-        "documents": len(drawn.ids),
-        "measures": {
-            name: {"windows": round(own, 4), "random": round(random, 4)} for name, (own, random) in measures.items()
-        },
-    }
+    rounded = {name: {"windows": round(own, 4), "random": round(by, 4)} for name, (own, by) in measures.items()}
+    return {"windows": drawn.windows, "documents": len(drawn.ids), "measures": rounded}
 
 
 def label_agreement(run: RunReader, label: str, windows: int = LABEL_WINDOWS) -> dict[str, float]:
@@ -337,28 +316,23 @@ def _draw(run: RunReader, count: int) -> _Drawn:
     chosen = _sample(run, count)
     if not chosen:
         raise RequestError(f"{run.url} has no window with two documents; there is nothing to compare")
-    pairs = [(w, piece) for w, one in enumerate(chosen) for piece in _documents(one)]
-    window = np.array([w for w, _ in pairs], np.int64)
-    pieces = [piece for _, piece in pairs]
+    documents = [[piece for piece in window.pieces if piece.kind == KIND_DOCUMENT] for window in chosen]
+    window = np.repeat(np.arange(len(chosen)), [len(pieces) for pieces in documents])
+    pieces = [piece for pieces in documents for piece in pieces]
     keys = np.array([piece.doc_id ^ piece.start << 1 ^ piece.copy << 40 for piece in pieces], np.uint64)
     ids, row = np.unique(np.array([piece.doc_id for piece in pieces], np.uint64), return_inverse=True)
     return _Drawn(len(chosen), pieces, window, arranged_by_hash(window, keys, run.recipe.seed), ids, row)
-
-
-def _documents(window: Window) -> list[Piece]:
-    return [piece for piece in window.pieces if piece.kind == KIND_DOCUMENT]
 
 
 def _sample(run: RunReader, count: int) -> list[Window]:
     """At most ``count`` windows with two documents, always the same ones."""
     files = run.parquet_files("windows")
     order = np.argsort(document_hash(run.recipe.seed, "shards", np.arange(len(files), dtype=np.uint64)), kind="stable")
-    found: list[Window] = []
-    for at in sorted(order[:FILES].tolist()):
-        found += [one for one in windows_of(run.read(files[at])) if len(set(one.doc_ids)) > 1]
-    keys = np.array([one.set << 52 | one.shard << 26 | one.window for one in found], np.uint64)
+    read = [window for at in sorted(order[:FILES].tolist()) for window in windows_of(run.read(files[at]))]
+    shared = [window for window in read if len(window.doc_ids) > 1]
+    keys = np.array([window.set << 52 | window.shard << 26 | window.window for window in shared], np.uint64)
     drawn = np.argsort(document_hash(run.recipe.seed, "windows", keys), kind="stable")[:count]
-    return [found[i] for i in sorted(drawn.tolist())]
+    return [shared[i] for i in sorted(drawn.tolist())]
 
 
 def _similar(vectors: NDArray[np.int8], drawn: _Drawn) -> tuple[float, float]:
