@@ -285,7 +285,7 @@ class PathTask(Task):
             seed=self.seed,
             max_similarity=section.max_similarity,
         )
-        path, _ = find_path(section.method, region)
+        path = find_path(section.method, region)
         return path if members is None else expand(path, members)
 
     def _write(
