@@ -25,10 +25,10 @@ from curate.packing.pieces import Pieces
 from curate.packing.plan import Refinement, pack
 from curate.packing.refusals import count_alike, similarity
 from curate.relate import measures
-from curate.relate.cells import assign, fit_cells
 from curate.relate.orders import Region
 from curate.relate.paths import find_path
 from curate.relate.similarity import cosine
+from curate.relate.super_cells import assign, fit
 
 ORDERS = ("random", "source", "cluster", "keyword", "buffered", "buffered star", "icp_code", "icp", "related")
 ALONG = ("order", "path/bound", "label, adjacent", "pairs", "× icp", "tokens", "× icp")
@@ -49,13 +49,13 @@ class Windows:
         c = self.corpus
         cells = np.zeros(len(c.texts), np.int64)
         if order == "cluster":
-            cells = assign(c.vectors, fit_cells(c.vectors, max(2, len(c.texts) // CELL), 0, self.ids))[0]
+            cells = assign(c.vectors, fit(c.vectors, max(2, len(c.texts) // CELL), 0, self.ids))[0]
         star = 16 if order == "buffered star" else 0
         region = Region(
             c.vectors, c.found, self.ids, sources=c.labels, clusters=cells, keywords=c.keywords,
             star=star, max_similarity=MAX_SIMILARITY,
         )  # fmt: skip
-        return find_path(order.split()[0], region)[0]
+        return find_path(order.split()[0], region)
 
     def pack(self, path: NDArray[np.int64], lookahead: int, min_vendi: float = 0.0, **prices: float | None) -> Pieces:
         """Windows of the documents along ``path``; refined when prices are given."""

@@ -25,7 +25,6 @@ from curate.packing.inside import arrange
 from curate.packing.plan import Refinement, pack
 from curate.packing.refusals import similarity
 from curate.relate import measures
-from curate.relate.cells import assign, fit_cells
 from curate.relate.embedders import lexical
 from curate.relate.neighbors import Neighbors, neighbors
 from curate.relate.orders.icp import icp
@@ -33,6 +32,7 @@ from curate.relate.orders.icp_code import icp_code
 from curate.relate.orders.related import related
 from curate.relate.regions import plan_regions, region_of
 from curate.relate.similarity import Vectors
+from curate.relate.super_cells import assign, fit
 
 WINDOW = 8192
 LIMIT = 0.95
@@ -131,8 +131,9 @@ def region(n: int, documents: int) -> None:
 def loss(n: int, regions: int = 10) -> None:
     """In-window similarity of regions against one run over everything."""
     vectors, lengths, ids = hierarchy(n, 64), lengths_of(n), np.arange(n, dtype=np.uint64)
-    centroids = fit_cells(vectors, n // 100, 0, ids)
-    cell, _ = assign(vectors, centroids)
+    cells = fit(vectors, n // 100, 0, ids)
+    cell, _ = assign(vectors, cells)
+    centroids = cells.centroids
     plan = plan_regions(centroids, np.bincount(cell, minlength=len(centroids)), 0, n // regions, 0)
     of = region_of(cell, ids, plan)
     whole = np.zeros(n, np.int64)

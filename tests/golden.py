@@ -94,7 +94,7 @@ def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0, threads: int = 1
     hashes = hashes[np.lexsort((hashes, -frequency))]
     numbers = mix64(hashes[:, None] + np.arange(dim, dtype=np.uint64)[None, :] * np.uint64(0x9E3779B97F4A7C15))
     projection = ((numbers >> np.uint64(44)).astype(np.float32) - np.float32(2**19)) / np.float32(2**19)
-    return LexicalModel(hashes, np.ones(len(hashes)), projection, np.zeros(dim), len(texts))
+    return LexicalModel(hashes, np.ones(len(hashes)), projection, np.zeros(dim))
 
 
 def measure() -> Pins:

@@ -136,20 +136,21 @@ def test_cells_that_do_not_fit_each_other_are_refused(tmp_path):
             Cells.load(saved(tmp_path / "cells", *wrong))
 
 
-def test_a_lexical_model_of_other_sizes_than_it_says_is_refused():
+def test_a_lexical_model_of_other_sizes_than_it_says_is_refused(tmp_path):
     model = fit(["some words about the sea", "other words about the land", "words", "sea land"], dim=4)
-    body = model._body()
-    sizes = struct.calcsize("<16s16s")
+    model.save(tmp_path / "model")
+    body = (tmp_path / "model").read_bytes()[:-16]
 
-    def stored(v: int, dim: int) -> bytes:
-        changed = body[:sizes] + struct.pack("<qq", v, dim) + body[sizes + 16 :]
-        return changed + hashlib.blake2b(changed, digest_size=16).digest()
+    def stored(v: int, dim: int) -> Path:
+        changed = body[:16] + struct.pack("<qq", v, dim) + body[32:]
+        (tmp_path / "changed").write_bytes(changed + hashlib.blake2b(changed, digest_size=16).digest())
+        return tmp_path / "changed"
 
     n = len(model.hashes)
-    assert LexicalModel.from_bytes(stored(n, 4)).dim == 4
+    assert LexicalModel.load(stored(n, 4)).dim == 4
     for v, dim in ((n, 5), (n, 3), (n + 1, 4), (n - 1, 4), (1, -1), (-1, 4), (n, -4), (1 << 62, 1 << 62), (0, 0)):
         with pytest.raises(WorkspaceError, match="sizes"):
-            LexicalModel.from_bytes(stored(v, dim))
+            LexicalModel.load(stored(v, dim))
 
 
 def test_a_mean_of_other_dimensions_is_refused():

@@ -83,19 +83,6 @@ def nearest_centroid(
     return cell, value
 
 
-def assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(cluster int32[N], distance float32[N]): the nearest cell and 1 - cosine to its centroid, rounded to 1e-4.
-
-    Zero vectors get cluster -1 and distance 1. Every document is decided alone: batches do not matter.
-    """
-    return rounded(*nearest_centroid(vectors, centroids))
-
-
-def rounded(cell: NDArray[np.int64], similarity: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(cluster int32[N], distance float32[N]) as they are stored: 1 - cosine, rounded to 1e-4."""
-    return cell.astype(np.int32), np.round(1.0 - similarity, 4).astype(np.float32)
-
-
 def fit_cells(
     vectors: Vectors, k: int, seed: int, doc_ids: NDArray[np.uint64], rounds: int = 10, threads: int = 1
 ) -> Vectors:
@@ -112,11 +99,8 @@ def fit_cells(
         rounds: Lloyd rounds at most; fewer when nothing changes.
         threads: at the same time; the result does not depend on it.
     """
-    if np.any(doc_ids[1:] <= doc_ids[:-1]):
-        raise ValueError("doc_ids must ascend: sort the sample by doc_id")
-    used = np.flatnonzero(inverse_norms(check(vectors)) > 0)
-    if len(used) < len(vectors):
-        vectors, doc_ids = vectors[used], doc_ids[used]
+    used = inverse_norms(check(vectors)) > 0
+    vectors, doc_ids = (vectors, doc_ids) if used.all() else (vectors[used], doc_ids[used])
     if k < 1 or len(vectors) == 0:
         return np.zeros((0, vectors.shape[1]), np.int8)
     chosen = _seeds(vectors, k, seed, doc_ids, threads)

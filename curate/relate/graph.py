@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.relate.similarity import scaled
+from curate.relate.similarity import scaled, scaled_cosine
 
 Ids = NDArray[np.int64]
 
@@ -80,7 +80,7 @@ _SLICE = 1 << 16
 @njit(nogil=True, cache=True)
 def _bin(similarity):  # type: ignore[no-untyped-def]
     """The bin of a similarity, -1 if it is not positive as a scaled integer."""
-    weight = np.int64(np.rint(similarity * 1073741824.0))
+    weight = scaled_cosine(similarity)
     return weight >> np.int64(_BIN_BITS) if weight > 0 else np.int64(-1)
 
 
@@ -111,25 +111,9 @@ def _collect(neighbors, similarity, documents, degree, low, high, size):  # type
             at = _bin(similarity[row, e])
             if degree[j] < 2 and low <= at < high:
                 a[filled], b[filled] = min(i, j), max(i, j)
-                weight[filled] = np.int64(np.rint(similarity[row, e] * 1073741824.0))
+                weight[filled] = scaled_cosine(similarity[row, e])
                 filled += 1
     return a[:filled], b[:filled], weight[:filled]
-
-
-@njit(nogil=True, cache=True)
-def _sort_ties(order, weight, a, b):  # type: ignore[no-untyped-def]
-    """Puts edges of equal weight in the order of (a, b)."""
-    first = 0
-    while first < order.shape[0]:
-        last = first + 1
-        while last < order.shape[0] and weight[order[last]] == weight[order[first]]:
-            last += 1
-        if last - first > 1:
-            tied = order[first:last].copy()
-            by_b = np.argsort(b[tied], kind="mergesort")
-            tied = tied[by_b]
-            order[first:last] = tied[np.argsort(a[tied], kind="mergesort")]
-        first = last
 
 
 class Cover:
@@ -146,14 +130,8 @@ class Cover:
         self._parent = np.arange(n, dtype=np.int64)
         self.n_paths = n
 
-    def take(self, graph: Edges) -> int:
-        """Number of edges taken, in the given order, where both ends have degree < 2 and no cycle closes."""
-        taken = int(_take(graph.a, graph.b, self.links, self.degree, self._parent))
-        self.n_paths -= taken
-        return taken
-
     def take_neighbors(self, neighbors: Ids, similarity: NDArray[np.float64], documents: Ids | None = None) -> int:
-        """Number of edges taken: what :meth:`take` takes of :func:`edges`, in little memory.
+        """Take edges, strongest first, where both ends have degree < 2 and no cycle closes; returns how many.
 
         Of all documents, edges of positive weight are taken; of some ``documents`` int64[M], ascending, all edges between
         them, ``neighbors`` and ``similarity`` [M, K] being in their numbering.
@@ -164,8 +142,8 @@ class Cover:
         counts = _histogram(neighbors, similarity)
         rows = np.zeros(0, np.int64) if documents is None else documents
         taken, high, lowest = 0, len(counts), 0
-        if documents is not None:  # edges that repel are the last slice
-            counts, high, lowest = np.append(counts, (neighbors >= 0).sum() - counts.sum()), high, -1
+        if documents is not None:  # edges that repel are the last slice, counts[-1]
+            counts, lowest = np.append(counts, (neighbors >= 0).sum() - counts.sum()), -1
         most = max(_SLICE, len(self.degree) // 4)
         while high > lowest:
             low = high - 1
@@ -174,8 +152,7 @@ class Cover:
                 low -= 1
                 size += counts[low]
             a, b, weight = _collect(neighbors, similarity, rows, self.degree, low, high, int(size))
-            order = np.argsort(-weight, kind="stable")
-            _sort_ties(order, weight, a, b)
+            order = np.lexsort((b, a, -weight))
             taken += int(_take(a[order], b[order], self.links, self.degree, self._parent))
             high = low
         self.n_paths -= taken

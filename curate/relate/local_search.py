@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.hashing import mix64, salt
-from curate.relate.similarity import SCALE_BITS, Vectors, inverse_norms, scaled_pair
+from curate.relate.similarity import SCALE_BITS, Vectors, inverse_norms, scaled_cosine, scaled_pair
 
 MAX_REVERSAL = 50_000
 """Longer stretches are not reversed in the descent: one such move costs as much as thousands of others and gains no more."""
@@ -47,11 +47,6 @@ def _weight(vectors, inverse, memo, path, i, j):  # type: ignore[no-untyped-def]
         memo[slot, 0] = pair
         memo[slot, 1] = scaled_pair(vectors, inverse, a, b)
     return memo[slot, 1]
-
-
-@njit(nogil=True, cache=True)
-def _scaled(similarity):  # type: ignore[no-untyped-def]
-    return np.int64(np.rint(similarity * 1073741824.0))
 
 
 @njit(nogil=True, cache=True)
@@ -108,7 +103,7 @@ def _descend(  # type: ignore[no-untyped-def]
             i = at[u]
             here = _weight(vectors, inverse, memo, path, i, i + step)
             for e in range(k):
-                v, link = neighbors[u, e], _scaled(weights[u, e])
+                v, link = neighbors[u, e], scaled_cosine(weights[u, e])
                 if v < 0 or link <= here:
                     break
                 j = at[v]
@@ -197,7 +192,7 @@ def _search(path, vectors, inverse, neighbors, weights, highest, max_reversal, k
     strongest = np.zeros(vectors.shape[0], np.int64)
     for u in range(vectors.shape[0]):
         if weights.shape[1] > 0:
-            strongest[u] = _scaled(weights[u, 0])
+            strongest[u] = scaled_cosine(weights[u, 0])
     size = 1 << 12
     while size < min(4 * n, 1 << 17):
         size *= 2
@@ -264,7 +259,6 @@ def improve(
     similarity: NDArray[np.float64],
     max_similarity: float | None = None,
     kicks: int = 0,
-    seed: int = 0,
 ) -> NDArray[np.int64]:
     """int64[N]: ``path`` after local search, never weaker than before; no move adds a step at or above ``max_similarity``.
 
@@ -274,13 +268,12 @@ def improve(
         neighbors, similarity: [N, K] as :func:`curate.relate.neighbors.neighbors` gives them.
         max_similarity: duplicates' threshold.
         kicks: number of kicks after the first descent; their places are hashes of their ordinals.
-        seed: of the kicks.
     """
     path = path.copy()
     if len(path) < 3:
         return path
     highest = np.int64((2.0 if max_similarity is None else max_similarity) * 2.0**SCALE_BITS)
-    hashes = mix64(np.arange(kicks, dtype=np.uint64) ^ np.uint64(salt(seed, "kick")))
+    hashes = mix64(np.arange(kicks, dtype=np.uint64) ^ np.uint64(salt(0, "kick")))
     _search(
         path, vectors, inverse_norms(vectors), neighbors, similarity, highest, MAX_REVERSAL, hashes, MAX_KICKED_REVERSAL
     )

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.relate.graph import jumps
-from curate.relate.measures import path_counts
 from curate.relate.neighbors import neighbors as nearest
 from curate.relate.orders import ORDERS, Region
 from curate.relate.similarity import Vectors, pair_cosine
@@ -18,35 +17,28 @@ from curate.relate.similarity import Vectors, pair_cosine
 Path = NDArray[np.int64]
 
 
-def find_path(method: str, region: Region) -> tuple[Path, dict[str, float]]:
-    """(path int64[N], counts for :func:`curate.relate.measures.summarise`) by an order of the registry.
+def find_path(method: str, region: Region) -> Path:
+    """int64[N]: the path by an order of the registry.
 
     Raises:
         RequestError: an unknown order.
         ValueError: the region lacks what the order needs, or its doc_ids do not ascend.
     """
     check_ascending(region.doc_ids)
-    path = ORDERS.get(method).path(region)
-    found = region.found
-    return path, path_counts(path, region.vectors, found.ids, found.similarity, region.max_similarity)
+    return ORDERS.get(method).path(region)
 
 
-def similarity_to_previous(
-    vectors: Vectors, path: Path, neighbors: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
-    """float32[N] along the path: cosine to the document before, rounded to 1e-4; 0 for the first.
+def similarity_to_previous(vectors: Vectors, path: Path, neighbors: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32[N] along the path: cosine to the document before, rounded to 1e-4; 0 for the first and after a jump.
 
     Args:
         vectors: int8[N, D].
         path: int64[N].
-        neighbors: int64[N, K]; when given, a step between documents that are not linked in the graph is a jump and
-            counts 0, as in the paper.
+        neighbors: int64[N, K]; a step between documents that are not linked in their graph is a jump, as in the paper.
     """
     out = np.zeros(len(path), np.float32)
     if len(path) > 1:
-        out[1:] = np.round(pair_cosine(vectors, path[:-1], path[1:]), 4)
-        if neighbors is not None:
-            out[1:][jumps(path, neighbors)] = 0
+        out[1:] = np.where(jumps(path, neighbors), 0, np.round(pair_cosine(vectors, path[:-1], path[1:]), 4))
     return out
 
 
@@ -68,5 +60,5 @@ def compile_kernels() -> None:
     found = nearest(vectors, 5, 0.95)
     nearest(vectors, 5, 0.95, brute_force_limit=10, cell_size=20)
     for method in ("related", "icp"):
-        path, _ = find_path(method, Region(vectors, found, ids, max_similarity=0.95))
+        path = find_path(method, Region(vectors, found, ids, max_similarity=0.95))
         similarity_to_previous(vectors, path, found.ids)

@@ -14,19 +14,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash, salt
-from curate.relate.cells import direction_weights, quantise
-from curate.relate.graph import edges
+from curate.relate.cells import direction_weights, member_sums, quantise
+from curate.relate.graph import Ids, edges
 from curate.relate.neighbors import neighbors
-from curate.relate.similarity import Vectors, cosine
+from curate.relate.similarity import Vectors
 
 _NEAR_CELLS = 64
 """Cells considered for merging around each in one round; rounds go on until nothing fits together."""
 
 _SPLIT_FILL = 0.9
 """Pieces of a giant cell are cut by hash, so their sizes scatter: they are made this much smaller than a region."""
-
-_ALL_PAIRS = 2_048
-"""Of more cells the nearest are searched as those of documents are: sorting all pairs grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +87,18 @@ def plan_regions(
     giant = counts > region_size
     label = np.arange(k, dtype=np.int64)  # the lowest cell of the cell's region
     while True:
-        members, of = np.unique(label[~giant], return_inverse=True)
+        members, union = np.unique(label[~giant], return_inverse=True)
         if len(members) < 2:
             break
         size = np.zeros(len(members), np.int64)
-        np.add.at(size, of, counts[~giant])
-        sums = np.zeros((len(members), centroids.shape[1]), np.int64)
-        # A region stands where its documents are; an empty cell keeps a place by weight 1.
+        np.add.at(size, union, counts[~giant])
+        # The direction of a union is that of its documents; an empty cell counts as one document.
         weights = direction_weights(centroids[~giant]) * np.maximum(counts[~giant], 1)
-        np.add.at(sums, of, centroids[~giant].astype(np.int64) * weights[:, None])
+        sums = member_sums(centroids[~giant], weights, union, len(members))
         merged = _merge(quantise(sums), size, region_size, threads)
         if np.array_equal(merged, np.arange(len(members))):
             break
-        label[~giant] = members[merged[of]]
+        label[~giant] = members[merged[union]]
     pieces = np.ones(k, np.int32)
     pieces[giant] = np.ceil(counts[giant] / (_SPLIT_FILL * region_size)).astype(np.int32)
     leads = np.flatnonzero(label == np.arange(k))
@@ -114,7 +110,8 @@ def plan_regions(
 
 def _merge(centroids: Vectors, size: NDArray[np.int64], region_size: int, threads: int) -> NDArray[np.int64]:
     """int64[M]: the lowest member of each one's union; edges strongest first, taken while the union fits."""
-    graph = edges(*_near(centroids, min(_NEAR_CELLS, len(centroids) - 1), threads))
+    near = neighbors(centroids, min(_NEAR_CELLS, len(centroids) - 1), 2.0, threads=threads)
+    graph = edges(near.ids, near.similarity)
     parent = list(range(len(centroids)))
     total = size.tolist()
     for a, b in zip(graph.a.tolist(), graph.b.tolist(), strict=True):
@@ -131,20 +128,6 @@ def _merge(centroids: Vectors, size: NDArray[np.int64], region_size: int, thread
     return np.array(parent, dtype=np.int64)
 
 
-def _near(centroids: Vectors, k: int, threads: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(ids int64[M, k], cosines float64[M, k]) of the k nearest others, -1 and 0 padded."""
-    if len(centroids) > _ALL_PAIRS:
-        found = neighbors(centroids, k, 2.0, threads=threads)
-        return found.ids, found.similarity
-    near, similarity = np.empty((len(centroids), k), np.int64), np.empty((len(centroids), k))
-    for start in range(0, len(centroids), 512):
-        block = cosine(centroids[start : start + 512], centroids)
-        block[np.arange(len(block)), np.arange(start, start + len(block))] = -2.0
-        near[start : start + 512] = np.argsort(-block, axis=1, kind="stable")[:, :k]
-        similarity[start : start + 512] = np.take_along_axis(block, near[start : start + 512], axis=1)
-    return near, similarity
-
-
 def region_of(cluster: NDArray[np.int32], doc_ids: NDArray[np.uint64], plan: RegionPlan) -> NDArray[np.int32]:
     """int32[N]: the region of each document, from its cell (-1 for zero vectors) and, in giant cells, a hash of doc_id."""
     zero = cluster < 0
@@ -155,26 +138,17 @@ def region_of(cluster: NDArray[np.int32], doc_ids: NDArray[np.uint64], plan: Reg
     return (first + chosen.astype(np.int64)).astype(np.int32)
 
 
-Ids = NDArray[np.int64]
-
-
 def group_names(meta: pa.Array | pa.ChunkedArray, group_by: str) -> list[str | None]:
     """The group of each record: the field ``meta.KEY`` of its JSON as text; None where it has none."""
     key = group_by.removeprefix("meta.")
-    found: list[str | None] = []
-    for text in meta.to_pylist():
-        value = json.loads(text).get(key) if text else None
-        found.append(None if value is None or value == "" else value if isinstance(value, str) else json.dumps(value))
-    return found
+    values = [json.loads(text).get(key) if text else None for text in meta.to_pylist()]
+    return [value or None if isinstance(value, str | None) else json.dumps(value) for value in values]
 
 
 def group_regions(names: list[str | None], region: NDArray[np.int32], regions: int) -> NDArray[np.int32]:
     """int32[N]: ``region``, but one region for all of a group."""
-    out = region.copy()
-    for i, name in enumerate(names):
-        if name is not None:
-            out[i] = salt(0, f"group:{name}") % max(regions, 1)
-    return out
+    groups = [None if name is None else salt(0, f"group:{name}") % max(regions, 1) for name in names]
+    return np.array([own if group is None else group for own, group in zip(region, groups, strict=True)], np.int32)
 
 
 def units(names: list[str | None], vectors: Vectors) -> tuple[list[Ids], Vectors]:
@@ -184,19 +158,16 @@ def units(names: list[str | None], vectors: Vectors) -> tuple[list[Ids], Vectors
         names: the group of each document, documents in order of doc_id.
         vectors: int8[N, D].
     """
-    members: dict[str | int, list[int]] = {}
-    for i, name in enumerate(names):
-        members.setdefault(i if name is None else name, []).append(i)
-    found = [np.array(one, np.int64) for one in members.values()]
-    sums = np.zeros((len(found), vectors.shape[1]), np.int64)
-    of = np.empty(len(names), np.int64)
-    for u, one in enumerate(found):
-        of[one] = u
-    np.add.at(sums, of, vectors.astype(np.int64) * direction_weights(vectors)[:, None])
-    directions = quantise(sums)
-    alone = np.array([one[0] for one in found if len(one) == 1], np.int64)
-    directions[of[alone]] = vectors[alone]
-    return found, directions
+    numbers: dict[str | int, int] = {}
+    unit = np.array(
+        [numbers.setdefault(i if name is None else name, len(numbers)) for i, name in enumerate(names)], int
+    )
+    sizes = np.bincount(unit, minlength=len(numbers))
+    members = np.split(np.argsort(unit, kind="stable"), np.cumsum(sizes)[:-1]) if len(names) else []
+    directions = quantise(member_sums(vectors, direction_weights(vectors), unit, len(numbers)))
+    alone = np.flatnonzero(sizes[unit] == 1)
+    directions[unit[alone]] = vectors[alone]
+    return members, directions
 
 
 def expand(path: Ids, members: list[Ids]) -> Ids:

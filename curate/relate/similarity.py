@@ -71,12 +71,18 @@ def scaled(similarity: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 @njit(nogil=True, cache=True)
+def scaled_cosine(similarity):  # type: ignore[no-untyped-def]
+    """int64: :func:`scaled` of one number (compiled; for use inside kernels)."""
+    return np.int64(np.rint(similarity * 1073741824.0))
+
+
+@njit(nogil=True, cache=True)
 def scaled_pair(vectors, inverse, i, j):  # type: ignore[no-untyped-def]
     """int64: the scaled similarity of documents i and j (compiled; for use inside kernels)."""
     a, b, total = vectors[i], vectors[j], np.int32(0)
     for q in range(a.shape[0]):
         total = np.int32(total + np.int32(a[q]) * np.int32(b[q]))  # stays int32: 16 products an instruction, not 4
-    return np.int64(np.rint(np.float64(total) * (inverse[i] * inverse[j]) * 1073741824.0))
+    return scaled_cosine(np.float64(total) * (inverse[i] * inverse[j]))
 
 
 LEAST = -(1 << SCALE_BITS)
@@ -99,14 +105,11 @@ def scores(vectors: Vectors, examples: Vectors) -> tuple[NDArray[np.int64], NDAr
     for start in range(0, len(vectors), _ROWS):
         rows = slice(start, start + _ROWS)
         for first in range(0, len(examples), _COLUMNS):
-            there = examples[first : first + _COLUMNS]
-            near = scaled(cosine(vectors[rows], there))
-            near[:, inverse_norms(there) == 0] = LEAST
-            at = near.argmax(axis=1)
-            found = near[np.arange(len(near)), at]
-            better = found > best[rows]
-            nearest[rows] = np.where(better, at + first, nearest[rows])
-            best[rows] = np.where(better, found, best[rows])
+            block = examples[first : first + _COLUMNS]
+            near = scaled(cosine(vectors[rows], block))
+            near[:, inverse_norms(block) == 0] = LEAST
+            nearest[rows] = np.where(near.max(axis=1) > best[rows], near.argmax(axis=1) + first, nearest[rows])
+            best[rows] = np.maximum(best[rows], near.max(axis=1))
     best[inverse_norms(vectors) == 0] = LEAST
     return best, nearest
 
@@ -133,8 +136,7 @@ def cutoff(parts: Callable[[], Iterable[Scored]], number: int) -> tuple[int, int
     within = [
         (ids[chosen], score[chosen]) for ids, score in parts() for chosen in [(score - LEAST) >> _BIN_BITS == level]
     ]
-    ids = np.concatenate([one for one, _ in within])
-    score = np.concatenate([one for _, one in within])
+    ids, score = (np.concatenate(column) for column in zip(*within, strict=True))
     last = np.lexsort((ids, -score))[number - above - 1]
     return int(score[last]), int(ids[last])
 

@@ -18,16 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.threads import over_ranges
-from curate.relate.cells import (
-    direction_weights,
-    fit_cells,
-    keep_best,
-    member_sums,
-    nearest_centroid,
-    quantise,
-    refill,
-    rounded,
-)
+from curate.relate.cells import direction_weights, fit_cells, keep_best, member_sums, nearest_centroid, quantise, refill
 from curate.relate.similarity import Vectors, check, inverse_norms
 
 ONE_LEVEL = 2_048
@@ -77,9 +68,7 @@ class Cells(NamedTuple):
                 return one_level(centroids)
             supers, first = check(np.load(file, allow_pickle=False)), np.load(file, allow_pickle=False)
         if supers.shape[1] != centroids.shape[1] or first.dtype != np.int64 or first.shape != (len(supers) + 1,):
-            raise ValueError(
-                f"centroids {centroids.shape}, super-cells {supers.shape}, their first cells {first.shape}"
-            )
+            raise ValueError(f"centroids {centroids.shape}, super-cells {supers.shape}, first cells {first.shape}")
         if first[0] != 0 or first[-1] != len(centroids) or (np.diff(first) < 0).any():
             raise ValueError(f"super-cells begin at {first[:4]}…, but there are {len(centroids)} cells")
         return Cells(centroids, supers, first)
@@ -95,7 +84,8 @@ def assign(vectors: Vectors, cells: Cells) -> tuple[NDArray[np.int32], NDArray[n
 
     Zero vectors get cluster -1 and distance 1. Every document is decided alone: batches do not matter.
     """
-    return rounded(*nearest_cell(vectors, cells))
+    cell, similarity = nearest_cell(vectors, cells)
+    return cell.astype(np.int32), np.round(1.0 - similarity, 4).astype(np.float32)
 
 
 def nearest_cell(

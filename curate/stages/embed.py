@@ -26,9 +26,10 @@ from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.reading.vectors import to_matrix
 from curate.recipe import Recipe
-from curate.relate.embedders import EMBEDDERS, EmbedderKind, Encoder, embedder_name, open_embedder
+from curate.relate.embedders import EMBEDDERS, EmbedderKind, embedder_name, open_embedder
 from curate.relate.embedders.lexical import LexicalModel, fit
 from curate.relate.embedders.model import MEAN_FILE, find_model, pack
+from curate.relate.encoders import Encoder
 from curate.relate.encoders.quantised import load_mean, mean_direction, quantise_directions
 from curate.relate.orders import ORDERS
 from curate.relate.similarity import MAX_DIM

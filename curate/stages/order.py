@@ -257,7 +257,7 @@ class PathTask(TargetTask):
             seed=self.seed,
             max_similarity=section.max_similarity,
         )
-        path, _ = find_path(section.method, region)
+        path = find_path(section.method, region)
         return path if members is None else expand(path, members)
 
     def _write(

@@ -6,13 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from curate.relate.cells import assign, fit_cells
-from curate.relate.similarity import cosine
+from curate.relate.cells import fit_cells
+from curate.relate.similarity import Vectors, cosine
+from curate.relate.super_cells import assign as assign_to
+from curate.relate.super_cells import one_level
 
 
 def ids(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.uint64) * 3 + 5
+
+
+def assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    return assign_to(vectors, one_level(centroids))
 
 
 def test_planted_clusters_are_found(planted: Callable) -> None:
@@ -70,8 +77,3 @@ def test_every_cell_has_documents_in_the_sample(loose: Callable) -> None:
     vectors = loose(300)
     cluster, _ = assign(vectors, fit_cells(vectors, 40, 0, ids(300), rounds=30))
     assert len(np.unique(cluster)) == 40
-
-
-def test_sample_must_be_sorted(planted: Callable) -> None:
-    with pytest.raises(ValueError, match="sort the sample by doc_id"):
-        fit_cells(planted()[0], 3, 0, ids(240)[::-1])

@@ -11,6 +11,7 @@ from curate.base.errors import RequestError
 from curate.relate import graph
 from curate.relate.graph import Cover, edges, jumps
 from curate.relate.local_search import improve
+from curate.relate.measures import path_counts
 from curate.relate.neighbors import Neighbors, neighbors
 from curate.relate.orders import ORDERS, Region
 from curate.relate.orders.icp import icp
@@ -24,7 +25,9 @@ def ids(n: int) -> np.ndarray:
 
 
 def path_by(method: str, *documents: object, **known: object) -> tuple[np.ndarray, dict[str, float]]:
-    return find_path(method, Region(*documents, **known))  # type: ignore[arg-type]
+    region = Region(*documents, **known)  # type: ignore[arg-type]
+    path = find_path(method, region)
+    return path, path_counts(path, region.vectors, region.found.ids, region.found.similarity, region.max_similarity)
 
 
 def weight(vectors: np.ndarray, path: np.ndarray) -> float:
@@ -117,7 +120,7 @@ def test_local_search_never_loses(loose: Callable) -> None:
     for seed in range(5):
         path = np.random.default_rng(seed).permutation(120)
         before = path.copy()
-        better = improve(path, vectors, found.ids, found.similarity, 0.9, kicks=50, seed=seed)
+        better = improve(path, vectors, found.ids, found.similarity, 0.9, kicks=50)
         assert sorted(better.tolist()) == list(range(120))
         assert weight(vectors, better) > weight(vectors, path)
         assert path.tolist() == before.tolist()
@@ -192,7 +195,7 @@ def test_cover_by_hand() -> None:
     graph = edges(neighbor_ids, similarity)
     assert list(zip(graph.a.tolist(), graph.b.tolist(), strict=True)) == [(0, 1), (1, 2), (0, 2), (0, 3)]
     cover = Cover(4)
-    assert cover.take(graph) == 3  # (0, 2) would close a cycle
+    assert cover.take_neighbors(neighbor_ids, similarity) == 3  # (0, 2) would close a cycle
     assert cover.walk().tolist() == [2, 1, 0, 3]
 
 
@@ -200,13 +203,14 @@ def test_similarity_to_previous(loose: Callable) -> None:
     vectors = loose(30)
     found = neighbors(vectors, 3, 0.95)
     path, counts = path_by("related", vectors, found, ids(30), max_similarity=0.95)
-    along = similarity_to_previous(vectors, path)
+    along = similarity_to_previous(vectors, path, found.ids)
     assert along.dtype == np.float32
     assert along[0] == 0
-    assert along[1:] == pytest.approx(np.round(pair_cosine(vectors, path[:-1], path[1:]), 4))
-    jumping = similarity_to_previous(vectors, path, found.ids)
-    assert (jumping[1:] == 0).sum() == jumps(path, found.ids).sum() == counts["jumps"]
-    assert similarity_to_previous(vectors[:0], path[:0]).tolist() == []
+    is_jump = jumps(path, found.ids)
+    assert (along[1:] == 0).sum() == is_jump.sum() == counts["jumps"]
+    steps = np.round(pair_cosine(vectors, path[:-1], path[1:]), 4)
+    assert along[1:][~is_jump] == pytest.approx(steps[~is_jump])
+    assert similarity_to_previous(vectors[:0], path[:0], found.ids[:0]).tolist() == []
 
 
 def test_requests_that_are_wrong(loose: Callable) -> None:
@@ -214,10 +218,15 @@ def test_requests_that_are_wrong(loose: Callable) -> None:
     found = neighbors(vectors, 2)
     with pytest.raises(RequestError, match="unknown order 'best'; there are: related, icp"):
         path_by("best", vectors, found, ids(5))
-    with pytest.raises(ValueError, match="'source' needs sources"):
-        path_by("source", vectors, found, ids(5))
     with pytest.raises(ValueError, match="sort documents and vectors by doc_id"):
         path_by("related", vectors, found, ids(5)[::-1])
+
+
+def take(cover: Cover, a: np.ndarray, b: np.ndarray) -> int:
+    """The edges of one list, in its order."""
+    taken = int(graph._take(a, b, cover.links, cover.degree, cover._parent))
+    cover.n_paths -= taken
+    return taken
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
@@ -232,12 +241,13 @@ def test_the_cover_needs_no_list_of_edges(levels: int, monkeypatch: pytest.Monke
     whole, sliced = Cover(80), Cover(80)
     listed = edges(near, similarity)
     positive = listed.weight > 0
-    assert whole.take(graph.Edges(*(column[positive] for column in listed))) == sliced.take_neighbors(near, similarity)
+    taken = take(whole, listed.a[positive], listed.b[positive])
+    assert taken == sliced.take_neighbors(near, similarity)
     assert whole.walk().tolist() == sliced.walk().tolist()
     assert whole.n_paths == sliced.n_paths > 1
     # Of some documents, in their own numbering, those of negative weight too.
     some = np.sort(rng.choice(200, 80, replace=False))
     whole, sliced = Cover(200), Cover(200)
-    taken = whole.take(graph.Edges(some[listed.a], some[listed.b], listed.weight))
+    taken = take(whole, some[listed.a], some[listed.b])
     assert taken == sliced.take_neighbors(near, similarity, some)
     assert whole.walk().tolist() == sliced.walk().tolist()

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.relate import regions
 from curate.relate.regions import RegionPlan, plan_regions, region_of
 
 
@@ -67,14 +65,3 @@ def test_no_cells_at_all() -> None:
     plan = plan_regions(np.zeros((0, 8), np.int8), np.zeros(0, np.int64), 3, 10, 0)
     assert plan.regions == 1
     assert region_of(np.full(3, -1, np.int32), np.arange(3, dtype=np.uint64), plan).tolist() == [0, 0, 0]
-
-
-def test_of_many_cells_the_nearest_are_searched_without_sorting_all_pairs(
-    loose: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    centroids, counts = loose(300), np.random.default_rng(0).integers(0, 50, 300)
-    sorted_ = plan_regions(centroids, counts, 0, 400, 0)
-    monkeypatch.setattr(regions, "_ALL_PAIRS", 10)
-    searched = plan_regions(centroids, counts, 0, 400, 0, threads=2)
-    assert searched.first.tolist() == sorted_.first.tolist()
-    assert searched.regions > 10

@@ -7,18 +7,16 @@ batch; from the stored bytes onward everything that decides is integer.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from curate.base.registry import Registry
+from curate.relate.encoders import Encoder, Texts
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
-
-Texts: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[str]"
 
 How = dict[str, Any]
 """An embedder as ``embeddings.details["embedder"]`` describes it: kind (name of the entry), model (its artefact, a file of
@@ -42,19 +40,6 @@ class Embedder(Protocol):
 
     def transform(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """(vectors int8[N, D], scale float32[N])."""
-        ...
-
-
-class Encoder(Protocol):
-    """A model that is used as it is: its own float vectors."""
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of a vector, at most 1,024."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32[N, D] of N texts; each depends on its text alone."""
         ...
 
 

@@ -27,7 +27,8 @@ from curate.base.errors import WorkspaceError
 from curate.base.hashing import mix64, salt
 from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
 from curate.base.threads import over_ranges
-from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings, Texts
+from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings
+from curate.relate.encoders import Texts
 from curate.relate.encoders.quantised import MEAN_PRIOR, quantise_directions, quantise_row
 from curate.relate.encoders.words import UNICODE_VERSION, Vocabulary, word_rows
 from curate.relate.similarity import MAX_DIM
@@ -35,7 +36,8 @@ from curate.relate.similarity import MAX_DIM
 MAX_TERMS = 40_000
 """Most terms in the vocabulary: the projection is 40 MB at 256 dimensions."""
 
-_MAGIC = b"curate-lexical-1"
+_HEADER = struct.Struct("<16sqq")
+"""Of a saved model: version of Unicode, V, D."""
 _MAX_COUNT = 1 << 16
 _LOG_COUNTS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _MAX_COUNT + 1))])
 """Sublinear term frequency, 1 + ln(count); counts above 65,536 weigh as that."""
@@ -98,21 +100,19 @@ def _heaviest(pointers, terms, weights, k):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class LexicalModel:
-    """A fitted lexical embedder. Attributes are the artefact; two models are the same when their checksums are.
+    """A fitted lexical embedder. Attributes are the artefact.
 
     Attributes:
         hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.encoders.words`), by falling document frequency.
         idf: float64[V], ln((1 + n) / (1 + df)) + 1.
         projection: float32[V, D], orthonormal columns; zero columns where the sample's rank was smaller.
         mean: float64[D], removed from unit vectors (see :mod:`curate.relate.encoders.quantised`).
-        n_fitted: documents in the sample.
     """
 
     hashes: NDArray[np.uint64]
     idf: NDArray[np.float64]
     projection: NDArray[np.float32]
     mean: NDArray[np.float64]
-    n_fitted: int
     _vocabulary: Vocabulary = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,68 +123,59 @@ class LexicalModel:
         """Dimensions of a vector."""
         return self.projection.shape[1]
 
-    @property
-    def checksum(self) -> str:
-        """Hex digest of the saved bytes."""
-        return hashlib.blake2b(self._body(), digest_size=16).hexdigest()
+    def _weighted(self, texts: Texts) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+        """(pointers int64[N+1], terms int32[E], weights float64[E]): TF-IDF of the texts as CSR rows."""
+        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
+        return pointers, terms, _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)
 
     def transform(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """(vectors int8[N, D], scale float32[N]): ``vectors * scale`` has length 1 up to rounding.
 
         A text without a known word gets the zero vector and scale 0.
         """
-        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
-        weights = _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)
-        vectors, scales, _ = _project(pointers, terms, weights, self.projection, self.mean)
+        vectors, scales, _ = _project(*self._weighted(texts), self.projection, self.mean)
         return vectors, scales
 
     def keywords(self, texts: Texts, k: int = 8) -> NDArray[np.int32]:
         """int32[N, k]: the terms of highest TF-IDF weight in each text, highest first, ties to the rarer; -1 padded."""
-        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
-        return _heaviest(pointers, terms, _weights(pointers, terms, counts, self.idf, _LOG_COUNTS), k)
-
-    def _body(self) -> bytes:
-        header = struct.pack("<16s16sqqq", _MAGIC, UNICODE_VERSION.encode(), len(self.hashes), self.dim, self.n_fitted)
-        return header + b"".join(
-            np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-            for array in (self.hashes, self.idf, self.projection, self.mean)
-        )
+        return _heaviest(*self._weighted(texts), k)
 
     def save(self, path: str | Path) -> None:
-        """Writes the model: a header, the four arrays little-endian, and a 16-byte BLAKE2b checksum. Equal models give equal bytes."""
-        body = self._body()
+        """Write the model: a header, the four arrays little-endian, and a 16-byte BLAKE2b checksum.
+
+        Equal models give equal bytes.
+        """
+        arrays = (self.hashes, self.idf, self.projection, self.mean)
+        body = _HEADER.pack(UNICODE_VERSION.encode(), *self.projection.shape) + b"".join(
+            np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes() for array in arrays
+        )
         Path(path).write_bytes(body + hashlib.blake2b(body, digest_size=16).digest())
 
     @staticmethod
     def load(path: str | Path) -> LexicalModel:
-        """The model saved at ``path``; raises WorkspaceError when the file is damaged or of another version."""
-        return LexicalModel.from_bytes(Path(path).read_bytes(), str(path))
+        """The model saved at ``path``.
 
-    @staticmethod
-    def from_bytes(saved: bytes, name: str = "lexical model") -> LexicalModel:
-        """The model in ``saved``, the content of a saved file; ``name`` appears in errors."""
-        remedy = "remove it and run with --refit"
-        body, stored = saved[:-16], saved[-16:]
-        start = struct.calcsize("<16s16sqqq")
-        if len(body) < start or hashlib.blake2b(body, digest_size=16).digest() != stored:
-            raise WorkspaceError(f"{name}: the lexical model is damaged (its checksum does not match); {remedy}")
-        magic, version, v, dim, n_fitted = struct.unpack("<16s16sqqq", body[:start])
-        if magic != _MAGIC:
-            raise WorkspaceError(f"{name}: not a lexical model of this version; {remedy}")
-        if version.rstrip(b"\0").decode() != UNICODE_VERSION:
+        Raises:
+            WorkspaceError: the file is damaged, or was fitted with another version of Unicode.
+        """
+        saved = Path(path).read_bytes()
+        body, remedy = saved[:-16], "remove it and run with --refit"
+        if len(body) < _HEADER.size or hashlib.blake2b(body, digest_size=16).digest() != saved[-16:]:
+            raise WorkspaceError(f"{path}: the lexical model is damaged (its checksum does not match); {remedy}")
+        unicode, v, dim = _HEADER.unpack_from(body)
+        unicode = unicode.rstrip(b"\0").decode()
+        if unicode != UNICODE_VERSION:
+            raise WorkspaceError(f"{path}: fitted with Unicode {unicode}, this Python has {UNICODE_VERSION}; {remedy}")
+        sizes = 16 * v + 4 * v * dim + 8 * dim
+        if not (0 <= v <= len(body) and 0 <= dim <= MAX_DIM and len(body) == _HEADER.size + sizes):
             raise WorkspaceError(
-                f"{name}: fitted with Unicode {version.rstrip(bytes(1)).decode()}, this Python has {UNICODE_VERSION}; {remedy}"
+                f"{path}: the lexical model is damaged (its arrays are not of the sizes that it names); {remedy}"
             )
-        if not (0 <= v <= len(body) and 0 <= dim <= MAX_DIM and len(body) == start + 16 * v + 4 * v * dim + 8 * dim):
-            raise WorkspaceError(
-                f"{name}: the lexical model is damaged (its arrays are not of the sizes that it names); {remedy}"
-            )
-        arrays, at = [], start
+        arrays, at = [], _HEADER.size
         for shape, kind in (((v,), "<u8"), ((v,), "<f8"), ((v, dim), "<f4"), ((dim,), "<f8")):
-            count = math.prod(shape)
-            arrays.append(np.frombuffer(body, kind, count, at).reshape(shape))
-            at += count * np.dtype(kind).itemsize
-        return LexicalModel(arrays[0], arrays[1], arrays[2], arrays[3], n_fitted)
+            arrays.append(np.frombuffer(body, kind, math.prod(shape), at).reshape(shape))
+            at += arrays[-1].nbytes
+        return LexicalModel(*arrays)
 
 
 def fit(
@@ -227,7 +218,7 @@ def fit(
     matrix = sp.csr_array((weights, terms, pointers), shape=(n, len(hashes)))
     projection = right_subspace(matrix, dim, seed, rounds, threads)
     _, _, total = _project(pointers, terms, weights, projection, np.zeros(dim))
-    return LexicalModel(hashes, idf, projection, total / (n + MEAN_PRIOR), n)
+    return LexicalModel(hashes, idf, projection, total / (n + MEAN_PRIOR))
 
 
 def _buffers(texts: Texts) -> tuple[Bytes, Offsets]:

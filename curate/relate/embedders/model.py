@@ -20,10 +20,11 @@ from tokenizers import Tokenizer
 
 from curate.base.errors import RequestError
 from curate.base.hashing import digest
-from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings, Texts
-from curate.relate.encoders.quantised import quantise_directions
+from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings
+from curate.relate.encoders.quantised import MeanRemoved
 from curate.relate.encoders.static import ARRAYS, StaticEncoder, header
 from curate.relate.encoders.transformer import (
+    Forward,
     OnnxForward,
     Policy,
     TorchForward,
@@ -57,7 +58,6 @@ _NOT_NEEDED = (
     ".pyc",
     ".py",
 )
-_BLOCK = 1 << 22
 
 
 def find_model(name: str) -> Path:
@@ -72,11 +72,8 @@ def find_model(name: str) -> Path:
     module = name.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     for place in (spec.submodule_search_locations or []) if spec else []:
-        found = sorted(
-            {path.parent for path in Path(place).rglob("tokenizer.json")}, key=lambda path: (len(path.parts), path)
-        )
-        if found:
-            return found[0]
+        if tokenizers := [*Path(place).rglob("tokenizer.json")]:
+            return min((path.parent for path in tokenizers), key=lambda folder: (len(folder.parts), folder))
     raise RequestError(
         f"embed.model: {name!r} is neither `lexical` nor `column`, nor a folder with a model, nor an installed package "
         "that carries one; nothing is downloaded: copy the model's folder here (git clone, hf download) and name it"
@@ -141,14 +138,12 @@ def model_files(folder: Path, kind: Kind) -> list[Path]:
 
 def checksum(folder: Path) -> str:
     """Digest of the model's files and their names; where the folder lies does not matter."""
-    found = []
+    files = []
     for path in model_files(folder, kind_of(folder)):
-        state = hashlib.blake2b(digest_size=16)
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                state.update(block)
-        found.append([path.relative_to(folder).as_posix(), state.hexdigest()])
-    return digest(found)
+            state = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        files.append([path.relative_to(folder).as_posix(), state.hexdigest()])
+    return digest(files)
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -168,7 +163,7 @@ def unpack(packed: Path, folder: Path) -> Path:
     return folder
 
 
-class ModelEmbedder:
+class ModelEmbedder(MeanRemoved):
     """A model and the mean that is removed from its vectors.
 
     Args:
@@ -190,37 +185,22 @@ class ModelEmbedder:
     ) -> None:
         kind = kind_of(folder)
         if kind == "static":
-            self._encoder: StaticEncoder | TransformerEncoder = StaticEncoder(folder, long_documents)
+            encoder: StaticEncoder | TransformerEncoder = StaticEncoder(folder, long_documents)
         else:
             path = onnx_file(folder)
-            forward: Any = (
+            forward: Forward = (
                 OnnxForward(path, pooling_of(folder), gpu=gpu) if path is not None else TorchForward(folder, gpu=gpu)
             )
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._encoder = TransformerEncoder(tokenizer, forward, max_tokens_of(folder), long_documents)
-        if self._encoder.dim > MAX_DIM:
+            encoder = TransformerEncoder(tokenizer, forward, max_tokens_of(folder), long_documents)
+        if encoder.dim > MAX_DIM:
             raise RequestError(
-                f"embed.model: vectors of {self._encoder.dim} dimensions; similarities are exact up to {MAX_DIM}: take a "
+                f"embed.model: vectors of {encoder.dim} dimensions; similarities are exact up to {MAX_DIM}: take a "
                 "smaller model"
             )
         if mean is None and (folder / MEAN_FILE).is_file():
             mean = np.load(folder / MEAN_FILE, allow_pickle=False)
-        self._mean = np.zeros(self.dim) if mean is None else mean
-        self._prefix = prefix
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of a vector."""
-        return self._encoder.dim
-
-    def encode(self, texts: Texts) -> NDArray[np.float32]:
-        """float32[N, D]: the model's own vectors."""
-        plain = list(texts) if isinstance(texts, list | tuple) else texts.to_pylist()  # type: ignore[union-attr]
-        return self._encoder.encode([self._prefix + text for text in plain] if self._prefix else plain)
-
-    def transform(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """(vectors int8[N, D], scale float32[N])."""
-        return quantise_directions(self.encode(texts), self._mean)
+        super().__init__(encoder, mean, prefix)
 
 
 def max_tokens_of(folder: Path) -> int:
@@ -262,10 +242,9 @@ class ModelKind(EmbedderKind):
         return {"model": known_checksum(folder), "kind": kind, **read}
 
     def encoder(self, how: How, local_path: LocalPath) -> ModelEmbedder:
-        return self.open(how, local_path)
-
-    def open(self, how: How, local_path: LocalPath) -> ModelEmbedder:
         return _opened(local_path(how["model"]), how["model"]["checksum"], how["long_documents"], how["prefix"])
+
+    open = encoder
 
 
 ENTRY = ModelKind()

@@ -5,13 +5,14 @@ Legend: N documents, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
+
+from curate.relate.encoders import Encoder, Texts
 
 MEAN_PRIOR = 16
 """The mean that is removed is shrunk as if so many more documents had the zero vector: one document is not its own mean."""
@@ -85,22 +86,25 @@ def load_mean(path: str | Path) -> NDArray[np.float64]:
     return found
 
 
-class _Encoder(Protocol):
-    @property
-    def dim(self) -> int: ...
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
-
-
 class MeanRemoved:
-    """An encoder and the mean float64[D] that is removed from its vectors; zero where it is None."""
+    """An encoder and the mean float64[D] that is removed from its vectors; zero where it is None.
 
-    def __init__(self, encoder: _Encoder, mean: NDArray[np.float64] | None) -> None:
-        self._encoder = encoder
+    Args:
+        encoder: gives a model's own vectors.
+        mean: of the vectors' directions.
+        prefix: put before every text, as some models want it.
+    """
+
+    def __init__(self, encoder: Encoder, mean: NDArray[np.float64] | None, prefix: str = "") -> None:
+        self._encoder, self._prefix = encoder, prefix
         self._mean = np.zeros(encoder.dim) if mean is None else mean
         self.dim = encoder.dim
 
-    def transform(self, texts: Any) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    def encode(self, texts: Texts) -> NDArray[np.float32]:
+        """float32[N, D]: the model's own vectors."""
+        plain = texts.to_pylist() if isinstance(texts, pa.Array | pa.ChunkedArray) else list(texts)
+        return self._encoder.encode([self._prefix + text for text in plain] if self._prefix else plain)
+
+    def transform(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """(vectors int8[N, D], scale float32[N])."""
-        plain = list(texts) if isinstance(texts, list | tuple) else texts.to_pylist()
-        return quantise_directions(self._encoder.encode(plain), self._mean)
+        return quantise_directions(self.encode(texts), self._mean)

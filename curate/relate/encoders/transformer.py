@@ -9,6 +9,7 @@ Legend: N documents, B slices of a batch, T tokens, D dimensions.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -104,14 +105,30 @@ def load_runtime() -> Any:
     Raises:
         RequestError: it is not installed.
     """
+    return _library(
+        "onnxruntime",
+        "an ONNX model needs ONNX Runtime: pip install 'curate-corpus[onnx]' (on GPUs onnxruntime-gpu instead)",
+    )
+
+
+def load_library() -> Any:
+    """The module ``sentence_transformers``.
+
+    Raises:
+        RequestError: it is not installed.
+    """
+    return _library(
+        "sentence_transformers",
+        "a model of PyTorch needs sentence-transformers: pip install 'curate-corpus[sentence-transformers]'; an ONNX file in "
+        "its folder (onnx/model.onnx) needs only the extra `onnx`",
+    )
+
+
+def _library(name: str, needed: str) -> Any:
     try:
-        import onnxruntime
+        return importlib.import_module(name)
     except ImportError:
-        raise RequestError(
-            "embed.model: an ONNX model needs ONNX Runtime: pip install 'curate-corpus[onnx]' "
-            "(on GPUs onnxruntime-gpu instead)"
-        ) from None
-    return onnxruntime
+        raise RequestError(f"embed.model: {needed}") from None
 
 
 def pooling_of(folder: Path) -> str:
@@ -133,11 +150,9 @@ def pooling_of(folder: Path) -> str:
     modes = [
         name.removeprefix("pooling_mode_")
         for name, on in said.items()
-        if name.startswith("pooling_mode_") and on is True
+        if on is True and name.startswith("pooling_mode_")
     ]
-    mode = said.get("pooling_mode") or (
-        modes[0] if len(modes) == 1 else "mean_tokens" if not modes else "+".join(modes)
-    )
+    mode = said.get("pooling_mode") or "+".join(modes) or "mean_tokens"
     known = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls"}
     if mode not in known:
         raise RequestError(f"embed.model: {folder.name} pools by {mode}; ONNX models may pool by mean or cls")
@@ -155,9 +170,8 @@ class OnnxForward:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # parallelism is between tasks
         options.log_severity_level = 3
-        providers = (
-            ["CUDAExecutionProvider"] if gpu and "CUDAExecutionProvider" in runtime.get_available_providers() else []
-        )
+        cuda = "CUDAExecutionProvider"
+        providers = [cuda] if gpu and cuda in runtime.get_available_providers() else []
         self.batch_tokens = GPU_BATCH_TOKENS if providers else BATCH_TOKENS
         self._session = runtime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
         self._inputs = {one.name for one in self._session.get_inputs()}
@@ -169,8 +183,7 @@ class OnnxForward:
         outputs = self._session.get_outputs()
         pooled = [one.name for one in outputs if len(one.shape) == 2]
         self._output, self._pooling = (pooled[0], "") if pooled else (outputs[0].name, pooling)
-        one = np.ones((1, 2), np.int64)
-        self.dim = int(self(one, one).shape[1])
+        self.dim = _dim(self)
 
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[B, D]."""
@@ -185,24 +198,13 @@ class OnnxForward:
         return np.asarray((states * weights).sum(axis=1) / weights.sum(axis=1), np.float32)
 
 
+def _dim(forward: Forward) -> int:
+    one = np.ones((1, 2), np.int64)
+    return int(forward(one, one).shape[1])
+
+
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def load_library() -> Any:
-    """The module ``sentence_transformers``.
-
-    Raises:
-        RequestError: it is not installed.
-    """
-    try:
-        import sentence_transformers
-    except ImportError:
-        raise RequestError(
-            "embed.model: a model of PyTorch needs sentence-transformers: pip install "
-            "'curate-corpus[sentence-transformers]'; an ONNX file in its folder (onnx/model.onnx) needs only the extra `onnx`"
-        ) from None
-    return sentence_transformers
 
 
 class TorchForward:
@@ -219,8 +221,7 @@ class TorchForward:
         if self.device == "cpu":
             torch.set_num_threads(1)  # parallelism is between tasks
         self.batch_tokens = GPU_BATCH_TOKENS if self.device == "cuda" else BATCH_TOKENS
-        one = np.ones((1, 2), np.int64)
-        self.dim = int(self(one, one).shape[1])
+        self.dim = _dim(self)
 
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[B, D]."""
@@ -275,7 +276,6 @@ class TokenReader:
         """(row, int64[T]) of every text, in order."""
         rows: list[int] = []
         parts: list[str] = []
-        held: list[NDArray[np.int64]] = []
         at, characters = 0, 0
         for row, text in enumerate(texts):
             if self._policy == "first":
@@ -285,12 +285,12 @@ class TokenReader:
                 parts.append(part)
                 characters += len(part)
             if characters >= BATCH_CHARACTERS or row == len(texts) - 1:
-                found: list[list[NDArray[np.int64]]] = [[] for _ in range(at, row + 1)]
+                ids = {number: [np.zeros(0, np.int64)] for number in range(at, row + 1)}
                 encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
-                for of, one in zip(rows, encoded, strict=True):
-                    found[of - at].append(np.array(one.ids, np.int64))
-                for i, held in enumerate(found):
-                    yield at + i, np.concatenate(held) if held else np.zeros(0, np.int64)
+                for number, encoding in zip(rows, encoded, strict=True):
+                    ids[number].append(np.array(encoding.ids, np.int64))
+                for number, of_parts in ids.items():
+                    yield number, np.concatenate(of_parts)
                 rows, parts, characters, at = [], [], 0, row + 1
 
 

@@ -12,14 +12,17 @@ from __future__ import annotations
 import sys
 import unicodedata
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.compiled import tiny
 from curate.base.text import Bytes, Offsets
 from curate.base.threads import over_ranges
+from curate.quality.lines import decode
 
 UNICODE_VERSION = unicodedata.unidata_version
 """Version of the character table; recorded in fitted models."""
@@ -69,32 +72,11 @@ def _next_word(data, at, end, characters, previous):  # type: ignore[no-untyped-
     length = 0
     wide = False
     while at < end:
-        byte = np.uint32(data[at])
-        step = 1
-        if byte < 0x80:
-            point = byte
-        elif byte < 0xE0:
-            point = ((byte & np.uint32(0x1F)) << np.uint32(6)) | (np.uint32(data[at + 1]) & np.uint32(0x3F))
-            step = 2
-        elif byte < 0xF0:
-            point = (
-                ((byte & np.uint32(0x0F)) << np.uint32(12))
-                | ((np.uint32(data[at + 1]) & np.uint32(0x3F)) << np.uint32(6))
-                | (np.uint32(data[at + 2]) & np.uint32(0x3F))
-            )
-            step = 3
-        else:
-            point = (
-                ((byte & np.uint32(0x07)) << np.uint32(18))
-                | ((np.uint32(data[at + 1]) & np.uint32(0x3F)) << np.uint32(12))
-                | ((np.uint32(data[at + 2]) & np.uint32(0x3F)) << np.uint32(6))
-                | (np.uint32(data[at + 3]) & np.uint32(0x3F))
-            )
-            step = 4
+        point, step = decode(data, at)
         if point < _TABLE_SIZE:
             lower = characters[point]
         elif point < 0x40000:  # Han extensions B and later
-            lower = np.uint32(point | _PAIRED)
+            lower = np.uint32(np.uint32(point) | _PAIRED)
         else:
             lower = np.uint32(0)
         if lower & _PAIRED:
@@ -179,69 +161,6 @@ def _rows(data, offsets, characters):  # type: ignore[no-untyped-def]
     return pointers, hashes[:filled], counts[:filled]
 
 
-@njit(nogil=True, cache=True)
-def _occurrences(hashes):  # type: ignore[no-untyped-def]
-    size = 1 << 16
-    keys, counts = np.zeros(size, np.uint64), np.zeros(size, np.int64)
-    filled = 0
-    for e in range(hashes.shape[0]):
-        h = hashes[e]
-        slot = np.int64(h & np.uint64(size - 1))
-        while keys[slot] != h and keys[slot] != np.uint64(0):
-            slot = (slot + 1) & (size - 1)
-        counts[slot] += 1
-        if keys[slot] == h:
-            continue
-        keys[slot] = h
-        filled += 1
-        if 2 * filled > size:
-            larger = 4 * size
-            keys_, counts_ = np.zeros(larger, np.uint64), np.zeros(larger, np.int64)
-            for s in range(size):
-                if keys[s] != np.uint64(0):
-                    t = np.int64(keys[s] & np.uint64(larger - 1))
-                    while keys_[t] != np.uint64(0):
-                        t = (t + 1) & (larger - 1)
-                    keys_[t], counts_[t] = keys[s], counts[s]
-            keys, counts, size = keys_, counts_, larger
-    return keys, counts
-
-
-@njit(nogil=True, cache=True)
-def _counts(data, offsets, characters, keys, values, n_terms):  # type: ignore[no-untyped-def]
-    size = keys.shape[0]
-    n = offsets.shape[0] - 1
-    pointers = np.zeros(n + 1, np.int64)
-    terms = np.empty(1024, np.int32)
-    counts = np.empty(1024, np.int32)
-    seen = np.full(n_terms, -1, np.int64)  # where the term stands in this document's row
-    filled = 0
-    for d in range(n):
-        at, end, previous = offsets[d], offsets[d + 1], np.uint32(0)
-        begin = filled
-        while at < end:
-            h, at, previous = _next_word(data, at, end, characters, previous)
-            if h == np.uint64(0):
-                continue
-            slot = np.int64(h & np.uint64(size - 1))
-            while keys[slot] != h and keys[slot] != np.uint64(0):
-                slot = (slot + 1) & (size - 1)
-            if keys[slot] == np.uint64(0):
-                continue
-            term = values[slot]
-            if seen[term] >= begin:
-                counts[seen[term]] += 1
-                continue
-            if filled == terms.shape[0]:
-                terms, counts = _grown(terms, filled), _grown(counts, filled)
-            seen[term] = filled
-            terms[filled] = term
-            counts[filled] = 1
-            filled += 1
-        pointers[d + 1] = filled
-    return pointers, terms[:filled], counts[:filled]
-
-
 class WordRows(NamedTuple):
     """CSR rows of the words of documents.
 
@@ -257,10 +176,9 @@ class WordRows(NamedTuple):
 
     def frequencies(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """(hashes uint64[W], counts int64[W]): in how many documents each word occurs, sorted by hash."""
-        keys, counts = _occurrences(self.hashes)
-        found = np.flatnonzero(keys)
-        order = np.argsort(keys[found])
-        return keys[found][order], counts[found][order]
+        hashes, counts = (column.to_numpy() for column in pa.array(self.hashes).value_counts().flatten())
+        order = np.argsort(hashes)
+        return hashes[order], counts[order]
 
 
 def word_rows(data: Bytes, offsets: Offsets, threads: int = 1) -> WordRows:
@@ -292,31 +210,33 @@ class Vocabulary:
         self._values = np.zeros(size, np.int32)
         _insert(self.hashes, self._keys, self._values)
 
-    def __len__(self) -> int:
-        return len(self.hashes)
-
     def counts(self, data: Bytes, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """(pointers int64[N+1], terms int32[E], counts int32[E]): CSR rows of term counts, terms in order of first use."""
-        pointers, terms, counts = _counts(data, offsets, character_table(), self._keys, self._values, len(self.hashes))
-        return pointers, terms, counts
+        """:meth:`known` words of the texts."""
+        return self.known(word_rows(data, offsets))
 
     def known(self, rows: WordRows) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """What :meth:`counts` gives for the texts that ``rows`` were read from."""
+        """(pointers int64[N+1], terms int32[E], counts int32[E]): CSR rows of term counts, terms in order of first use."""
         terms = _terms(rows.hashes, self._keys, self._values)
         kept = terms >= 0
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
         return before[rows.pointers], terms[kept], rows.counts[kept]
 
 
+@tiny
+def _slot(h: Any, keys: Any) -> Any:
+    """Slot of a hash in an open-addressing table, or the empty one where it would be."""
+    slot = np.int64(h & np.uint64(keys.shape[0] - 1))
+    while keys[slot] != h and keys[slot] != np.uint64(0):
+        slot = (slot + 1) & (keys.shape[0] - 1)
+    return slot
+
+
 @njit(nogil=True, cache=True)
 def _terms(hashes, keys, values):  # type: ignore[no-untyped-def]
     """int32[E]: the term of each word, -1 where it is none."""
-    size = keys.shape[0]
     out = np.full(hashes.shape[0], -1, np.int32)
     for e in range(hashes.shape[0]):
-        slot = np.int64(hashes[e] & np.uint64(size - 1))
-        while keys[slot] != hashes[e] and keys[slot] != np.uint64(0):
-            slot = (slot + 1) & (size - 1)
+        slot = _slot(hashes[e], keys)
         if keys[slot] == hashes[e]:
             out[e] = values[slot]
     return out
@@ -324,10 +244,6 @@ def _terms(hashes, keys, values):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _insert(hashes, keys, values):  # type: ignore[no-untyped-def]
-    size = keys.shape[0]
     for t in range(hashes.shape[0]):
-        slot = np.int64(hashes[t] & np.uint64(size - 1))
-        while keys[slot] != np.uint64(0):
-            slot = (slot + 1) & (size - 1)
-        keys[slot] = hashes[t]
-        values[slot] = np.int32(t)
+        slot = _slot(hashes[t], keys)
+        keys[slot], values[slot] = hashes[t], np.int32(t)

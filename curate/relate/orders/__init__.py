@@ -26,7 +26,7 @@ class Region:
         vectors: int8[N, D]; a zero vector has no relations.
         found: the K nearest of every document.
         doc_ids: uint64[N], ascending.
-        sources, clusters: [N], where they are known.
+        sources, clusters: [N]; of orders that need them.
         keywords: int32[N, T], term ids, most telling first, -1 padded; of orders that need them.
         buffer: documents that a buffer over the stream holds.
         star: documents around one seed; 0 asks for a chain.
@@ -37,8 +37,8 @@ class Region:
     vectors: NDArray[np.int8]
     found: Neighbors
     doc_ids: NDArray[np.uint64]
-    sources: ArrayLike | None = None
-    clusters: ArrayLike | None = None
+    sources: ArrayLike = ()
+    clusters: ArrayLike = ()
     keywords: NDArray[np.int32] | None = None
     buffer: int = 4_096
     star: int = 0

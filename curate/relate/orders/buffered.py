@@ -15,9 +15,6 @@ from curate.relate.similarity import Vectors, check, inverse_norms, scaled_pair
 BUFFER = 4096
 """Documents of the buffer in Zhao et al.'s code."""
 
-STAR = 16
-"""Documents around one seed, the seed included, where the buffer is asked for a star."""
-
 
 def buffered(vectors: Vectors, *, buffer: int = BUFFER, star: int = 0) -> Path:
     """int64[N]: one pass over the documents with a bounded buffer, from which the most similar comes next.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curate.relate.orders import Order, Region
+from curate.relate.orders import Order
 from curate.relate.paths import Path
 
 
@@ -15,10 +15,4 @@ def source(doc_ids: NDArray[np.uint64], sources: ArrayLike) -> Path:
     return np.asarray(np.lexsort((doc_ids, key)), dtype=np.int64)
 
 
-def _path(region: Region) -> Path:
-    if region.sources is None:
-        raise ValueError("order method 'source' needs sources")
-    return source(region.doc_ids, region.sources)
-
-
-ENTRY = Order("source", _path)
+ENTRY = Order("source", lambda region: source(region.doc_ids, region.sources))

@@ -28,6 +28,12 @@ def texts(n: int = 60) -> tuple[list[str], list[int]]:
     return [" ".join([*rng.choice(TOPICS[t].split(), 8), *rng.choice(common, 4)]) for t in label], label
 
 
+def is_same(a: LexicalModel, b: LexicalModel) -> bool:
+    return all(
+        getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in ("hashes", "idf", "projection", "mean")
+    )
+
+
 @pytest.fixture(scope="module")
 def model() -> LexicalModel:
     return fit(texts()[0], dim=16)
@@ -85,8 +91,9 @@ def test_one_document_is_not_its_own_mean() -> None:
 
 def test_fit_is_a_function_of_its_arguments() -> None:
     documents = texts()[0]
-    assert fit(documents, dim=16).checksum == fit(pa.chunked_array([documents[:9], documents[9:]]), dim=16).checksum
-    assert fit(documents, dim=16).checksum != fit(documents, dim=16, seed=1).checksum
+    model = fit(documents, dim=16)
+    assert is_same(model, fit(pa.chunked_array([documents[:9], documents[9:]]), dim=16))
+    assert not is_same(model, fit(documents, dim=16, seed=1))
 
 
 def test_vocabulary_is_pruned() -> None:
@@ -101,7 +108,7 @@ def test_save_and_load(model: LexicalModel, tmp_path: Path) -> None:
     loaded = LexicalModel.load(tmp_path / "one")
     loaded.save(tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert loaded.checksum == model.checksum
+    assert is_same(loaded, model)
     assert loaded.transform(texts()[0])[0].tobytes() == model.transform(texts()[0])[0].tobytes()
 
 
@@ -109,10 +116,10 @@ def test_damaged_model_is_refused(model: LexicalModel, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     saved = bytearray((tmp_path / "model").read_bytes())
     saved[len(saved) // 2] ^= 1
-    with pytest.raises(WorkspaceError, match=r"m\.bin: the lexical model is damaged.*refit"):
-        LexicalModel.from_bytes(bytes(saved), "m.bin")
-    with pytest.raises(WorkspaceError, match="damaged"):
-        LexicalModel.from_bytes(b"short")
+    for wrong in (bytes(saved), b"short"):
+        (tmp_path / "m.bin").write_bytes(wrong)
+        with pytest.raises(WorkspaceError, match=r"m\.bin: the lexical model is damaged.*refit"):
+            LexicalModel.load(tmp_path / "m.bin")
 
 
 @pytest.mark.parametrize("dim", [0, 1041])
@@ -139,7 +146,7 @@ def test_subspace_does_not_depend_on_threads() -> None:
 
 @pytest.mark.parametrize("documents", [1, 3, 60])
 def test_a_fit_with_threads_is_the_same_model(documents: int) -> None:
-    assert fit(texts()[0][:documents], dim=16, threads=3).checksum == fit(texts()[0][:documents], dim=16).checksum
+    assert is_same(fit(texts()[0][:documents], dim=16, threads=3), fit(texts()[0][:documents], dim=16))
 
 
 def test_subspace_beyond_the_rank_is_zero() -> None:
