@@ -27,7 +27,7 @@ from passages import texts_of_file
 from scipy.stats import binom
 
 from curate.dedup.minhash import MinHashParams, band_keys, collision_probability, sign
-from curate.dedup.normalize import normalized_words
+from tests.dedup.plain import normalized_words
 
 THRESHOLD = 0.8
 LOWEST = 0.5

@@ -25,7 +25,6 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """The name by which recipes and files call it."""
-        ...
 
 
 T = TypeVar("T", bound=Named)

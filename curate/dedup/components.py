@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.columns import IDs, run_starts
 from curate.base.hashing import mix64
 
-IDs = NDArray[np.uint64]
 Indices = NDArray[np.int32]
 
 
@@ -54,8 +54,7 @@ def _dense(ids: IDs) -> tuple[IDs, Indices]:
     """(distinct ids in ascending order, int32 index of each of ``ids`` among them)."""
     order = _ascending_order(ids)
     ascending = ids[order]
-    new = np.ones(len(ids), np.bool_)
-    np.not_equal(ascending[1:], ascending[:-1], out=new[1:])
+    new = run_starts(ascending)
     distinct = ascending[new]
     if len(distinct) >= 2**31 - 1:
         raise ValueError(f"{len(distinct):,} documents are more than one call joins (2^31); contract the edges first")
@@ -194,15 +193,13 @@ def distinct_rows(node: IDs, neighbor: IDs) -> tuple[IDs, IDs]:
     """The rows, each once, by (node, neighbor)."""
     order = np.lexsort((neighbor, node))
     node, neighbor = node[order], neighbor[order]
-    keep = np.ones(len(node), np.bool_)
-    keep[1:] = (node[1:] != node[:-1]) | (neighbor[1:] != neighbor[:-1])
+    keep = run_starts(node, neighbor)
     return node[keep], neighbor[keep]
 
 
 def _smallest(node: IDs, neighbor: IDs) -> IDs:
     """uint64[E]: by row, the smallest of the node and its neighbors; rows are sorted."""
-    first = np.concatenate([[True], node[1:] != node[:-1]]) if len(node) else np.zeros(0, np.bool_)
-    at = np.maximum.accumulate(np.where(first, np.arange(len(node)), 0))
+    at = np.maximum.accumulate(np.where(run_starts(node), np.arange(len(node)), 0))
     return np.minimum(node, neighbor[at])
 
 
@@ -223,7 +220,7 @@ def small_star(node: IDs, neighbor: IDs) -> tuple[IDs, IDs]:
         node, neighbor: distinct rows with neighbor < node; all smaller neighbors of a node that is in the part.
     """
     smallest = _smallest(node, neighbor)
-    first = np.concatenate([[True], node[1:] != node[:-1]]) if len(node) else np.zeros(0, np.bool_)
+    first = run_starts(node)
     rest = neighbor != smallest
     return np.concatenate([node[first], neighbor[rest]]), np.concatenate([smallest[first], smallest[rest]])
 
@@ -238,5 +235,5 @@ def edges_digest(node: IDs, neighbor: IDs) -> list[int]:
 
 def star_labels(node: IDs, neighbor: IDs) -> tuple[IDs, IDs]:
     """(ids, labels) of the nodes of a part once the edges are stars; the argument as for :func:`large_star`."""
-    first = np.concatenate([[True], node[1:] != node[:-1]]) if len(node) else np.zeros(0, np.bool_)
+    first = run_starts(node)
     return node[first], _smallest(node, neighbor)[first]

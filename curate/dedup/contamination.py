@@ -15,15 +15,13 @@ import pyarrow as pa
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from curate.base.text import Bytes, Offsets, sample_texts, text_column
+from curate.base.text import Bytes, Offsets, sample_texts, text_buffers, text_column
 from curate.dedup.minhash import MinHashParams, sign
-from curate.dedup.normalize import SEPARATOR, character_table
-from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash, utf8_buffers
+from curate.dedup.normalize import SEPARATOR, CharacterTable, character_table
+from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
-
-_EMPTY = np.uint64(0)
 
 
 class NgramIndex(NamedTuple):
@@ -47,9 +45,7 @@ class Matches(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _placed_words(
-    data: Bytes, offsets: Offsets, entries: NDArray[np.uint32], expansions: NDArray[np.uint32], ascii_hashes: Hashes
-) -> tuple[Hashes, Rows, Rows, Rows]:
+def _placed_words(data: Bytes, offsets: Offsets, table: CharacterTable) -> tuple[Hashes, Rows, Rows, Rows]:
     """(hash of each word, start and end in its document of the chunk between white space it lies in, offsets by document).
 
     A byte ends at most one word, but three bytes may become six kana.
@@ -72,9 +68,7 @@ def _placed_words(
             at, h, state = first, uint64(0), SEPARATOR
             while at < i:
                 filled = 0
-                at, h, state, filled = read_words(
-                    data, at, i, h, state, filled, entries, expansions, ascii_hashes, scratch
-                )
+                at, h, state, filled = read_words(data, at, i, h, state, filled, table, scratch)
                 if at >= i and h != 0:
                     scratch[filled] = h
                     filled += 1
@@ -97,23 +91,14 @@ def _find(keys: Hashes, key: np.uint64) -> np.int64:
 
 
 @njit(nogil=True, cache=True)
-def _ngrams(words: Hashes, word_offsets: Rows, ngram: int, out: Hashes, items: Rows) -> int:
-    filled = 0
+def _insert(words: Hashes, word_offsets: Rows, ngram: int, keys: Hashes, items: Rows) -> None:
     for d in range(word_offsets.shape[0] - 1):
         for j in range(word_offsets[d], word_offsets[d + 1] - ngram + 1):
-            out[filled] = shingle_hash(words, j, ngram)
-            items[filled] = d
-            filled += 1
-    return filled
-
-
-@njit(nogil=True, cache=True)
-def _insert(values: Hashes, numbers: Rows, keys: Hashes, items: Rows) -> None:
-    for k in range(values.shape[0]):
-        at = _find(keys, values[k])
-        if keys[at] == 0:
-            keys[at] = values[k]
-            items[at] = numbers[k]
+            key = max(shingle_hash(words, j, ngram), uint64(1))  # 0 marks a free place
+            at = _find(keys, key)
+            if keys[at] == 0:
+                keys[at] = key
+                items[at] = d
 
 
 @njit(nogil=True, cache=True)
@@ -162,22 +147,19 @@ def ngram_index(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[NgramInd
     """
     if ngram < 1:
         raise ValueError(f"ngram is {ngram}; it has at least one word")
-    words, _, _, word_offsets = _placed_words(*utf8_buffers(texts), *character_table())
-    values, numbers = np.empty(len(words), np.uint64), np.empty(len(words), np.int64)
-    n = _ngrams(words, word_offsets, ngram, values, numbers)
-    values, numbers = values[:n], numbers[:n]
-    values[values == _EMPTY] = np.uint64(1)
+    words, _, _, word_offsets = _placed_words(*text_buffers(texts), character_table())
+    ngrams = np.maximum(np.diff(word_offsets) - ngram + 1, 0)
     size = 16
-    while size < 2 * n:
+    while size < 2 * ngrams.sum():
         size *= 2
     keys, items = np.zeros(size, np.uint64), np.zeros(size, np.int64)
-    _insert(values, numbers, keys, items)
-    return NgramIndex(keys, items), len(word_offsets) - 1 - len(np.unique(numbers))
+    _insert(words, word_offsets, ngram, keys, items)
+    return NgramIndex(keys, items), int((ngrams == 0).sum())
 
 
 def find_matches(texts: pa.Array | pa.ChunkedArray, index: NgramIndex, ngram: int) -> Matches:
     """Where documents share n-grams of words with the evaluation items of ``index``; touching spans are one."""
-    placed = _placed_words(*utf8_buffers(texts), *character_table())
+    placed = _placed_words(*text_buffers(texts), character_table())
     out = np.empty((1024, 4), np.int64)
     while True:
         n = _matches(*placed, ngram, *index, out)
@@ -210,7 +192,7 @@ class Paragraphs(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _starts(data: Bytes, offsets: Offsets, by_line: bool, starts: NDArray[np.int64], rows: NDArray[np.int64]) -> int:
-    """Absolute starts of paragraphs; a paragraph ends with its line breaks."""
+    """Absolute starts of paragraphs, at most one a line; a paragraph ends with its line breaks. Returns their number."""
     n = 0
     for d in range(offsets.shape[0] - 1):
         begin = True
@@ -221,9 +203,8 @@ def _starts(data: Bytes, offsets: Offsets, by_line: bool, starts: NDArray[np.int
                 breaks += 1
             elif c > 32:
                 if begin or breaks >= (1 if by_line else 2):
-                    if n < starts.shape[0]:
-                        starts[n] = offsets[d] if begin else i
-                        rows[n] = d
+                    starts[n] = offsets[d] if begin else i
+                    rows[n] = d
                     n += 1
                 begin = False
                 breaks = 0
@@ -236,22 +217,14 @@ def paragraphs(texts: pa.Array | pa.ChunkedArray, unit: str = "paragraph") -> Pa
     Together they are the whole text, unless it is blank; indentation at the start of a paragraph belongs to the one
     before it.
     """
-    data, offsets = utf8_buffers(texts)
-    starts, rows = np.empty(1024, np.int64), np.empty(1024, np.int64)
+    data, offsets = text_buffers(texts)
+    lines = np.count_nonzero(data[offsets[0] : offsets[-1]] == 10) + len(offsets)
+    starts, rows = np.empty(lines, np.int64), np.empty(lines, np.int64)
     n = _starts(data, offsets, unit == "line", starts, rows)
-    if n > len(starts):
-        starts, rows = np.empty(n, np.int64), np.empty(n, np.int64)
-        _starts(data, offsets, unit == "line", starts, rows)
     starts, rows = starts[:n], rows[:n]
-    ends = np.append(starts[1:], 0)
-    last = np.append(rows[1:] != rows[:-1], True)[:n] if n else np.zeros(0, np.bool_)
-    ends[:n][last] = offsets[rows[last] + 1]
-    ends = ends[:n]
-    if n == 0:
-        empty = np.zeros(0, np.int64)
-        return Paragraphs(empty, empty, empty, np.zeros((0, 16), np.uint8), empty)
+    ends = np.where(np.append(rows[1:], -1)[:n] == rows, np.append(starts[1:], 0)[:n], offsets[rows + 1])
     # Slices between paragraphs (of blank texts) are signed too, and dropped.
-    edges = np.unique(np.concatenate([starts, ends]))
+    edges = np.unique(np.concatenate([offsets[:1], starts, ends]))
     signed = sign(text_column(data, edges), _CONTENT_ONLY)
     at = np.searchsorted(edges, starts)
     return Paragraphs(rows, starts - offsets[rows], ends - offsets[rows], signed.content_hash[at], signed.n_words[at])

@@ -19,12 +19,14 @@ import pyarrow as pa
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
-from curate.base.columns import read_only
-from curate.base.text import Bytes, Offsets
-from curate.dedup.normalize import SEPARATOR, character_table
-from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash, utf8_buffers
+from curate.base.columns import IDs, read_only
+from curate.base.text import Bytes, Offsets, text_buffers
+from curate.dedup.normalize import SEPARATOR, CharacterTable, character_table
+from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash
 
 Signature = NDArray[np.uint32]
+Factors = NDArray[np.uint32]
+Keys = NDArray[np.uint64]
 
 EMPTY = np.uint32(0xFFFFFFFF)
 """Every value of the signature of a text without words (datasketch's too)."""
@@ -88,7 +90,7 @@ class Signed(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def permutations(params: MinHashParams) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def permutations(params: MinHashParams) -> tuple[Factors, Factors]:
     """(a, b) uint32[P] each: datasketch's ``affine32`` permutations for the number and seed of ``params``."""
     from datasketch import MinHash  # slow to import (it brings scipy): only where signatures are made
 
@@ -108,9 +110,7 @@ def _premix(h: np.uint64) -> np.uint32:
 
 
 @njit(nogil=True, cache=True)
-def _lower(
-    row: Signature, a: NDArray[np.uint32], b: NDArray[np.uint32], words: NDArray[np.uint64], count: int, width: int
-) -> None:
+def _lower(row: Signature, a: Factors, b: Factors, words: Keys, count: int, width: int) -> None:
     """Lower ``row`` to the minima over the ``count`` shingles of ``width`` words at words[0], words[1], ….
 
     Permutations are the inner loop, which LLVM turns into packed multiply, add, min; with the loops swapped short
@@ -136,27 +136,19 @@ def _lower(
 
 @njit(nogil=True, cache=True)
 def _sign(
-    data: Bytes,
-    offsets: Offsets,
-    entries: NDArray[np.uint32],
-    expansions: NDArray[np.uint32],
-    ascii_hashes: NDArray[np.uint64],
-    a: NDArray[np.uint32],
-    b: NDArray[np.uint32],
-    ngram: int,
-    block: int,
-    signature: Signature,
-    content: NDArray[np.uint64],
-    n_words: NDArray[np.int64],
-) -> None:
-    words = np.empty(block + ngram + SLACK, np.uint64)
-    for d in range(offsets.shape[0] - 1):
+    data: Bytes, offsets: Offsets, table: CharacterTable, a: Factors, b: Factors, ngram: int
+) -> tuple[Keys, Signature, Offsets]:
+    n_documents = offsets.shape[0] - 1
+    content, n_words = np.empty((n_documents, 2), np.uint64), np.empty(n_documents, np.int64)
+    signature = np.full((n_documents, a.shape[0]), EMPTY)
+    words = np.empty(BLOCK_WORDS + ngram + SLACK, np.uint64)
+    for d in range(n_documents):
         end = offsets[d + 1]
         at, h, state, n, kept = offsets[d], uint64(0), SEPARATOR, 0, 0
         total = 0
         one, two = uint64(0), uint64(0)
         while True:
-            at, h, state, n = read_words(data, at, end, h, state, n, entries, expansions, ascii_hashes, words)
+            at, h, state, n = read_words(data, at, end, h, state, n, table, words)
             last = at >= end
             if last and h != 0:
                 words[n] = h
@@ -188,6 +180,7 @@ def _sign(
         content[d, 0] = fmix64(uint64(one ^ uint64(total)))
         content[d, 1] = fmix64(uint64(two + uint64(total)))
         n_words[d] = total
+    return content, signature, n_words
 
 
 def sign(texts: pa.Array | pa.ChunkedArray, params: MinHashParams) -> Signed:
@@ -197,13 +190,7 @@ def sign(texts: pa.Array | pa.ChunkedArray, params: MinHashParams) -> Signed:
     accents, punctuation and spacing. For a text without words it is that of its bytes, so that "!!!" and "???" are no
     duplicates; its signature is :data:`EMPTY` throughout.
     """
-    data, offsets = utf8_buffers(texts)
-    n = len(offsets) - 1
-    a, b = permutations(params)
-    signature = np.full((n, params.num_perm), EMPTY, np.uint32)
-    content = np.empty((n, 2), np.uint64)
-    n_words = np.empty(n, np.int64)
-    _sign(data, offsets, *character_table(), a, b, params.ngram, BLOCK_WORDS, signature, content, n_words)
+    content, signature, n_words = _sign(*text_buffers(texts), character_table(), *permutations(params), params.ngram)
     return Signed(content.astype("<u8", copy=False).view(np.uint8), signature, n_words)
 
 
@@ -224,9 +211,6 @@ def choose_bands(threshold: float, num_perm: int) -> tuple[int, int]:
     chosen = MinHashLSH(threshold=threshold, num_perm=num_perm)
     return int(chosen.b), int(chosen.r)
 
-
-Keys = NDArray[np.uint64]
-IDs = NDArray[np.uint64]
 
 _BAND_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _PARTITION_ROWS = 4096  # 64 KiB of rows: second-level cache
@@ -363,14 +347,11 @@ def group(keys: Keys, doc_ids: IDs) -> tuple[Keys, IDs, Offsets]:
         return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(1, np.int64)
     bits = min(12, max(1, (n // _PARTITION_ROWS).bit_length()))
     part_keys, part_ids = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    partitions = _scatter(
-        read_only(np.asarray(keys, np.uint64)), read_only(np.asarray(doc_ids, np.uint64)), bits, part_keys, part_ids
-    )
+    partitions = _scatter(read_only(keys), read_only(doc_ids), bits, part_keys, part_ids)
     out_keys, out_ids = np.empty(n, np.uint64), np.empty(n, np.uint64)
     left_over = np.empty(2 * (n // _MOVES + 1), np.int64)
-    for low, high in left_over[
-        : 2 * _sort_partitions(part_keys, part_ids, partitions, bits, out_keys, out_ids, left_over)
-    ].reshape(-1, 2):
+    n_left = _sort_partitions(part_keys, part_ids, partitions, bits, out_keys, out_ids, left_over)
+    for low, high in left_over[: 2 * n_left].reshape(-1, 2):
         order = np.lexsort((out_ids[low:high], out_keys[low:high]))
         out_keys[low:high], out_ids[low:high] = out_keys[low:high][order], out_ids[low:high][order]
     offsets = np.zeros(n // 2 + 1, np.int64)
@@ -394,12 +375,10 @@ def _equal_counts(signature: Signature, a: Offsets, b: Offsets, out: Offsets) ->
 
 
 def equal_counts(signature: Signature, a: Offsets, b: Offsets) -> Offsets:
-    """int64[E]: how many of the P values of rows ``a[e]`` and ``b[e]`` agree; divided by P the Jaccard estimate."""
+    """int64[E]: how many of the P values of rows ``a[e]`` and ``b[e]`` agree; divided by P the Jaccard estimate.
+
+    Its standard deviation is √(J(1 − J) / P).
+    """
     out = np.empty(len(a), np.int64)
     _equal_counts(read_only(signature), a, b, out)
     return out
-
-
-def jaccard_estimate(sig_a: Signature, sig_b: Signature) -> NDArray[np.float64]:
-    """float64[...]: share of agreeing values of two (arrays of) signatures; standard deviation √(J(1 − J) / P)."""
-    return np.asarray((sig_a == sig_b).mean(axis=-1), np.float64)

@@ -8,8 +8,8 @@ carry vowels (Devanagari) or consonants; the order of marks on one base does not
 characters (soft hyphen, joiners, variation selectors) count as absent. Thai, Lao, Khmer, Myanmar, kana and Han write no spaces:
 each of their letters, with its marks, is a word.
 
-The compiled kernel (:mod:`curate.dedup.shingles`) reads the rules from one table; :func:`normalized_words` is the same
-in plain Python, for explanations and tests.
+The compiled kernel (:mod:`curate.dedup.shingles`) reads the rules from one table. The table depends on the character
+database of the running Python (``unicodedata``); other versions may split other texts.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.hashing import mix64
-
-UNICODE_VERSION = unicodedata.unidata_version
-"""Version of the character database that the table is built from; other versions may split other texts."""
 
 SEPARATOR, WORD, WORD_WITH_MARKS, ALONE, MARK, IGNORED, EXPANDED = range(7)
 """Kinds: WORD drops the marks that follow, WORD_WITH_MARKS keeps them, ALONE is a word by itself and keeps its marks,
@@ -114,22 +111,18 @@ def character_table() -> CharacterTable:
     """The table (4.4 MB; ASCII and common scripts stay in the first cache lines), built once a process in 0.6 s."""
     entries = np.zeros(0x110000, np.uint32)
     for first, last in _UNDECOMPOSED_HAN:
-        entries[first : last + 1] = (np.arange(first, last + 1, dtype=np.uint32) << np.uint32(KIND_BITS)) | np.uint32(
+        entries[first : last + 1] = np.arange(first, last + 1, dtype=np.uint32) << np.uint32(KIND_BITS) | np.uint32(
             ALONE
         )
     expansions: list[int] = []
-    kinds: dict[int, int] = {}
+    kind_of = lru_cache(maxsize=None)(_kind)
     others = [*range(_LAST_OTHER + 1), *range(_COMPATIBILITY_HAN[0], _COMPATIBILITY_HAN[1] + 1)]
     entries[_VARIATION_SELECTORS[0] : _VARIATION_SELECTORS[1] + 1] = IGNORED
     for code in others:
         category = unicodedata.category(chr(code))
         if category in ("Cn", "Cs", "Co", "Cc") or any(_within(code, block) for block in _UNDECOMPOSED_HAN):
             continue
-        parts = [ord(part) for part in _decomposed(chr(code))]
-        for part in parts:
-            if part not in kinds:
-                kinds[part] = _kind(part)
-        pieces = [(part << KIND_BITS) | kinds[part] for part in parts]
+        pieces = [ord(part) << KIND_BITS | kind_of(ord(part)) for part in _decomposed(chr(code))]
         if len(pieces) == 1:
             entries[code] = pieces[0]
         else:
@@ -141,27 +134,3 @@ def character_table() -> CharacterTable:
     for array in table:
         array.flags.writeable = False
     return table
-
-
-def normalized_words(text: str) -> list[str]:
-    """The words of ``text``: base characters, each followed by its kept marks in order of code point."""
-    words: list[str] = []
-    word, marks = "", ""
-    state = SEPARATOR  # kind of the word's last base; SEPARATOR when no word is open
-    for character in text:
-        for part in _decomposed(character):
-            kind = _kind(ord(part))
-            if kind == IGNORED or (kind == MARK and state in (SEPARATOR, WORD)):
-                continue
-            if kind == MARK:
-                marks += part
-                continue
-            word, marks = word + "".join(sorted(marks)), ""
-            if word and (kind in (SEPARATOR, ALONE) or state == ALONE):
-                words.append(word)
-                word = ""
-            if kind != SEPARATOR:
-                word += part
-            state = kind
-    word += "".join(sorted(marks))
-    return [*words, word] if word else words

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base.columns import read_only
+from curate.base.columns import IDs, read_only
 from curate.base.text import sample_texts
 from curate.dedup.candidates import (
     Candidates,
@@ -76,7 +76,7 @@ class Resolved(NamedTuple):
 
 
 def resolve(
-    doc_ids: NDArray[np.uint64],
+    doc_ids: IDs,
     values: Hashes,
     offsets: Rows,
     preference: Ratios,
@@ -108,7 +108,9 @@ def resolve(
         ValueError: when the arguments do not fit together.
     """
     n = len(doc_ids)
-    _check(doc_ids, offsets, preference, bucket_offsets, members, threshold, max_keepers, signature)
+    _check(doc_ids, offsets, preference, bucket_offsets, members, signature)
+    if not 0 < threshold <= 1 or max_keepers < 1:
+        raise ValueError(f"threshold is {threshold}, it must lie in (0, 1]; max_keepers is {max_keepers}, at least 1")
     if pinned is None:
         pinned = np.zeros(n, np.bool_)
     pairs = star_pairs(values, offsets, bucket_offsets, members, threshold, max_rounds, signature, pinned)
@@ -164,25 +166,13 @@ def _counters(
 
 
 def _check(
-    doc_ids: NDArray[np.uint64],
-    offsets: Rows,
-    preference: Ratios,
-    bucket_offsets: Rows,
-    members: Rows,
-    threshold: float,
-    max_keepers: int,
-    signature: Signature | None,
+    doc_ids: IDs, offsets: Rows, preference: Ratios, bucket_offsets: Rows, members: Rows, signature: Signature | None
 ) -> None:
     n = len(doc_ids)
     if n >= 2**31 - 1:
         raise ValueError(f"{n:,} documents are more than one call resolves (2^31); split them by group")
-    if (
-        len(offsets) != n + 1
-        or preference.ndim != 2
-        or len(preference) != n
-        or (signature is not None and len(signature) != n)
-    ):
-        shape = None if signature is None else signature.shape
+    shape = None if signature is None else signature.shape
+    if {len(offsets) - 1, len(preference), shape[0] if shape else n} != {n} or preference.ndim != 2:
         raise ValueError(
             f"{n} documents, but {len(offsets) - 1} shingle sets, preferences {preference.shape}, signatures {shape}"
         )
@@ -194,8 +184,6 @@ def _check(
         raise ValueError(f"the last bucket ends at {bucket_offsets[-1:]}, but there are {len(members)} members")
     if len(members) and not 0 <= int(members.min()) <= int(members.max()) < n:
         raise ValueError(f"bucket members are rows {members.min()} to {members.max()}, but there are {n} documents")
-    if not 0 < threshold <= 1 or max_keepers < 1:
-        raise ValueError(f"threshold is {threshold}, it must lie in (0, 1]; max_keepers is {max_keepers}, at least 1")
 
 
 def _components(label: NDArray[np.int32], preference: Ratios, pinned: NDArray[np.bool_]) -> Components:

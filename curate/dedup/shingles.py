@@ -17,7 +17,7 @@ import pyarrow as pa
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
-from curate.base.columns import read_only
+from curate.base.columns import run_starts
 from curate.base.compiled import tiny
 from curate.base.text import Bytes, Offsets, text_buffers
 from curate.dedup.normalize import (
@@ -29,6 +29,7 @@ from curate.dedup.normalize import (
     MARK,
     SEPARATOR,
     WORD,
+    CharacterTable,
     character_table,
 )
 
@@ -48,12 +49,6 @@ _LENGTHS = np.uint32((1 << LENGTH_BITS) - 1)
 _LENGTH = np.uint32(LENGTH_BITS)
 _LOW_5, _LOW_4, _LOW_3, _LOW_6 = np.uint32(31), np.uint32(15), np.uint32(7), np.uint32(63)
 _U6, _U12, _U18 = np.uint32(6), np.uint32(12), np.uint32(18)
-
-
-def utf8_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Offsets]:
-    """:func:`curate.base.text.text_buffers`, always read-only."""
-    data, offsets = text_buffers(texts)
-    return read_only(data), read_only(offsets)
 
 
 @njit(nogil=True, cache=True)
@@ -114,9 +109,7 @@ def read_words(
     h: np.uint64,
     state: np.int64,
     n: np.int64,
-    entries: NDArray[np.uint32],
-    expansions: NDArray[np.uint32],
-    ascii_hashes: Hashes,
+    table: CharacterTable,
     out: Hashes,
 ) -> tuple[np.int64, np.uint64, np.int64, np.int64]:
     """(position, hash of the open word or 0, kind of its last base, n): words of data[at:end] go to out[n:].
@@ -129,6 +122,7 @@ def read_words(
     byte, and n moves on where a word has ended. A mispredicted branch a word would cost as much as the word (measured:
     670-850 MB/s; 265 MB/s with branches).
     """
+    entries, expansions, ascii_hashes = table
     limit = out.shape[0] - SLACK
     while at < end and n < limit:
         # A byte ends at most one word, so this many fit. An unsigned index spares numba's test for negative ones.
@@ -224,13 +218,7 @@ def _sort_distinct(values: Hashes, start: int, end: int, scratch: Hashes) -> int
 
 @njit(nogil=True, cache=True)
 def _shingle_sets(
-    data: Bytes,
-    offsets: Offsets,
-    entries: NDArray[np.uint32],
-    expansions: NDArray[np.uint32],
-    ascii_hashes: Hashes,
-    ngram: int,
-    block: int,
+    data: Bytes, offsets: Offsets, table: CharacterTable, ngram: int, block: int
 ) -> tuple[Hashes, Offsets]:
     words = np.empty(block + ngram + SLACK, np.uint64)
     values = np.empty(max(1024, (offsets[-1] - offsets[0]) // 4), np.uint64)
@@ -241,9 +229,7 @@ def _shingle_sets(
         start = filled
         at, h, state, n, kept = offsets[d], uint64(0), SEPARATOR, 0, 0
         while True:
-            at, h, state, n = read_words(
-                data, at, offsets[d + 1], h, state, n, entries, expansions, ascii_hashes, words
-            )
+            at, h, state, n = read_words(data, at, offsets[d + 1], h, state, n, table, words)
             last = at >= offsets[d + 1]
             if last and h != 0:
                 words[n] = h
@@ -277,8 +263,7 @@ def shingle_sets(texts: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[Hashes,
     """
     if ngram < 1:
         raise ValueError(f"ngram is {ngram}; a shingle has at least one word")
-    data, offsets = utf8_buffers(texts)
-    return _shingle_sets(data, offsets, *character_table(), ngram, BLOCK_WORDS)
+    return _shingle_sets(*text_buffers(texts), character_table(), ngram, BLOCK_WORDS)
 
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -317,7 +302,7 @@ def window_hashes(tokens: NDArray[Any], offsets: Offsets, n: int) -> tuple[Hashe
 def repeated(hashes: Hashes) -> tuple[Hashes, NDArray[np.int64]]:
     """(values that occur more than once, ascending; how often)."""
     ordered = np.sort(hashes)
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.zeros(0, int)
+    first = np.flatnonzero(run_starts(ordered))
     counts = np.diff(np.append(first, len(ordered)))
     return ordered[first[counts > 1]], counts[counts > 1]
 

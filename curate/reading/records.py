@@ -66,7 +66,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes; empty at the end."""
-        ...
 
 
 class Fields(NamedTuple):

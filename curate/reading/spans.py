@@ -25,7 +25,6 @@ class Seekable(Readable, Protocol):
 
     def seek(self, offset: int, /) -> Any:
         """Go to a byte offset."""
-        ...
 
 
 def line_spans(size: int, span_bytes: int) -> list[Span]:

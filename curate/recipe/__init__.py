@@ -7,11 +7,9 @@ rule sets come from the registries; :mod:`curate.recipe.file` reads recipe files
 from __future__ import annotations
 
 from curate.recipe.dedup import Decontaminate, Dedup, Near, Paragraphs
-from curate.recipe.file import paths_of_quality, resolve_path, resolve_paths
 from curate.recipe.quality import Quality
 from curate.recipe.recipe import Input, ObjectStorage, Recipe, cuts_paragraphs, preferred_signals
 from curate.recipe.relate import Order
-from curate.recipe.section import Section
 from curate.recipe.shards import Pack
 
 __all__ = [
@@ -25,10 +23,6 @@ __all__ = [
     "Paragraphs",
     "Quality",
     "Recipe",
-    "Section",
     "cuts_paragraphs",
-    "paths_of_quality",
     "preferred_signals",
-    "resolve_path",
-    "resolve_paths",
 ]

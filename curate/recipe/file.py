@@ -16,7 +16,6 @@ from pydantic import BaseModel, ValidationError
 from curate.base.errors import RecipeError, RequestError
 from curate.quality.blocklist import LISTS
 from curate.reading.units import pattern_prefix
-from curate.recipe.quality import Quality
 from curate.recipe.recipe import Recipe
 from curate.recipe.section import NameIn, Section
 
@@ -56,7 +55,7 @@ def from_dict(
         RecipeError: a wrong key or value; ``origin`` and the line, where known, are named.
     """
     try:
-        return resolve_paths(Recipe.model_validate(dict(data)), base)
+        return _resolved(Recipe.model_validate(dict(data)), base)
     except ValidationError as error:
         raise RecipeError(_explain(error, origin, lines or {})) from None
 
@@ -84,7 +83,7 @@ def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
     Raises:
         RecipeError: a change is not of the form ``key=value`` or goes through a value.
     """
-    result = _copy(data)
+    result = copy.deepcopy(dict(data))
     for change in changes:
         key, sign, value = change.partition("=")
         if not sign or not key.strip():
@@ -115,25 +114,18 @@ def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
     return result
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
 def _lines(node: yaml.Node | None, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
     """Line (1-based) of every key."""
-    found: dict[tuple[str, ...], int] = {}
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*at, str(key.value))
-            found[place] = key.start_mark.line + 1
-            found.update(_lines(value, place))
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            found[(*at, str(i))] = value.start_mark.line + 1
-            found.update(_lines(value, (*at, str(i))))
-    return found
+        entries = [(str(key.value), key, value) for key, value in node.value]
+    else:
+        items = node.value if isinstance(node, yaml.SequenceNode) else ()
+        entries = [(str(i), value, value) for i, value in enumerate(items)]
+    lines: dict[tuple[str, ...], int] = {}
+    for name, first, value in entries:
+        lines[(*at, name)] = first.start_mark.line + 1
+        lines |= _lines(value, (*at, name))
+    return lines
 
 
 def _explain(error: ValidationError, origin: str, lines: Mapping[tuple[str, ...], int]) -> str:
@@ -141,15 +133,10 @@ def _explain(error: ValidationError, origin: str, lines: Mapping[tuple[str, ...]
     for item in error.errors():
         # A union leaves the names of its members in the place; they are no keys of the file.
         place = tuple(str(part) for part in item["loc"] if not _is_union_member(str(part)))
-        message = _message(place, item)
-        if message is None:
-            continue
-        line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
-        where = f"{origin}, line {line}" if line else origin
-        entry = f"{where}: {message}"
-        if entry not in messages:
-            messages.append(entry)
-    return "\n".join(messages[:5])
+        if message := _message(place, item):
+            line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
+            messages.append(f"{origin}, line {line}: {message}" if line else f"{origin}: {message}")
+    return "\n".join([*dict.fromkeys(messages)][:5])
 
 
 def _is_union_member(part: str) -> bool:
@@ -199,9 +186,8 @@ def _message(place: tuple[str, ...], item: Any) -> str | None:
         expected = item["ctx"]["expected"]
         if expected == "'off'" and isinstance(item["input"], dict | bool):
             return None  # the other member of the union says what is wrong
-        near = difflib.get_close_matches(
-            str(item["input"]), [part.strip("' ") for part in expected.replace(" or ", ",").split(",")], n=1
-        )
+        names = [name.strip("' ") for name in expected.replace(" or ", ",").split(",")]
+        near = difflib.get_close_matches(str(item["input"]), names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"`{key}` is {item['input']!r}, but must be one of {expected}{hint}"
     if kind == "value_error":
@@ -220,22 +206,14 @@ def field_rows(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[
     """(key, type, default, meaning) of every recipe field, sections expanded in place."""
     rows = []
     for name, field in model.model_fields.items():
-        inner = _sections(field.annotation)
-        key = prefix + name
-        if (inner and not field.is_required()) or key == "inputs":
-            rows.append(
-                (
-                    key,
-                    "list" if key == "inputs" else "section",
-                    "required" if field.is_required() else "",
-                    field.description or "",
-                )
-            )
-            rows += field_rows(inner[0], key + ("[]." if key == "inputs" else "."))
-            continue
-        default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))
-        shown = _with_names(field.annotation, field.metadata)
-        rows.append((key, _type_name(shown), default, field.description or ""))
+        inner, key, meaning = _sections(field.annotation), prefix + name, field.description or ""
+        if key == "inputs":
+            rows += [(key, "list", "required", meaning), *field_rows(inner[0], f"{key}[].")]
+        elif inner and not field.is_required():
+            rows += [(key, "section", "", meaning), *field_rows(inner[0], f"{key}.")]
+        else:
+            default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))
+            rows.append((key, _type_name(_with_names(field.annotation, field.metadata)), default, meaning))
     return rows
 
 
@@ -251,10 +229,8 @@ def rows_of(field: str | None) -> list[tuple[str, str, str, str]]:
     found = [row for row in rows if row[0] == field or row[0].startswith((f"{field}.", f"{field}[]."))]
     if not found:
         near = difflib.get_close_matches(field, [row[0] for row in rows], n=1, cutoff=0.5)
-        raise RequestError(
-            f"a recipe has no field `{field}`; "
-            + (f"did you mean `{near[0]}`?" if near else "`curate schema` lists all")
-        )
+        hint = f"did you mean `{near[0]}`?" if near else "`curate schema` lists all"
+        raise RequestError(f"a recipe has no field `{field}`; {hint}")
     return found
 
 
@@ -298,109 +274,52 @@ def resolve_path(path: str, base: Path) -> str:
     return str(expanded if expanded.is_absolute() else base / expanded)
 
 
-def paths_of_quality(section: Any) -> list[tuple[dict[str, Any], str]]:
-    """Where a quality section in plain dicts holds paths: (dict, key) of each."""
-    if not isinstance(section, dict):
-        return []
-    places = [(section, "language_model")]
-    if isinstance(section.get("classifier"), dict):
-        places.append((section["classifier"], "model"))
-    if isinstance(section.get("block"), dict):
-        places += [(section["block"], name) for name in LISTS]
-    return [(place, key) for place, key in places if place.get(key) not in (None, "auto", "off", False)]
+def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Where a recipe in plain dicts holds paths besides those of the workspace and the inputs: (dict, key) of each."""
+    sections = {"tokenizer": "path", "shards": "path", "select": "queries", "embed": "model"}
+    places = [(data.get(name), key) for name, key in sections.items()]
+    dedup = data.get("dedup")
+    decontaminate = dedup.get("decontaminate") if isinstance(dedup, dict) else None
+    places += [(entry, "path") for entry in decontaminate["sets"].values()] if decontaminate else []
+    for quality in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
+        if isinstance(quality, dict):
+            places += [(quality, "language_model"), (quality.get("classifier"), "model")]
+            places += [(quality.get("block"), name) for name in LISTS]
+    return [(place, key) for place, key in places if place and place.get(key) not in (None, "auto", "off", False)]
 
 
-def _resolved_quality(section: Any, base: Path) -> Any:
-    found = copy.deepcopy(section)
-    for place, key in paths_of_quality(found):
-        place[key] = resolve_path(place[key], base)
-    return found
-
-
-def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
+def _resolved(recipe: Recipe, base: Path) -> Recipe:
     """The recipe with every path resolved against ``base``, and ``{name}`` filled in the workspace."""
-    changes: dict[str, Any] = {
-        "workspace": resolve_path(recipe.workspace.replace("{name}", recipe.name), base),
-        "inputs": tuple(
-            item.model_copy(
-                update={"path": resolve_path(item.path, base), "quality": _resolved_quality(item.quality, base)}
-            )
-            for item in recipe.inputs
-        ),
-    }
-    if recipe.embed.is_folder and (base / Path(recipe.embed.model).expanduser()).is_dir():
-        changes["embed"] = recipe.embed.model_copy(update={"model": resolve_path(recipe.embed.model, base)})
-    if recipe.select:
-        changes["select"] = recipe.select.model_copy(update={"queries": resolve_path(recipe.select.queries, base)})
-    if recipe.tokenizer.path:
-        changes["tokenizer"] = recipe.tokenizer.model_copy(update={"path": resolve_path(recipe.tokenizer.path, base)})
-    if recipe.dedup != "off" and recipe.dedup.decontaminate:
-        section = recipe.dedup.decontaminate
-        sets = {
-            name: entry.model_copy(update={"path": resolve_path(entry.path, base)})
-            for name, entry in section.sets.items()
-        }
-        changes["dedup"] = recipe.dedup.model_copy(update={"decontaminate": section.model_copy(update={"sets": sets})})
-    if recipe.shards.path:
-        changes["shards"] = recipe.shards.model_copy(update={"path": resolve_path(recipe.shards.path, base)})
-    if recipe.quality != "off":
-        given = recipe.quality.model_dump(exclude_unset=True)
-        changes["quality"] = Quality.model_validate(_resolved_quality(given, base))
-    return recipe.model_copy(update=changes)
+    data = recipe.model_dump(exclude_unset=True)
+    data["workspace"] = resolve_path(recipe.workspace.replace("{name}", recipe.name), base)
+    for item in data["inputs"]:
+        item["path"] = resolve_path(item["path"], base)
+    is_folder = recipe.embed.is_folder and (base / Path(recipe.embed.model).expanduser()).is_dir()
+    for place, key in _paths(data):
+        if place is not data.get("embed") or is_folder:
+            place[key] = resolve_path(place[key], base)
+    return Recipe.model_validate(data)
 
 
 def relative_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe for ``run.json``: local paths are relative to the workspace, so that it can be run again from there."""
     data: dict[str, Any] = recipe.model_dump(mode="json", exclude_unset=True)
     data["workspace"] = "."
-
-    def relative(path: str) -> str:
-        if "://" in path:
-            return path
-        if "://" in recipe.workspace:
-            return path[len(pattern_prefix(path)) :]  # nothing local can be relative to an object store
-        return os.path.relpath(path, recipe.workspace)
-
-    for item in data["inputs"]:
-        item["path"] = relative(item["path"])
-    for section, key in (("tokenizer", "path"), ("shards", "path")):
-        part = data.get(section)
-        if isinstance(part, dict) and part.get(key) not in (None, "auto", "off"):
-            part[key] = relative(part[key])
-    if os.path.isabs(recipe.embed.model):
-        data["embed"]["model"] = relative(recipe.embed.model)
-    if recipe.select:
-        data["select"]["queries"] = relative(recipe.select.queries)
-    for entry in _evaluation_sets(data):
-        entry["path"] = relative(entry["path"])
-    for section_ in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
-        for place, name in paths_of_quality(section_):
-            place[name] = relative(place[name])
+    for place, key in [*((item, "path") for item in data["inputs"]), *_paths(data)]:
+        path = place[key]
+        if os.path.isabs(path):  # neither a URL nor a name
+            # Nothing local can be relative to an object store.
+            is_remote = "://" in recipe.workspace
+            place[key] = path[len(pattern_prefix(path)) :] if is_remote else os.path.relpath(path, recipe.workspace)
     return data
 
 
 def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe for ``index.json``: only what the shards depend on, the same wherever the run took place."""
-    data: dict[str, Any] = recipe.model_dump(mode="json")
-    for key in ("workspace", "engine", "ingest", "storage"):
-        data.pop(key)
-    for item, entry in zip(data["inputs"], recipe.inputs, strict=True):
-        item["path"] = entry.path[len(pattern_prefix(entry.path)) :]
-    data["shards"].pop("path")
-    if data["tokenizer"]["path"]:
-        data["tokenizer"]["path"] = os.path.basename(data["tokenizer"]["path"])
-    data["embed"]["model"] = os.path.basename(data["embed"]["model"])
-    if data["select"]:
-        data["select"]["queries"] = os.path.basename(data["select"]["queries"])
-    for known in _evaluation_sets(data):
-        known["path"] = os.path.basename(known["path"])
-    for section in (data["quality"], *(item["quality"] for item in data["inputs"])):
-        for place, name in paths_of_quality(section):
-            place[name] = os.path.basename(place[name])
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude={"workspace", "engine", "ingest", "storage"})
+    del data["shards"]["path"]
+    for item in data["inputs"]:
+        item["path"] = item["path"][len(pattern_prefix(item["path"])) :]
+    for place, key in _paths(data):
+        place[key] = os.path.basename(place[key])
     return data
-
-
-def _evaluation_sets(data: dict[str, Any]) -> list[dict[str, Any]]:
-    dedup = data.get("dedup")
-    section = dedup.get("decontaminate") if isinstance(dedup, dict) else None
-    return list(section["sets"].values()) if section else []

@@ -97,17 +97,13 @@ class Recipe(Section):
         return list(dict.fromkeys(item.source for item in self.inputs))
 
     @model_validator(mode="after")
-    def _long_range_is_measured(self) -> Recipe:
+    def _sections_agree(self) -> Recipe:
         limits = ("min_long_range_gain", "min_compression_ratio", "min_rare_recurrence")
         asked = [name for name in limits if getattr(self.upsample, name)]
         if asked and all(self.source_quality(source) is None for source in self.sources):
             raise ValueError(
                 f"`upsample.{asked[0]}` is about signals of quality, which is off; leave one of the two out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _sources_agree(self) -> Recipe:
         seen: dict[str, Any] = {}
         for i, item in enumerate(self.inputs):
             own = (item.quality, item.licence)

@@ -36,11 +36,6 @@ class Embed(Section):
         return self
 
     @property
-    def vector_field(self) -> str | None:
-        """The field of the records that holds their vectors; None when vectors are made here."""
-        return self.field
-
-    @property
     def is_folder(self) -> bool:
         """Whether ``model`` names a folder or a package."""
         return embedder_name(self.model) == "model"

@@ -129,20 +129,16 @@ class Pack(Section):
         (), description="stages of a curriculum, each with its window and tokens; takes the place of pack.window"
     )
     lookahead: int = Field(16, ge=1, le=100_000, description="documents ahead on the path that may fill a window")
-    eos: Annotated[
-        bool | str,
-        Field(
-            description="end every document with the tokenizer's end-of-text token: true for the one under a usual name, "
-            "or the token's name"
-        ),
-    ] = True
-    bos: Annotated[
-        bool | str,
-        Field(
-            description="begin every document with the tokenizer's beginning-of-text token: true for the one under a usual "
-            "name, or the token's name"
-        ),
-    ] = False
+    eos: bool | str = Field(
+        True,
+        description="end every document with the tokenizer's end-of-text token: true for the one under a usual name, "
+        "or the token's name",
+    )
+    bos: bool | str = Field(
+        False,
+        description="begin every document with the tokenizer's beginning-of-text token: true for the one under a usual "
+        "name, or the token's name",
+    )
     separator: str | None = Field(
         None,
         min_length=1,
@@ -178,13 +174,9 @@ class Pack(Section):
         return token
 
     @model_validator(mode="after")
-    def _vendi(self) -> Pack:
+    def _method(self) -> Pack:
         if self.min_vendi and self.method != "related":
             raise ValueError(f"`min_vendi` is heeded by `method: related` alone, not by {self.method}; leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _buckets(self) -> Pack:
         if self.method == "buckets" and self.schedule:
             raise ValueError("`method: buckets` is a curriculum of its own; leave `schedule` out")
         if self.method == "buckets" and self.separator is not None:

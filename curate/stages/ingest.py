@@ -65,7 +65,7 @@ def _settings(recipe: Recipe) -> Any:
     return {
         "max_document_bytes": recipe.ingest.max_document_bytes,
         "sample": [recipe.sample, recipe.seed] if recipe.sample else None,
-        "vectors": recipe.embed.vector_field,
+        "vectors": recipe.embed.field,
     }
 
 
@@ -93,7 +93,7 @@ def _unit_task(run: StageRun, unit: Unit) -> IngestTask:
         partition_bytes=partition_bytes,
         max_document_bytes=recipe.ingest.max_document_bytes,
         sample=Sample(recipe.sample, recipe.seed) if recipe.sample else None,
-        vectors=recipe.embed.vector_field,
+        vectors=recipe.embed.field,
         refused=run.inputs.removed.refused_of(unit),
         memory=min(max(file.size for file in unit.present), 4 * partition_bytes),
     )
@@ -164,7 +164,7 @@ def _ingest(run: StageRun) -> None:
             read = replace(run.inputs.known[unit.ordinal], options=options)
         entries.append(unit_entry(unit, read))
     run.commit("rejects", step.files("rejects"), step.counters)
-    details = {"units": entries, **about_vectors(run.recipe.embed.vector_field, step.counters)}
+    details = {"units": entries, **about_vectors(run.recipe.embed.field, step.counters)}
     run.commit("documents", step.files("documents"), step.counters, details)
 
 
@@ -349,7 +349,7 @@ def _leave(run: StageRun, takedown: Takedown) -> None:
     gained = dict.fromkeys(("rejects", f"rejects.{REMOVED_ON_REQUEST}"), len(takedown.ids))
     counters = lessened(documents.counters, lost, gained)
     run.commit("rejects", refused, counters)
-    details = {**documents.details, **about_vectors(run.recipe.embed.vector_field, counters)}
+    details = {**documents.details, **about_vectors(run.recipe.embed.field, counters)}
     run.commit("documents", files, counters, details)
 
 

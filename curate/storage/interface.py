@@ -77,11 +77,9 @@ class Storage(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether the file exists."""
-        ...
 
     def read(self, path: str) -> bytes:
         """The whole file; FileNotFoundError if it does not exist."""
-        ...
 
     def open(self, path: str, size: int | None = None) -> pa.NativeFile:
         """The file for random access; FileNotFoundError if it does not exist.
@@ -89,48 +87,36 @@ class Storage(Protocol):
         With ``size``, its known number of bytes, no request is sent before the first read, so a missing file may be
         noticed only then.
         """
-        ...
 
     def put(self, path: str, data: bytes) -> None:
         """Write a small file; an existing one is replaced."""
-        ...
 
     def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
         """Write a small file only if it holds ``expected`` (None: only if it does not exist). Returns whether it did."""
-        ...
 
     def scratch(self) -> Path:
         """A local folder from which :meth:`move_in` is cheapest."""
-        ...
 
     def move_in(self, local: Path, path: str) -> None:
         """Move a local file to ``path``, where it appears whole or not at all."""
-        ...
 
     def copy(self, path: str, to: str) -> None:
         """Copy the file at ``path`` to ``to``, if possible without moving bytes through this process."""
-        ...
 
     def delete(self, path: str) -> None:
         """Remove a file, if it exists."""
-        ...
 
     def delete_tree(self, prefix: str) -> None:
         """Remove every file below a folder."""
-        ...
 
     def list(self, prefix: str = "") -> Iterator[FileInfo]:
         """Every file below ``prefix``, sorted by path as UTF-8 bytes."""
-        ...
 
     def unfinished(self) -> Iterator[str]:
         """Paths of unfinished uploads: no listing shows them, yet they are paid for."""
-        ...
 
     def abandon(self, path: str) -> None:
         """Abort the unfinished uploads to ``path``."""
-        ...
 
     def check_writable(self) -> None:
         """Raise WorkspaceError, naming the place and the remedy, when nothing can be written."""
-        ...

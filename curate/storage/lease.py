@@ -45,11 +45,8 @@ class Lease:
         """
         while True:
             current = self._read()
-            epoch = 1
-            if current is not None:
-                epoch = self._judge(current)
             content = {
-                "epoch": epoch,
+                "epoch": 1 if current is None else self._judge(current),
                 "owner": uuid.uuid4().hex,
                 "pid": os.getpid(),
                 "born": process_birth(os.getpid()),

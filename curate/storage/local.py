@@ -38,19 +38,15 @@ class LocalStorage:
         self.url = str(self.root)
         self.options = options
 
-    def _at(self, path: str) -> Path:
-        place = (self.root / path).absolute()
-        if path.startswith("/") or ".." in Path(path).parts:
-            raise WorkspaceError(f"{path!r} leads out of {self.url}; the workspace is damaged or was tampered with")
-        return place
-
     def local(self, path: str) -> Path:
         """The file's path on this machine.
 
         Raises:
             WorkspaceError: it is not below the folder.
         """
-        return self._at(path)
+        if path.startswith("/") or ".." in Path(path).parts:
+            raise WorkspaceError(f"{path!r} leads out of {self.url}; the workspace is damaged or was tampered with")
+        return (self.root / path).absolute()
 
     @contextmanager
     def _explained(self, path: str) -> Iterator[None]:
@@ -66,58 +62,61 @@ class LocalStorage:
 
     def exists(self, path: str) -> bool:
         count_get()
-        return self._at(path).is_file()
+        return self.local(path).is_file()
 
     def size(self, path: str) -> int:
         """Bytes of the file; -1 if it does not exist."""
         try:
-            return self._at(path).stat().st_size
+            return self.local(path).stat().st_size
         except OSError:
             return -1
 
     def read(self, path: str) -> bytes:
         with self._explained(path):
             count_get()
-            data = self._at(path).read_bytes()
+            data = self.local(path).read_bytes()
             count_get(len(data), requests=0)
             return data
 
     def open(self, path: str, size: int | None = None) -> pa.NativeFile:
-        place = self._at(path)
+        place = self.local(path)
         if not place.is_file():
             raise FileNotFoundError(place)
         with self._explained(path):
             return counted(pa.OSFile(str(place), "rb"), asked=size is None)
 
-    def put(self, path: str, data: bytes) -> None:
-        place = self._at(path)
+    @contextmanager
+    def _partial(self, path: str) -> Iterator[Path]:
+        """A new name beside the file; what is written there replaces the file when the block ends without an error."""
+        place = self.local(path)
         with self._explained(path):
             place.parent.mkdir(parents=True, exist_ok=True)
             partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
             try:
-                with partial.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    if _outlives_power(path):
-                        os.fsync(file.fileno())
+                yield partial
                 os.replace(partial, place)
-                count_put(len(data))
-            except BaseException:
+            finally:  # os.replace does nothing if both are links to one file
                 partial.unlink(missing_ok=True)
-                raise
+
+    def put(self, path: str, data: bytes) -> None:
+        with self._partial(path) as partial, partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if _outlives_power(path):
+                os.fsync(file.fileno())
+        count_put(len(data))
 
     def put_if(self, path: str, data: bytes, expected: bytes | None) -> bool:
-        place = self._at(path)
+        place = self.local(path)
         with self._explained(path):
             place.parent.mkdir(parents=True, exist_ok=True)
             folder = os.open(place.parent, os.O_RDONLY)
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX)  # released by the kernel when the process dies
-                current = place.read_bytes() if place.is_file() else None
-                if current != expected:
-                    return False
-                self.put(path, data)
-                return True
+                is_expected = (place.read_bytes() if place.is_file() else None) == expected
+                if is_expected:
+                    self.put(path, data)
+                return is_expected
             finally:
                 os.close(folder)
 
@@ -128,7 +127,7 @@ class LocalStorage:
         return folder
 
     def move_in(self, local: Path, path: str) -> None:
-        place = self._at(path)
+        place = self.local(path)
         with self._explained(path):
             place.parent.mkdir(parents=True, exist_ok=True)
             count_put(local.stat().st_size)
@@ -140,33 +139,26 @@ class LocalStorage:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # Another file system (a mirror elsewhere): copy to a name beside the target, then rename.
-                partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
-                shutil.copyfile(local, partial)
-                os.replace(partial, place)
+                with self._partial(path) as partial:  # another file system (a mirror elsewhere)
+                    shutil.copyfile(local, partial)
                 local.unlink()
 
     def copy(self, path: str, to: str) -> None:
-        place = self._at(to)
-        with self._explained(to):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+        with self._partial(to) as partial:
             try:
-                os.link(self._at(path), partial)  # files never change, so a hard link is as good as a copy
+                os.link(self.local(path), partial)  # files never change, so a hard link is as good as a copy
             except FileNotFoundError:
                 raise
             except OSError:  # a file system without links
-                shutil.copyfile(self._at(path), partial)
-            os.replace(partial, place)
-            count_put()
-            partial.unlink(missing_ok=True)  # os.replace does nothing if both are links to one file
+                shutil.copyfile(self.local(path), partial)
+        count_put()
 
     def delete(self, path: str) -> None:
         with self._explained(path):
-            self._at(path).unlink(missing_ok=True)
+            self.local(path).unlink(missing_ok=True)
 
     def delete_tree(self, prefix: str) -> None:
-        shutil.rmtree(self._at(prefix), ignore_errors=True)
+        shutil.rmtree(self.local(prefix), ignore_errors=True)
 
     def list(self, prefix: str = "") -> Iterator[FileInfo]:
         found = []

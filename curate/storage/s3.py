@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,8 +48,6 @@ UPLOAD_THREADS = 4
 
 _MARK = "curate-put"
 """Metadata of a conditional put. If its answer is lost, it tells whether this put succeeded."""
-
-_Keys = list[dict[str, str]]
 
 
 class S3Storage:
@@ -170,7 +169,8 @@ class S3Storage:
         with self._explained(path):
             until_whole(upload)
         if s3_clients.uploads_begun() > begun + 1:  # the answer to a first try was lost; its upload would be paid for
-            self._abandon_if_allowed(path)
+            with suppress(S3Error):  # without the right to list uploads, which `clean` needs, too
+                self.abandon(path)
         count_put(size, requests=0)
         local.unlink()
 
@@ -184,15 +184,12 @@ class S3Storage:
             self._ask("delete_object", Key=self._key(path))
 
     def delete_tree(self, prefix: str) -> None:
-        batch: _Keys = []
         with self._explained():
-            for key, _, _ in s3_clients.keys_between(self._ask, self._folder(prefix)):
-                batch.append({"Key": key})
-                if len(batch) == s3_clients.LIST_KEYS:
-                    self._delete_keys(batch)
-                    batch = []
-            if batch:
-                self._delete_keys(batch)
+            keys = (found.key for found in s3_clients.keys_between(self._ask, self._folder(prefix)))
+            while batch := [{"Key": key} for key in islice(keys, s3_clients.LIST_KEYS)]:
+                answer = self._ask("delete_objects", Delete={"Objects": batch, "Quiet": True})
+                if errors := answer.get("Errors"):
+                    raise ClientError({"Error": {"Code": errors[0].get("Code", "")}}, "DeleteObjects")
 
     def list(self, prefix: str = "") -> Iterator[FileInfo]:
         """Every object below the folder ``prefix``, sorted by path as UTF-8 bytes; or the one object of that name."""
@@ -201,11 +198,9 @@ class S3Storage:
             objects = s3_clients.objects(self._ask, self._folder(prefix), is_sorted=not self.bucket.endswith("--x-s3"))
         found = [FileInfo(key[start:], size, etag) for key, size, etag in objects if not key.endswith("/")]
         if not found and prefix and not prefix.endswith("/"):
-            try:
+            with suppress(FileNotFoundError):
                 answer = self._head(prefix)
                 found = [FileInfo(prefix, int(answer["ContentLength"]), str(answer["ETag"]).strip('"'))]
-            except FileNotFoundError:
-                pass
         # Sorted by S3 itself, but for some endpoints and directory buckets.
         yield from sorted(found, key=lambda info: info.path.encode("utf-8", "surrogateescape"))
 
@@ -231,10 +226,6 @@ class S3Storage:
                 except ClientError as error:
                     if error_code(error) not in ("NoSuchUpload", "404"):  # aborted already: the answer was lost
                         raise
-
-    def _abandon_if_allowed(self, path: str) -> None:
-        with suppress(S3Error):  # without the right to list uploads, which `clean` needs, too
-            self.abandon(path)
 
     def check_writable(self) -> None:
         """Raise S3Error (a WorkspaceError), naming the bucket and the remedy, in at most 10 s."""
@@ -284,13 +275,13 @@ class S3Storage:
         count_put(len(arguments.get("Body", b"")), requests=0)
         return answer
 
-    def _get(self, path: str) -> tuple[bytes, str]:
+    def _get(self, path: str, **arguments: str) -> tuple[bytes, str]:
         """(content, ETag) of an object."""
-        client, key = self._client(), self._key(path)
-        payer = payer_of(self.options)
+        client = self._client()
+        arguments = {"Bucket": self.bucket, "Key": self._key(path), **payer_of(self.options), **arguments}
 
         def get() -> tuple[bytes, str]:
-            answer = client.get_object(Bucket=self.bucket, Key=key, **payer)
+            answer = client.get_object(**arguments)
             data = answer["Body"].read()
             count_get(len(data), requests=0)
             return data, answer["ETag"]
@@ -300,16 +291,7 @@ class S3Storage:
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """``length`` bytes of an object from ``start`` (fewer at its end)."""
-        client, key = self._client(), self._key(path)
-        arguments = {"Range": f"bytes={start}-{start + length - 1}", **payer_of(self.options)}
-
-        def get() -> bytes:
-            found: bytes = client.get_object(Bucket=self.bucket, Key=key, **arguments)["Body"].read()
-            count_get(len(found), requests=0)
-            return found
-
-        with self._explained(path):
-            return until_whole(get, BODY_FAULTS)
+        return self._get(path, Range=f"bytes={start}-{start + length - 1}")[0]
 
     def size(self, path: str) -> int:
         """Bytes of an object; FileNotFoundError if it does not exist."""
@@ -317,19 +299,13 @@ class S3Storage:
 
     def _head(self, path: str) -> dict[str, Any]:
         with self._explained(path):
-            answer: dict[str, Any] = self._ask("head_object", Key=self._key(path))
-        return answer
+            return self._ask("head_object", Key=self._key(path))
 
     def _marked(self, path: str, mark: str) -> bool:
         try:
             return bool(self._head(path)["Metadata"].get(_MARK) == mark)
         except FileNotFoundError:
             return False
-
-    def _delete_keys(self, batch: _Keys) -> None:
-        answer = self._ask("delete_objects", Delete={"Objects": batch, "Quiet": True})
-        if errors := answer.get("Errors"):
-            raise ClientError({"Error": {"Code": errors[0].get("Code", "")}}, "DeleteObjects")
 
     def _probe(self) -> None:
         self._contact()

@@ -76,25 +76,17 @@ _LISTS = ("list-type=", "uploads")
 """What a listing is told by; S3 bills it like a put."""
 
 
-class _Beginnings:
-    """How often this process has asked to begin an upload in parts, every try counted."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.lock = threading.Lock()
+_BEGUN: list[str] = []
+"""URLs of this process's requests to begin an upload in parts, every try."""
 
 
-_BEGINNINGS = _Beginnings()
-
-
-def _note_beginning(**_: Any) -> None:
-    with _BEGINNINGS.lock:
-        _BEGINNINGS.number += 1
+def _note_beginning(request: Any, **_: Any) -> None:
+    _BEGUN.append(str(request.url))
 
 
 def uploads_begun() -> int:
     """Requests so far to begin an upload in parts. One whose answer was lost has begun an upload that nobody knows of."""
-    return _BEGINNINGS.number
+    return len(_BEGUN)
 
 
 def payer_of(options: StorageOptions) -> dict[str, str]:

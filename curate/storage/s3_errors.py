@@ -46,98 +46,67 @@ _UNREACHABLE = _Meaning(
 _NOT_S3 = _Meaning("the endpoint{endpoint} does not answer as S3 does", "check AWS_ENDPOINT_URL")
 
 _CODES = {
-    "AccessDenied": _DENIED,
-    "403": _DENIED,
-    "Forbidden": _DENIED,
-    "AllAccessDisabled": _DENIED,
-    "AccountProblem": _DENIED,
+    **dict.fromkeys(("AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"), _DENIED),
     "InvalidAccessKeyId": _Meaning("the access key is not known to the S3 endpoint", _CREDENTIALS),
     "SignatureDoesNotMatch": _Meaning("the secret key does not belong to the access key", _CREDENTIALS),
     "InvalidToken": _Meaning("the session token is not valid", _CREDENTIALS),
     "InvalidSecurity": _Meaning("the credentials are not valid", _CREDENTIALS),
-    "ExpiredToken": _EXPIRED,
-    "ExpiredTokenException": _EXPIRED,
-    "TokenRefreshRequired": _EXPIRED,
-    "RequestExpired": _EXPIRED,
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"), _EXPIRED),
     "RequestTimeTooSkewed": _Meaning("this machine's clock is too far off for S3", "set the clock"),
     "NoSuchBucket": _Meaning(
         "bucket {bucket} does not exist", "create it, or mend the name, AWS_ENDPOINT_URL or AWS_REGION"
     ),
     "404": _Meaning("the endpoint knows no such bucket or object", "mend the name, or AWS_ENDPOINT_URL"),
-    "NoSuchKey": _Meaning("the object does not exist", "mend the name"),
-    "ResourceNotFound": _Meaning("the object does not exist", "mend the name"),
+    **dict.fromkeys(("NoSuchKey", "ResourceNotFound"), _Meaning("the object does not exist", "mend the name")),
     "InvalidBucketName": _Meaning("{bucket} is not a valid bucket name", "mend the name"),
-    "PermanentRedirect": _REGION,
-    "301": _REGION,
+    **dict.fromkeys(("PermanentRedirect", "301", "IllegalLocationConstraintException"), _REGION),
     "AuthorizationHeaderMalformed": _REGION,
-    "IllegalLocationConstraintException": _REGION,
     "NotImplemented": _Meaning(
         "the endpoint lacks a feature that is needed (conditional puts, multipart)", "use an endpoint that has it"
     ),
-    "MethodNotAllowed": _NOT_S3,
-    "405": _NOT_S3,
+    **dict.fromkeys(("MethodNotAllowed", "405"), _NOT_S3),
     "InvalidObjectState": _Meaning("the object is archived", "restore it first"),
     "EntityTooLarge": _Meaning("the object is too large for the endpoint", "lower `ingest.partition_bytes`"),
     "QuotaExceeded": _Meaning("the endpoint's quota is used up", "make room, then run again"),
     "NetworkConnection": _UNREACHABLE,
-    "RequestTimeout": _BUSY,
-    "SlowDown": _BUSY,
-    "Throttling": _BUSY,
-    "ServiceUnavailable": _BUSY,
-    "InternalError": _BUSY,
-    "InternalFailure": _BUSY,
+    **dict.fromkeys(("RequestTimeout", "SlowDown", "Throttling", "ServiceUnavailable"), _BUSY),
+    **dict.fromkeys(("InternalError", "InternalFailure"), _BUSY),
 }
 
-_CLASSES: list[tuple[tuple[type[Exception], ...], _Meaning]] = [
-    ((boto.NoCredentialsError, boto.NoAuthTokenError), _NO_CREDENTIALS),
-    ((boto.PartialCredentialsError,), _Meaning("the S3 credentials are incomplete", _CREDENTIALS)),
-    (
-        (boto.ProfileNotFound,),
-        _Meaning("AWS_PROFILE names a profile that does not exist", "mend it, or add the profile to ~/.aws/config"),
+_CLASSES: dict[type[BaseException], _Meaning] = {
+    **dict.fromkeys((boto.NoCredentialsError, boto.NoAuthTokenError), _NO_CREDENTIALS),
+    boto.PartialCredentialsError: _Meaning("the S3 credentials are incomplete", _CREDENTIALS),
+    boto.ProfileNotFound: _Meaning(
+        "AWS_PROFILE names a profile that does not exist", "mend it, or add the profile to ~/.aws/config"
     ),
-    ((boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError), _EXPIRED),
-    (
+    **dict.fromkeys((boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError), _EXPIRED),
+    **dict.fromkeys(
         (boto.CredentialRetrievalError, boto.UnknownCredentialError),
         _Meaning("the S3 credentials could not be fetched", _CREDENTIALS),
     ),
-    (
-        (boto.SSLError,),
-        _Meaning(
-            "the S3 endpoint{endpoint} has a certificate that is not trusted",
-            "set AWS_CA_BUNDLE, or mend AWS_ENDPOINT_URL",
-        ),
+    boto.SSLError: _Meaning(
+        "the S3 endpoint{endpoint} has a certificate that is not trusted", "set AWS_CA_BUNDLE, or mend AWS_ENDPOINT_URL"
     ),
-    ((boto.ProxyConnectionError,), _Meaning("the proxy of this machine cannot be reached", "check HTTPS_PROXY")),
-    (
-        (
-            boto.ConnectTimeoutError,
-            boto.EndpointConnectionError,
-            boto.ConnectionClosedError,
-            boto.ReadTimeoutError,
-            boto.HTTPClientError,
-        ),
-        _UNREACHABLE,
-    ),
-    (
+    boto.ProxyConnectionError: _Meaning("the proxy of this machine cannot be reached", "check HTTPS_PROXY"),
+    **dict.fromkeys((boto.ConnectTimeoutError, boto.EndpointConnectionError, boto.HTTPClientError), _UNREACHABLE),
+    **dict.fromkeys(
         (boto.IncompleteReadError, boto.FlexibleChecksumError, BrokenConnection),
         _Meaning("the answer came damaged, also after retries", "run again later"),
     ),
-    (
-        (boto.ParamValidationError,),
-        _Meaning("{bucket} is not a valid bucket name, or the path is not a valid key", "mend the name"),
+    boto.ParamValidationError: _Meaning(
+        "{bucket} is not a valid bucket name, or the path is not a valid key", "mend the name"
     ),
-    (
+    **dict.fromkeys(
         (boto.InvalidRegionError, boto.NoRegionError, boto.UnknownRegionError),
         _Meaning("the region is missing or not valid", "set AWS_REGION"),
     ),
-    ((ResponseParserError,), _NOT_S3),
-    # botocore asks the bucket for its region when it is redirected without one, is redirected, asks, …
-    ((RecursionError,), _REGION),
-    (
-        (ValueError,),
-        _Meaning("the S3 endpoint is not a valid URL", "write AWS_ENDPOINT_URL as http://host:port or https://host"),
+    ResponseParserError: _NOT_S3,
+    RecursionError: _REGION,  # botocore asks for the region when it is redirected without one, is redirected, asks, …
+    ValueError: _Meaning(
+        "the S3 endpoint is not a valid URL", "write AWS_ENDPOINT_URL as http://host:port or https://host"
     ),
-]
+}
+"""By class of the error; the class nearest to the error's own decides."""
 
 
 def error_code(error: BaseException) -> str:
@@ -158,24 +127,21 @@ def explain_error(error: BaseException, url: str) -> str:
         url: ``s3://bucket/…`` of what was wanted.
     """
     code = error_code(error)
-    found = _CODES.get(code)
-    if found is None and code.isdecimal() and code.startswith("5"):
-        found = _BUSY
-    if found is None and not code:
-        found = next((meaning for classes, meaning in _CLASSES if isinstance(error, classes)), None)
-    if found is None:
-        found = _Meaning(
-            "S3 answered {code}" if code else "{kind}",
-            "check the bucket, AWS_ENDPOINT_URL, AWS_REGION and the credentials",
-        )
-    what = found.what.format(
+    if code:
+        meaning = _CODES.get(code, _BUSY if code.isdecimal() and code.startswith("5") else None)
+    else:
+        meaning = next((_CLASSES[kind] for kind in type(error).__mro__ if kind in _CLASSES), None)
+    if meaning is None:
+        remedy = "check the bucket, AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+        meaning = _Meaning("S3 answered {code}" if code else "{kind}", remedy)
+    what = meaning.what.format(
         bucket=url.removeprefix("s3://").partition("/")[0],
         code=code,
         kind=type(error).__name__,
         endpoint=_endpoint(error),
         region=_region(error),
     )
-    return f"{url}: {what}; {found.remedy}"
+    return f"{url}: {what}; {meaning.remedy}"
 
 
 def _region(error: BaseException) -> str:

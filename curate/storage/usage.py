@@ -61,39 +61,30 @@ DRIVER = "driver"
 shards to the mirror (counted with the stage that makes them)."""
 
 
-class _Tally:
-    """Bytes and requests of this process since it began."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sums = Usage()
-
-    def add(self, **amounts: int) -> None:
-        with self._lock:
-            now = self._sums
-            self._sums = replace(now, **{name: getattr(now, name) + amount for name, amount in amounts.items()})
-
-    def now(self) -> Usage:
-        with self._lock:
-            return self._sums
+_LOCK = threading.Lock()
+_TALLY = {"gets": 0, "read": 0, "puts": 0, "written": 0}
 
 
-_TALLY = _Tally()
-
-
-def tally() -> Usage:
-    """Bytes and requests of this process so far."""
-    return _TALLY.now()
+def _count(**amounts: int) -> None:
+    with _LOCK:
+        for name, amount in amounts.items():
+            _TALLY[name] += amount
 
 
 def count_get(size: int = 0, requests: int = 1) -> None:
     """Count requests that read, and the bytes received."""
-    _TALLY.add(gets=requests, read=size)
+    _count(gets=requests, read=size)
 
 
 def count_put(size: int = 0, requests: int = 1) -> None:
     """Count requests that write, and the bytes sent."""
-    _TALLY.add(puts=requests, written=size)
+    _count(puts=requests, written=size)
+
+
+def tally() -> Usage:
+    """Bytes and requests of this process so far."""
+    with _LOCK:
+        return Usage(**_TALLY)
 
 
 class Meter:
@@ -101,12 +92,12 @@ class Meter:
 
     def __init__(self) -> None:
         _reset_peak()
-        self._before = _TALLY.now()
+        self._before = tally()
         self._began = time.process_time()
 
     def read(self) -> Usage:
         """What was used since the start, as the usage of one task."""
-        used = _TALLY.now() - self._before
+        used = tally() - self._before
         return replace(used, tasks=1, seconds=round(time.process_time() - self._began, 3), peak=_peak())
 
 

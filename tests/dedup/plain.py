@@ -1,8 +1,32 @@
-"""Shingles in plain Python, from the words of :func:`curate.dedup.normalize.normalized_words`."""
+"""Words and shingles in plain Python, which the kernels must agree with."""
 
 from __future__ import annotations
 
-from curate.dedup.normalize import normalized_words
+from curate.dedup.normalize import ALONE, IGNORED, MARK, SEPARATOR, WORD, _decomposed, _kind
+
+
+def normalized_words(text: str) -> list[str]:
+    """The words of ``text``: base characters, each followed by its kept marks in order of code point."""
+    words: list[str] = []
+    word, marks = "", ""
+    state = SEPARATOR  # kind of the word's last base; SEPARATOR when no word is open
+    for character in text:
+        for part in _decomposed(character):
+            kind = _kind(ord(part))
+            if kind == IGNORED or (kind == MARK and state in (SEPARATOR, WORD)):
+                continue
+            if kind == MARK:
+                marks += part
+                continue
+            word, marks = word + "".join(sorted(marks)), ""
+            if word and (kind in (SEPARATOR, ALONE) or state == ALONE):
+                words.append(word)
+                word = ""
+            if kind != SEPARATOR:
+                word += part
+            state = kind
+    word += "".join(sorted(marks))
+    return [*words, word] if word else words
 
 
 def shingles(text: str, ngram: int) -> set[tuple[str, ...]]:

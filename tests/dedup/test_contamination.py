@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.contamination import find_matches, ngram_index
-from curate.dedup.normalize import normalized_words
+from tests.dedup.plain import normalized_words
 
 
 def texts(*values):

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from curate.base.text import text_buffers
 from curate.dedup import shingles
-from curate.dedup.normalize import character_table, normalized_words
+from curate.dedup.normalize import character_table
 from curate.dedup.shingles import shingle_sets
+from tests.dedup.plain import normalized_words
 
 MASK = 2**64 - 1
 ODD_CHARACTERS = "aZß½ﷺ㍿ﬁé\u0301\u3099か東กัห्िन가 .\u00ad\u200d\ufe0f𝐀𠀀😀"
@@ -66,8 +68,8 @@ def test_kernel_agrees_with_plain_python(texts, ngram):
 @example("½" * 300, 5)
 @example("東" * 300 + "tail", 3)
 def test_blocks_do_not_show(text, ngram):
-    data, offsets = shingles.utf8_buffers(pa.array([text]))
-    few, whole = (shingles._shingle_sets(data, offsets, *character_table(), ngram, block)[0] for block in (1, 4096))
+    data, offsets = text_buffers(pa.array([text]))
+    few, whole = (shingles._shingle_sets(data, offsets, character_table(), ngram, block)[0] for block in (1, 4096))
     assert few.tolist() == whole.tolist() == expected(text, ngram)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import curate
-from curate.dedup.normalize import normalized_words
 from tests.corpus import documents
+from tests.dedup.plain import normalized_words
 
 SCRIPTS = {
     "arabic": "أبجد هوز حطي كلمن سعفص قرشت ثخذ ضظغ",

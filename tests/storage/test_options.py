@@ -115,7 +115,7 @@ def test_options_travel_and_their_key_is_not_shown(url: str) -> None:
 def test_nothing_else_reads_or_sets_the_variables() -> None:
     root = Path(curate.__file__).parent
     naming = [file.relative_to(root).as_posix() for file in root.rglob("*.py") if "CURATE_S3" in file.read_text()]
-    assert naming == ["storage/options.py"]
+    assert naming == ["storage/interface.py"]
     assert "environ[" not in (root / naming[0]).read_text()
 
 
