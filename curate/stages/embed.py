@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,13 @@ MEAN_DOCUMENTS = 2_048
 
 MODEL_MEMORY = 5
 """Memory of a task that runs a model, in sizes of the model, beside that for the texts."""
+
+
+class Resources(TypedDict):
+    """What a task may use."""
+
+    memory: int
+    gpu: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,11 @@ class RunEmbedder:
         """The model, opened, with its own vectors."""
         return self.entry.encoder(self.details(), context.artefact_path)
 
-    def resources(self) -> dict[str, Any]:
+    def resources(self, memory: int = 0) -> Resources:
         """What a task needs that runs it: memory for a model besides that for texts, and a GPU where there is one."""
         if self.kind != "model" or self.model is None:
-            return {"memory": 0, "gpu": False}
-        return {"memory": MODEL_MEMORY * self.model.bytes, "gpu": True}
+            return {"memory": memory, "gpu": False}
+        return {"memory": memory + MODEL_MEMORY * self.model.bytes, "gpu": True}
 
 
 def fit_of(run: StageRun) -> Fit:
@@ -207,7 +214,6 @@ def _column_dim(run: StageRun) -> int:
 def _mean_task(run: StageRun, embedder: RunEmbedder, dim: int) -> Task:
     """The task that fits the mean on a hash sample of the vectors."""
     share = min(1.0, MEAN_DOCUMENTS * MARGIN / max(run.tables["verdicts"].counters.get("kept", 0), 1))
-    needed = embedder.resources()
     tasks = [
         DirectionsTask(
             **part.fields,
@@ -215,13 +221,12 @@ def _mean_task(run: StageRun, embedder: RunEmbedder, dim: int) -> Task:
             dim=dim,
             seed=run.recipe.seed,
             share=share,
-            memory=part.memory(5 * share) + needed["memory"],
-            gpu=needed["gpu"],
+            **embedder.resources(part.memory(5 * share)),
         )
         for part in run.partitions("kept")
     ]
     sample = run.publish("tmp/directions", run.step("tmp/directions", tasks))
-    return FitMeanTask(name="mean", sample=sample.ref, embedder=embedder, dim=dim, **needed)
+    return FitMeanTask(name="mean", sample=sample.ref, embedder=embedder, dim=dim, **embedder.resources())
 
 
 def given_rows(
@@ -324,7 +329,7 @@ def _keywords(recipe: Recipe) -> int:
 def _embed(run: StageRun) -> None:
     embedder, keywords = RunEmbedder.of(run, run.model), _keywords(run.recipe)
     dim = run.recipe.embed.dim if embedder.entry.fits_corpus else run.model.rows
-    needed, previous = embedder.resources(), PreviousFiles(run, ["kept"])
+    previous = PreviousFiles(run, ["kept"])
     kind = EmbeddingsTask if embedder.entry.reads_texts else ColumnTask
     tasks = [
         kind(
@@ -333,8 +338,7 @@ def _embed(run: StageRun) -> None:
             dim=dim,
             keywords=keywords,
             previous=previous.of(part),
-            memory=part.memory(5) + needed["memory"],
-            gpu=needed["gpu"],
+            **embedder.resources(part.memory(5)),
         )
         for part in run.partitions("kept")
     ]

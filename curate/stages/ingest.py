@@ -19,6 +19,7 @@ from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
 from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
 from curate.engine.removed import Refusal, Refused, Takedown
+from curate.engine.sample import is_drawn
 from curate.engine.stage import Stage, StageRun
 from curate.engine.takedown import TakedownTask, files_without, lessened, replaced
 from curate.engine.task import PLACE, Task
@@ -55,10 +56,7 @@ class Sample:
 
     def of(self, table: pa.Table) -> pa.Table:
         """The rows of the sample."""
-        if self.share >= 1:
-            return table
-        drawn = document_hash(self.seed, "sample", table["doc_id"].to_numpy()) < np.uint64(int(self.share * 2.0**64))
-        return table.filter(pa.array(drawn))
+        return table.filter(pa.array(is_drawn(self.share, document_hash(self.seed, "sample", column(table, "doc_id")))))
 
 
 def _settings(recipe: Recipe) -> Any:

@@ -389,14 +389,5 @@ class LeaveNeighborsTask(TakedownTask):
         context.write("neighbors", table.set_column(at, table.schema.field(at), binary_column(near.astype("<i4"))))
 
 
-ORDER = Stage(
-    "order",
-    1,
-    ("documents", *_PER_DOCUMENT),
-    ("order", "neighbors", "semantic"),
-    _settings,
-    _order,
-    _first_position,
-    by_generation=True,
-    takedown=_takedown,
-)
+_READS, _WRITES = ("documents", *_PER_DOCUMENT), ("order", "neighbors", "semantic")
+ORDER = Stage("order", 1, _READS, _WRITES, _settings, _order, _first_position, by_generation=True, takedown=_takedown)

@@ -15,6 +15,7 @@ from curate.base import schemas
 from curate.base.columns import column
 from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
+from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PartitionTask, Task, key_form
 from curate.quality.blocklist import LISTS
@@ -239,7 +240,8 @@ def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
     return sections
 
 
-def _verdicts(run: StageRun) -> None:
+def _verdicts(run: StageRun, takedown: Takedown | None = None) -> None:
+    """Commit the verdicts, of a takedown as of a run: each follows from its document's own columns."""
     paths = {path for quality in _qualities(run.recipe).values() for path in _block_lists(quality).values()}
     lists = {file_checksum(Path(path)): path for path in sorted(paths)}
     qualities, with_languages = _deciding(run.recipe), language_model_path(run.recipe) is not None
@@ -310,12 +312,4 @@ class VerdictsTask(PartitionTask):
 
 
 SIGNALS = Stage("quality", 1, ("documents",), ("edits", "signals"), _measured, _signals)
-VERDICTS = Stage(
-    "quality",
-    1,
-    ("documents", "signals"),
-    ("verdicts",),
-    _decided,
-    _verdicts,
-    takedown=lambda run, takedown: _verdicts(run),  # a function of each document's own columns
-)
+VERDICTS = Stage("quality", 1, ("documents", "signals"), ("verdicts",), _decided, _verdicts, takedown=_verdicts)

@@ -196,13 +196,5 @@ class SelectionTask(PartitionTask):
         context.write_parts("selection", rows.schema, [rows])
 
 
-SELECT = Stage(
-    "select",
-    1,
-    ("documents", "embeddings"),
-    ("selection",),
-    _settings,
-    _select,
-    by_generation=True,
-    looks_back=("selection",),
-)
+_READS, _WRITES = ("documents", "embeddings"), ("selection",)
+SELECT = Stage("select", 1, _READS, _WRITES, _settings, _select, by_generation=True, looks_back=_WRITES)

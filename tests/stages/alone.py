@@ -49,6 +49,10 @@ class Workspace:
         self.storage.move_in(local, path)
         return file
 
+    def files(self, **tables: pa.Table) -> dict[str, TableFile]:
+        """Rows as the files of one partition, by table."""
+        return {table: self.write(table, rows) for table, rows in tables.items()}
+
     def table(self, name: str, *files: TableFile) -> TableRef:
         """A table of these files, as tasks are told of it."""
         snapshot = Snapshot(name, "stage", "key", "", tuple(sorted(files, key=lambda file: file.name)))

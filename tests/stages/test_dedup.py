@@ -93,8 +93,10 @@ def test_signatures_are_of_the_texts_that_rules_leave_as_edited(bench: Bench) ->
     task = SignaturesTask(
         name=PART,
         documents=bench.write("documents", documents(texts)),
-        verdicts=bench.write("verdicts", rows(schemas.VERDICTS, (1,), (2, "short", 1.0), (3,))),
-        edits=bench.write("edits", rows(schemas.EDITS, (1, 0, 2, "list"))),
+        files=bench.files(
+            verdicts=rows(schemas.VERDICTS, (1,), (2, "short", 1.0), (3,)),
+            edits=rows(schemas.EDITS, (1, 0, 2, "list")),
+        ),
         minhash=PARAMS,
         evaluation=None,
     )
@@ -110,9 +112,9 @@ def test_the_preferred_document_of_equal_ones_is_the_keeper(bench: Bench) -> Non
     record = bench.drive(
         ExactMapTask(
             name=PART,
-            signatures=bench.write("signatures", signatures(texts)),
-            signals=bench.write(
-                "signals", pa.table({"doc_id": [1, 2, 3, 4, 5], "n_words": [1.0, 2.0, 3.0, None, 5.0]})
+            files=bench.files(
+                signatures=signatures(texts),
+                signals=pa.table({"doc_id": [1, 2, 3, 4, 5], "n_words": [1.0, 2.0, 3.0, None, 5.0]}),
             ),
             removed=bench.write("duplicates", rows(schemas.DUPLICATES, (5,))),
             settings=both,
@@ -123,7 +125,7 @@ def test_the_preferred_document_of_equal_ones_is_the_keeper(bench: Bench) -> Non
     copies, banded = [], []
     for target in range(2):
         task = ExactReduceTask(
-            name=f"target-{target:05d}", hashes=hashes, target=target, partitions=partitions, settings=both
+            name=f"target-{target:05d}", maps=hashes, target=target, partitions=partitions, settings=both
         )
         record = bench.drive(task)
         copies += bench.received(record, EXACT_ROWS, 0, pa.schema([("doc_id", pa.uint64()), ("keeper", pa.uint64())]))
@@ -156,7 +158,7 @@ def test_copies_of_a_near_duplicate_are_recorded_with_its_keeper(bench: Bench) -
 def test_buckets_become_stars_unless_all_their_documents_are_old(bench: Bench) -> None:
     banded = rows(BAND, (7, 30), (7, 20), (8, 1), (8, 2), (9, 1), (9, 20), (10, 40))
     bands = bench.sent(BANDS, banded, [0] * banded.num_rows, 1)
-    record = bench.drive(BucketsTask(name="target-00000", bands=bands, target=0, first_new=10))
+    record = bench.drive(BucketsTask(name="target-00000", maps=bands, target=0, first_new=10))
     assert bench.written(record, "tmp/stars").equals(rows(EDGE, (20, 1), (30, 1)))
     assert record.counters == {"near.band_rows": 7, "near.buckets": 2}
 
@@ -183,14 +185,14 @@ def test_labels_are_the_smallest_documents_in_one_task_and_in_rounds(bench: Benc
     edges = bench.published(bench.drive(EdgesMapTask(name="target-00000", stars=stars, targets=1)), EDGES)
     digests = []
     for _ in range(4):
-        task = LargeStarTask(name="target-00000", edges=edges, target=0, targets=1)
+        task = LargeStarTask(name="target-00000", maps=edges, target=0, targets=1)
         record = bench.drive(task)
         digests.append(record.values["edges"])
         halves = bench.published(record, LARGE_EDGES)
-        small = SmallStarTask(name="target-00000", edges=halves, target=0, targets=1)
+        small = SmallStarTask(name="target-00000", maps=halves, target=0, targets=1)
         edges = bench.published(bench.drive(small), EDGES)
     assert digests[-1] == digests[-2] != digests[0]
-    record = bench.drive(StarLabelsTask(name="target-00000", edges=edges, target=0, partitions=partitions))
+    record = bench.drive(StarLabelsTask(name="target-00000", maps=edges, target=0, partitions=partitions))
     assert [labelled([record], part) for part in range(2)] == expected
 
 
@@ -201,9 +203,11 @@ def test_near_duplicates_of_one_label_are_found_from_their_texts(bench: Bench) -
     task = ShinglesMapTask(
         name=file.name,
         documents=file,
-        edits=bench.write("edits", schemas.EDITS.empty_table()),
-        signatures=bench.write("signatures", signatures(texts)),
-        signals=bench.write("signals", pa.table({"doc_id": [1, 2, 3, 4], "n_words": [1.0, 2.0, 3.0, 4.0]})),
+        files=bench.files(
+            edits=schemas.EDITS.empty_table(),
+            signatures=signatures(texts),
+            signals=pa.table({"doc_id": [1, 2, 3, 4], "n_words": [1.0, 2.0, 3.0, 4.0]}),
+        ),
         labels=labels,
         target=0,
         own=True,
@@ -216,7 +220,7 @@ def test_near_duplicates_of_one_label_are_found_from_their_texts(bench: Bench) -
     assert table["shingles"].to_pylist() == [part.tolist() for part in np.split(values, offsets[1:-1])]
     resolve = ResolveTask(
         name="target-00000",
-        shingles=bench.published(record, SHINGLES),
+        maps=bench.published(record, SHINGLES),
         target=0,
         threshold=0.7,
         partitions=bench.table("documents", file),
@@ -234,10 +238,12 @@ def test_paragraphs_of_an_earlier_document_are_found(bench: Bench) -> None:
     task = HashesTask(
         name=file.name,
         documents=file,
-        edits=bench.write("edits", schemas.EDITS.empty_table()),
-        verdicts=bench.write("verdicts", rows(schemas.VERDICTS, (1,), (2,), (3, "short"), (4,))),
-        duplicates=bench.write("duplicates", rows(schemas.DUPLICATES, (4, "exact", 1))),
-        contamination=bench.write("contamination", schemas.CONTAMINATION.empty_table()),
+        files=bench.files(
+            edits=schemas.EDITS.empty_table(),
+            verdicts=rows(schemas.VERDICTS, (1,), (2,), (3, "short"), (4,)),
+            duplicates=rows(schemas.DUPLICATES, (4, "exact", 1)),
+            contamination=schemas.CONTAMINATION.empty_table(),
+        ),
         unit="paragraph",
         min_words=5,
     )
@@ -246,13 +252,13 @@ def test_paragraphs_of_an_earlier_document_are_found(bench: Bench) -> None:
     spread = bench.drive(SpreadTask(name=file.name, hashes=record.files["paragraph_hashes"][0], targets=1))
     repeated = RepeatedTask(
         name="target-00000",
-        spread=bench.published(spread, paragraphs.SPREAD),
+        maps=bench.published(spread, paragraphs.SPREAD),
         target=0,
         partitions=bench.table("documents", file),
         first_new=0,
     )
     sent = bench.published(bench.drive(repeated), paragraphs.REPEATED)
-    record = bench.drive(ParagraphsTask(name=file.name, repeated=sent, target=0))
+    record = bench.drive(ParagraphsTask(name=file.name, maps=sent, target=0))
     found = bench.written(record, "paragraphs")
     size = len(LINE)
     assert found.equals(rows(schemas.PARAGRAPHS, (2, 5, 7 + size, 1), (2, 7 + size, 7 + 2 * size, 1)))
@@ -269,15 +275,10 @@ def test_kept_are_the_documents_left_with_all_that_is_cut_from_each(bench: Bench
     edits = rows(schemas.EDITS, (1, 0, 4, "list"), (2, 0, 1, "list"), (4, 2, 4, "pii", "<email>"), (5, 0, 1, "list"))
     overlaps = rows(schemas.CONTAMINATION, (5, 0, 9, "quiz", 0, True), (6, 3, 5, "quiz", 0, False))
     repeated = rows(schemas.PARAGRAPHS, (3, 7, 9, 1), (4, 5, 11, 1), (6, 0, 4, 1))
-    task = KeptTask(
-        name=PART,
-        verdicts=bench.write("verdicts", verdicts),
-        edits=bench.write("edits", edits),
-        duplicates=bench.write("duplicates", rows(schemas.DUPLICATES, (3, "near", 1))),
-        contamination=bench.write("contamination", overlaps),
-        paragraphs=bench.write("paragraphs", repeated) if cut_paragraphs else None,
-    )
-    record = bench.drive(task)
+    duplicates = rows(schemas.DUPLICATES, (3, "near", 1))
+    files = bench.files(verdicts=verdicts, edits=edits, duplicates=duplicates, contamination=overlaps)
+    files |= bench.files(paragraphs=repeated) if cut_paragraphs else {}
+    record = bench.drive(KeptTask(name=PART, files=files))
     masked = [(2, 4, "<em"), (4, 6, None)] if cut_paragraphs else [(2, 4, "<email>")]
     cuts = {1: [(0, 4, None)], 4: masked, 6: [(0 if cut_paragraphs else 3, 5, None)]}
     found = {
@@ -293,15 +294,13 @@ def test_a_stage_that_is_off_leaves_every_document_that_rules_leave(bench: Bench
     tables = ("shingles", "duplicates", "paragraph_hashes", "paragraphs")
     empty = bench.drive(EmptyTask(name=PART, tables=tables))
     assert {table: bench.written(empty, table).num_rows for table in tables} == dict.fromkeys(tables, 0)
-    task = KeptTask(
-        name=PART,
-        verdicts=bench.write("verdicts", rows(schemas.VERDICTS, (1,), (2, "short"), (3,))),
-        edits=bench.write("edits", schemas.EDITS.empty_table()),
-        duplicates=empty.files["duplicates"][0],
-        contamination=bench.write("contamination", schemas.CONTAMINATION.empty_table()),
-        paragraphs=empty.files["paragraphs"][0],
+    files = bench.files(
+        verdicts=rows(schemas.VERDICTS, (1,), (2, "short"), (3,)),
+        edits=schemas.EDITS.empty_table(),
+        contamination=schemas.CONTAMINATION.empty_table(),
     )
-    record = bench.drive(task)
+    files |= {table: empty.files[table][0] for table in ("duplicates", "paragraphs")}
+    record = bench.drive(KeptTask(name=PART, files=files))
     assert bench.written(record, "kept").to_pylist() == [{"doc_id": 1, "cuts": []}, {"doc_id": 3, "cuts": []}]
     assert record.counters == {"cut": 0, "documents": 2}
 

@@ -43,10 +43,19 @@ def test_every_end_of_a_document(workspace: Workspace) -> None:
         "semantic": rows(schemas.SEMANTIC, (SEMANTIC, KEPT, 0.75)),
         "copies": rows(schemas.COPIES, (KEPT, 2), (NOT_DRAWN, 0)),
     }
-    files = {name: workspace.write(name, table) for name, table in tables.items()}
+    files = workspace.files(**tables)
+    documents = files.pop("documents")
     sent = workspace.sent(PLACES, places, [0, 0], 1)
     record = workspace.drive(
-        LedgerTask(name=PART, places=sent, target=0, drop={"web": [3]}, licences={"web": "CC0"}, **files)
+        LedgerTask(
+            name=PART,
+            documents=documents,
+            files=files,
+            places=sent,
+            target=0,
+            drop={"web": [3]},
+            licences={"web": "CC0"},
+        )
     )
     ledger = {row["doc_id"]: row for row in workspace.written(record, "ledger").to_pylist()}
     ends = {i: (row["status"], row["stage"], row["reason"], row["detail"]) for i, row in ledger.items()}

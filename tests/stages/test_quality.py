@@ -86,7 +86,7 @@ def test_verdicts_of_a_partition(tmp_path: Path) -> None:
     task = VerdictsTask(
         name=PART,
         documents=workspace.write("documents", table),
-        signals=workspace.write("signals", pa.table(sizes)),
+        files=workspace.files(signals=pa.table(sizes)),
         qualities={"web": section, "off": None},
         lists={"checksum": str(tmp_path / "domains.txt")},
         with_languages=False,

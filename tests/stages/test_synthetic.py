@@ -40,8 +40,9 @@ def fields(workspace, tmp_path):
     return {
         "name": PART,
         "documents": workspace.write("documents", rows(schemas.DOCUMENTS, *((i, str(i), "web", "") for i in range(6)))),
-        "tokens": workspace.write("tokens", rows(schemas.tokens_schema(400), *tokens)),
-        "copies": workspace.write("copies", rows(schemas.COPIES, *copies)),
+        "files": workspace.files(
+            tokens=rows(schemas.tokens_schema(400), *tokens), copies=rows(schemas.COPIES, *copies)
+        ),
         "making": Making(tokenizer, ("keyword_retrieval", "fill_in_the_middle"), 200, 1_024, 0),
     }
 
@@ -49,7 +50,9 @@ def fields(workspace, tmp_path):
 def test_examples_are_spans_of_the_training_documents(workspace, fields):
     record = workspace.drive(ExamplesTask(**fields))
     tokens = dict(
-        zip(*workspace.read(fields["tokens"]).select(["doc_id", "token_ids"]).to_pydict().values(), strict=True)
+        zip(
+            *workspace.read(fields["files"]["tokens"]).select(["doc_id", "token_ids"]).to_pydict().values(), strict=True
+        )
     )
     examples = workspace.read(record.files["synthetic"][0]).to_pylist()
     assert {example["source_id"] for example in examples} == {0, 1, 4, 5}
@@ -67,7 +70,7 @@ def test_lengths_of_all_examples_give_the_threshold(workspace, fields):
     record = workspace.drive(ExampleLengthsTask(**fields, number=0, validation=1))
     every = workspace.drive(ExamplesTask(**fields)).counters
     lengths = dict(
-        zip(*workspace.read(fields["tokens"]).select(["doc_id", "n_tokens"]).to_pydict().values(), strict=True)
+        zip(*workspace.read(fields["files"]["tokens"]).select(["doc_id", "n_tokens"]).to_pydict().values(), strict=True)
     )
     assert record.counters == {"possible": every["tokens"], "tokens": sum(lengths[i] for i in (0, 1, 4, 5))}
     histograms = workspace.table("tmp/histograms", record.files["tmp/histograms"][0])

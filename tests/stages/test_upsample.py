@@ -14,7 +14,7 @@ import curate
 from curate.base import schemas
 from curate.base.errors import RecipeError
 from curate.recipe.file import from_dict
-from curate.stages.upsample import COMPONENTS, ComponentsTask, CopiesTask, LengthInputs, MassesTask
+from curate.stages.upsample import COMPONENTS, ComponentsTask, CopiesTask, LengthRule, MassesTask
 from tests.corpus import recipe_of, text
 from tests.stages.alone import PART, Workspace, rows
 
@@ -109,29 +109,28 @@ def test_what_cannot_be_had_is_refused(folder, wrong):
 # --- tasks alone
 
 
-def lengths_of(workspace, ids, n_tokens, **fields):
-    """(documents, inputs) of documents of one source with so many tokens."""
+def lengths_of(workspace, ids, n_tokens, limits=None, validation=0.0, components=None, **signals):
+    """What tasks are told of documents of one source with so many tokens."""
     documents = [(i, f"id-{i}", "web", "text", None) for i in ids]
     tokens = [(i, [0], n) for i, n in zip(ids, n_tokens, strict=True)]
     order = [(i, place, 0, 0.0) for place, i in enumerate(ids)]
-    inputs = LengthInputs(
-        tokens=workspace.write("tokens", rows(schemas.tokens_schema(10), *tokens)),
-        order=workspace.write("order", rows(schemas.ORDER, *order)),
-        edges=(100,),
-        seed=0,
-        partition=0,
-        **{"signals": None, "limits": {}, "validation": 0.0, "components": None} | fields,
-    )
-    return workspace.write("documents", rows(schemas.DOCUMENTS, *documents)), inputs
+    tables = {"tokens": rows(schemas.tokens_schema(10), *tokens), "order": rows(schemas.ORDER, *order), **signals}
+    return {
+        "name": PART,
+        "documents": workspace.write("documents", rows(schemas.DOCUMENTS, *documents)),
+        "files": workspace.files(**tables),
+        "target": 0,
+        "rule": LengthRule(limits or {}, (100,), 0, validation, components),
+    }
 
 
 def test_a_rate_gives_copies_and_a_signal_below_its_limit_the_rate_of_short_documents(tmp_path):
     workspace = Workspace(tmp_path)
     signals = pa.table({"doc_id": pa.array([1, 2, 3], pa.uint64()), "long_range_gain": [0.5, 0.001, float("nan")]})
-    limits = {"signals": workspace.write("signals", signals), "limits": {"long_range_gain": 0.01}}
-    documents, lengths = lengths_of(workspace, [1, 2, 3], [100, 101, 5_000], **limits)
+    limits = {"long_range_gain": 0.01}
+    fields = lengths_of(workspace, [1, 2, 3], [100, 101, 5_000], limits, signals=signals)
     rates = {("web", 0): [1.0], ("web", 1): [2.0]}
-    task = CopiesTask(name=PART, documents=documents, lengths=lengths, rates=rates, curves=None, is_staged=False)
+    task = CopiesTask(**fields, rates=rates, curves=None, is_staged=False)
     record = workspace.drive(task)
     copies = workspace.read(record.files["copies"][0]).to_pydict()
     assert copies["copies"] == [1, 1, 2]
@@ -143,20 +142,18 @@ def test_a_rate_gives_copies_and_a_signal_below_its_limit_the_rate_of_short_docu
 def test_documents_of_one_duplicate_component_are_held_out_together(tmp_path):
     workspace = Workspace(tmp_path)
     ids = list(range(1, 101))
-    documents, _ = lengths_of(workspace, ids, [10] * 100)
+    documents = lengths_of(workspace, ids, [10] * 100)["documents"]
     pairs = [(1_000 + i, "near", i, (i + 1) // 2, 0.9, 1, 0.0) for i in ids]  # keepers 1 and 2 are of component 1
     duplicates = workspace.write("duplicates", rows(schemas.DUPLICATES, *pairs))
     task = ComponentsTask(
         name="components", duplicates=(duplicates,), documents=workspace.table("documents", documents)
     )
     components = workspace.send(COMPONENTS, task)
-    documents, lengths = lengths_of(workspace, ids, [10] * 100, validation=0.3, components=components)
-    copies = CopiesTask(
-        name=PART, documents=documents, lengths=lengths, rates={("web", 0): [1.0]}, curves=None, is_staged=False
-    )
+    fields = lengths_of(workspace, ids, [10] * 100, validation=0.3, components=components)
+    copies = CopiesTask(**fields, rates={("web", 0): [1.0]}, curves=None, is_staged=False)
     reasons = workspace.read(workspace.drive(copies).files["copies"][0])["reason"].to_pylist()
     held_out = [reason == "validation" for reason in reasons]
     assert held_out[::2] == held_out[1::2]
     assert 10 <= sum(held_out) <= 50
-    record = workspace.drive(MassesTask(name=PART, documents=documents, lengths=lengths))
+    record = workspace.drive(MassesTask(**fields))
     assert record.values["masses"] == [("web", 0, 4, 100 - sum(held_out), 10 * (100 - sum(held_out)))]

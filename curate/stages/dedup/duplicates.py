@@ -327,14 +327,15 @@ def _alarm(run: StageRun) -> Any:
     return [section.max_removed_share, sorted(section.accept_removal)]
 
 
+_READS = ("documents", "edits", "signals", "signatures")
 DUPLICATES = Stage(
     "dedup",
     1,
-    ("documents", "edits", "verdicts", "signals", "signatures"),
+    ("verdicts", *_READS),
     ("shingles", "duplicates"),
     _duplicate_settings,
     _duplicates,
     _alarm,
     by_generation=True,
-    looks_back=("documents", "edits", "signals", "signatures", "duplicates"),
+    looks_back=(*_READS, "duplicates"),
 )

@@ -34,6 +34,8 @@ from curate.tables.snapshot import Snapshot, TableFile, TableRef
 _DECISIONS = ("verdicts", "edits", "duplicates", "contamination")
 """Tables that say which documents are left, and how their texts are edited."""
 
+_SPAN = ["doc_id", "start", "end"]
+
 TARGET_ROWS = 8_000_000
 """Paragraphs of one exchange target, about."""
 
@@ -176,21 +178,6 @@ def _settings(recipe: Recipe) -> Any:
     return None if section == "off" else {"unit": section.unit, "min_words": section.min_words}
 
 
-PARAGRAPHS = Stage(
-    "dedup",
-    1,
-    ("documents", *_DECISIONS),
-    ("paragraph_hashes", "paragraphs"),
-    _settings,
-    _paragraphs,
-    by_generation=True,
-    looks_back=("documents", "paragraph_hashes"),
-)
-
-
-_SPAN = ["doc_id", "start", "end"]
-
-
 def survivors(reader: Reader, files: Mapping[str, TableFile]) -> IDs:
     """uint64[n], sorted: the documents of a partition that no rule, duplicate or evaluation set removed.
 
@@ -270,4 +257,10 @@ class KeptTask(Task):
         context.write_parts("kept", rows.schema, [rows])
 
 
-KEPT = Stage("dedup", 1, ("documents", *_DECISIONS, "paragraphs"), ("kept",), cuts_paragraphs, _kept)
+_READS, _WRITES, _BACK = (
+    ("documents", *_DECISIONS),
+    ("paragraph_hashes", "paragraphs"),
+    ("documents", "paragraph_hashes"),
+)
+PARAGRAPHS = Stage("dedup", 1, _READS, _WRITES, _settings, _paragraphs, by_generation=True, looks_back=_BACK)
+KEPT = Stage("dedup", 1, (*_READS, "paragraphs"), ("kept",), cuts_paragraphs, _kept)

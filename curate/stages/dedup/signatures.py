@@ -344,12 +344,5 @@ def _signature_settings(recipe: Recipe) -> Any:
     return {"minhash": asdict(minhash_params(recipe)), "evaluation": evaluation}
 
 
-SIGNATURES = Stage(
-    "dedup",
-    1,
-    ("documents", "edits", "verdicts"),
-    ("contamination", "signatures"),
-    _signature_settings,
-    _signatures,
-    fits=_fit,
-)
+_READS, _WRITES = ("documents", "edits", "verdicts"), ("contamination", "signatures")
+SIGNATURES = Stage("dedup", 1, _READS, _WRITES, _signature_settings, _signatures, fits=_fit)

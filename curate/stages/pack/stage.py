@@ -40,6 +40,8 @@ from curate.tokens.encoder import load, require_bos, require_separator
 
 PIECES = Exchange("pieces", "pieces to shards", to="shard")
 
+_PER_DOCUMENT = ("tokens", "clusters", "embeddings", "order", "copies")
+
 Sets = list[dict[str, Any]]
 """The sets as the details of ``windows`` list them."""
 
@@ -84,10 +86,9 @@ def _send_items(run: StageRun, sets: Sets) -> Snapshot:
     """Documents and examples, sent to their regions."""
     regions, dim = int(run.tables["clusters"].details["regions"]), int(run.tables["embeddings"].details["dim"])
     validation, examples = len(sets) - 1, synthetic_set(sets)["set"]
-    tables = ("tokens", "clusters", "embeddings", "order", "copies", *synthetic_sidecar(run.recipe))
     tasks = [
         ItemsTask(**part.fields, regions=regions, dim=dim, validation=validation, synthetic_set=examples)
-        for part in run.partitions(*tables)
+        for part in run.partitions(*_PER_DOCUMENT, *synthetic_sidecar(run.recipe))
     ]
     return run.publish(ITEMS, run.step(ITEMS.table, tasks))
 
@@ -329,14 +330,5 @@ def separators_that_leave(
     return np.asarray((kind == catalog.KIND_SEPARATOR) & ~(follows & (in_window > 0)))
 
 
-PACK = Stage(
-    "pack",
-    1,
-    ("documents", "tokens", "embeddings", "clusters", "order", "neighbors", "copies", "synthetic"),
-    ("windows",),
-    _settings,
-    _pack,
-    depends_on=lambda run: sorted(_first_shards(run).items()),
-    by_generation=True,
-    takedown=_takedown,
-)
+_READS = ("documents", *_PER_DOCUMENT, "neighbors", "synthetic")
+PACK = Stage("pack", 1, _READS, ("windows",), _settings, _pack, _first_shards, by_generation=True, takedown=_takedown)

@@ -151,7 +151,6 @@ class ShardTask(Task):
             write_formats(context, after, settings, place.shard, f"{place.prefix}{DENOISED}")
         if self.previous is None and (sample := measure_sample(whole, place.shard, settings.seed)) is not None:
             context.value("sample", sample)
-        context.value("tokens", len(whole.tokens))
         context.value("sum", _window_sum(whole))
         context.count("windows", len(whole))
         context.count("tokens", len(whole.tokens))

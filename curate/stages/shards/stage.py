@@ -25,7 +25,7 @@ from curate.recipe.file import essential_recipe
 from curate.shards import conservation
 from curate.shards.formats import FORMATS, shard_number
 from curate.shards.sampled import mean_of_samples
-from curate.stages.shards.files import Sum, Widths, finish, sums_of_sets, widths, write_shards
+from curate.stages.shards.files import Widths, finish, sums_of_sets, widths, write_shards
 from curate.stages.shards.formats import FilePart, ShardSettings, joined_formats, part_name, written_parts
 from curate.stages.shards.routing import route_spans, shard_places
 from curate.tables.snapshot import Snapshot, TableFile
@@ -58,7 +58,8 @@ def _takedown(run: StageRun, takedown: Takedown) -> None:
     windows, previous = run.tables["windows"], takedown.tables["shards"]
     before = takedown.tables["windows"].named()
     changed = [file for file in windows.files if file.checksum != before[file.name].checksum]
-    width, wider = _widths(run, previous), widths(run, changed)
+    denoised = _indexes(run, previous, DENOISED) if run.recipe.shards.denoise else {}
+    width, wider = {number: int(index["window"]) for number, index in denoised.items()}, widths(run, changed)
     if any(wider[number] > size for number, size in width.items()):
         # what follows a document that left is denoised otherwise, and so may exceed all that was there
         width, changed = {number: max(size, wider[number]) for number, size in width.items()}, list(windows.files)
@@ -68,7 +69,7 @@ def _takedown(run: StageRun, takedown: Takedown) -> None:
     if joined := joined_formats(run.recipe.shards.formats):
         parts = {**_previous_parts(run, previous, width, joined), **parts}
     copied = run.step("shards", _copy_tasks(run, previous, {file.name for file in written.files("shards")}))
-    sums = _sums(run, previous)
+    sums = {n: conservation.from_hex(index["conservation"]) for n, index in _indexes(run, previous).items()}
     lost, gained = (sums_of_sets(windows, written, value) for value in ("sum_before", "sum"))
     with np.errstate(over="ignore"):
         sums = {number: total - lost[number] + gained[number] for number, total in sums.items()}
@@ -102,23 +103,11 @@ class CopyTask(Task):
             context.copy("shards", file, self.folder)
 
 
-def _sums(run: StageRun, previous: Snapshot) -> dict[int, Sum]:
-    """The conservation sum of each set, as its index states it."""
+def _indexes(run: StageRun, previous: Snapshot, folder: str = "") -> dict[int, Any]:
+    """``index.json`` of each set; of its denoised windows with their folder."""
     sets, named = run.tables["windows"].details["sets"], previous.named()
-    sums = {}
-    for entry in sets:
-        index = json.loads(run.storage.read(named[f"{set_prefix(entry, sets, '/')}index"].path))
-        sums[entry["set"]] = conservation.from_hex(index["conservation"])
-    return sums
-
-
-def _widths(run: StageRun, previous: Snapshot) -> Widths:
-    """The widths of the denoised sets, as their indexes state them."""
-    if run.recipe.shards.denoise is None:
-        return {}
-    sets, named = run.tables["windows"].details["sets"], previous.named()
-    paths = {entry["set"]: named[f"{set_prefix(entry, sets, '/')}{DENOISED}index"].path for entry in sets}
-    return {number: int(json.loads(run.storage.read(path))["window"]) for number, path in paths.items()}
+    paths = {entry["set"]: named[f"{set_prefix(entry, sets, '/')}{folder}index"].path for entry in sets}
+    return {number: json.loads(run.storage.read(path)) for number, path in paths.items()}
 
 
 def _previous_parts(run: StageRun, previous: Snapshot, width: Widths, joined: list[str]) -> dict[str, FilePart]:
@@ -158,13 +147,5 @@ class CountTask(Task):
         context.value("windows", int(numbers[-1]) + 1 if len(numbers) else 0)
 
 
-SHARDS = Stage(
-    "shards",
-    1,
-    ("documents", "tokens", "synthetic", "windows"),
-    ("shards",),
-    _settings,
-    _shards,
-    by_generation=True,
-    takedown=_takedown,
-)
+_READS = ("documents", "tokens", "synthetic", "windows")
+SHARDS = Stage("shards", 1, _READS, ("shards",), _settings, _shards, by_generation=True, takedown=_takedown)

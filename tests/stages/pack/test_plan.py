@@ -30,11 +30,13 @@ def send_items(workspace, copies):
     task = ItemsTask(
         name=PART,
         documents=workspace.write("documents", rows(schemas.DOCUMENTS, *((i, f"id-{i}", "web", "text") for i in ids))),
-        tokens=workspace.write("tokens", rows(schemas.tokens_schema(10), *((i, [], n) for i, n in LENGTHS.items()))),
-        clusters=workspace.write("clusters", rows(schemas.CLUSTERS, *((i, 0, 0, 0.0) for i in ids))),
-        embeddings=workspace.write("embeddings", pa.table(embeddings)),
-        order=workspace.write("order", rows(schemas.ORDER, *((i, 10 - i, 0, 0.0) for i in ids))),
-        copies=workspace.write("copies", rows(schemas.COPIES, *counts)),
+        files=workspace.files(
+            tokens=rows(schemas.tokens_schema(10), *((i, [], n) for i, n in LENGTHS.items())),
+            clusters=rows(schemas.CLUSTERS, *((i, 0, 0, 0.0) for i in ids)),
+            embeddings=pa.table(embeddings),
+            order=rows(schemas.ORDER, *((i, 10 - i, 0, 0.0) for i in ids)),
+            copies=rows(schemas.COPIES, *counts),
+        ),
         regions=1,
         dim=dim,
         validation=9,
@@ -52,8 +54,8 @@ def test_every_token_of_every_copy_is_in_one_window_of_its_set(tmp_path, method)
     sets = [WindowSet("bucket", 1 << e) for e in range(5)] if buckets else [WindowSet("stage", 16)] * 2
     task = PlanTask(
         name="region-0000000",
-        items=send_items(workspace, copies),
-        region=0,
+        maps=send_items(workspace, copies),
+        target=0,
         dim=8,
         neighbors=workspace.write("neighbors", rows(schemas.neighbors_schema(2), *near), "region-0000000"),
         sets=tuple(sets),

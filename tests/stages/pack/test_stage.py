@@ -58,7 +58,7 @@ def test_windows_of_all_regions_are_numbered_by_their_keys(tmp_path):
     pieces = workspace.send(PIECES, *(PiecesTask(name=file.name, plan=file, shards=(2, 1)) for file in files))
 
     def windows(target, shard):
-        task = WindowsTask(name=f"shard-{target}", pieces=pieces, target=target, shard=shard)
+        task = WindowsTask(name=f"shard-{target}", maps=pieces, target=target, shard=shard)
         table = workspace.read(workspace.drive(task).files["windows"][0])
         assert table.schema.remove_metadata() == schemas.WINDOWS
         return [(*tuple(row.values())[:4], row["doc_id"], row["copy"]) for row in table.to_pylist()]

@@ -10,8 +10,8 @@ import pytest
 
 from curate.base import schemas
 from curate.base.catalog import KIND_DOCUMENT, KIND_END, KIND_REMOVED
-from curate.stages.shards.files import IndexTask, JoinTask, ShardSettings, ShardTask, WidthTask
-from curate.stages.shards.formats import FilePart
+from curate.stages.shards.files import IndexTask, JoinTask, ShardTask, WidthTask
+from curate.stages.shards.formats import FilePart, ShardSettings
 from curate.stages.shards.routing import PLACES, SPANS, PlacesTask, ShardPlace, SpansTask
 from curate.stages.shards.stage import CopyTask, CountTask
 from tests.stages.alone import PART, Workspace, rows
@@ -49,9 +49,9 @@ def send_spans(workspace, windows):
     spans = SpansTask(
         name=PART,
         documents=documents,
-        tokens=workspace.write("tokens", rows(schemas.tokens_schema(100), *tokens)),
+        files=workspace.files(tokens=rows(schemas.tokens_schema(100), *tokens)),
         places=workspace.send(PLACES, places),
-        partition=0,
+        target=0,
         offsets=(0,),
         shards=1,
         vocab_size=100,
