@@ -35,7 +35,7 @@ MAY_IMPORT["report"] = (*MAY_IMPORT["verify"], "verify", "planning", "tools")
 LIBRARY = tuple(MAY_IMPORT)
 """The packages. Above them lies what is public, which may import all of them and what is named here of its own kind."""
 SURFACE: dict[str, tuple[str, ...]] = {
-    "": ("api",),
+    "": ("api", "finished_run"),
     "__main__": ("cli",),
     "api": ("finished_run",),
     "finished_run": (),

@@ -20,7 +20,7 @@ from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.base.ids import source_id
 from curate.base.markup import element
-from curate.inspect.reader import RunReader, to_arrow, to_numpy
+from curate.inspect.reader import RunReader, no_rows, to_arrow, to_numpy
 from curate.inspect.records import cosines_to, named
 from curate.relate.measures import pair_mean, same_label_in_window
 from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
@@ -114,7 +114,7 @@ class Windows:
         files = self._run.files_with("windows", np.array([doc_id], np.uint64))
         if shard is not None:
             files.sort(key=lambda file: not _is_shard(file, shard))
-        parts = [pa.table({name: [] for name in ("set", "shard", "window", "piece")})]
+        parts = []
         for file in files:
             with self._run.open(file) as source:
                 parquet, place = pq.ParquetFile(source), self._run.place(file)
@@ -128,8 +128,8 @@ class Windows:
                 tokens -= int(length[kind == KIND_DOCUMENT].sum())
                 if tokens <= 0:
                     break
-        order = [(name, "ascending") for name in ("set", "shard", "window", "piece")]
-        return pa.concat_tables(parts[1:] or parts).sort_by(order)
+        order = ("set", "shard", "window", "piece")
+        return pa.concat_tables(parts or [no_rows(order)]).sort_by([(name, "ascending") for name in order])
 
 
 def _is_shard(file: TableFile, shard: int) -> bool:
