@@ -49,7 +49,7 @@ def to_arrow(values: NDArray[Any]) -> pa.Array:
 
 def no_rows(columns: Iterable[str]) -> pa.Table:
     """A table of no rows, made without pandas."""
-    return pa.schema([(name, pa.null()) for name in columns]).empty_table()
+    return pa.table({name: pa.nulls(0) for name in columns})
 
 
 def stored_recipe(workspace: str, changes: Sequence[str] = ()) -> Recipe:
