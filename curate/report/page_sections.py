@@ -80,17 +80,16 @@ def figure(shown: Plot) -> Markup:
 def table(caption: str, head: Sequence[str], rows: Iterable[Row], left: int = 1) -> Markup:
     """A table with a caption, its first ``left`` columns text and the others numbers; wide ones scroll by themselves."""
 
-    def cells(kind: str, row: Sequence[Any]) -> list[Markup]:
-        found = []
+    def line(row: Sequence[Any], scope: str | None = None) -> Markup:
+        cells = []
         for i, cell in enumerate(row):
-            value: Child = cell if isinstance(cell, str) else amounts.number(cell)
-            scope = "row" if kind == "td" and i == 0 else "col" if kind == "th" else None
-            name = "th" if scope else "td"
-            found.append(element(name, value, scope=scope, class_="n" if i >= left else None))
-        return found
+            named = scope or ("row" if i == 0 else None)
+            text: Child = cell if isinstance(cell, str) else amounts.number(cell)
+            cells.append(element("th" if named else "td", text, scope=named, class_="n" if i >= left else None))
+        return element("tr", *cells)
 
-    header = element("thead", element("tr", *cells("th", head))) if any(head) else None
-    body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
+    header = element("thead", line(head, "col")) if any(head) else None
+    body = element("tbody", *map(line, rows))
     content = element("table", element("caption", caption), header, body)
     return element("div", content, class_="scroll", role="region", aria_label=caption, tabindex=0)
 
