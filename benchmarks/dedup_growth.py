@@ -47,7 +47,8 @@ def write(path: Path, count: int) -> None:
 
 def run(source: Path, workspace: Path) -> None:
     """One run in this process; prints its cost as JSON."""
-    from curate.api import execute
+    from curate.api import as_recipe
+    from curate.driver.execute import run_recipe
 
     few = workspace.with_suffix(".jsonl")
     with source.open() as file:
@@ -59,9 +60,9 @@ def run(source: Path, workspace: Path) -> None:
         settings = {"engine": "inline", "ingest": {"partition_bytes": 32_000_000}, "quality": "off"}
         return {"workspace": place, "inputs": inputs, **settings}
 
-    execute(recipe(few, "few"), until="dedup")
+    run_recipe(as_recipe(recipe(few, "few")), stop_after="dedup")
     cpu = sum(os.times()[:2])
-    outcome = execute(recipe(source, "all"), until="dedup")
+    outcome = run_recipe(as_recipe(recipe(source, "all")), stop_after="dedup")
     cost = {
         "cpu": sum(os.times()[:2]) - cpu,
         "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

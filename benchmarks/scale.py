@@ -27,8 +27,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_
 import numpy as np
 import zstandard
 
-from curate import api
 from curate.api import as_recipe
+from curate.driver.execute import run_recipe
 from curate.engine.progress import PlainProgress
 from curate.planning.check import capacity
 from curate.planning.costs import Costs, costs_of
@@ -185,7 +185,7 @@ def main() -> None:
     )
     warm()
     cpus = os.cpu_count() if options.engine == "ray" else None
-    outcome = api.execute(recipe, cpus=cpus, progress=PlainProgress(sys.stdout))
+    outcome = run_recipe(recipe, cpus=cpus, progress=PlainProgress(sys.stdout))
     costs = costs_of(recipe.workspace)
     seconds: dict[str, float] = {}
     for entry in outcome.stages:

@@ -11,6 +11,8 @@ import importlib
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
+__all__ = ["warm"]
+
 SHOWN = ("curate.report.map:compile_kernels",)
 """Kernels of what is shown of a run; no task calls them."""
 

@@ -8,31 +8,34 @@ corpus again by accident.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
+import json
 import sys
 
-from curate.api import as_recipe
-from curate.base.errors import CurateError
-from curate.cli import main, make_parser
-from curate.planning.check import check
-from curate.storage.interface import in_force
+from curate.cli import main
 
 LAST = ("upsample", "synthetic", "pack", "shards", "ledger")
 
 
 def earlier_stages(arguments: list[str]) -> list[str]:
     """Stages before the lengths that a run with these arguments would have to run."""
-    options = make_parser().parse_args(["run", *arguments])
-    recipe = as_recipe(options.recipe, options.changes)
-    with in_force(recipe.storage):
-        plan = check(recipe)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recipe")
+    parser.add_argument("--set", dest="changes", nargs="+", action="extend", default=[])
+    options, _ = parser.parse_known_args(arguments)
+    changes = ["--set", *options.changes] if options.changes else []
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = main(["check", options.recipe, *changes, "--json"])
+    if code:
+        sys.exit(code)
+    plan = json.loads(printed.getvalue())
     return list(dict.fromkeys(s["stage"] for s in plan["stages"] if s["state"] != "there" and s["stage"] not in LAST))
 
 
 if __name__ == "__main__":
-    try:
-        todo = earlier_stages(sys.argv[1:])
-    except CurateError as error:
-        sys.exit(f"error: {error}")
+    todo = earlier_stages(sys.argv[1:])
     if todo:
         print(f"error: {', '.join(todo)} would have to run first; use jobs/run_recipe.py", file=sys.stderr)
         sys.exit(2)

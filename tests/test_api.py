@@ -9,16 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import curate
 from curate.api import as_recipe
 from curate.base.errors import RecipeError
 
 HEAVY = ("ray", "numba", "polars", "pyarrow", "numpy", "pydantic", "rich", "boto3")
-
-
-def test_public_names() -> None:
-    assert curate.__all__ == ["CurateError", "__version__", "open", "remove", "run"]
-    assert all(hasattr(curate, name) for name in curate.__all__)
 
 
 @pytest.mark.parametrize("code", ["import curate", "import curate.cli; curate.cli.make_parser()"])
@@ -26,13 +20,6 @@ def test_import_is_light(code: str) -> None:
     check = f"import sys; {code}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_run_stays_callable_when_its_package_is_imported(tmp_path: Path) -> None:
-    import curate.tables.workspace  # binds curate.run to the package
-
-    with pytest.raises(RecipeError, match="does not exist"):
-        curate.run(tmp_path / "none.yaml")
 
 
 def test_recipes_of_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def executed(workspace: str, builder: hand.Builder, monkeypatch: pytest.MonkeyPa
         asked.update(settings)
         return asked["outcome"]  # type: ignore[no-any-return]
 
-    monkeypatch.setattr("curate.api.execute", execute)
+    monkeypatch.setattr("curate.driver.execute.run_recipe", execute)
     return asked
 
 
@@ -193,7 +193,7 @@ def test_run_passes_everything_on(executed: dict[str, Any], recipe: str) -> None
     ]
     assert main(["run", recipe, *options]) == 0
     assert (executed["recipe"].pack.window, executed["recipe"].seed) == (64, 3)
-    wanted = {"until": "pack", "cpus": 2, "address": "auto", "sample": 0.5, "allow_missing": True}
+    wanted = {"stop_after": "pack", "cpus": 2, "address": "auto", "sample": 0.5, "allow_missing": True}
     assert {name: executed[name] for name in wanted} == wanted
 
 
@@ -240,7 +240,7 @@ def test_interrupt_exits_130_and_says_how_to_go_on(
     def execute(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("curate.api.execute", execute)
+    monkeypatch.setattr("curate.driver.execute.run_recipe", execute)
     assert main(["run", recipe]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
 
@@ -249,7 +249,7 @@ def test_other_errors_keep_their_traceback(recipe: str, monkeypatch: pytest.Monk
     def execute(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("curate.api.execute", execute)
+    monkeypatch.setattr("curate.driver.execute.run_recipe", execute)
     with pytest.raises(ZeroDivisionError):
         main(["run", recipe])
 
@@ -266,8 +266,8 @@ def test_closed_pipe_is_no_error() -> None:
 
 
 def test_interrupted_process_exits_130(tmp_path: Path) -> None:
-    slow = "lambda options: (print('ready', flush=True), time.sleep(60))"
-    code = f"import sys, time, curate.cli as c\nc.running.schema = {slow}\nsys.exit(c.main(['schema']))"
+    slow = "def schema(options):\n    print('ready', flush=True)\n    time.sleep(60)"
+    code = f"import sys, time, curate.cli as c\n{slow}\nc.running.schema = schema\nsys.exit(c.main(['schema']))"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from curate.api import execute, open_run
+import curate
 from curate.engine.progress import NoProgress
 
 
@@ -57,16 +57,16 @@ def main() -> None:
     with source.open(encoding="utf-8") as file:
         few.write_text("".join(line for line, _ in zip(file, range(200), strict=False)), encoding="utf-8")
     size = few.stat().st_size // (4 * cores)  # so many tasks that every worker has its turn
-    execute(recipe(few, out, cores, size), until="dedup", cpus=cpus)  # imports, compiled kernels
+    curate.run(recipe(few, out, cores, size), until="dedup", cpus=cpus)  # imports, compiled kernels
     few.unlink()
     shutil.rmtree(out)
     steps = Steps()
     began, cpu = time.perf_counter(), sum(os.times()[:4])
     size = 16_000_000 if cores > 1 else 128_000_000
-    execute(recipe(source, out, cores, size), until="dedup", cpus=cpus, progress=steps)
+    curate.run(recipe(source, out, cores, size), until="dedup", cpus=cpus, progress=steps)
     seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - cpu
     steps.mark("end")
-    run = open_run(out)
+    run = curate.open(out)
     removed = run.table("duplicates").select("doc_id").collect()
     documents = run.table("documents").select("doc_id", "id").collect()
     ids = documents.join(removed, on="doc_id", how="anti").sort("doc_id")["id"].to_list()

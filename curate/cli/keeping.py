@@ -10,24 +10,20 @@ from curate.cli.shared import AddCommand, natural, output, positive, text_of
 
 def add(command: AddCommand) -> None:
     """Add the commands to the parser."""
-    parser = command(export)
-    parser.workspace()
+    parser = command(export).workspace()
     parser.value("--to", "PATH", "a new or empty folder, or s3://bucket/prefix", required=True)
     formats = ("parquet", "jsonl.zst")
     parser.value("--format", None, "format of the files (default: parquet)", choices=formats, default="parquet")
     parser.flag("--json", "print what was written as JSON")
 
-    parser = command(verify)
-    parser.workspace()
+    parser = command(verify).workspace()
     parser.flag("--json", "print the report as JSON")
 
-    parser = command(clean)
-    parser.workspace()
+    parser = command(clean).workspace()
     parser.value("--keep", "N", "also keep this many previous states (default: 0)", type=natural, default=0)
     parser.flag("--yes", "remove them; without it they are only listed")
 
-    parser = command(remove)
-    parser.workspace()
+    parser = command(remove).workspace()
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--ids", metavar="FILE", help="ids or doc_ids, one a line; - for standard input")
     what.add_argument("--where", metavar="EXPR", help="a condition, as in quality.where: meta.author == 'X'")

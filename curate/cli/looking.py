@@ -14,43 +14,36 @@ if TYPE_CHECKING:
 
 def add(command: AddCommand) -> None:
     """Add the commands to the parser."""
-    parser = command(stats)
-    parser.workspace()
+    parser = command(stats).workspace()
     _label(parser)
     parser.flag("--json", "print the numbers as JSON")
 
-    parser = command(explain)
-    parser.workspace()
+    parser = command(explain).workspace()
     parser.value("id", "ID", "the document's id or doc_id; all matches are shown")
     parser.flag("--json", "print the findings as JSON")
 
-    parser = command(sample)
-    parser.workspace()
+    parser = command(sample).workspace()
     removed_by = "only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`"
     parser.value("--removed-by", "R", removed_by)
     parser.value("--source", "S", "only documents of this source")
     parser.value("--n", "N", "documents to show (default: 5)", type=positive, default=5)
     parser.flag("--json", "print them as JSON")
 
-    parser = command(lookup)
-    parser.workspace()
+    parser = command(lookup).workspace()
     parser.value("file", "FILE", "a text file in UTF-8, or - for standard input")
     parser.flag("--json", "print the matches as JSON")
 
-    parser = command(substrings)
-    parser.workspace()
+    parser = command(substrings).workspace()
     parser.value("--tokens", "N", "tokens of the shortest substring (default: 50)", type=positive, default=50)
     parser.flag("--json", "print the report as JSON")
 
-    parser = command(coherence)
-    parser.workspace()
+    parser = command(coherence).workspace()
     parser.value("--windows", "N", "windows of the sample (default: 100)", type=positive, default=100)
     parser.value("--label", "meta.FIELD", "a label that related records share")
     parser.value("--judge", "MODEL", "another embedding model: a folder, or an installed package")
     parser.flag("--json", "print the measures as JSON")
 
-    parser = command(clusters)
-    parser.workspace()
+    parser = command(clusters).workspace()
     parser.value("--n", "N", "clusters to show (default: 20)", type=positive, default=20)
     by = ("size", "tokens", "score")
     parser.value("--by", None, "which first (default: size)", choices=by, default="size")
@@ -61,8 +54,7 @@ def add(command: AddCommand) -> None:
     parser.value("second", "B", "another one")
     parser.flag("--json", "print the differences as JSON")
 
-    parser = command(report)
-    parser.workspace()
+    parser = command(report).workspace()
     parser.value("-o --output", "FILE", "the file (default: report.html, of a card card.md)")
     _label(parser)
     card = "write a data card instead, in Markdown: sources, licences, sizes, removals, processing, known limits"

@@ -30,8 +30,7 @@ def add(command: AddCommand) -> None:
     _add_check(command(check))
     _add_run(command(run))
 
-    parser = command(submit)
-    parser.recipe()
+    parser = command(submit).recipe()
     parser.value("--address", "URL", "the cluster's Jobs API: http://HEAD:8265", required=True)
     parser.changes()
     parser.value("--until", "STAGE", f"last stage: {STAGE_LIST}")

@@ -31,9 +31,10 @@ class Command(Protocol):
 class CommandParser(argparse.ArgumentParser):
     """The parser of one command."""
 
-    def value(self, names: str, metavar: str | None, help: str, **settings: Any) -> None:
+    def value(self, names: str, metavar: str | None, help: str, **settings: Any) -> CommandParser:
         """An argument with a value; ``names`` are separated by a space, ``settings`` those of ``add_argument``."""
         self.add_argument(*names.split(), metavar=metavar, help=help, **settings)
+        return self
 
     def values(self, name: str, metavar: str, help: str, **settings: Any) -> None:
         """An option with a list of values, which may be given several times."""
@@ -43,13 +44,13 @@ class CommandParser(argparse.ArgumentParser):
         """An option without a value."""
         self.add_argument(name, action="store_true", help=help)
 
-    def workspace(self) -> None:
+    def workspace(self) -> CommandParser:
         """The argument WORKSPACE."""
-        self.value("workspace", "WORKSPACE", "a finished run: a folder or s3://bucket/prefix")
+        return self.value("workspace", "WORKSPACE", "a finished run: a folder or s3://bucket/prefix")
 
-    def recipe(self, **settings: Any) -> None:
+    def recipe(self, **settings: Any) -> CommandParser:
         """The argument RECIPE."""
-        self.value("recipe", "RECIPE", "a YAML file", **settings)
+        return self.value("recipe", "RECIPE", "a YAML file", **settings)
 
     def changes(self) -> None:
         """The option --set."""

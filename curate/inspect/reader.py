@@ -47,8 +47,9 @@ def to_arrow(values: NDArray[Any]) -> pa.Array:
     return pl.Series(values).to_arrow()
 
 
-def _no_rows(columns: list[str]) -> pa.Table:
-    return pa.table({name: [] for name in columns})
+def no_rows(columns: Iterable[str]) -> pa.Table:
+    """A table of no rows, made without pandas."""
+    return pa.table({name: pa.nulls(0) for name in columns})
 
 
 def stored_recipe(workspace: str, changes: Sequence[str] = ()) -> Recipe:
@@ -192,7 +193,7 @@ class RunReader:
         files, rows_of = self.files_with(table, wanted), partial(self._rows_of_file, wanted, columns)
         with ThreadPoolExecutor(READERS) as pool:
             parts = [part for rows in pool.map(rows_of, files) for part in rows]
-        return pa.concat_tables(parts).sort_by("doc_id") if parts else _no_rows(columns or ["doc_id"])
+        return pa.concat_tables(parts).sort_by("doc_id") if parts else no_rows(columns or ["doc_id"])
 
     def hashed(self, table: str, n: int, columns: list[str]) -> pa.Table:
         """The same ``n`` rows of a per-document table every time (smallest hash of doc_id), sorted by doc_id; all if fewer."""
@@ -204,7 +205,7 @@ class RunReader:
             for batch in self.batches(file, ["doc_id", *columns]):
                 mask = document_hash(self.recipe.seed, "look", batch["doc_id"].to_numpy()) <= limit
                 parts.append(batch.filter(pa.array(mask)))
-        rows = pa.concat_tables(parts) if parts else _no_rows(["doc_id", *columns])
+        rows = pa.concat_tables(parts) if parts else no_rows(["doc_id", *columns])
         hashes = document_hash(self.recipe.seed, "look", rows["doc_id"].to_numpy().astype(np.uint64))
         return rows.take(pa.array(np.argsort(hashes, kind="stable")[:n])).sort_by("doc_id")
 

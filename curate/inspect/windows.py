@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base.catalog import KIND_DOCUMENT, KIND_SYNTHETIC
@@ -19,11 +20,12 @@ from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.base.ids import source_id
 from curate.base.markup import element
-from curate.inspect.reader import RunReader, to_arrow, to_numpy
+from curate.inspect.reader import RunReader, no_rows, to_arrow, to_numpy
 from curate.inspect.records import cosines_to, named
 from curate.relate.measures import pair_mean, same_label_in_window
 from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
 from curate.tables.artefact import artefact_path
+from curate.tables.parquet import validate
 from curate.tables.snapshot import TableFile, as_file, parts_of
 
 SHOWN_CHARS = 300
@@ -112,20 +114,22 @@ class Windows:
         files = self._run.files_with("windows", np.array([doc_id], np.uint64))
         if shard is not None:
             files.sort(key=lambda file: not _is_shard(file, shard))
-        parts = [pa.table({name: [] for name in ("set", "shard", "window", "piece")})]
+        parts = []
         for file in files:
-            mask = to_numpy(self._run.read(file, ["doc_id"])["doc_id"]) == np.uint64(doc_id)
-            if not mask.any():
-                continue
-            rows = self._run.read(file).filter(to_arrow(mask))
+            with self._run.open(file) as source:
+                parquet, place = pq.ParquetFile(source), self._run.place(file)
+                mask = to_numpy(validate(parquet.read(["doc_id"]), place)["doc_id"]) == np.uint64(doc_id)
+                if not mask.any():
+                    continue
+                rows = validate(parquet.read(), place).filter(to_arrow(mask))
             parts.append(rows)
             if tokens is not None:
                 kind, length = (to_numpy(rows[name]) for name in ("kind", "length"))
                 tokens -= int(length[kind == KIND_DOCUMENT].sum())
                 if tokens <= 0:
                     break
-        order = [(name, "ascending") for name in ("set", "shard", "window", "piece")]
-        return pa.concat_tables(parts[1:] or parts).sort_by(order)
+        order = ("set", "shard", "window", "piece")
+        return pa.concat_tables(parts or [no_rows(order)]).sort_by([(name, "ascending") for name in order])
 
 
 def _is_shard(file: TableFile, shard: int) -> bool:

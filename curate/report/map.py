@@ -11,12 +11,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.base.columns import vector_matrix
-from curate.base.markup import Markup, element
+from curate.base.columns import column, rows_of, vector_matrix
+from curate.base.markup import Attribute, Markup, element
 from curate.inspect.clusters import terms_of
 from curate.inspect.reader import RunReader
+from curate.inspect.records import named
 from curate.relate.neighbors import neighbors
-from curate.report.plots import COLOURS, LINE, WIDTH, Plot, label, legend, plot, short
+from curate.report.plots import COLOURS, LINE, WIDTH, Plot, empty, label, legend, plot, points, short
 
 NEIGHBORS = 10
 """Nearest documents that a document is drawn to."""
@@ -33,36 +34,33 @@ def corpus_map(run: RunReader, documents: int = SAMPLE_DOCUMENTS) -> Plot:
     """A sample of documents by hash, similar ones near each other; a line joins them in the order of the path."""
     title = "Map of the corpus"
     if not run.has("order", "embeddings") or run.snapshots["order"].rows < 3:
-        few = "there are too few documents on the path for a map"
-        return plot(title, few, 70, label(12, 48, few, muted=True))
+        return empty(title, "there are too few documents on the path for a map")
     rows = run.hashed("order", documents, ["position", "cluster"]).sort_by("position")
     n = rows.num_rows
     ids = rows["doc_id"].to_numpy()
-    found = run.rows("embeddings", ids, ["vector"])
-    places = np.searchsorted(found["doc_id"].to_numpy(), ids)
-    vectors = vector_matrix(found["vector"])[places]
+    embedded = run.rows("embeddings", ids, ["vector"])
+    vectors = vector_matrix(embedded["vector"])[rows_of(ids, column(embedded, "doc_id"))]
     near = neighbors(vectors, NEIGHBORS, 1.0)
     where = plane(vectors, near.ids, near.similarity)
-    at = np.column_stack(
-        [_MARGIN + where[:, 0] * (WIDTH - 2 * _MARGIN), 40 + _MARGIN + where[:, 1] * (SIDE - 2 * _MARGIN)]
-    )
-    named = run.rows("ledger", ids, ["source"]) if run.has("ledger") else run.rows("documents", ids, ["source"])
-    source = np.array(named["source"].to_pylist(), dtype=object)[np.searchsorted(named["doc_id"].to_numpy(), ids)]
+    at = where * [WIDTH - 2 * _MARGIN, SIDE - 2 * _MARGIN] + [_MARGIN, 40 + _MARGIN]
+    records = named(run, ids.tolist())
+    source = np.array([records[doc_id]["source"] for doc_id in ids.tolist()])
     sources = [name for name in run.recipe.sources if name in set(source)]
-    line = " ".join(f"{short(x)},{short(y)}" for x, y in at)
-    parts = [element("polyline", points=line, fill="none", class_="f", stroke_width=0.4)]
+    parts = [element("polyline", points=points(at.tolist()), fill="none", class_="f", stroke_width=0.4)]
     for number, name in enumerate(sources):
         dots = "".join(f"M{short(x)} {short(y)}h0" for x, y in at[source == name])
-        colour = COLOURS[number % len(COLOURS)]
-        parts.append(
-            element("path", element("title", name), d=dots, stroke=colour, stroke_width=3.4, stroke_linecap="round")
-        )
+        style: dict[str, Attribute] = {
+            "stroke": COLOURS[number % len(COLOURS)],
+            "stroke_width": 3.4,
+            "stroke_linecap": "round",
+        }
+        parts.append(element("path", element("title", name), d=dots, **style))
     cluster = rows["cluster"].to_numpy()
     values, counts = np.unique(cluster[cluster >= 0], return_counts=True)
     largest = values[np.lexsort([values, -counts])][:CLUSTERS].tolist()
     terms = terms_of(run, largest)
-    words = [" ".join(terms[one][:WORDS]) for one in largest]
-    parts += _labels(words, [np.median(at[cluster == one], axis=0).tolist() for one in largest])
+    words = [" ".join(terms[number][:WORDS]) for number in largest]
+    parts += _labels(words, [np.median(at[cluster == number], axis=0).tolist() for number in largest])
     parts.append(legend(_MARGIN, SIDE + 62, sources[: len(COLOURS)]))
     whole = run.snapshots["order"].rows
     drawn = f"all {n:,} documents" if n == whole else f"{n:,} of {whole:,} documents, by hash"
@@ -83,7 +81,7 @@ def _labels(words: list[str], middles: list[list[float]]) -> list[Markup]:
         taken.append((x, y, half))
         corner, wide = {"x": short(x - half - 3), "y": short(y - 12)}, short(2 * half + 6)
         parts.append(element("rect", **corner, width=wide, height=LINE, rx=3, class_="g", opacity=0.82))
-        parts.append(label(x, y, text, anchor="middle", weight="600"))
+        parts.append(label(x, y, text, text_anchor="middle", font_weight="600"))
     return parts
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from curate.base import amounts
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect, shard_places
 from curate.planning.check import MAX_SLICES, node_of
-from curate.report.statistics import Section, Table, funnel, upsampling
+from curate.report.statistics import Row, Section, Table, funnel, upsampling
 
 if TYPE_CHECKING:
     from curate.driver.clean import Garbage
@@ -47,25 +46,18 @@ def summary_of(run: RunReader, outcome: Outcome, partial: str | None = None) -> 
 def summary(found: dict[str, Any]) -> list[Section]:
     """Sections of ``curate run``."""
     place = found["workspace"]
+    head = f"done in {found['seconds']:.1f} s with the {found['engine']} engine"
     if found["unchanged"]:
         head = f"nothing to do: everything is there ({found['seconds']:.1f} s)"
-    else:
-        head = f"done in {found['seconds']:.1f} s with the {found['engine']} engine"
     lines = [head + (f"; stopped after {found['until']}, as asked" if found["until"] else "")]
     if found["windows"] is not None:
         lines.append(f"{found['tokens']:,} tokens in {found['windows']:,} windows")
     for shard in found["shards"]:
         size = amounts.size(shard["bytes"])
         lines.append(f"shards ({shard['format']}): {shard['path']} ({shard['files']:,} files, {size})")
-    lines += [
-        "",
-        f"look: curate stats {place}",
-        f"      curate sample {place} --removed-by any",
-        f"      curate explain {place} ID",
-        f"      curate report {place}",
-    ]
-    if not found["until"]:
-        lines.append(f"      curate verify {place}")
+    commands = [f"stats {place}", f"sample {place} --removed-by any", f"explain {place} ID", f"report {place}"]
+    commands += [] if found["until"] else [f"verify {place}"]
+    lines += ["", "look: " + "\n      ".join(f"curate {command}" for command in commands)]
     mixture = [] if found["mixture"] is None else [upsampling(found["mixture"])]
     return [funnel(found["funnel"]), *mixture, "\n".join(lines)]
 
@@ -90,13 +82,11 @@ def garbage(found: Garbage) -> list[Section]:
 
 def removal(found: Removal) -> list[Section]:
     """Sections of ``curate remove``."""
-    sections: list[Section] = []
     documents = found.documents
+    sections: list[Section] = [] if documents else ["no document is named by this"]
     if documents:
-        rows = [
-            (row["id"], row["source"], str(row["doc_id"]), row["how"], row["n_tokens"])
-            for row in documents[:SHOWN_DOCUMENTS]
-        ]
+        shown = documents[:SHOWN_DOCUMENTS]
+        rows = [(row["id"], row["source"], str(row["doc_id"]), row["how"], row["n_tokens"]) for row in shown]
         title = "Removed" if found.request else "Would leave"
         sections.append(Table(title, ("id", "source", "doc_id", "why", "tokens"), rows, 4))
         if len(documents) > SHOWN_DOCUMENTS:
@@ -104,8 +94,6 @@ def removal(found: Removal) -> list[Section]:
         by_how = Counter(row["how"] for row in documents).most_common()
         how = ", ".join(f"{n:,} {how}" for how, n in by_how)
         sections.append(f"{_counted(len(documents), 'document')}: {how}")
-    else:
-        sections.append("no document is named by this")
     for names, what in ((found.unknown, "not found"), (found.already, "removed before")):
         if names:
             more = f" and {len(names) - SHOWN_DOCUMENTS:,} more" if len(names) > SHOWN_DOCUMENTS else ""
@@ -144,29 +132,25 @@ def verification(report: dict[str, Any]) -> list[Section]:
 def trained(found: dict[str, Any]) -> list[Section]:
     """Sections of ``curate train-classifier``."""
     held_out = found["held_out"]
-    labels = [
-        (name, found["trained_on"][name], number, f"{held_out['recall'][name]:.4f}")
-        for name, number in held_out["documents"].items()
-    ]
-    calibration: list[Sequence[Any]] = [
-        (f"{least:.1f} to {least + 0.1:.1f}", n, f"{mean:.3f}", f"{share:.3f}")
-        for least, n, mean, share in held_out["calibration"]
+    numbers, recall, bins, keep = (held_out[name] for name in ("documents", "recall", "calibration", "keep"))
+    labels = [(name, found["trained_on"][name], number, f"{recall[name]:.4f}") for name, number in numbers.items()]
+    calibration: list[Row] = [
+        (f"{least:.1f} to {least + 0.1:.1f}", n, f"{mean:.3f}", f"{share:.3f}") for least, n, mean, share in bins
     ]
     thresholds = [
-        (f"{100 * share:g} %", f"{least:.4f}", f"{good:.3f}", f"{bad:.3f}")
-        for share, least, good, bad in held_out["keep"]
+        (f"{100 * share:g} %", f"{least:.4f}", f"{good:.3f}", f"{bad:.3f}") for share, least, good, bad in keep
     ]
     classifier = f"{{model: {found['model']}, label: {found['label']}, min_score: {found['min_score']:g}}}"
+    title, head = (
+        f"Thresholds, from {found['thresholds_from']}",
+        ("keep", "min_score", "of the label kept", "of others kept"),
+    )
     return [
         Table("Held out", ("label", "trained on", "held out", "recall"), labels),
         f"accuracy {held_out['accuracy']:.4f}, area under the curve {held_out['auc']:.4f}, "
         f"calibration error {held_out['calibration_error']:.4f}",
         Table("Calibration", ("score", "documents", "mean score", "are of the label"), calibration),
-        Table(
-            f"Thresholds, from {found['thresholds_from']}",
-            ("keep", "min_score", "of the label kept", "of others kept"),
-            thresholds,
-        ),
+        Table(title, head, thresholds),
         f"wrote {found['model']}; in a recipe:\nquality:\n  classifier: {classifier}",
     ]
 
@@ -178,13 +162,10 @@ def _counted(number: int, what: str) -> str:
 def plan(found: dict[str, Any]) -> list[Section]:
     """Sections of ``curate check``."""
     size = found["sizes"]
-    inputs = [
-        (
-            *(one["source"], ", ".join(one["formats"]), one["files"], amounts.size(one["bytes"])),
-            "about " + amounts.size(one["text_bytes"]),
-        )
-        for one in found["inputs"]
-    ]
+    inputs = []
+    for row in found["inputs"]:
+        stored, text = (amounts.size(row[name]) for name in ("bytes", "text_bytes"))
+        inputs.append((row["source"], ", ".join(row["formats"]), row["files"], stored, f"about {text}"))
     names = ("documents", "partitions", "tokens", "windows", "shards", "regions")
     sizes = [(name, ("about " if name in size["estimated"] else "") + amounts.number(size[name])) for name in names]
     stages = [(f"{one['stage']} → {', '.join(one['writes'])}", one["key"], one["state"]) for one in found["stages"]]
@@ -232,14 +213,11 @@ def capacity(found: dict[str, Any]) -> list[Section]:
     size = found["sizes"]
     names = ("documents", "text_bytes", "partitions", "tokens", "windows", "shards", "regions")
     sizes = [(name, (amounts.size if "bytes" in name else amounts.number)(size[name])) for name in names]
-    stages = [
-        (
-            *(row["stage"], amounts.size(row["read"]), amounts.size(row["written"])),
-            *(amounts.number(row["gets"] + row["puts"]), duration(row["seconds"])),
-            *(amounts.size(row["memory_of_a_task"]), row["bound"]),
-        )
-        for row in found["stages"]
-    ]
+    stages = []
+    for row in found["stages"]:
+        read, written, memory = (amounts.size(row[name]) for name in ("read", "written", "memory_of_a_task"))
+        requests = amounts.number(row["gets"] + row["puts"])
+        stages.append((row["stage"], read, written, requests, duration(row["seconds"]), memory, row["bound"]))
     dollars = found["dollars"]
     lines = [
         f"about {duration(found['seconds'])}, {dollars['compute']:,.0f} US dollars for nodes at list price and "

@@ -6,6 +6,7 @@ reads a bounded amount: counters, aggregates, and samples by hash.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from curate.base.markup import text as escaped
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect
 from curate.report.page_sections import sections_of
+from curate.report.statistics import removal_rows, source_rows
 
 
 def write_report(run: RunReader, path: str | Path, label: str | None = None) -> Path:
@@ -85,16 +87,13 @@ def report(run: RunReader, label: str | None = None) -> str:
 
 def _summary(run: RunReader, stats: dict[str, Any]) -> Markup:
     counts = stats["funnel"]
-    numbers: list[tuple[str, str]] = [
-        ("input records", f"{counts['input']:,}"),
-        ("kept", f"{counts['kept']:,} ({amounts.share(counts['kept'], counts['input'])})"),
-    ]
+    kept = f"{counts['kept']:,} ({amounts.share(counts['kept'], counts['input'])})"
+    numbers = {"input records": f"{counts['input']:,}", "kept": kept}
     if "packing" in stats:
-        numbers += [
-            (f"{name} in the shards", f"{stats['packing']['counters'][name]:,}") for name in ("tokens", "windows")
-        ]
+        packed = stats["packing"]["counters"]
+        numbers |= {f"{name} in the shards": f"{packed[name]:,}" for name in ("tokens", "windows")}
     text = f"State {run.state.number} of its workspace, made with the {run.state.engine} engine."
-    terms = [element("div", element("dt", name), element("dd", value)) for name, value in numbers]
+    terms = [element("div", element("dt", name), element("dd", value)) for name, value in numbers.items()]
     return join([element("p", text, class_="muted"), element("dl", *terms, class_="numbers")])
 
 
@@ -125,64 +124,42 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 def _lines(run: RunReader) -> Iterator[str]:
     stats = collect(run)
     counts = stats["funnel"]
-    yield f"# Data card: {plain(run.name)}"
-    yield ""
+    yield f"# Data card: {plain(run.name)}\n"
     share = amounts.share(counts["kept"], counts["input"])
     yield f"{counts['kept']:,} of {counts['input']:,} input records are kept ({share})."
     if "packing" in stats:
-        packed = stats["packing"]
-        yield f"They fill {packed['counters']['windows']:,} context windows with {packed['counters']['tokens']:,} tokens."
-    yield ""
-    yield "## Sources and licences"
-    yield ""
+        packed = stats["packing"]["counters"]
+        yield f"They fill {packed['windows']:,} context windows with {packed['tokens']:,} tokens."
+    yield "\n## Sources and licences\n"
     if "sources" in stats:
         head = ("source", "licence", "records", "kept", "tokens", "tokens with copies", "share")
-        names = ("input", "kept", "tokens", "tokens_with_copies")
-        rows = [
-            [
-                one["source"],
-                one["licence"] or "not stated",
-                *(one[name] for name in names),
-                f"{100 * one['share']:.1f} %",
-            ]
-            for one in stats["sources"]
-        ]
-        yield from _table(head, rows)
-        missing = [one["source"] for one in stats["sources"] if not one["licence"]]
+        yield from _table(head, source_rows(stats, "licence", "input", "kept", "tokens", "tokens_with_copies"))
+        missing = plain(", ".join(source["source"] for source in stats["sources"] if not source["licence"]))
         if missing:
-            yield f"The recipe states no licence for: {plain(', '.join(missing))}. Write it as `licence` beside the input."
-            yield ""
+            yield f"The recipe states no licence for: {missing}. Write it as `licence` beside the input.\n"
     yield from _languages(stats)
-    yield "## What was removed"
-    yield ""
-    removals = [
-        (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
-        for one in counts["removals"][:REMOVALS]
-    ]
-    yield from _table(("stage", "reason", "records", "share of the input"), removals)
+    yield "## What was removed\n"
+    yield from _table(("stage", "reason", "records", "share of the input"), removal_rows(counts)[:REMOVALS])
     yield from _processing(run)
     yield from _limits(run, stats)
 
 
 def _languages(stats: dict[str, Any]) -> Iterator[str]:
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for codes in stats.get("languages", {}).values():
-        for code, number in codes.items():
-            total[code] = total.get(code, 0) + number
-    if not total:
-        return
-    yield "## Languages"
-    yield ""
-    yield "As a model identifies them, before any document is removed."
-    yield ""
-    yield from _table(("language", "documents"), sorted(total.items(), key=lambda item: (-item[1], item[0]))[:REMOVALS])
+        total.update(codes)
+    if total:
+        yield "## Languages\n"
+        yield "As a model identifies them, before any document is removed.\n"
+        yield from _table(
+            ("language", "documents"), sorted(total.items(), key=lambda item: (-item[1], item[0]))[:REMOVALS]
+        )
 
 
 def _processing(run: RunReader) -> Iterator[str]:
     """What the recipe does, in the order of the stages."""
     recipe = run.recipe
-    yield "## Processing"
-    yield ""
+    yield "## Processing\n"
     for source in recipe.sources:
         quality = recipe.source_quality(source)
         if quality is None:
@@ -190,9 +167,8 @@ def _processing(run: RunReader) -> Iterator[str]:
             continue
         parts = [f"rules {', '.join(quality.rules) or 'none'} (preset {quality.preset})"]
         parts += [f"languages {', '.join(quality.languages)}"] if quality.languages else []
-        parts += (
-            [f"a classifier with a score of at least {quality.classifier.min_score:g}"] if quality.classifier else []
-        )
+        if quality.classifier:
+            parts.append(f"a classifier with a score of at least {quality.classifier.min_score:g}")
         parts += [f"masked: {', '.join(quality.pii.mask)}"] if quality.pii.mask else []
         yield f"- Quality of {plain(source)}: {plain('; '.join(parts))}."
     if recipe.dedup == "off":
@@ -214,19 +190,16 @@ def _processing(run: RunReader) -> Iterator[str]:
 
 def _limits(run: RunReader, stats: dict[str, Any]) -> Iterator[str]:
     """What follows from the recipe, and what the maker has to add."""
-    yield "## Known limits"
-    yield ""
-    masked = {
-        kind for source in run.recipe.sources if (one := run.recipe.source_quality(source)) for kind in one.pii.mask
-    }
-    if not masked:
-        yield "- Personal data is counted, not masked."
+    yield "## Known limits\n"
+    sections = [quality for quality in map(run.recipe.source_quality, run.recipe.sources) if quality is not None]
+    if masked := ", ".join(sorted({kind for quality in sections for kind in quality.pii.mask})):
+        yield f"- Personal data is masked by patterns ({masked}); names and other kinds stay."
     else:
-        yield f"- Personal data is masked by patterns ({', '.join(sorted(masked))}); names and other kinds stay."
+        yield "- Personal data is counted, not masked."
     if run.recipe.dedup == "off" or run.recipe.dedup.decontaminate is None:
         yield "- The corpus was not compared with evaluation sets."
     if "duplicates" in stats and run.recipe.dedup != "off":
         yield "- Near duplicates are found by MinHash; a small share of pairs above the threshold is missed."
-    if not any(one.languages for source in run.recipe.sources if (one := run.recipe.source_quality(source))):
+    if not any(quality.languages for quality in sections):
         yield "- No language was asked for; texts of any language may be in it."
     yield "- To be written by its maker: what the corpus is for, who may be affected, and how errors can be reported."

@@ -17,7 +17,19 @@ from curate.report import plots
 from curate.report.map import corpus_map
 from curate.report.measures import TITLES, rows_of
 from curate.report.plots import Plot
-from curate.report.statistics import COSTS, RULES, Row, cost_rows, rule_rows, table_rows
+from curate.report.statistics import (
+    COSTS,
+    RULES,
+    Row,
+    copies_of,
+    cost_rows,
+    language_rows,
+    length_rows,
+    removal_rows,
+    rule_rows,
+    source_rows,
+    table_rows,
+)
 
 REASONS = 4
 """Reasons with examples: those that removed most."""
@@ -39,7 +51,7 @@ def sections_of(run: RunReader, stats: dict[str, Any]) -> Iterator[Section]:
     if "sources" in stats:
         yield "sources", "Sources", _sources(stats)
     if stats.get("languages"):
-        yield "languages", "Languages", _languages(stats["languages"])
+        yield "languages", "Languages", _languages(stats)
     if run.has("verdicts"):
         yield "quality", "Quality rules", _quality(run, stats)
     if run.has("duplicates"):
@@ -53,10 +65,9 @@ def sections_of(run: RunReader, stats: dict[str, Any]) -> Iterator[Section]:
         yield "order", "Order", join([figure(plots.path(run)), _measures("order", stats)])
     if "upsampling" in stats:
         yield "lengths", "Lengths and mixture", _lengths(stats)
-    if "synthetic" in stats:
-        yield "synthetic", TITLES["synthetic"], _measures("synthetic", stats)
-    if "packing" in stats:
-        yield "packing", "Context windows", _measures("packing", stats)
+    for name in ("synthetic", "packing"):
+        if name in stats:
+            yield name, TITLES[name], _measures(name, stats)
     yield "time", "Time and storage", _time(stats)
     yield "again", "The same run again", _reproduction(run, stats)
 
@@ -69,17 +80,16 @@ def figure(shown: Plot) -> Markup:
 def table(caption: str, head: Sequence[str], rows: Iterable[Row], left: int = 1) -> Markup:
     """A table with a caption, its first ``left`` columns text and the others numbers; wide ones scroll by themselves."""
 
-    def cells(kind: str, row: Sequence[Any]) -> list[Markup]:
-        found = []
+    def line(row: Sequence[Any], scope: str | None = None) -> Markup:
+        cells = []
         for i, cell in enumerate(row):
-            value: Child = cell if isinstance(cell, str) else amounts.number(cell)
-            scope = "row" if kind == "td" and i == 0 else "col" if kind == "th" else None
-            name = "th" if scope else "td"
-            found.append(element(name, value, scope=scope, class_="n" if i >= left else None))
-        return found
+            named = scope or ("row" if i == 0 else None)
+            text: Child = cell if isinstance(cell, str) else amounts.number(cell)
+            cells.append(element("th" if named else "td", text, scope=named, class_="n" if i >= left else None))
+        return element("tr", *cells)
 
-    header = element("thead", element("tr", *cells("th", head))) if any(head) else None
-    body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
+    header = element("thead", line(head, "col")) if any(head) else None
+    body = element("tbody", *map(line, rows))
     content = element("table", element("caption", caption), header, body)
     return element("div", content, class_="scroll", role="region", aria_label=caption, tabindex=0)
 
@@ -96,37 +106,23 @@ def paragraph(*children: Child) -> Markup:
 
 
 def _funnel(stats: dict[str, Any]) -> Markup:
-    counts = stats["funnel"]
-    rows = [
-        (one["stage"], one["reason"], one["records"], amounts.share(one["records"], counts["input"]))
-        for one in counts["removals"]
-    ]
     text = (
         "Every input record ends once: rejected (it could not be read), removed (by a stage, for a reason) or kept. "
         "The three add up to the input."
     )
-    removals = table(
-        "Removed and rejected records by stage and reason", ("stage", "reason", "records", "share"), rows, 2
-    )
+    head, rows = ("stage", "reason", "records", "share"), removal_rows(stats["funnel"])
+    removals = table("Removed and rejected records by stage and reason", head, rows, 2)
     return join([paragraph(text), figure(plots.funnel(stats)), removals])
 
 
 def _sources(stats: dict[str, Any]) -> Markup:
     head = ("source", "licence", "input", "rejected", "removed", "kept", "tokens", "with copies", "share of tokens")
-    names = (*head[2:7], "tokens_with_copies")
-    rows = [
-        [one["source"], one["licence"] or "not stated", *(one[name] for name in names), f"{100 * one['share']:.1f} %"]
-        for one in stats["sources"]
-    ]
+    rows = source_rows(stats, *head[1:7], "tokens_with_copies")
     return table("Records by source, and the tokens of the kept ones", head, rows, 2)
 
 
-def _languages(languages: dict[str, dict[str, int]]) -> Markup:
-    rows = []
-    for source, codes in languages.items():
-        most = ", ".join(f"{code} {count:,}" for code, count in list(codes.items())[:LANGUAGES])
-        more = len(codes) - LANGUAGES
-        rows.append((source, most + (f", and {more} more" if more > 0 else "")))
+def _languages(stats: dict[str, Any]) -> Markup:
+    rows = language_rows(stats, LANGUAGES, "and")
     return table("Documents by language, as the model says, before any rule", ("source", "documents"), rows, 2)
 
 
@@ -157,19 +153,16 @@ def _duplicates(run: RunReader, counts: dict[str, Any]) -> Markup:
     for name, value in counts.get("near_similarity", {}).items():
         rows.append((f"similarity of near duplicates to their keepers, {name}", value))
     parts: list[Child] = [table("Duplicates", ("", ""), rows), figure(plots.components(run))]
-    shown = borderline(run, EXAMPLES)
-    if shown:
+    if shown := borderline(run, EXAMPLES):
         removed, added = element("del", "Struck out"), element("ins", "underlined")
         threshold = "If these are not duplicates to you, the threshold is too low. "
+        marks = (removed, " stands only in the kept text, ", added, " only in the removed one.")
         parts.append(element("h3", "Near duplicates least like the document kept in their place"))
-        parts.append(
-            paragraph(threshold, removed, " stands only in the kept text, ", added, " only in the removed one.")
-        )
-        parts += [_pair(pair) for pair in shown]
+        parts += [paragraph(threshold, *marks), *map(_pair, shown)]
     if run.has("semantic") and run.snapshots["semantic"].rows:
         least = run.table("semantic").sort("similarity", "doc_id").head(EXAMPLES).collect()["doc_id"].to_list()
         parts.append(element("h3", "Semantic duplicates least like the document kept in their place"))
-        parts += [_pair(pair) for pair in pairs(run, least)]
+        parts += map(_pair, pairs(run, least))
     return join(parts)
 
 
@@ -178,13 +171,11 @@ def _pair(pair: Pair) -> Markup:
 
 
 def _clusters(run: RunReader) -> Markup:
-    rows = [
-        (
-            *(str(row["cluster"]), " ".join(row["terms"]), row["examples"][0]["begins"] if row["examples"] else ""),
-            *(row["documents"], row["kept"], row["tokens"] or 0),
-        )
-        for row in clusters_of(run, CLUSTERS)
-    ]
+    rows = []
+    for row in clusters_of(run, CLUSTERS):
+        begins = row["examples"][0]["begins"] if row["examples"] else ""
+        counts = (row["documents"], row["kept"], row["tokens"] or 0)
+        rows.append((str(row["cluster"]), " ".join(row["terms"]), begins, *counts))
     head = ("cluster", "words", "a document begins", "documents", "kept", "tokens")
     text = (
         "Documents with near vectors form clusters; the words are those that set a cluster apart from the others shown. "
@@ -200,14 +191,10 @@ def _measures(section: str, stats: dict[str, Any]) -> Markup:
 
 def _lengths(stats: dict[str, Any]) -> Markup:
     counts = stats["upsampling"]
-    names = ("source", "upto", "documents", "before", "after")
-    rows = [
-        [*(one[name] for name in names), round(one["after"] / max(one["before"], 1), 3)]
-        for one in counts.get("lengths", [])
-    ]
+    lengths = length_rows(counts, "source", "upto", "documents", "before", "after")
+    rows = [[*row[:-1], round(row[-1], 3)] for row in lengths]
     head = ("source", "tokens up to", "documents", "tokens once", "with copies", "rate")
-    copies = f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
-    text = paragraph(f"Method {counts.get('method', 'none')}: {copies}.")
+    text = paragraph(f"Method {counts.get('method', 'none')}: {copies_of(counts)}.")
     by_length = table("Tokens by source and length, and how often they are seen", head, rows)
     return join([text, figure(plots.lengths(stats)), by_length])
 
@@ -232,8 +219,7 @@ def _reproduction(run: RunReader, stats: dict[str, Any]) -> Markup:
         facts.append(("sum over all tokens of the shards", stats["shards"]["conservation"]))
     if facts:
         parts.append(table("Versions and checksums", ("", ""), facts, 2))
-    inputs = _input_files(run)
-    if inputs:
+    if inputs := _input_files(run):
         more = f"; the first {INPUT_FILES}" if len(inputs) > INPUT_FILES else ""
         caption = f"Input files with their checksums: {len(inputs):,}{more}"
         listed = table(caption, ("source", "file", "checksum or ETag", "bytes"), inputs[:INPUT_FILES], 3)

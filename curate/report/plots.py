@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from curate.base.amounts import number
 from curate.base.hashing import digest
-from curate.base.markup import Child, Markup, element, join
+from curate.base.markup import Attribute, Child, Markup, element, join
 from curate.inspect.reader import RunReader
+from curate.inspect.stats import group_sizes
 from curate.quality.rule_sets import RULE_SETS
 from curate.quality.verdicts import column_of, limits_of
 from curate.tables.snapshot import Snapshot, parts_of
@@ -33,9 +35,9 @@ PATH_POINTS = 240
 def funnel(stats: dict[str, Any]) -> Plot:
     """Records left after each stage, from the statistics of a run."""
     counts = stats["funnel"]
-    lost: dict[str, int] = {}
+    lost: Counter[str] = Counter()
     for step in counts["removals"]:
-        lost[step["stage"]] = lost.get(step["stage"], 0) + step["records"]
+        lost[step["stage"]] += step["records"]
     whole, left = max(counts["input"], 1), counts["input"]
     wide = WIDTH - 260
     rows = [("input", left, 0)]
@@ -48,9 +50,9 @@ def funnel(stats: dict[str, Any]) -> Plot:
         end, lost_wide = 118 + wide * kept / whole, wide * gone / whole
         numbers = f"{kept:,}" + (f" (−{gone:,})" if gone else "")
         parts += [
-            label(110, y + 15, name, anchor="end"),
+            label(110, y + 15, name, text_anchor="end"),
             bar(118, y, wide * kept / whole, BAR, COLOURS[0]),
-            bar(end, y, lost_wide, BAR, COLOURS[4], opacity=0.55, hint=f"{gone:,} removed"),
+            bar(end, y, lost_wide, BAR, COLOURS[4], f"{gone:,} removed", opacity=0.55),
             label(124 + wide * (kept + gone) / whole, y + 15, numbers, muted=True),
         ]
     said = "; ".join(f"{name} {kept:,}" for name, kept, _ in rows)
@@ -59,62 +61,64 @@ def funnel(stats: dict[str, Any]) -> Plot:
 
 def lengths(stats: dict[str, Any]) -> Plot:
     """Tokens by length of their document, once and with copies, from the statistics of a run."""
-    by_upto: dict[int, list[int]] = {}
-    for one in stats.get("upsampling", {}).get("lengths", []):
-        entry = by_upto.setdefault(one["upto"], [0, 0])
-        entry[0] += one["before"]
-        entry[1] += one["after"]
-    rows = sorted(by_upto.items())
-    columns = [("once", [both[0] for _, both in rows]), ("with copies", [both[1] for _, both in rows])]
-    columns = columns[:1] if columns[0][1] == columns[1][1] else columns
-    return _columns(
-        "Tokens by length of their document (in tokens)", [f"≤ {compact(upto)}" for upto, _ in rows], columns, "tokens"
-    )
+    before: Counter[int] = Counter()
+    after: Counter[int] = Counter()
+    for row in stats.get("upsampling", {}).get("lengths", []):
+        before[row["upto"]] += row["before"]
+        after[row["upto"]] += row["after"]
+    lengths = sorted(before)
+    series = {"once": [before[upto] for upto in lengths], "with copies": [after[upto] for upto in lengths]}
+    if before == after:
+        del series["with copies"]
+    names = [f"≤ {compact(upto)}" for upto in lengths]
+    return _columns("Tokens by length of their document (in tokens)", names, series, "tokens")
 
 
 def components(run: RunReader) -> Plot:
     """Groups of duplicates by their size."""
-    sizes: list[tuple[int, int]] = []
+    sizes: dict[int, int] = {}
     if run.has("duplicates") and run.snapshots["duplicates"].rows:
-        groups = (
-            run.table("duplicates").group_by("component").agg((pl.len() + pl.col("keeper").n_unique()).alias("size"))
-        )
         power = (pl.col("size").cast(pl.Float64).log(2) + 1e-9).floor().cast(pl.Int64).alias("power")
-        found = groups.select(power).group_by("power").len("groups").sort("power").collect(engine="streaming")
-        sizes = [(int(p), int(n)) for p, n in found.iter_rows()]
-    names = [f"{2**p}–{2 ** (p + 1) - 1}" for p, _ in sizes]
-    return _columns("Groups of duplicates by number of documents", names, [("groups", [n for _, n in sizes])], "groups")
+        groups = group_sizes(run.table("duplicates")).select(power).group_by("power").len("groups")
+        sizes = dict(groups.sort("power").collect(engine="streaming").iter_rows())
+    names = [f"{2**power}–{2 ** (power + 1) - 1}" for power in sizes]
+    return _columns("Groups of duplicates by number of documents", names, {"groups": [*sizes.values()]}, "groups")
 
 
-def _columns(title: str, names: list[str], series: list[tuple[str, list[int]]], unit: str) -> Plot:
+def _columns(title: str, names: list[str], series: dict[str, list[int]], unit: str) -> Plot:
     """Grouped columns over named places."""
     height, base = 250, 210
     if not names:
-        return plot(title, "nothing to show", 70, label(12, 48, "nothing to show", muted=True))
-    top = max(max(values) for _, values in series) or 1
+        return empty(title, "nothing to show")
+    top = max(max(values) for values in series.values()) or 1
     step = (WIDTH - LEFT - RIGHT) / len(names)
     wide = min(60.0, step * 0.8 / len(series))
-    parts = []
-    for value in ticks(0, top):
-        y = base - (base - TOP) * value / top
-        parts += [
-            rule(LEFT, y, WIDTH - RIGHT, y, grid=True),
-            label(LEFT - 6, y + 4, compact(value), anchor="end", muted=True),
-        ]
+    parts = _grid({compact(value): base - (base - TOP) * value / top for value in ticks(0, top)})
+    said = []
     for i, name in enumerate(names):
         middle = LEFT + step * (i + 0.5)
-        for s, (what, values) in enumerate(series):
+        for s, (what, values) in enumerate(series.items()):
             tall = (base - TOP) * values[i] / top
             x = middle + (s - len(series) / 2) * wide
-            parts.append(bar(x, base - tall, wide - 1, tall, COLOURS[s], hint=f"{name}: {values[i]:,} {unit} {what}"))
-        parts.append(label(middle, base + 16, name, anchor="middle", muted=True))
+            parts.append(bar(x, base - tall, wide - 1, tall, COLOURS[s], f"{name}: {values[i]:,} {unit} {what}"))
+        parts.append(label(middle, base + 16, name, muted=True, text_anchor="middle"))
+        said.append(f"{name}: " + ", ".join(f"{values[i]:,} {what}" for what, values in series.items()))
     parts.append(rule(LEFT, base, WIDTH - RIGHT, base))
     if len(series) > 1:
-        parts.append(legend(LEFT, base + 34, [what for what, _ in series]))
-    said = "; ".join(
-        f"{name}: " + ", ".join(f"{values[i]:,} {what}" for what, values in series) for i, name in enumerate(names)
-    )
-    return plot(title, said, height, *parts)
+        parts.append(legend(LEFT, base + 34, [*series]))
+    return plot(title, "; ".join(said), height, *parts)
+
+
+def _grid(heights: dict[str, float]) -> list[Markup]:
+    """Lines across a plot at these heights, named at the left."""
+    return [
+        part
+        for name, y in heights.items()
+        for part in (
+            rule(LEFT, y, WIDTH - RIGHT, y, grid=True),
+            label(LEFT - 6, y + 4, name, muted=True, text_anchor="end"),
+        )
+    ]
 
 
 class Score(NamedTuple):
@@ -130,11 +134,11 @@ def scored(run: RunReader) -> list[Score]:
     """The signals to draw: classifiers, the language's score, then the rules that removed most."""
     sections = [one for one in map(run.recipe.source_quality, run.recipe.sources) if one is not None]
     columns = set(run.table("signals").collect_schema().names()) if run.has("signals") else set()
-    found: dict[str, Score] = {}
+    signals: dict[str, Score] = {}
 
     def add(name: str, column: str, limit: float | None, below: bool) -> None:
         if column in columns and limit is not None:
-            limits = found.setdefault(column, Score(name, column, [], below)).limits
+            limits = signals.setdefault(column, Score(name, column, [], below)).limits
             if limit not in limits:
                 limits.append(limit)
 
@@ -152,7 +156,7 @@ def scored(run: RunReader) -> list[Score]:
             if name in section.rules:
                 limit = one.limit(limits_of(name, section.thresholds, section.preset, section.mode))
                 add(reason, column_of(one, name, section.rules, section.mode), limit, one.comparison == "<")
-    return list(found.values())[:SCORES]
+    return list(signals.values())[:SCORES]
 
 
 def scores(run: RunReader) -> Plot:
@@ -160,17 +164,14 @@ def scores(run: RunReader) -> Plot:
     signals = scored(run)
     title = "What the quality rules measure, and their limits"
     if not signals:
-        return plot(
-            title, "no rule has removed anything", 70, label(12, 48, "no rule has removed anything", muted=True)
-        )
+        return empty(title, "no rule has removed anything")
     rows = run.hashed("signals", SAMPLE_DOCUMENTS, [one.column for one in signals])
     wide, tall = (WIDTH - 3 * 20) / 2, 130
     parts, said = [], []
     for i, one in enumerate(signals):
         values = rows[one.column].to_numpy().astype(np.float64)
-        parts += _histogram(
-            one, values[np.isfinite(values)], 20 + (i % 2) * (wide + 20), TOP + (i // 2) * tall, wide, 76
-        )
+        x, y = 20 + (i % 2) * (wide + 20), TOP + (i // 2) * tall
+        parts += _histogram(one, values[np.isfinite(values)], x, y, wide, 76)
         gone = np.mean(values < max(one.limits) if one.below else values > min(one.limits)) if len(values) else 0.0
         side = "below" if one.below else "above"
         said.append(f"{one.name}: {100 * gone:.1f} % {side} {', '.join(f'{limit:g}' for limit in one.limits)}")
@@ -184,24 +185,21 @@ def _histogram(one: Score, values: NDArray[np.float64], x: float, y: float, wide
     margin = (high - low) * 0.04 or 0.5
     low, high = low - margin, high + margin
     counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
-    top, step = max(int(counts.max(initial=0)), 1), wide / BINS
+    top, step, base = max(int(counts.max(initial=0)), 1), wide / BINS, y + 14 + tall
     parts = [label(x, y + 8, one.name)]
     limit = max(one.limits) if one.below else min(one.limits)
     for b, count in enumerate(counts.tolist()):
         middle = (edges[b] + edges[b + 1]) / 2
-        removed = middle < limit if one.below else middle > limit
+        colour = COLOURS[4] if (middle < limit if one.below else middle > limit) else COLOURS[0]
         h = tall * count / top
-        parts.append(
-            bar(x + b * step, y + 14 + tall - h, step - 0.5, h, COLOURS[4] if removed else COLOURS[0], opacity=0.75)
-        )
-    parts.append(rule(x, y + 14 + tall, x + wide, y + 14 + tall))
+        parts.append(bar(x + b * step, base - h, step - 0.5, h, colour, opacity=0.75))
+    parts.append(rule(x, base, x + wide, base))
     for value in ticks(low, high, 4):
-        parts.append(
-            label(x + wide * (value - low) / (high - low), y + 28 + tall, f"{value:g}", anchor="middle", muted=True)
-        )
+        at = x + wide * (value - low) / (high - low)
+        parts.append(label(at, base + 14, f"{value:g}", muted=True, text_anchor="middle"))
     for value in one.limits:
         at = x + wide * (value - low) / (high - low)
-        parts += [line([(at, y + 12), (at, y + 14 + tall)], COLOURS[1], 2, "4 3"), label(at + 3, y + 22, f"{value:g}")]
+        parts += [line([(at, y + 12), (at, base)], COLOURS[1], 2, "4 3"), label(at + 3, y + 22, f"{value:g}")]
     return parts
 
 
@@ -210,7 +208,7 @@ def path(run: RunReader) -> Plot:
     title = "Similarity of neighbours along the path"
     n = run.snapshots["order"].rows if run.has("order") else 0
     if n < 2:
-        return plot(title, "the run has no path", 70, label(12, 48, "the run has no path", muted=True))
+        return empty(title, "the run has no path")
     size = max(1, -(-n // PATH_POINTS))
     steps = pl.col("similarity_to_previous")
     buckets = (
@@ -226,51 +224,40 @@ def path(run: RunReader) -> Plot:
         wide = (WIDTH - LEFT - RIGHT) * min(1.0, (bucket + 0.5) * size / n)
         return LEFT + wide, base - (base - TOP) * (value - low) / (1 - low)
 
-    parts = []
-    for value in ticks(low, 1.0):
-        y = at(0, value)[1]
-        parts += [
-            rule(LEFT, y, WIDTH - RIGHT, y, grid=True),
-            label(LEFT - 6, y + 4, f"{value:g}", anchor="end", muted=True),
-        ]
+    parts = _grid({f"{value:g}": at(0, value)[1] for value in ticks(low, 1.0)})
     rows = buckets.rows()
     band = [at(b, high) for b, _, _, high in rows] + [at(b, bottom) for b, _, bottom, _ in reversed(rows)]
-    parts += [area(band, COLOURS[0]), line([at(b, mean) for b, mean, _, _ in rows], COLOURS[0])]
+    parts.append(element("polygon", points=points(band), fill=COLOURS[0], opacity=0.2))
+    parts.append(line([at(b, mean) for b, mean, _, _ in rows], COLOURS[0]))
     mean, bound, random = _levels(run.snapshots["order"])
-    levels = []
-    if bound is not None:
-        levels.append(("bound", bound, COLOURS[2]))
-    if random is not None:
-        levels.append(("random order", random, COLOURS[4]))
+    both = (("bound", bound, COLOURS[2]), ("random order", random, COLOURS[4]))
+    levels = [(name, value, colour) for name, value, colour in both if value is not None]
     for _, value, colour in levels:
         y = at(0, min(value, 1.0))[1]
         parts.append(line([(LEFT, y), (WIDTH - RIGHT, y)], colour, 1.5, "6 4"))
     parts.append(label(LEFT, base + 18, "position 0", muted=True))
-    parts.append(label(WIDTH - RIGHT, base + 18, f"{n - 1:,}", anchor="end", muted=True))
+    parts.append(label(WIDTH - RIGHT, base + 18, f"{n - 1:,}", text_anchor="end", muted=True))
     names = ["neighbours: mean, and 10 % to 90 %", *(f"{name} {value:.3f}" for name, value, _ in levels)]
     parts.append(legend(LEFT, base + 38, names, [COLOURS[0], *(colour for _, _, colour in levels)]))
-    said = ", ".join(
-        [*([f"mean {mean:.4g}"] if mean is not None else []), *(f"{name} {value:.4f}" for name, value, _ in levels)]
-    )
+    means = [] if mean is None else [f"mean {mean:.4g}"]
+    said = ", ".join([*means, *(f"{name} {value:.4f}" for name, value, _ in levels)])
     return plot(title, said or f"{number(n)} documents", height, *parts)
 
 
 def _levels(order: Snapshot) -> tuple[float | None, float | None, float | None]:
     """(mean cosine of a step, its bound, that of a random order) over all generations, each by its steps."""
     parts = [part["measures"] for part in parts_of(order) if "adjacent_random" in part.get("measures", {})]
-    steps = [one["documents"] - one["regions"] for one in parts]
+    steps = [part["documents"] - part["regions"] for part in parts]
     if sum(steps) <= 0:
         return None, None, None
 
     def over_all(values: list[float]) -> float:
         return sum(value * n for value, n in zip(values, steps, strict=True)) / sum(steps)
 
-    bounded = all(one["path_share"] > 0 for one in parts)
-    return (
-        over_all([one["adjacent"] for one in parts]),
-        over_all([one["adjacent"] / one["path_share"] for one in parts]) if bounded else None,
-        over_all([one["adjacent_random"] for one in parts]),
-    )
+    mean, random = (over_all([part[name] for part in parts]) for name in ("adjacent", "adjacent_random"))
+    if any(part["path_share"] <= 0 for part in parts):
+        return mean, None, random
+    return mean, over_all([part["adjacent"] / part["path_share"] for part in parts]), random
 
 
 WIDTH = 720
@@ -319,7 +306,7 @@ def plot(title: str, description: str, height: float, *children: Child) -> Plot:
         element("desc", description, id=f"{name}-d"),
         element("style", Markup(_STYLE)),
         element("rect", width=WIDTH, height=round(height), class_="g", rx=4),
-        label(12, 20, title, weight="600", size=14),
+        label(12, 20, title, font_weight="600", font_size=14),
         *children,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {WIDTH} {round(height)}",
@@ -331,56 +318,32 @@ def plot(title: str, description: str, height: float, *children: Child) -> Plot:
     return Plot(title, description, svg)
 
 
-def label(
-    x: float,
-    y: float,
-    value: str,
-    *,
-    anchor: str | None = None,
-    muted: bool = False,
-    weight: str | None = None,
-    size: int | None = None,
-) -> Markup:
-    """A line of text; ``anchor``: middle or end."""
-    return element(
-        "text",
-        value,
-        x=short(x),
-        y=short(y),
-        class_="m" if muted else "t",
-        text_anchor=anchor,
-        font_weight=weight,
-        font_size=size,
-    )
+def empty(title: str, why: str) -> Plot:
+    """A chart without anything to show."""
+    return plot(title, why, 70, label(12, 48, why, muted=True))
 
 
-def bar(
-    x: float, y: float, width: float, height: float, colour: str, *, opacity: float | None = None, hint: str = ""
-) -> Markup:
+def label(x: float, y: float, value: str, *, muted: bool = False, **style: Attribute) -> Markup:
+    """A line of text; ``style`` are further attributes, as ``text_anchor="middle"``."""
+    return element("text", value, x=short(x), y=short(y), class_="m" if muted else "t", **style)
+
+
+def bar(x: float, y: float, width: float, height: float, colour: str, hint: str = "", **style: Attribute) -> Markup:
     """A rectangle; ``hint`` is shown by the mouse."""
-    return element(
-        "rect",
-        element("title", hint) if hint else None,
-        x=short(x),
-        y=short(y),
-        width=short(max(width, 0)),
-        height=short(max(height, 0)),
-        fill=colour,
-        opacity=opacity,
-    )
+    title = element("title", hint) if hint else None
+    size = {"width": short(max(width, 0)), "height": short(max(height, 0))}
+    return element("rect", title, x=short(x), y=short(y), **size, fill=colour, **style)
 
 
-def line(points: Sequence[tuple[float, float]], colour: str, width: float = 1.5, dash: str | None = None) -> Markup:
-    """A line through points."""
-    path = " ".join(f"{short(x)},{short(y)}" for x, y in points)
-    return element("polyline", points=path, fill="none", stroke=colour, stroke_width=width, stroke_dasharray=dash)
+def points(places: Sequence[tuple[float, float]]) -> str:
+    """Places as the attribute of a line or an area."""
+    return " ".join(f"{short(x)},{short(y)}" for x, y in places)
 
 
-def area(points: Sequence[tuple[float, float]], colour: str, opacity: float = 0.2) -> Markup:
-    """A filled shape."""
-    return element(
-        "polygon", points=" ".join(f"{short(x)},{short(y)}" for x, y in points), fill=colour, opacity=opacity
-    )
+def line(places: Sequence[tuple[float, float]], colour: str, width: float = 1.5, dash: str | None = None) -> Markup:
+    """A line through places."""
+    style: dict[str, Attribute] = {"fill": "none", "stroke": colour, "stroke_width": width, "stroke_dasharray": dash}
+    return element("polyline", points=points(places), **style)
 
 
 def rule(x1: float, y1: float, x2: float, y2: float, *, grid: bool = False) -> Markup:

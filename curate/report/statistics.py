@@ -14,7 +14,7 @@ from curate.inspect.records import Sample
 from curate.report.measures import TITLES, meaning_of, rows_of
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 RULES = ("rule", "removed by it", "would remove alone", "only it would")
 COSTS = ("stage", "seconds", "processor seconds", "read", "written", "requests", "memory of a task")
@@ -25,41 +25,29 @@ def statistics(stats: dict[str, Any]) -> list[Section]:
     """Sections of ``curate stats``."""
     sections: list[Section] = [funnel(stats["funnel"])]
     if "sources" in stats:
-        names = ("source", "input", "rejected", "removed", "kept", "tokens", "tokens_with_copies")
-        rows: list[Row] = [[*(one[name] for name in names), f"{100 * one['share']:.1f} %"] for one in stats["sources"]]
-        sections.append(Table("Sources", (*names[:-1], "with copies", "share"), rows))
+        names = ("input", "rejected", "removed", "kept", "tokens", "tokens_with_copies")
+        sections.append(Table("Sources", ("source", *names[:-1], "with copies", "share"), source_rows(stats, *names)))
     if "lengths" in stats:
         sections.append(_lengths(stats["lengths"]))
     if stats.get("rules"):
         sections.append(Table("Quality rules", RULES, rule_rows(stats["rules"])))
     if stats.get("languages"):
-        rows = []
-        for source, codes in stats["languages"].items():
-            most = [f"{code} {documents:,}" for code, documents in list(codes.items())[:6]]
-            rows.append((source, ", ".join(most) + (f", … {len(codes) - 6} more" if len(codes) > 6 else "")))
-        sections.append(Table("Languages", ("source", "documents"), rows, 2))
+        sections.append(Table("Languages", ("source", "documents"), language_rows(stats, 6, "…"), 2))
     for name, title in TITLES.items():
         if name == "upsampling" and name in stats:
             sections.append(upsampling(stats[name]))
         elif name in stats:
             sections.append(Table(title, *rows_of(name, stats[name]), 2))
-    stored = stats["tables"].values()
-    rows = [
-        *table_rows(stats),
-        ("all", "", sum(one["files"] for one in stored), size(sum(one["bytes"] for one in stored))),
-    ]
+    files, stored = (sum(table[name] for table in stats["tables"].values()) for name in ("files", "bytes"))
+    rows = [*table_rows(stats), ("all", "", files, size(stored))]
     sections.append(Table("Tables", ("table", "rows", "files", "stored"), rows))
-    sections.append(Table("Costs", COSTS, cost_rows(stats["seconds"])))
-    return sections
+    return [*sections, Table("Costs", COSTS, cost_rows(stats["seconds"]))]
 
 
 def funnel(counts: dict[str, Any]) -> Table:
     """What went in, what was removed where and why, and what is kept."""
     whole = counts["input"]
-    steps = [
-        (f"− {step['stage']}", step["reason"], step["records"], share(step["records"], whole))
-        for step in counts["removals"]
-    ]
+    steps = [(f"− {stage}", *rest) for stage, *rest in removal_rows(counts)]
     kept = ("kept", "", counts["kept"], share(counts["kept"], whole))
     return Table("Funnel", ("", "reason", "records", "share"), [("input records", "", whole, ""), *steps, kept], 2)
 
@@ -73,13 +61,45 @@ def _lengths(lengths: dict[str, Any]) -> Table:
 
 def upsampling(counts: dict[str, Any]) -> Table:
     """Documents and tokens by source and length, and how often they are seen."""
-    names = ("source", "upto", "documents", "refused", "before", "after")
-    rows = [[*(one[name] for name in names), one["after"] / max(one["before"], 1)] for one in counts.get("lengths", [])]
-    copies = f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
-    title = f"Upsampling (method {counts.get('method', 'none')}): {copies}"
-    return Table(
-        title, ("source", "tokens up to", "documents", "not long-range", "tokens", "with copies", "rate"), rows
-    )
+    title = f"Upsampling (method {counts.get('method', 'none')}): {copies_of(counts)}"
+    head = ("source", "tokens up to", "documents", "not long-range", "tokens", "with copies", "rate")
+    return Table(title, head, length_rows(counts, "source", "upto", "documents", "refused", "before", "after"))
+
+
+def copies_of(counts: dict[str, Any]) -> str:
+    """How many copies there are of how many documents."""
+    return f"{counts.get('copies', 0):,} copies of {counts.get('documents', 0):,} documents"
+
+
+def length_rows(counts: dict[str, Any], *names: str) -> list[Row]:
+    """The fields ``names`` of each source and length, and how often its tokens are seen."""
+    rows = counts.get("lengths", [])
+    return [[*(row[name] for name in names), row["after"] / max(row["before"], 1)] for row in rows]
+
+
+def removal_rows(counts: dict[str, Any]) -> list[Row]:
+    """(stage, reason, records, share of the input) of every removal."""
+    return [
+        (step["stage"], step["reason"], step["records"], share(step["records"], counts["input"]))
+        for step in counts["removals"]
+    ]
+
+
+def source_rows(stats: dict[str, Any], *names: str) -> list[Row]:
+    """Each source, its fields ``names``, and its share of the tokens."""
+    return [
+        [row["source"], *("not stated" if row[name] is None else row[name] for name in names), share(row["share"], 1)]
+        for row in stats["sources"]
+    ]
+
+
+def language_rows(stats: dict[str, Any], most: int, rest: str) -> list[Row]:
+    """Each source with its ``most`` frequent languages; ``rest`` comes before the number of the others."""
+    rows: list[Row] = []
+    for source, codes in stats["languages"].items():
+        listed = ", ".join(f"{code} {documents:,}" for code, documents in list(codes.items())[:most])
+        rows.append((source, listed + (f", {rest} {len(codes) - most} more" if len(codes) > most else "")))
+    return rows
 
 
 def rule_rows(rules: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -127,13 +147,11 @@ COHERENCE = {
 
 def explanations(found: Sequence[Explanation]) -> list[Section]:
     """Sections of ``curate explain``."""
-    sections: list[Section] = []
-    if len(found) > 1:
-        more = f"; the first {MAX_ANSWERS} are shown" if len(found) == MAX_ANSWERS else ""
-        sections.append(f"{len(found)} records match{more}")
-    for one in found:
-        status = (one.status, _COLOURS.get(one.status, ""))
-        sections.append(Styled(((one.id, "bold"), (f"  {one.origin}\n", ""), status, (one.details, ""))))
+    more = f"; the first {MAX_ANSWERS} are shown" if len(found) == MAX_ANSWERS else ""
+    sections: list[Section] = [f"{len(found)} records match{more}"] if len(found) > 1 else []
+    for record in found:
+        status = (record.status, _COLOURS.get(record.status, ""))
+        sections.append(Styled(((record.id, "bold"), (f"  {record.origin}\n", ""), status, (record.details, ""))))
     return sections
 
 
@@ -186,8 +204,8 @@ def substrings(found: dict[str, Any]) -> list[Section]:
 def coherence(found: dict[str, Any]) -> list[Section]:
     """Sections of ``curate coherence``."""
     rows = [
-        (name, COHERENCE[name], f"{measure['windows']:.4f}", f"{measure['random']:.4f}")
-        for name, measure in found["measures"].items()
+        (name, COHERENCE[name], *(f"{value:.4f}" for value in both.values()))
+        for name, both in found["measures"].items()
     ]
     title = f"{found['windows']:,} windows, {found['documents']:,} documents"
     return [Table(title, ("measure", "what it is", "windows", "by hash"), rows, 2)]
@@ -198,10 +216,9 @@ def clusters(found: Sequence[dict[str, Any]]) -> list[Section]:
     names = list(found[0]["scores"]) if found else []
     rows = []
     for cluster in found:
-        scores = ["" if cluster["scores"][name] is None else f"{cluster['scores'][name]:.3f}" for name in names]
-        kept = "" if cluster["kept"] is None else cluster["kept"]
-        terms = " ".join(cluster["terms"])
-        rows.append((cluster["cluster"], terms, cluster["documents"], kept, cluster["tokens"] or 0, *scores))
+        scores = ["" if value is None else f"{value:.3f}" for value in cluster["scores"].values()]
+        counts = (cluster["documents"], cluster["kept"], cluster["tokens"] or 0)
+        rows.append((cluster["cluster"], " ".join(cluster["terms"]), *counts, *scores))
     for prefix in ("classifier_", "gopher_quality_", "gopher_repetition_"):
         names = [name.removeprefix(prefix) for name in names]
     head = ("cluster", "terms", "documents", "kept", "tokens", *(f"mean {name}" for name in names))
@@ -216,30 +233,27 @@ def clusters(found: Sequence[dict[str, Any]]) -> list[Section]:
 
 def comparison(found: dict[str, Any]) -> list[Section]:
     """Sections of ``curate compare``."""
-    sections: list[Section] = []
-    settings = [(one["field"], str(one["first"]), str(one["second"])) for one in found["recipe"]]
-    if settings:
-        sections.append(Table("Recipe", ("field", "first", "second"), settings, 3))
+    settings = [(row["field"], str(row["first"]), str(row["second"])) for row in found["recipe"]]
     kept = found["kept"]
-    sections.append(Table(f"Records (matched by {found['matched_by']})", ("", *kept), [("kept in", *kept.values())]))
     changes = [
-        (one["first"], one["second"], ", ".join(one["examples"])[:80], one["records"])
-        for one in found["changes"][:SHOWN_CHANGES]
+        (row["first"], row["second"], ", ".join(row["examples"])[:80], row["records"])
+        for row in found["changes"][:SHOWN_CHANGES]
     ]
-    if changes:
-        more = len(found["changes"]) - len(changes)
-        title = "Other ends" + (f" ({more} more with --json)" if more else "")
-        sections.append(Table(title, ("first", "second", "as", "records"), changes, 3))
+    more = len(found["changes"]) - len(changes)
     measures = [
-        (one["name"], meaning_of(one["name"]), one["first"], one["second"], _difference(one["first"], one["second"]))
-        for one in found["measures"]
-        if one["first"] != one["second"]
+        (row["name"], meaning_of(row["name"]), row["first"], row["second"], _difference(row["first"], row["second"]))
+        for row in found["measures"]
+        if row["first"] != row["second"]
     ]
-    if measures:
-        sections.append(Table("Measures that differ", ("", "meaning", "first", "second", "difference"), measures, 2))
-    if not (settings or changes or measures):
-        sections.append("no difference in recipe, documents or measures")
-    return sections
+    ends = "Other ends" + (f" ({more} more with --json)" if more else "")
+    tables = [
+        Table("Recipe", ("field", "first", "second"), settings, 3),
+        Table(f"Records (matched by {found['matched_by']})", ("", *kept), [("kept in", *kept.values())]),
+        Table(ends, ("first", "second", "as", "records"), changes, 3),
+        Table("Measures that differ", ("", "meaning", "first", "second", "difference"), measures, 2),
+    ]
+    same = [] if settings or changes or measures else ["no difference in recipe, documents or measures"]
+    return [*(table for table in tables if table.rows), *same]
 
 
 def _difference(first: float | None, second: float | None) -> str:
@@ -278,8 +292,10 @@ Section = Table | Styled | str
 
 def show(sections: Iterable[Section], out: IO[str] | None = None) -> None:
     """Print sections to ``out`` (standard output) with a blank line between them."""
+    from rich.console import Console
+
     out = out or sys.stdout
-    console = _console(out)
+    console = Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
     with nullcontext() if console.is_terminal else console.capture() as capture:
         for i, section in enumerate(sections):
             if i:
@@ -287,12 +303,6 @@ def show(sections: Iterable[Section], out: IO[str] | None = None) -> None:
             console.print(_renderable(section, plain=not console.is_terminal))
     if capture is not None:  # without the spaces that fill a table
         out.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
-
-
-def _console(out: IO[str]) -> Console:
-    from rich.console import Console
-
-    return Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
 
 
 def _renderable(section: Section, *, plain: bool) -> RenderableType:
@@ -305,14 +315,9 @@ def _renderable(section: Section, *, plain: bool) -> RenderableType:
         return Text(section)
     if isinstance(section, Styled):
         return Text.assemble(*section.parts)
-    table = RichTable(
-        box=None if plain else box.SIMPLE_HEAD,
-        show_edge=False,
-        show_header=any(section.head),
-        pad_edge=False,
-        header_style="dim",
-        padding=(0, 2, 0, 0),
-    )
+    frame = None if plain else box.SIMPLE_HEAD
+    table = RichTable(box=frame, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.show_header = any(section.head)
     for i, name in enumerate(section.head):
         table.add_column(Text(name), justify="left" if i < section.left else "right", overflow="fold")
     for row in section.rows:

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import zstandard
 from curate.base.columns import IDs, column
 from curate.base.errors import RequestError, WorkspaceError
 from curate.base.schemas import VALIDATION
-from curate.inspect.reader import RunReader
+from curate.inspect.reader import Answer, RunReader
 from curate.recipe.file import essential_recipe
 from curate.storage.interface import Storage
 from curate.storage.local import file_checksum
@@ -63,7 +63,7 @@ DOCUMENT = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Answer):
     """What was written: the folder, the format, and numbers of files, documents and bytes."""
 
     path: str
@@ -71,10 +71,6 @@ class Exported:
     files: int
     documents: int
     bytes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result as a JSON-able dict."""
-        return asdict(self)
 
 
 def export(run: RunReader, to: str, form: str = "parquet") -> Exported:
@@ -102,17 +98,12 @@ def export(run: RunReader, to: str, form: str = "parquet") -> Exported:
         local, name = target.scratch() / f"export-{file.name}", f"{file.name}{FORMATS[form]}"
         try:
             _write(local, schema, documents(run, file, ids, schema), form)
-            entry = {
-                "name": name,
-                "documents": len(ids),
-                "bytes": local.stat().st_size,
-                "blake2b": file_checksum(local),
-            }
+            size, checksum = local.stat().st_size, file_checksum(local)
             target.move_in(local, name)
         finally:
             local.unlink(missing_ok=True)
-        listing.append(entry)
-    for name in stale - {str(entry["name"]) for entry in listing}:
+        listing.append({"name": name, "documents": len(ids), "bytes": size, "blake2b": checksum})
+    for name in stale - {entry["name"] for entry in listing}:
         target.delete(name)
     head = {"recipe": essential_recipe(run.recipe), "format": form, "columns": schema.names}
     total = {name: sum(entry[name] for entry in listing) for name in ("documents", "bytes")}
@@ -164,11 +155,9 @@ def documents(run: RunReader, file: TableFile, ids: IDs, schema: pa.Schema) -> I
         if not kept.num_rows:
             continue
         _, edited = next(texts)
-        columns = {name: kept[name] for name in kept.column_names} | {"text": edited}
-        rest = decided.slice(at, kept.num_rows)
-        yield (
-            pa.table({**columns, **{name: rest[name] for name in rest.column_names}}).select(schema.names).cast(schema)
-        )
+        tables = (kept, decided.slice(at, kept.num_rows))
+        columns = {name: table[name] for table in tables for name in table.column_names} | {"text": edited}
+        yield pa.table(columns).select(schema.names).cast(schema)
         at += kept.num_rows
 
 
@@ -210,7 +199,6 @@ def _write(local: Path, schema: pa.Schema, tables: Iterator[pa.Table], form: str
 def _line(row: dict[str, Any]) -> str:
     """One JSON object; what is not known is left out, and ``meta`` is the object that the record had."""
     meta = row.pop("meta")
-    text = json.dumps(
-        {name: value for name, value in row.items() if value is not None and value == value}, ensure_ascii=False
-    )
+    known = {name: value for name, value in row.items() if value is not None and value == value}
+    text = json.dumps(known, ensure_ascii=False)
     return f'{text[:-1]}, "meta": {meta}}}\n' if meta is not None else f"{text}\n"

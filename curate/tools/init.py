@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.base.amounts import size
 from curate.base.errors import InputError, RequestError
-from curate.engine.inputs import field_names
+from curate.engine.inputs import field_names, find, open_url
 from curate.reading import formats
+from curate.reading.records import Fields
 from curate.reading.units import InputFile, pattern_prefix
 from curate.recipe import Input
 from curate.recipe.file import yaml_text
@@ -19,18 +21,7 @@ from curate.storage.interface import StorageOptions
 if TYPE_CHECKING:
     from curate.quality.training import TrainingOptions
 
-TEXT_FIELDS = (
-    "text",
-    "content",
-    "body",
-    "raw_content",
-    "article",
-    "document",
-    "markdown",
-    "story",
-    "transcript",
-    "abstract",
-)
+TEXT_FIELDS = "text content body raw_content article document markdown story transcript abstract".split()
 """Names under which corpora keep their text, most usual first."""
 
 ID_FIELDS = ("id", "doc_id", "document_id", "uuid", "url", "uri", "key", "isbn", "path")
@@ -45,12 +36,15 @@ class Looked(NamedTuple):
     text_field: str | None
     id_field: str | None
     files: list[InputFile]
-    fields: list[str]
 
     @property
-    def bytes(self) -> int:
-        """Bytes of all its files."""
-        return sum(file.size for file in self.files)
+    def note(self) -> str:
+        """What was seen: number, formats and size of the files, and the fields that are read."""
+        kinds = "/".join(sorted({formats.format_of(file.url).kind for file in self.files}))
+        fields = f", text in `{self.text_field}`" if self.text_field else ""
+        fields += f", id in `{self.id_field}`" if self.id_field else ""
+        amount = size(sum(file.size for file in self.files))
+        return f"{len(self.files):,} {kinds} file{'s' if len(self.files) != 1 else ''}, {amount}{fields}"
 
 
 def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[str]]:
@@ -63,24 +57,26 @@ def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[
     place = Path(folder) / "recipe.yaml"
     if place.exists():
         raise RequestError(f"{place} exists already and is not overwritten; edit it, move it, or name another folder")
-    found = look(inputs)
+    looked = look(inputs)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("x", encoding="utf-8") as file:
-            file.write(recipe_text(Path(folder).resolve().name, found, place.parent.resolve()))
+            file.write(recipe_text(Path(folder).resolve().name, looked, place.parent.resolve()))
     except OSError as error:
         raise RequestError(f"{place} cannot be written: {error.strerror or error}") from None
-    return place, [_note(one) for one in found]
+    return place, [f"{one.source}: {one.note}" for one in looked]
 
 
 def look(inputs: Sequence[str]) -> list[Looked]:
     """What is behind each path: its files, and the fields that hold the text and the id."""
-    found: list[Looked] = []
-    taken: set[str] = set()
+    looked: list[Looked] = []
     for path in inputs:
-        absolute = path if "://" in path else str(Path(path).expanduser().absolute())
-        source = _source_name(absolute, taken)
+        absolute = _absolute(path)
+        source = _source_name(absolute, {one.source for one in looked})
         files = _files(source, absolute)
+        if not files:
+            known = ", ".join(formats.extensions())
+            raise InputError(f"{absolute}: no file there is of a known type ({known}, also .gz and .zst)")
         fields = sorted(field_names(files[0], StorageOptions.from_environment()))
         text_field = id_field = None
         if formats.reader_of(files[0].url).has_fields:
@@ -91,20 +87,17 @@ def look(inputs: Sequence[str]) -> list[Looked]:
                     f"{', '.join(fields[:20]) or 'none'}. Write a recipe with `text_field:` naming the one that holds the text"
                 )
             id_field = _pick(fields, ID_FIELDS)
-        found.append(Looked(source, absolute, text_field, id_field, files, fields))
-    return found
+        looked.append(Looked(source, absolute, text_field, id_field, files))
+    return looked
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _files(source: str, path: str) -> list[InputFile]:
-    # Any field name will do to list the files; that the text is in one of them is found out from their fields.
-    from curate.engine.inputs import find
-
-    entry = Input(source=source, path=path)
-    files = list(find(entry, 0, StorageOptions.from_environment()))
-    if not files:
-        raise InputError(
-            f"{path}: no file there is of a known type ({', '.join(formats.extensions())}, also .gz and .zst)"
-        )
+    """The files behind an absolute path, sorted."""
+    files = find(Input(source=source, path=path), 0, StorageOptions.from_environment())
     return sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape"))
 
 
@@ -123,37 +116,21 @@ def _source_name(path: str, taken: set[str]) -> str:
         endings = "|".join(re.escape(ending) for ending in (*formats.extensions(), *formats.COMPRESSIONS))
         name = re.sub(f"({endings})+$", "", name)
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "corpus"
-    unique, number = name, 2
-    while unique in taken:
-        unique, number = f"{name}-{number}", number + 1
-    taken.add(unique)
-    return unique
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(unique for unique in names if unique not in taken)
 
 
-def _note(one: Looked) -> str:
-    kinds = sorted({formats.format_of(file.url).kind for file in one.files})
-    fields = f", text in `{one.text_field}`" if one.text_field else ""
-    fields += f", id in `{one.id_field}`" if one.id_field else ""
-    return f"{one.source}: {len(one.files):,} {'/'.join(kinds)} file{'s' if len(one.files) != 1 else ''}, {size(one.bytes)}{fields}"
-
-
-def _relative(path: str, base: Path) -> str:
-    if "://" in path:
-        return path
-    place = Path(path)
-    return place.relative_to(base).as_posix() if place.is_relative_to(base) else path
-
-
-def recipe_text(name: str, found: Sequence[Looked], base: Path) -> str:
-    """The recipe as YAML with comments."""
+def recipe_text(name: str, looked: Sequence[Looked], base: Path) -> str:
+    """The recipe as YAML with comments; paths below ``base`` are relative to it."""
     inputs = []
-    for one in found:
-        keys = {"source": one.source, "path": _relative(one.path, base)}
-        if one.text_field not in (None, "text"):
-            keys["text_field"] = str(one.text_field)
-        if one.id_field not in (None, "id"):
-            keys["id_field"] = str(one.id_field)
-        inputs.append(f"  - {yaml_text(keys)}   # {_note(one).partition(': ')[2]}")
+    for one in looked:
+        place = Path(one.path)
+        path = place.relative_to(base).as_posix() if place.is_relative_to(base) else one.path
+        keys = {"source": one.source, "path": path}
+        for field, value in (("text_field", one.text_field), ("id_field", one.id_field)):
+            if value not in (None, field.removesuffix("_field")):
+                keys[field] = str(value)
+        inputs.append(f"  - {yaml_text(keys)}   # {one.note}")
     listed = "\n".join(inputs)
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "corpus"
     return f"""\
@@ -244,31 +221,19 @@ def demo_recipe_text(inputs: list[dict[str, str]]) -> str:
     return _HEAD + entries + _REST
 
 
-def texts_of(path: str, text_field: str = "text", limit: int | None = None) -> Iterator[str]:
+def texts_of(path: str, text_field: str = "text") -> Iterator[str]:
     """The texts of a file, folder or pattern, in the order of the files; records that cannot be read are left out.
 
     Raises:
         InputError: nothing is found.
     """
-    from curate.engine.inputs import find, open_url
-    from curate.reading import formats
-    from curate.reading.records import Fields
-    from curate.recipe import Input
-    from curate.storage.interface import StorageOptions
-
-    given = path if "://" in path else str(Path(path).expanduser().absolute())
-    entry, options = Input.model_validate({"source": "texts", "path": given}), StorageOptions.from_environment()
-    files = sorted(find(entry, 0, options), key=lambda file: file.path)
-    found = 0
-    for file in files:
-        with open_url(file.url, options) as opened:
-            for batch in formats.read(opened, file.url, Fields(text_field), limit=limit):
-                for text in batch.texts.to_pylist():
-                    if limit is not None and found >= limit:
-                        return
-                    found += 1
-                    yield text
-    if not found:
+    empty = True
+    for file in _files("texts", _absolute(path)):
+        with open_url(file.url, StorageOptions.from_environment()) as opened:
+            for batch in formats.read(opened, file.url, Fields(text_field)):
+                empty = empty and not len(batch.texts)
+                yield from batch.texts.to_pylist()
+    if empty:
         raise InputError(f"{path}: no text was found in the field {text_field!r}")
 
 

@@ -19,7 +19,8 @@ try:
 except ImportError:
     raise ImportError("curate.torch needs PyTorch; install it, or this project with the extra `torch`") from None
 
+from curate.shards.denoise import Mixture, restore
 from curate.torch.dataset import ShardDataset, ShardLoader, merge_states
 from curate.torch.sets import SetsLoader
 
-__all__ = ["SetsLoader", "ShardDataset", "ShardLoader", "merge_states"]
+__all__ = ["Mixture", "SetsLoader", "ShardDataset", "ShardLoader", "merge_states", "restore"]

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-import curate
+from curate.api import as_recipe
 from curate.base.errors import RemovalAlarm
+from curate.driver.execute import run_recipe
 from tests.corpus import documents
 
 
@@ -24,7 +25,7 @@ def test_a_stricter_limit_is_checked_and_computes_nothing(tmp_path):
             "quality": "off",
             "dedup": {"max_removed_share": limit},
         }
-        return curate.api.execute(recipe, until="dedup")
+        return run_recipe(as_recipe(recipe), stop_after="dedup")
 
     assert run(0.95).tables["duplicates"].rows == 18
     with pytest.raises(RemovalAlarm):

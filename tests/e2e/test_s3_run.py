@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 import curate
+from curate.api import as_recipe
+from curate.driver.execute import run_recipe
 from curate.storage.s3 import S3Storage
 from curate.verify.verify import verify
 from tests.corpus import recipe_of, write_corpus
@@ -33,7 +35,7 @@ def test_a_run_in_s3_writes_the_same_shards_as_a_local_one(s3, bucket, tmp_path)
     remote = curate.run(recipe)
     assert shard_bytes(url) == shard_bytes(tmp_path / "run")
 
-    again = curate.api.execute(recipe)
+    again = run_recipe(as_recipe(recipe))
     assert again.tasks_run == 0
     opened = curate.open(url)
     assert opened.stats()["funnel"] == local.stats()["funnel"]

@@ -105,7 +105,7 @@ def test_a_run_of_which_one_request_in_ten_fails_writes_the_same_shards(s3: S3Se
     with FaultyProxy(s3.endpoint, seed=5, share=0.1, delay_s=0.05) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         url = f"s3://{bucket}/run"
-        curate.api.execute(small_recipe(f"s3://{bucket}/in", url))
+        curate.run(small_recipe(f"s3://{bucket}/in", url))
         assert set(proxy.injected) == set(FAULTS)
         assert proxy.injected.total() > 0.07 * proxy.requests.total()
         proxy.share = 0

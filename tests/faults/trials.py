@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate import api
+import curate
 from curate.base.errors import CurateError, LeaseHeld
 from curate.driver.clean import clean
 from curate.storage.interface import NO_OPTIONS
@@ -51,7 +51,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.corpus = write_small_corpus(self.folder / "text")
         reference = self.folder / "reference"
-        api.execute(small_recipe(self.corpus, reference))
+        curate.run(small_recipe(self.corpus, reference))
         self.tables = fingerprint(str(reference))
         clean(str(reference), remove=True)
         self.paths = paths_of(str(reference))
@@ -61,7 +61,7 @@ class Bench:
         def count() -> None:
             writes = injection.count_writes()
             began = time.monotonic()
-            api.execute(small_recipe(self.corpus, counted))
+            curate.run(small_recipe(self.corpus, counted))
             (self.folder / "measured").write_text(json.dumps([writes(), time.monotonic() - began]))
 
         if in_child(count, self.folder / "log") != 0:
@@ -152,7 +152,7 @@ class Trial:
     def _run(self, prepare: Callable[[], None] = lambda: None, during: Callable[[int], None] | None = None) -> int:
         def action() -> None:
             prepare()
-            api.execute(self.recipe())
+            curate.run(self.recipe())
 
         return in_child(action, self.log, during)
 
@@ -265,7 +265,7 @@ class Trial:
                 lease = Path(self.workspace) / "lease.json"
                 if lease.exists():
                     try:
-                        api.execute(self.recipe())
+                        curate.run(self.recipe())
                     except LeaseHeld:
                         pass
                     else:
@@ -327,7 +327,7 @@ class Trial:
             from tests.faults.cluster import AtTask, local_cluster
 
             with local_cluster() as cluster:
-                api.execute(
+                curate.run(
                     self.recipe(engine="ray"),
                     address=cluster.address,
                     progress=AtTask(number, getattr(cluster, action)),

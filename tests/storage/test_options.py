@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import curate
-from curate.api import execute
+from curate.api import as_recipe
 from curate.driver.clean import clean
-from curate.driver.execute import mirror
+from curate.driver.execute import mirror, run_recipe
 from curate.engine.inputs import storage_options
 from curate.finished_run import Run
 from curate.planning.check import check
@@ -175,8 +175,8 @@ def test_every_request_of_a_run_says_what_its_recipe_does(
     environment = dict(os.environ)
     recipe = small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline", storage=SECTION)
     recipe["shards"]["path"] = f"s3://{bucket}/shards"
-    assert check(curate.api.as_recipe(recipe))["estimate"]
-    outcome = execute(recipe)
+    assert check(as_recipe(recipe))["estimate"]
+    outcome = run_recipe(as_recipe(recipe))
     run = Run(outcome.workspace, outcome.options)
     assert asked.without_payer() == []
     taken = run.table("ledger").filter(status="kept").collect()["id"][0]
