@@ -45,6 +45,11 @@ class Record:
     error: str = ""
     transient: bool = False
 
+    @property
+    def written(self) -> list[TableFile]:
+        """The files of all tables."""
+        return [file for files in self.files.values() for file in files]
+
     def to_json(self) -> str:
         """The record as text; equal records give equal text."""
         return encode(asdict(self), sort_keys=True).decode()

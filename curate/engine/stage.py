@@ -302,7 +302,7 @@ class StageRun:
                 record = Record.from_json(self.storage.read(job.place.record_path), place)
             except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
                 return None
-            return record if self.present([file for files in record.files.values() for file in files]) else None
+            return record if self.present(record.written) else None
 
         if len(jobs) < 8:
             return [read(job) for job in jobs]

@@ -18,7 +18,7 @@ from curate.driver.execute import choose_engine
 from curate.driver.plan import stage_keys, stages, until
 from curate.engine.engines import FEW_TASKS, InlineEngine
 from curate.engine.inputs import Inputs, discover, mark_of, storage_options
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
 from curate.planning.costs import Costs, Planned, amounts_of, kinds, number_of, scaled, shipped
 from curate.reading import formats
@@ -96,7 +96,7 @@ def _states(
         if any(table not in tables for table in stage.reads):
             states.append("to do")
             continue
-        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], NoProgress(), found)
+        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], Progress(), found)
         run.identify(may_fit=False)
         committed = run.committed()
         states.append("to do" if committed is None else "there")
