@@ -188,14 +188,13 @@ class TaskContext:
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, name: str | None = None) -> Iterator[TableWriter]:
         """A Parquet file of ``table`` that is written in parts."""
-        name = name or self.job.name
         local = self.scratch_file()
         writer = TableWriter(local, schema, {"curate.key": self.job.key})
         try:
             yield writer
         finally:
             writer.close()
-        self.add(table, name, ".parquet", local, writer.rows, writer.first, writer.last)
+        self.add(table, name or self.job.name, ".parquet", local, writer.rows, writer.first, writer.last)
 
     def add(
         self,

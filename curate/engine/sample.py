@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,15 +36,9 @@ def sample_texts(run: StageRun, sample_bytes: int, kind: type[SampleTask]) -> Sn
     """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
     kept = run.tables["verdicts"].counters.get("kept_bytes", 0)
     share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
+    seed, purpose = run.recipe.seed, run.stage.name
     tasks = [
-        kind(
-            name=part.name,
-            documents=part.documents,
-            kept=part["kept"],
-            seed=run.recipe.seed,
-            purpose=run.stage.name,
-            share=share,
-        )
+        kind(name=part.name, documents=part.documents, kept=part["kept"], seed=seed, purpose=purpose, share=share)
         for part in run.partitions("kept")
     ]
     return run.publish("tmp/sample", run.step("tmp/sample", tasks))
@@ -63,17 +56,16 @@ class SampleTask(PartitionTask):
     share: float
 
     def work(self, context: TaskContext) -> None:
-        limit = int(self.share * 2.0**64)
+        largest = np.uint64(int(self.share * 2.0**64) - 1)
 
         def hashes(ids: IDs) -> NDArray[np.uint64]:
             return document_hash(self.seed, f"sample:{self.purpose}", ids)
 
         def drawn(ids: IDs) -> NDArray[np.bool_]:
-            return hashes(ids) < np.uint64(limit)
+            return hashes(ids) <= largest
 
-        pick = None if limit >= 2**64 else drawn
         with context.writer("tmp/sample", _SAMPLE) as writer:
-            for ids, texts in kept_texts(context, self.documents, self.kept, pick):
+            for ids, texts in kept_texts(context, self.documents, self.kept, drawn):
                 columns = {"doc_id": pa.array(ids), "hash": pa.array(hashes(ids)), "text": _beginnings(texts)}
                 writer.write(pa.table(columns))
 
@@ -98,9 +90,3 @@ def read_sample(context: TaskContext, sample: TableRef, sample_bytes: int) -> pa
     taken = np.sort(order[:number])
     picked = table.take(pa.array(taken)).sort_by("doc_id")["text"].combine_chunks()
     return picked.chunk(0) if isinstance(picked, pa.ChunkedArray) else picked
-
-
-def iterate(texts: pa.LargeStringArray) -> Iterator[str]:
-    """The texts as Python strings, one at a time."""
-    for value in texts:
-        yield value.as_py()
