@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from curate.base.errors import WorkspaceError
 from curate.base.schemas import counters_of
 from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
+from curate.storage.open import open_storage
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
 from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups, validate
@@ -175,7 +177,7 @@ class TaskContext:
 
     def snapshot(self, table: TableRef) -> Snapshot:
         """A committed or intermediate table, its manifest read once per process."""
-        return _snapshot(self.storage, table.path)
+        return _snapshot(self.storage.url, self.storage.options, table.path)
 
     # --- writing
 
@@ -261,16 +263,6 @@ class TaskContext:
             path.unlink(missing_ok=True)
 
 
-SNAPSHOTS = 64
-"""Manifests that a process keeps."""
-
-_SNAPSHOTS: dict[tuple[str, StorageOptions, str], Snapshot] = {}
-
-
-def _snapshot(storage: Storage, path: str) -> Snapshot:
-    key = storage.url, storage.options, path
-    if key not in _SNAPSHOTS:
-        while len(_SNAPSHOTS) >= SNAPSHOTS:
-            del _SNAPSHOTS[next(iter(_SNAPSHOTS))]
-        _SNAPSHOTS[key] = read_snapshot(storage, path)
-    return _SNAPSHOTS[key]
+@lru_cache(maxsize=64)
+def _snapshot(url: str, options: StorageOptions, path: str) -> Snapshot:
+    return read_snapshot(open_storage(url, options), path)
