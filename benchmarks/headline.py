@@ -163,7 +163,8 @@ def whole_run(work: Path, cpus: int) -> tuple[float, float, float, list[tuple[st
     from curate.engine.engines import RayEngine
 
     stages()  # imported in this process, as the tokenizer is in its own
-    engine = RayEngine(cpus)  # the run takes the Ray that it finds in its process
+    engine = RayEngine(cpus)
+    engine.start()  # the run takes the Ray that it finds in its process
     call = ray.remote(import_task)
     ray.get([call.remote() for _ in range(cpus)])
     start = time.perf_counter() - began

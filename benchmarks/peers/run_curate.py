@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import curate
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 
 
-class Steps(NoProgress):
+class Steps(Progress):
     """Wall time between the beginnings of steps."""
 
     def __init__(self) -> None:
@@ -52,7 +52,8 @@ def main() -> None:
     if cores > 1:
         from curate.engine.engines import RayEngine
 
-        started = RayEngine(cores)  # aside; later engines of this process use it, while this one lives
+        started = RayEngine(cores)
+        started.start()  # aside; later engines of this process use it, while this one lives
     few = out.with_name(out.name + "-few.jsonl")
     with source.open(encoding="utf-8") as file:
         few.write_text("".join(line for line, _ in zip(file, range(200), strict=False)), encoding="utf-8")

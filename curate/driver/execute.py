@@ -17,12 +17,10 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.base.versions import versions
 from curate.driver import room
 from curate.driver.plan import Pass, add_to_driver, run_stage, stage_keys, stages, take_committed, until
-from curate.engine.context import Record
 from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.inputs import discover, storage_options
-from curate.engine.progress import NoProgress, Progress
+from curate.engine.progress import Progress
 from curate.engine.removed import Removed
-from curate.engine.task import Job
 from curate.reading.units import Assignment
 from curate.recipe import Recipe
 from curate.recipe.file import relative_recipe
@@ -56,50 +54,17 @@ class Outcome:
         return sum(stage["tasks"] for stage in self.stages)
 
 
-class LazyEngine:
-    """Starts the real engine when the first task has to run, so that an unchanged run starts nothing."""
-
-    def __init__(self, make: Callable[[], Engine], name: str) -> None:
-        self._make, self._name = make, name
-        self._engine: Engine | None = None
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def cpus(self) -> int:
-        return self.started().cpus
-
-    def started(self) -> Engine:
-        """The engine, started now if it was not."""
-        if self._engine is None:
-            self._engine = self._make()
-        return self._engine
-
-    def run(self, jobs: list[Job]) -> Iterator[Record]:
-        if jobs:
-            yield from self.started().run(jobs)
-
-    def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-
-
-def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: str | None) -> LazyEngine:
+def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: str | None) -> Engine:
     """The engine that the recipe and the command line ask for.
 
     Raises:
         RequestError: ``--cpus`` above 1 or ``--address`` with the inline engine.
     """
-    wanted = recipe.engine
-    if wanted == "auto":
-        wanted = "inline" if input_bytes < INLINE_BYTES and address is None and (cpus or 1) == 1 else "ray"
-    elif wanted == "inline" and (address is not None or (cpus or 1) > 1):
+    is_serial = address is None and (cpus or 1) == 1
+    if recipe.engine == "inline" and not is_serial:
         raise RequestError("`engine: inline` works in one process; leave --cpus and --address out, or set engine=ray")
-    if wanted == "inline":
-        return LazyEngine(InlineEngine, "inline")
-    return LazyEngine(lambda: RayEngine(cpus, address), "ray")
+    is_small = recipe.engine == "auto" and input_bytes < INLINE_BYTES and is_serial
+    return InlineEngine() if recipe.engine == "inline" or is_small else RayEngine(cpus, address)
 
 
 @contextmanager
@@ -142,7 +107,7 @@ def run_recipe(
         RequestError: the request is wrong; nothing was started.
         RunError: something failed; what is committed stays.
     """
-    progress = progress or NoProgress()
+    progress = progress or Progress()
     began, before = time.perf_counter(), tally()
     if sample is not None:
         recipe = with_sample(recipe, sample)

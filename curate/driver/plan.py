@@ -4,67 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
 from curate.base.hashing import digest
+from curate.base.ids import POSITION_BITS, ordinal_of
 from curate.engine.engines import Engine
+from curate.engine.inputs import Inputs
 from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
+from curate.reading.units import Unit
 from curate.recipe import Recipe
 from curate.storage.interface import Storage
 from curate.storage.usage import DRIVER, Usage, tally
-from curate.tables.snapshot import Generation, Snapshot, generations_of, merge, write_snapshot
+from curate.tables.snapshot import Snapshot, merge, write_snapshot
 from curate.tables.workspace import RunState
-
-if TYPE_CHECKING:
-    from curate.engine.inputs import Inputs
-if TYPE_CHECKING:
-    from curate.engine.inputs import Inputs
-    from curate.recipe import Recipe
 
 
 @lru_cache(maxsize=1)
 def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
-    from curate.stages.cluster import CLUSTER
-    from curate.stages.dedup.duplicates import DUPLICATES
-    from curate.stages.dedup.paragraphs import KEPT, PARAGRAPHS
-    from curate.stages.dedup.signatures import SIGNATURES
-    from curate.stages.embed import EMBED
-    from curate.stages.ingest import INGEST
-    from curate.stages.ledger import LEDGER
-    from curate.stages.order import ORDER
+    from curate.stages import cluster, embed, ingest, ledger, order, quality, select, synthetic, tokenize, upsample
+    from curate.stages.dedup import duplicates, paragraphs, signatures
     from curate.stages.pack.stage import PACK
-    from curate.stages.quality import SIGNALS, VERDICTS
-    from curate.stages.select import SELECT
     from curate.stages.shards.stage import SHARDS
-    from curate.stages.synthetic import SYNTHETIC
-    from curate.stages.tokenize import TOKENIZE
-    from curate.stages.upsample import UPSAMPLE
 
-    return (
-        INGEST,
-        SIGNALS,
-        VERDICTS,
-        SIGNATURES,
-        DUPLICATES,
-        PARAGRAPHS,
-        KEPT,
-        TOKENIZE,
-        EMBED,
-        CLUSTER,
-        SELECT,
-        ORDER,
-        UPSAMPLE,
-        SYNTHETIC,
-        PACK,
-        SHARDS,
-        LEDGER,
-    )
+    read = ingest.INGEST, quality.SIGNALS, quality.VERDICTS
+    dedup = signatures.SIGNATURES, duplicates.DUPLICATES, paragraphs.PARAGRAPHS, paragraphs.KEPT
+    path = tokenize.TOKENIZE, embed.EMBED, cluster.CLUSTER, select.SELECT, order.ORDER
+    return (*read, *dedup, *path, upsample.UPSAMPLE, synthetic.SYNTHETIC, PACK, SHARDS, ledger.LEDGER)
 
 
 def stage_keys(recipe: Recipe, plan: Sequence[Stage]) -> dict[str, str]:
@@ -72,9 +43,8 @@ def stage_keys(recipe: Recipe, plan: Sequence[Stage]) -> dict[str, str]:
     writers: dict[str, str] = {}
     keys = {}
     for stage in plan:
-        key = digest(
-            [stage.name, stage.writes, stage.version, stage.settings(recipe), [writers[table] for table in stage.reads]]
-        )
+        reads = [writers[table] for table in stage.reads]
+        key = digest([stage.name, stage.writes, stage.version, stage.settings(recipe), reads])
         keys[stage.title] = key
         writers |= dict.fromkeys(stage.writes, key)
     return keys
@@ -86,12 +56,44 @@ def until(plan: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:
     Raises:
         RequestError: there is no such stage.
     """
-    if name is None:
-        return tuple(plan)
-    last = max((i for i, stage in enumerate(plan) if stage.name == name), default=None)
+    last = max((i for i, stage in enumerate(plan) if stage.name == (name or STAGES[-1])), default=None)
     if last is None:
         raise RequestError(f"there is no stage {name!r}; stages: {', '.join(STAGES)}")
     return tuple(plan[: last + 1])
+
+
+@dataclass(slots=True)
+class Generation:
+    """One generation: its units' ordinals, and its part of every table so far."""
+
+    number: int
+    ordinals: frozenset[int]
+    tables: dict[str, Snapshot] = field(default_factory=dict)
+
+    @property
+    def first_doc_id(self) -> int:
+        """No document of this generation has a smaller doc_id, and each of an earlier one has; 0 for the first."""
+        return 0 if self.number == 0 else min(self.ordinals) << POSITION_BITS
+
+    def part(self, snapshot: Snapshot) -> Snapshot:
+        """The generation's part of a table that has a file for each partition or unit."""
+        details = dict(snapshot.details)
+        if "units" in details:
+            details["units"] = [unit for unit in details["units"] if unit["ordinal"] in self.ordinals]
+        files = tuple(file for file in snapshot.files if ordinal_of(file.name) in self.ordinals)
+        return replace(snapshot, id=digest([snapshot.id, self.number]), files=files, counters={}, details=details)
+
+
+def generations_of(units: Sequence[Unit]) -> list[Generation]:
+    """The generations of the units, the first one first; at least one.
+
+    A generation whose documents have all left has no number: only the order counts.
+    """
+    numbers = sorted({unit.generation for unit in units if unit.present}) or [0]
+    return [
+        Generation(i, frozenset(unit.ordinal for unit in units if unit.generation == number))
+        for i, number in enumerate(numbers)
+    ]
 
 
 @dataclass(slots=True)
@@ -146,14 +148,14 @@ class Pass:
     def share(self, stage: Stage, runs: list[StageRun]) -> None:
         """Give each generation its part of what a stage wrote, and the pass the whole."""
         for table in stage.writes:
+            parts = [run.tables[table] for run in runs]
             if not stage.by_generation:
                 for generation in self.generations:
-                    whole = self.tables[table]
-                    generation.tables[table] = whole if len(self.generations) == 1 else generation.part(whole)
-                continue
-            parts = [run.tables[table] for run in runs]
-            self.tables[table] = parts[0]
-            if len(parts) > 1:
+                    whole = len(self.generations) == 1
+                    generation.tables[table] = parts[0] if whole else generation.part(parts[0])
+            elif len(parts) == 1:
+                self.tables[table] = parts[0]
+            else:
                 self.tables[table] = merge(parts)
                 write_parts(self.storage, {table: self.tables[table]})
 

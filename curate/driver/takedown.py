@@ -26,7 +26,7 @@ from curate.driver.execute import choose_engine, leased, mirror
 from curate.driver.plan import Pass, run_stage, stage_keys, stages, write_parts
 from curate.driver.takedown_request import Request, find, put_file
 from curate.engine.inputs import Inputs
-from curate.engine.progress import NoProgress, Progress
+from curate.engine.progress import Progress
 from curate.engine.removed import Leaving, Removed, Takedown, any_within
 from curate.engine.stage import StageRun
 from curate.engine.takedown import leave_rows
@@ -88,7 +88,7 @@ def take_down(
         WorkspaceError: there is no finished run.
         LeaseHeld: a run is at work in the workspace.
     """
-    progress = progress or NoProgress()
+    progress = progress or Progress()
     storage, state = open_state(workspace)
     recipe = absolute_recipe(state.recipe, storage.url)
     outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)

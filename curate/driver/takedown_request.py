@@ -152,7 +152,7 @@ def _without_namesakes(found: pa.Table) -> pa.Table:
 
 def _rows(run: StageRun, step: Step) -> pa.Table:
     parts = [FOUND.empty_table()]
-    for file in (one for record in step.records for files in record.files.values() for one in files):
+    for file in (file for record in step.records for file in record.written):
         with run.storage.open(file.path) as source:
             parts.append(pq.ParquetFile(source).read())
     return pa.concat_tables(parts).sort_by("doc_id")

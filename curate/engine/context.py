@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from curate.base.errors import WorkspaceError
 from curate.base.schemas import counters_of
 from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
+from curate.storage.open import open_storage
 from curate.storage.usage import Meter, Usage
 from curate.tables.artefact import artefact_path
 from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups, validate
@@ -44,6 +46,11 @@ class Record:
     usage: Usage = field(default_factory=Usage)
     error: str = ""
     transient: bool = False
+
+    @property
+    def written(self) -> list[TableFile]:
+        """The files of all tables."""
+        return [file for files in self.files.values() for file in files]
 
     def to_json(self) -> str:
         """The record as text; equal records give equal text."""
@@ -174,7 +181,7 @@ class TaskContext:
 
     def snapshot(self, table: TableRef) -> Snapshot:
         """A committed or intermediate table, its manifest read once per process."""
-        return _snapshot(self.storage, table.path)
+        return _snapshot(self.storage.url, self.storage.options, table.path)
 
     # --- writing
 
@@ -194,14 +201,13 @@ class TaskContext:
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, name: str | None = None) -> Iterator[TableWriter]:
         """A Parquet file of ``table`` that is written in parts."""
-        name = name or self.job.name
         local = self.scratch_file()
         writer = TableWriter(local, schema, {"curate.key": self.job.key})
         try:
             yield writer
         finally:
             writer.close()
-        self.add(table, name, ".parquet", local, writer.rows, writer.first, writer.last)
+        self.add(table, name or self.job.name, ".parquet", local, writer.rows, writer.first, writer.last)
 
     def add(
         self,
@@ -280,16 +286,6 @@ class TaskContext:
             path.unlink(missing_ok=True)
 
 
-SNAPSHOTS = 64
-"""Manifests that a process keeps."""
-
-_SNAPSHOTS: dict[tuple[str, StorageOptions, str], Snapshot] = {}
-
-
-def _snapshot(storage: Storage, path: str) -> Snapshot:
-    key = storage.url, storage.options, path
-    if key not in _SNAPSHOTS:
-        while len(_SNAPSHOTS) >= SNAPSHOTS:
-            del _SNAPSHOTS[next(iter(_SNAPSHOTS))]
-        _SNAPSHOTS[key] = read_snapshot(storage, path)
-    return _SNAPSHOTS[key]
+@lru_cache(maxsize=64)
+def _snapshot(url: str, options: StorageOptions, path: str) -> Snapshot:
+    return read_snapshot(open_storage(url, options), path)

@@ -1,4 +1,4 @@
-"""Inputs: the files that a recipe names, wherever they lie, and a first look at them before any work starts."""
+"""Inputs: the files that a recipe names, wherever they are, and a first look at them before any work starts."""
 
 from __future__ import annotations
 
@@ -91,44 +91,43 @@ class Inputs:
         decided: bool = False,
         repack: bool = False,
         removed: Removed | None = None,
+        may_read: bool = True,
     ) -> Assignment:
         """Give every file its unit: those of the ``previous`` documents table keep theirs.
 
         New files form a new generation when corpus-wide decisions were taken already (``decided``); else they join the
-        latest one. ``repack`` makes one generation of all. What was ``removed`` is refused.
+        latest one. ``repack`` makes one generation of all. What was ``removed`` is refused. Unless it ``may_read`` them,
+        local files whose checksum no earlier run has noted are new, and nothing is written.
 
         Raises:
             InputError: a file of an earlier run has gone and ``allow_missing`` is not set.
         """
-        self.files = _with_checksums(self.files, storage)
+        self.files = _with_checksums(self.files, storage, may_read)
         self.removed = removed or self.removed
         known = [] if previous is None else self.know(previous)
         if repack:
             known = [replace(unit, generation=0) for unit in known]
         latest = max((unit.generation for unit in known), default=0)
-        found = assign_ordinals(known, self.files, generation=latest + (decided and bool(known) and not repack))
-        if found.missing and not allow_missing:
-            names = ", ".join(f"{file.source}/{file.path}" for file in found.missing[:3])
-            more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""
+        assigned = assign_ordinals(known, self.files, generation=latest + (decided and bool(known) and not repack))
+        if assigned.missing and not allow_missing:
+            names = ", ".join(f"{file.source}/{file.path}" for file in assigned.missing[:3])
+            more = f" and {len(assigned.missing) - 3} more" if len(assigned.missing) > 3 else ""
             raise InputError(
                 f"inputs of the earlier run are gone: {names}{more}; bring them back, or run with --allow-missing to let their documents leave"
             )
-        ordinals = {unit.ordinal for unit in found.new}
-        requests = self.removed.requests
-        self.units = [replace(unit, requests=requests) if unit.ordinal in ordinals else unit for unit in found.units]
-        return found
+        new, requests = {unit.ordinal for unit in assigned.new}, self.removed.requests
+        self.units = [replace(unit, requests=requests) if unit.ordinal in new else unit for unit in assigned.units]
+        return assigned
 
     def know(self, documents: Snapshot) -> list[Unit]:
         """The units of a ``documents`` table; what it says of their records is remembered."""
         units = []
         for entry in documents.details["units"]:
             files = tuple(InputFile(entry["source"], path, "", size, etag) for path, size, etag in entry["files"])
-            gone = tuple(entry["gone"])
-            units.append(Unit(entry["ordinal"], entry["source"], files, gone, entry["generation"], entry["requests"]))
-            options = [ReadOptions(**one) if one else None for one in entry["fields"]]
-            self.known[entry["ordinal"]] = KnownUnit(
-                entry["records"], entry["spans"], options, entry["partition_bytes"]
-            )
+            ordinal, gone = entry["ordinal"], tuple(entry["gone"])
+            units.append(Unit(ordinal, entry["source"], files, gone, entry["generation"], entry["requests"]))
+            options = [ReadOptions(**fields) if fields else None for fields in entry["fields"]]
+            self.known[ordinal] = KnownUnit(entry["records"], entry["spans"], options, entry["partition_bytes"])
         return units
 
     def options_of(self, unit: Unit, number: int) -> ReadOptions | None:
@@ -151,7 +150,7 @@ def unit_entry(unit: Unit, known: KnownUnit) -> dict[str, Any]:
         "gone": list(unit.gone),
         "records": known.records,
         "spans": known.spans,
-        "fields": [asdict(one) if one else {} for one in known.options],
+        "fields": [asdict(options) if options else {} for options in known.options],
         "partition_bytes": known.partition_bytes,
     }
 
@@ -172,14 +171,15 @@ def discover(recipe: Recipe) -> Inputs:
     options = storage_options(recipe)
     own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
     for number, entry in enumerate(recipe.inputs):
-        found = sorted(find(entry, number, options, own), key=lambda file: file.path.encode("utf-8", "surrogateescape"))
-        if not found:
+        matching = list(_find(entry, number, options, own))
+        matching.sort(key=lambda file: file.path.encode("utf-8", "surrogateescape"))
+        if not matching:
             raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
-        for file in found:
+        for file in matching:
             formats.format_of(file.url)
             entries.setdefault((file.source, file.url), entry)
-        look(entry, number, found, options)
-        files += found
+        _look(entry, number, matching, options)
+        files += matching
     return Inputs(files, entries)
 
 
@@ -199,7 +199,7 @@ def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.Na
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
 
-def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
+def _find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str]) -> Iterator[InputFile]:
     """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
 
     Raises:
@@ -265,37 +265,33 @@ def _find_objects(entry: Input, number: int, options: StorageOptions) -> Iterato
         raise InputError(f"inputs.{number}: {error}") from None
 
 
-def mark_of(file: InputFile) -> str:
-    """The key of a file in :data:`MARKS`: a digest, so that no absolute path is written down."""
-    return digest(file.url)
-
-
-def _with_checksums(files: list[InputFile], storage: Storage) -> list[InputFile]:
+def _with_checksums(files: list[InputFile], storage: Storage, may_read: bool) -> list[InputFile]:
     """Local files with the checksum of their content as etag: a copied or touched corpus is the same corpus."""
     try:
         marks: dict[str, list[Any]] = json.loads(storage.read(MARKS))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         marks = {}
 
     def checked(file: InputFile) -> InputFile:
         if not file.etag.startswith("mtime:"):
             return file
-        place = mark_of(file)
+        place = digest(file.url)  # no absolute path is written down
         mark = marks.get(place)
         if mark is None or mark[:2] != [file.size, file.etag]:
-            mark = [file.size, file.etag, file_checksum(Path(file.url))]
+            checksum = file_checksum(Path(file.url)) if may_read else f"new:{digest(file.etag)}"
+            mark = [file.size, file.etag, checksum]
         fresh[place] = mark
         return file._replace(etag=mark[2])
 
     fresh: dict[str, list[Any]] = {}
     with ThreadPoolExecutor(4) as pool:
         result = list(pool.map(checked, files))
-    if fresh and fresh != marks:
+    if may_read and fresh and fresh != marks:
         storage.put(MARKS, json.dumps(fresh, sort_keys=True).encode())
     return result
 
 
-def look(entry: Input, number: int, files: list[InputFile], options: StorageOptions) -> None:
+def _look(entry: Input, number: int, files: list[InputFile], options: StorageOptions) -> None:
     """Look at the first records of an input.
 
     Raises:

@@ -5,111 +5,83 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from curate.engine.context import Record
 
 PLAIN_INTERVAL_S = 5.0
 
 
-class Progress(Protocol):
-    """What the run tells while it works."""
+class Progress:
+    """What a run tells while it works. This class says nothing; others override what they tell."""
 
     def stage(self, name: str, title: str, number: int, total: int) -> None:
         """A stage begins."""
-        ...
 
     def step(self, stage: str, step: str, tasks: int, done: int) -> None:
         """A step of the stage begins: its tasks, and how many were done before."""
-        ...
 
     def task(self, stage: str, step: str, record: Record) -> None:
         """A task has finished."""
-        ...
 
     def stage_done(self, name: str, title: str, seconds: float, skipped: bool, note: str) -> None:
         """A stage has ended; ``note`` says in a few words what came of it."""
-        ...
 
     def say(self, text: str) -> None:
         """A remark."""
-        ...
 
     def close(self) -> None:
         """The run has ended."""
-        ...
 
 
-class _Meter:
-    """Rows, bytes and rate of the current step."""
+class _MeteredProgress(Progress):
+    """Measures tasks, rows, bytes and rate of the current step."""
 
     def __init__(self) -> None:
-        self.start("", 0, 0)
+        _MeteredProgress.step(self, "", "", 0, 0)
 
-    def start(self, step: str, tasks: int, done: int) -> None:
-        self.name, self.tasks, self.before, self.done = step, tasks, done, done
-        self.rows = self.bytes = 0
-        self.began = time.monotonic()
+    def step(self, stage: str, step: str, tasks: int, done: int) -> None:
+        self._name, self._tasks, self._before, self._done = step, tasks, done, done
+        self._rows = self._bytes = 0
+        self._began = time.monotonic()
 
-    def add(self, record: Record) -> None:
-        self.done += 1
-        for files in record.files.values():
-            self.rows += sum(file.rows for file in files)
-            self.bytes += sum(file.bytes for file in files)
+    def task(self, stage: str, step: str, record: Record) -> None:
+        self._done += 1
+        self._rows += sum(file.rows for file in record.written)
+        self._bytes += sum(file.bytes for file in record.written)
 
-    def __str__(self) -> str:
-        elapsed = max(time.monotonic() - self.began, 1e-6)
-        fresh = self.done - self.before
-        eta = f", {elapsed / fresh * (self.tasks - self.done):.0f} s to go" if fresh and self.done < self.tasks else ""
-        rate = f" ({self.bytes / 1e6 / elapsed:.1f} MB/s)" if elapsed > 1 else ""
-        return f"{self.done}/{self.tasks} tasks, {self.rows:,} rows, {self.bytes / 1e6:,.1f} MB written{rate}{eta}"
-
-
-class NoProgress:
-    """Says nothing (library use, tests)."""
-
-    def stage(self, name: str, title: str, number: int, total: int) -> None: ...
-
-    def step(self, stage: str, step: str, tasks: int, done: int) -> None: ...
-
-    def task(self, stage: str, step: str, record: Record) -> None: ...
-
-    def stage_done(self, name: str, title: str, seconds: float, skipped: bool, note: str) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
+    @property
+    def _state(self) -> str:
+        elapsed = max(time.monotonic() - self._began, 1e-6)
+        new, left = self._done - self._before, self._tasks - self._done
+        eta = f", {elapsed / new * left:.0f} s to go" if new and left > 0 else ""
+        rate = f" ({self._bytes / 1e6 / elapsed:.1f} MB/s)" if elapsed > 1 else ""
+        written = f"{self._rows:,} rows, {self._bytes / 1e6:,.1f} MB written"
+        return f"{self._name}: {self._done}/{self._tasks} tasks, {written}{rate}{eta}"
 
 
-class PlainProgress(NoProgress):
+class PlainProgress(_MeteredProgress):
     """One line an event; a long step reports every few seconds."""
 
     def __init__(self, out: IO[str] | None = None) -> None:
+        super().__init__()
         self._out = out or sys.stderr
-        self._meter = _Meter()
         self._last = 0.0
 
-    def _line(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
-
-    def step(self, stage: str, step: str, tasks: int, done: int) -> None:
-        self._meter.start(step, tasks, done)
-        self._last = time.monotonic()
-
     def task(self, stage: str, step: str, record: Record) -> None:
-        self._meter.add(record)
-        if time.monotonic() - self._last > PLAIN_INTERVAL_S:
+        super().task(stage, step, record)
+        if time.monotonic() - max(self._last, self._began) > PLAIN_INTERVAL_S:
             self._last = time.monotonic()
-            self._line(f"  {step}: {self._meter}")
+            self.say(f"  {self._state}")
 
     def stage_done(self, name: str, title: str, seconds: float, skipped: bool, note: str) -> None:
-        self._line(f"{title}: already there" if skipped else f"{title}: {note} in {seconds:.1f} s")
+        self.say(f"{title}: already there" if skipped else f"{title}: {note} in {seconds:.1f} s")
 
     def say(self, text: str) -> None:
-        self._line(text)
+        print(text, file=self._out, flush=True)
 
 
-class TerminalProgress(NoProgress):
+class TerminalProgress(_MeteredProgress):
     """A live line for the running step, above it the finished stages."""
 
     def __init__(self) -> None:
@@ -119,23 +91,23 @@ class TerminalProgress(NoProgress):
         self._console = Console(stderr=True, highlight=False)
         self._status = Status("", console=self._console)
         self._status.start()
-        self._meter = _Meter()
         self._head = ""
+        super().__init__()
 
     def stage(self, name: str, title: str, number: int, total: int) -> None:
         self._head = f"[{number}/{total}] {title}"
-        self._status.update(self._head.replace("[", "\\["))
+        self._show(self._head)
 
     def step(self, stage: str, step: str, tasks: int, done: int) -> None:
-        self._meter.start(step, tasks, done)
-        self._show()
+        super().step(stage, step, tasks, done)
+        self._show(f"{self._head} · {self._state}")
 
     def task(self, stage: str, step: str, record: Record) -> None:
-        self._meter.add(record)
-        self._show()
+        super().task(stage, step, record)
+        self._show(f"{self._head} · {self._state}")
 
-    def _show(self) -> None:
-        self._status.update(f"{self._head} · {self._meter.name}: {self._meter}".replace("[", "\\["))
+    def _show(self, text: str) -> None:
+        self._status.update(text.replace("[", "\\["))
 
     def stage_done(self, name: str, title: str, seconds: float, skipped: bool, note: str) -> None:
         mark = "[dim]·[/dim]" if skipped else "[green]✓[/green]"
@@ -149,7 +121,7 @@ class TerminalProgress(NoProgress):
         self._status.stop()
 
 
-class JsonProgress(NoProgress):
+class JsonProgress(Progress):
     """One JSON object a line."""
 
     def __init__(self, out: IO[str] | None = None) -> None:
@@ -165,8 +137,7 @@ class JsonProgress(NoProgress):
         self._event("step", stage=stage, step=step, tasks=tasks, done=done)
 
     def task(self, stage: str, step: str, record: Record) -> None:
-        rows = sum(file.rows for files in record.files.values() for file in files)
-        size = sum(file.bytes for files in record.files.values() for file in files)
+        rows, size = (sum(getattr(file, what) for file in record.written) for what in ("rows", "bytes"))
         self._event("task", stage=stage, step=step, task=record.name, rows=rows, bytes=size, seconds=record.seconds)
 
     def stage_done(self, name: str, title: str, seconds: float, skipped: bool, note: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base import schemas
@@ -23,7 +22,7 @@ from curate.base.ids import POSITION_BITS, is_default_id
 from curate.engine.task import PLACE
 from curate.reading.units import Unit
 from curate.storage.interface import Storage
-from curate.tables.parquet import validate
+from curate.tables.parquet import read_rows
 from curate.tables.snapshot import Snapshot, TableFile
 
 
@@ -55,13 +54,7 @@ class Removed:
         if "removed" not in tables:
             return Removed(schemas.REMOVED.empty_table())
         [file] = tables["removed"].files
-        with storage.open(file.path) as source:
-            return Removed(validate(pq.ParquetFile(source).read(), f"{storage.url}/{file.path}"), file)
-
-    @property
-    def ids(self) -> NDArray[np.uint64]:
-        """uint64[n]: the doc_ids, sorted."""
-        return self.table["doc_id"].to_numpy()
+        return Removed(read_rows(storage, file.path), file)
 
     @property
     def requests(self) -> int:
@@ -70,19 +63,19 @@ class Removed:
 
     def of_unit(self, unit: Unit) -> list[int]:
         """The doc_ids of a unit that later requests than those it knew have named."""
-        return [int(one) for one in _of_unit(self.table, unit.ordinal, unit.requests)]
+        return [int(doc_id) for doc_id in _of_unit(self.table, unit.ordinal, unit.requests)]
 
-    def gone(self, units: Iterable[Unit]) -> NDArray[np.uint64]:
+    def gone(self, units: Iterable[Unit]) -> IDs:
         """uint64[n], sorted: the doc_ids that no table of these units has any more."""
-        return np.array([one for unit in units for one in self.of_unit(unit)], np.uint64)
+        return np.array([doc_id for unit in units for doc_id in self.of_unit(unit)], np.uint64)
 
     def identity(self, unit: Unit) -> list[Any]:
         """What decides which records of a unit are refused; empty where none can be."""
-        found: list[Any] = [mine] if (mine := self.of_unit(unit)) else []
+        identity: list[Any] = [ids] if (ids := self.of_unit(unit)) else []
         if unit.requests:
             rows = _up_to(self.table, unit.requests).select(["source", "id", "text_hash"]).to_pylist()
-            found.append(digest(sorted([row["source"], row["id"], row["text_hash"].hex()] for row in rows)))
-        return found
+            identity.append(digest(sorted([row["source"], row["id"], row["text_hash"].hex()] for row in rows)))
+        return identity
 
     def refused_of(self, unit: Unit) -> Refused | None:
         """What the task that reads a unit is told; None where it refuses nothing."""
@@ -118,13 +111,14 @@ class Refusal:
 
     def __call__(self, documents: pa.Table) -> NDArray[np.bool_]:
         """bool[n]: which of some rows of ``documents`` are refused."""
-        found = is_in(documents["doc_id"].to_numpy(), self._ids)
+        is_refused = is_in(documents["doc_id"].to_numpy(), self._ids)
         if self._named:
             named = zip(documents["source"].to_pylist(), documents["id"].to_pylist(), strict=True)
-            found |= np.array([one in self._named for one in named], np.bool_)
+            is_refused |= np.array([name in self._named for name in named], np.bool_)
         if self._texts:
-            found |= np.array([one in self._texts for one in text_hashes(documents["text"])], np.bool_)
-        return found
+            hashes = text_hashes(documents["text"])
+            is_refused |= np.array([text_hash in self._texts for text_hash in hashes], np.bool_)
+        return is_refused
 
 
 @dataclass(frozen=True, slots=True)

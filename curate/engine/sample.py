@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +36,7 @@ def sample_texts(run: StageRun, sample_bytes: int, kind: type[SampleTask]) -> Sn
     """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
     kept = run.tables["verdicts"].counters.get("kept_bytes", 0)
     share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
+    seed, purpose = run.recipe.seed, run.stage.name
     tasks = [
         kind(**part.fields, seed=run.recipe.seed, purpose=run.stage.name, share=share)
         for part in run.partitions("kept")
@@ -89,9 +89,3 @@ def read_sample(context: TaskContext, sample: TableRef, sample_bytes: int) -> pa
     taken = np.sort(order[:number])
     picked = table.take(pa.array(taken)).sort_by("doc_id")["text"].combine_chunks()
     return picked.chunk(0) if isinstance(picked, pa.ChunkedArray) else picked
-
-
-def iterate(texts: pa.LargeStringArray) -> Iterator[str]:
-    """The texts as Python strings, one at a time."""
-    for value in texts:
-        yield value.as_py()

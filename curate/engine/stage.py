@@ -118,8 +118,8 @@ class Step:
 
     def files(self, table: str) -> tuple[TableFile, ...]:
         """Files of one table, sorted by name."""
-        found = (file for record in self.records for file in record.files.get(table, []))
-        return tuple(sorted(found, key=lambda file: file.name))
+        files = (file for record in self.records for file in record.files.get(table, []))
+        return tuple(sorted(files, key=lambda file: file.name))
 
     @property
     def counters(self) -> dict[str, int]:
@@ -176,21 +176,20 @@ class StageRun:
             raise ValueError(f"stage {self.stage.name} has no model")
         return self.fitted
 
-    def identify(self, *, may_fit: bool = True) -> str:
-        """Set and return the snapshot id: the stage key, what is read, and the model, which is fitted if it is not there.
+    def identify(self, *, may_fit: bool = True) -> None:
+        """Set the snapshot id: digest of the stage key, what is read, and the model, which is fitted if it is missing.
 
-        '' when the model is not there and must not be fitted: then the stage's tables are not there either.
+        '' when the model is missing and must not be fitted: then the stage's tables are missing too.
         """
         fit = self.stage.fits(self)
         self.fitted = None if fit is None else self._fit(fit, may_fit=may_fit)
+        self.snapshot_id = ""
         if fit is not None and self.fitted is None:
-            self.snapshot_id = ""
-            return ""
+            return
         model = [] if self.fitted is None else [self.fitted.checksum]
         reads = [self.tables[table].content for table in self.stage.reads]
         back = [[tables[table].content for table in self.stage.looks_back] for tables in self.earlier]
         self.snapshot_id = digest([self.stage_key, reads, back, self.stage.depends_on(self), *model])
-        return self.snapshot_id
 
     def _fit(self, fit: Fit, *, may_fit: bool) -> TableFile | None:
         """The stored model, else the one fitted now; None when there is none and ``may_fit`` is false.
@@ -202,16 +201,14 @@ class StageRun:
         origin = digest([self.tables[table].content for table in self.stage.reads])
         entry = ModelEntry(self.storage, key, fit.name)
         stored = entry.read()
-        if stored is not None:
-            of_nothing = stored.size == 0 < fit.size
-            kept = not self.refit or bool(self.earlier) or stored.origin == origin
-            if self.present([stored.file]) and kept and not of_nothing:
-                if fit.size >= GROWTH * max(stored.size, 1) and not self.earlier:
-                    self.progress.say(
-                        f"{self.stage.name}: its model ({fit.name}) stays as it was fitted on {stored.size:,} {fit.unit}; "
-                        f"now there are {fit.size:,}. `--refit` fits it again, and what depends on it is made anew"
-                    )
-                return stored.file
+        is_wanted = not self.refit or bool(self.earlier) or (stored is not None and stored.origin == origin)
+        if stored is not None and is_wanted and self.present([stored.file]) and not stored.size == 0 < fit.size:
+            if fit.size >= GROWTH * max(stored.size, 1) and not self.earlier:
+                self.progress.say(
+                    f"{self.stage.name}: its model ({fit.name}) stays as it was fitted on {stored.size:,} {fit.unit}; "
+                    f"now there are {fit.size:,}. `--refit` fits it again, and what depends on it is made anew"
+                )
+            return stored.file
         if not may_fit:
             return None
         file = self.step("artefacts", [fit.task()], key).files("artefacts")[0]
@@ -233,15 +230,12 @@ class StageRun:
         """The stage's snapshots when all of them are there already."""
         if not self.snapshot_id:
             return None
-        found = {}
-        for table in self.stage.writes:
-            try:
-                found[table] = read_snapshot(self.storage, manifest_path(table, self.stage_key, self.snapshot_id))
-            except FileNotFoundError:
-                return None
-            if not self.present(found[table].files):
-                return None
-        return found
+        paths = {table: manifest_path(table, self.stage_key, self.snapshot_id) for table in self.stage.writes}
+        try:
+            tables = {table: read_snapshot(self.storage, path) for table, path in paths.items()}
+        except FileNotFoundError:
+            return None
+        return tables if all(self.present(snapshot.files) for snapshot in tables.values()) else None
 
     def present(self, files: Sequence[TableFile]) -> bool:
         """Whether all files are there with their sizes; asked of local disks only, where a look costs next to nothing."""
@@ -263,21 +257,14 @@ class StageRun:
         key = key or self.stage_key
         form = [TMP_VERSION] if home.startswith("tmp/") else []
         jobs = [Job.of(task, task.key(key, *form), home, key, self.storage) for task in tasks]
-        records: dict[str, Record] = {}
-        todo = []
-        for job, record in zip(jobs, self._records(jobs), strict=True):
-            if record is None:
-                todo.append(job)
-            else:
-                records[job.name] = record
+        records = {record.name: record for record in self._records(jobs) if record is not None}
         step_name = home.removeprefix("tmp/")
         self.progress.step(self.stage.name, step_name, len(jobs), len(records))
-        failed = self._run(todo, records, step_name)
-        if failed:
+        if failed := self._run([job for job in jobs if job.name not in records], records, step_name):
             raise StageFailed(_failure(self.stage.name, step_name, failed, len(jobs)))
         if tasks:
             kind = type(tasks[0]).__name__
-            self.usage[kind] = sum((one.usage for one in records.values()), self.usage.get(kind, Usage()))
+            self.usage[kind] = sum((record.usage for record in records.values()), self.usage.get(kind, Usage()))
         return Step([records[job.name] for job in sorted(jobs, key=lambda job: job.name)])
 
     def _run(self, todo: list[Job], records: dict[str, Record], step_name: str) -> list[Record]:
@@ -294,7 +281,8 @@ class StageRun:
                         self.inline_usage += record.usage
                     self.progress.task(self.stage.name, step_name, record)
                 elif record.transient and attempt < RETRIES:
-                    again.append(_with_more_memory(by_name[record.name]))
+                    job = by_name[record.name]
+                    again.append(replace(job, task=replace(job.task, memory=2 * job.task.memory)))
                 else:
                     failed.append(record)
             todo = sorted(again, key=lambda job: job.name)
@@ -312,7 +300,7 @@ class StageRun:
                 record = Record.from_json(self.storage.read(job.place.record_path), place)
             except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
                 return None
-            return record if self.present([file for files in record.files.values() for file in files]) else None
+            return record if self.present(record.written) else None
 
         if len(jobs) < 8:
             return [read(job) for job in jobs]
@@ -322,14 +310,12 @@ class StageRun:
     def publish(self, table: str | Exchange, step: Step) -> Snapshot:
         """A snapshot of an intermediate table (``tmp/…``), for later steps of this stage."""
         name = table.table if isinstance(table, Exchange) else table
-        files, counters = step.files(name), step.counters
-        return self._intermediate(Snapshot(name, self.stage.name, self.stage_key, "", files, counters))
+        return self._intermediate(Snapshot(name, self.stage.name, self.stage_key, "", step.files(name), step.counters))
 
     def _intermediate(self, snapshot: Snapshot) -> Snapshot:
         """Put the manifest of an intermediate table, named by what it says: what a process has read of it stays true."""
-        paths = [
-            file.path for file in snapshot.files
-        ]  # equal files may be written elsewhere after the first are deleted
+        # Equal files may be written elsewhere after the first are deleted.
+        paths = [file.path for file in snapshot.files]
         named = replace(snapshot, id=digest([snapshot.content, paths]))
         write_snapshot(self.storage, named)
         return named
@@ -370,16 +356,8 @@ class StageRun:
         return snapshot
 
 
-def _with_more_memory(job: Job) -> Job:
-    return replace(job, task=replace(job.task, memory=2 * job.task.memory))
-
-
 def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
-    shown = "\n".join(
-        f"  {record.name}: {record.error}" for record in sorted(failed, key=lambda record: record.name)[:3]
-    )
-    more = f"\n  … and {len(failed) - 3} more" if len(failed) > 3 else ""
-    return (
-        f"stage {stage} ({step}): {len(failed)} of {total} tasks failed; the others are committed, and the same command goes on from there\n"
-        f"{shown}{more}"
-    )
+    shown = sorted(f"  {record.name}: {record.error}" for record in failed)[:3]
+    more = [f"  … and {len(failed) - 3} more"] if len(failed) > 3 else []
+    what = f"{len(failed)} of {total} tasks failed; the others are committed, and the same command goes on from there"
+    return "\n".join([f"stage {stage} ({step}): {what}", *shown, *more])

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from curate.base.columns import IDs, column, is_in
 from curate.base.ids import source_id
-from curate.base.schemas import counters_of
 from curate.engine.context import TaskContext
 from curate.engine.removed import Leaving, Takedown
 from curate.engine.stage import StageRun, Step
@@ -106,14 +105,11 @@ class LeaveRowsTask(TakedownTask):
         gone = who_leaves(context, self.leaving)
         ids = column(gone, "doc_id")
         n_tokens = pc.fill_null(gone["n_tokens"], 0).to_numpy().astype(np.int64)
-        counted = Counter[str]()
         with context.writer(self.table, context.schema(self.file)) as writer:
             for rows in context.batches(self.file):
-                of = source_id(column(rows, "doc_id"))
-                leaves = is_in(of, ids)
-                left = rows.filter(pa.array(leaves))
-                if left.num_rows:
-                    counted.update(counters_of(self.table, left, n_tokens[np.searchsorted(ids, of[leaves])]))
+                sources = source_id(column(rows, "doc_id"))
+                leaves = is_in(sources, ids)
+                if leaves.any():
+                    tokens = n_tokens[np.searchsorted(ids, sources[leaves])]
+                    context.count_rows(self.table, rows.filter(pa.array(leaves)), tokens)
                 writer.write(rows.filter(pa.array(~leaves)))
-        for name, number in counted.items():
-            context.count(name, number)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from curate.base.catalog import MARKS, STAGES
+from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
-from curate.base.hashing import digest
 from curate.dedup.minhash import collision_probability
 from curate.driver import room
 from curate.driver.execute import choose_engine
 from curate.driver.plan import stage_keys, stages, until
 from curate.engine.engines import FEW_TASKS, InlineEngine
-from curate.engine.inputs import Inputs, discover, mark_of, storage_options
-from curate.engine.progress import NoProgress
+from curate.engine.inputs import Inputs, discover, storage_options
+from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
 from curate.planning.costs import Costs, Planned, amounts_of, kinds, number_of, scaled, shipped
 from curate.reading import formats
@@ -88,35 +86,19 @@ def _states(
     previous = snapshots(storage, state) if state else {}
     documents = previous.get("documents")
     known = documents if documents is not None and documents.stage_key == keys[plan[0].title] else None
-    found.files = _with_known_checksums(found, storage)
-    found.settle(known, storage, allow_missing=True)
+    found.settle(known, storage, allow_missing=True, may_read=False)
     states: list[str] = []
     tables: dict[str, Snapshot] = {}
     for stage in plan:
         if any(table not in tables for table in stage.reads):
             states.append("to do")
             continue
-        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], NoProgress(), found)
+        run = StageRun(recipe, storage, InlineEngine(), tables, stage, keys[stage.title], Progress(), found)
         run.identify(may_fit=False)
         committed = run.committed()
         states.append("to do" if committed is None else "there")
         tables.update(committed or {})
     return states, tables
-
-
-def _with_known_checksums(found: Inputs, storage: Storage) -> list[Any]:
-    """Inputs with the checksums that earlier runs noted; a file without one is new, and is not read for it here."""
-    try:
-        marks = json.loads(storage.read(MARKS))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        marks = {}
-    files = []
-    for file in found.files:
-        mark = marks.get(mark_of(file))
-        is_known = mark is not None and mark[:2] == [file.size, file.etag]
-        etag = file.etag if not file.etag.startswith("mtime:") else mark[2] if is_known else f"new:{digest(file.etag)}"
-        files.append(file._replace(etag=etag))
-    return files
 
 
 def _inputs(recipe: Recipe, found: Inputs) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
 from curate.engine.fit import Fit
 from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
-from curate.engine.sample import SampleTask, iterate, read_sample, sample_size, sample_texts
+from curate.engine.sample import SampleTask, read_sample, sample_size, sample_texts
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.recipe import Recipe
@@ -119,7 +119,7 @@ class TrainTokenizerTask(Task):
     vocab_size: int
 
     def work(self, context: TaskContext) -> None:
-        texts = iterate(read_sample(context, self.sample, self.sample_bytes))
+        texts = (text.as_py() for text in read_sample(context, self.sample, self.sample_bytes))
         with context.new_file("artefacts", "tokenizer", ".json", 1) as local:
             local.write_text(train(texts, self.vocab_size), encoding="utf-8")
 

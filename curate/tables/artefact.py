@@ -22,7 +22,9 @@ Loaded = TypeVar("Loaded")
 def artefact_path(storage: Storage, file: TableFile | dict[str, Any]) -> Path:
     """A local path with the artefact's content; fetched once per process from an object store."""
     file = as_file(file)
-    return _local(storage, file.path, file.checksum)
+    if isinstance(storage, LocalStorage):
+        return storage.local(file.path)
+    return _fetched(storage.url, storage.options, file.path, file.checksum)
 
 
 @lru_cache(maxsize=32)
@@ -32,12 +34,6 @@ def _fetched(url: str, options: StorageOptions, path: str, checksum: str) -> Pat
     local = folder / Path(path).name
     local.write_bytes(open_storage(url, options).read(path))
     return local
-
-
-def _local(storage: Storage, path: str, checksum: str) -> Path:
-    if isinstance(storage, LocalStorage):
-        return storage.local(path)
-    return _fetched(storage.url, storage.options, path, checksum)
 
 
 _LOADED: dict[tuple[str, str], Any] = {}

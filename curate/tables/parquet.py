@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base.errors import DamagedFile
+from curate.storage.interface import Storage
 
 ROW_GROUP_BYTES = 32_000_000
 """Rows of a Parquet file are grouped so that a reader holds about this much of it decoded."""
@@ -41,6 +42,16 @@ def doc_id_bounds(parquet: pq.ParquetFile, group: int) -> tuple[int, int]:
     return statistics.min, statistics.max
 
 
+def read_rows(storage: Storage, path: str) -> pa.Table:
+    """All rows of a file of the workspace.
+
+    Raises:
+        DamagedFile: they cannot be what was written.
+    """
+    with storage.open(path) as source:
+        return validate(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
+
+
 class TableWriter:
     """A Parquet file that is written in parts, with the bounds of its doc_ids."""
 
@@ -53,12 +64,7 @@ class TableWriter:
         self.schema = schema
         self._schema = schema.with_metadata(metadata)
         self._writer = pq.ParquetWriter(
-            local,
-            self._schema,
-            compression="zstd",
-            compression_level=1,
-            write_statistics=True,
-            use_dictionary=_dictionaries(schema),
+            local, self._schema, compression="zstd", compression_level=1, use_dictionary=_dictionaries(schema)
         )
 
     def write(self, data: pa.Table) -> None:
@@ -96,8 +102,8 @@ def _dictionaries(schema: pa.Schema) -> bool | list[str]:
     """Columns whose values repeat: texts and hashes do not, and looking for repeats costs a quarter of the writing."""
     if any(pa.types.is_nested(field.type) for field in schema):
         return True
-    distinct = [pa.types.is_large_string(field.type) or pa.types.is_fixed_size_binary(field.type) for field in schema]
-    return [field.name for field, one in zip(schema, distinct, strict=True) if not one]
+    distinct = (pa.types.is_large_string, pa.types.is_fixed_size_binary)
+    return [field.name for field in schema if not any(is_kind(field.type) for is_kind in distinct)]
 
 
 REMEDY = "take the workspace from where it was made, or run its recipe in a new one"

@@ -24,17 +24,14 @@ class Reader(Protocol):
 
     def read(self, file: TableFile, columns: list[str] | None = None) -> pa.Table:
         """All rows of a file."""
-        ...
 
     def batches(
         self, file: TableFile, columns: list[str] | None = None, wanted: IDs | None = None
     ) -> Iterator[pa.Table]:
         """A file, one row group at a time; those without any of the sorted ``wanted`` are left out."""
-        ...
 
     def place(self, file: TableFile) -> str:
-        """Where a file lies, as errors say it."""
-        ...
+        """Where a file is, as errors say it."""
 
 
 def left_after(stage: str, reader: Reader, files: Mapping[str, TableFile]) -> IDs:
@@ -46,19 +43,20 @@ def left_after(stage: str, reader: Reader, files: Mapping[str, TableFile]) -> ID
         files: the partition's files, by table: ``verdicts`` for quality; ``kept`` for dedup, with ``selection`` for
             select; ``order``; ``copies`` for upsample.
     """
+
+    def ids_where(table: str, name: str, wanted: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> IDs:
+        rows = reader.read(files[table], ["doc_id", name])
+        return column(rows.filter(wanted(rows[name])), "doc_id")
+
     if stage == "quality":
-        verdicts = reader.read(files["verdicts"], ["doc_id", "removed_by"])
-        return column(verdicts.filter(pc.is_null(verdicts["removed_by"])), "doc_id")
-    if stage == "dedup":
-        return column(reader.read(files["kept"], ["doc_id"]), "doc_id")
+        return ids_where("verdicts", "removed_by", pc.is_null)
+    if stage in ("dedup", "order"):
+        return column(reader.read(files["kept" if stage == "dedup" else "order"], ["doc_id"]), "doc_id")
     if stage == "select":
-        kept, selection = left_after("dedup", reader, files), reader.read(files["selection"], ["doc_id", "kept"])
-        return kept[~is_in(kept, column(selection.filter(pc.invert(selection["kept"])), "doc_id"))]
-    if stage == "order":
-        return column(reader.read(files["order"], ["doc_id"]), "doc_id")
+        kept = left_after("dedup", reader, files)
+        return kept[~is_in(kept, ids_where("selection", "kept", pc.invert))]
     if stage == "upsample":
-        copies = reader.read(files["copies"], ["doc_id", "copies"])
-        return column(copies.filter(pc.greater(copies["copies"], 0)), "doc_id")
+        return ids_where("copies", "copies", lambda copies: pc.greater(copies, 0))
     raise ValueError(f"stage {stage} removes no document")
 
 
@@ -72,11 +70,11 @@ def preferences(reader: Reader, signals: TableFile, ids: IDs, names: list[str]) 
     """Columns prefer_0, prefer_1, … of the signals ``names`` of ``ids``: larger is kept first; a missing value is worst."""
     table = reader.read(signals, ["doc_id", *names])
     rows = rows_of(ids, column(table, "doc_id"))
-    found = {}
+    preferred = {}
     for i, name in enumerate(names):
         values = column(table, name).astype(np.float64)[rows]
-        found[f"prefer_{i}"] = pa.array(np.where(np.isnan(values), -np.inf, values))
-    return found
+        preferred[f"prefer_{i}"] = pa.array(np.where(np.isnan(values), -np.inf, values))
+    return preferred
 
 
 def cut_rows(kept: pa.Table) -> pa.Table:
@@ -119,7 +117,7 @@ def edited_texts(
         if len(ids) == 0:
             continue
         low, high = np.searchsorted(edited, ids[0]), np.searchsorted(edited, ids[-1], side="right")
-        mine = np.arange(low, high)[is_in(edited[low:high], ids)]
-        rows, replacement = np.searchsorted(ids, edited[mine]), edits["replacement"].take(pa.array(mine))
+        spans = np.arange(low, high)[is_in(edited[low:high], ids)]
+        rows, replacement = np.searchsorted(ids, edited[spans]), edits["replacement"].take(pa.array(spans))
         with reraise_as_damaged(reader.place(origin)):
-            yield ids, apply_edits(batch["text"], rows, start[mine], end[mine], replacement)
+            yield ids, apply_edits(batch["text"], rows, start[spans], end[spans], replacement)

@@ -9,14 +9,13 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from curate.base.catalog import OF_WORKSPACE, generation_folder, manifest_path
 from curate.base.errors import DamagedFile, WorkspaceError
 from curate.base.hashing import digest
-from curate.base.ids import POSITION_BITS, ordinal_of
 from curate.base.schemas import SCHEMA_VERSION
 from curate.storage.interface import Storage
 
@@ -183,60 +182,6 @@ def decode(raw: bytes | str, place: str) -> dict[str, Any]:
         raise ValueError("its checksum is not that of its content")
     del data["checksum"]
     return data
-
-
-class Arrival(Protocol):
-    """An input unit, as far as generations are concerned."""
-
-    @property
-    def ordinal(self) -> int:
-        """The upper bits of its documents' ids."""
-        ...
-
-    @property
-    def generation(self) -> int:
-        """The generation in which it arrived."""
-        ...
-
-    @property
-    def present(self) -> Sequence[object]:
-        """Its files whose documents are part of the corpus."""
-        ...
-
-
-@dataclass(slots=True)
-class Generation:
-    """One generation: its units' ordinals, and its part of every table so far."""
-
-    number: int
-    ordinals: frozenset[int]
-    tables: dict[str, Snapshot] = field(default_factory=dict)
-
-    @property
-    def first_doc_id(self) -> int:
-        """No document of this generation has a smaller doc_id, and each of an earlier one has; 0 for the first."""
-        return 0 if self.number == 0 else min(self.ordinals) << POSITION_BITS
-
-    def part(self, snapshot: Snapshot) -> Snapshot:
-        """The generation's part of a table that has a file for each partition or unit."""
-        details = dict(snapshot.details)
-        if "units" in details:
-            details["units"] = [unit for unit in details["units"] if unit["ordinal"] in self.ordinals]
-        files = tuple(file for file in snapshot.files if ordinal_of(file.name) in self.ordinals)
-        return replace(snapshot, id=digest([snapshot.id, self.number]), files=files, counters={}, details=details)
-
-
-def generations_of(units: Iterable[Arrival]) -> list[Generation]:
-    """The generations of the units, the first one first; at least one.
-
-    Numbers are given anew when all documents of a generation have left: only the order counts.
-    """
-    units = list(units)
-    numbers = sorted({unit.generation for unit in units if unit.present}) or [0]
-    return [
-        Generation(i, frozenset(unit.ordinal for unit in units if unit.generation == number))
-        for i, number in enumerate(numbers)
-    ]
 
 
 def merge(parts: Sequence[Snapshot]) -> Snapshot:

@@ -56,14 +56,11 @@ def find_run(storage: Storage) -> RunState | None:
 
 def write_run(storage: Storage, state: RunState) -> None:
     """Commit a run: keep the former state below ``history/``, then put ``run.json``."""
-    former = find_run(storage)
-    number = 1
+    former, number = find_run(storage), 1
     if former is not None:
-        if former.tables == state.tables:
-            number = former.number
-        else:
-            number = former.number + 1
-            storage.put(former_path(former.number), _encode(former))
+        number = former.number + (former.tables != state.tables)
+    if former is not None and number > former.number:
+        storage.put(former_path(former.number), _encode(former))
     storage.put(RUN, _encode(replace(state, number=number)))
 
 
@@ -74,15 +71,15 @@ def history(storage: Storage, broken: Broken | None = None) -> list[RunState]:
         DamagedFile: one is damaged.
         WorkspaceError: one has another schema version.
     """
-    found = []
+    states = []
     for info in storage.list(HISTORY):
         try:
-            found.append(_former(storage, info.path))
+            states.append(_former(storage, info.path))
         except WorkspaceError as error:
             if broken is None:
                 raise
             broken(info.path, error)
-    return sorted(found, key=lambda state: -state.number)
+    return sorted(states, key=lambda state: -state.number)
 
 
 def states(storage: Storage, state: RunState | None, limit: int = 8) -> list[RunState]:
@@ -91,13 +88,13 @@ def states(storage: Storage, state: RunState | None, limit: int = 8) -> list[Run
     Raises:
         WorkspaceError: one is damaged, or its schema version is another.
     """
-    found = [] if state is None else [state]
-    while found and len(found) < limit:
+    newest = [] if state is None else [state]
+    while newest and len(newest) < limit:
         try:
-            found.append(_former(storage, former_path(found[-1].number - 1)))
+            newest.append(_former(storage, former_path(newest[-1].number - 1)))
         except FileNotFoundError:
             break
-    return found
+    return newest
 
 
 def _former(storage: Storage, path: str) -> RunState:
@@ -126,15 +123,15 @@ def snapshots(storage: Storage, state: RunState, broken: Broken | None = None) -
         DamagedFile: a manifest is missing or damaged.
         WorkspaceError: one has another schema version.
     """
-    found = {}
+    tables = {}
     for table, path in state.tables.items():
         try:
-            found[table] = _named_snapshot(storage, path, table)
+            tables[table] = _named_snapshot(storage, path, table)
         except WorkspaceError as error:
             if broken is None:
                 raise
             broken(table, error)
-    return found
+    return tables
 
 
 def _named_snapshot(storage: Storage, path: str, table: str) -> Snapshot:

@@ -100,8 +100,7 @@ def _check_records(run: RunReader, report: Report) -> None:
             except (WorkspaceError, ValueError) as error:
                 report.fault(info.path, f"is damaged ({error})", RECORD_REMEDY)
                 continue
-            wrote = [file for some in record.files.values() for file in some]
-            wrong = [file.path for file in wrote if files.get(file.path, file).checksum != file.checksum]
+            wrong = [file.path for file in record.written if files.get(file.path, file).checksum != file.checksum]
             if wrong or (record.key, record.name) != (key, name.removesuffix(RECORD)):
                 report.fault(info.path, "is the record of another task", RECORD_REMEDY)
 

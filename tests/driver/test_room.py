@@ -9,13 +9,13 @@ import pytest
 import curate
 from curate.cli import main
 from curate.driver import room
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 from curate.storage.interface import NO_OPTIONS
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
 
 
-class Said(NoProgress):
+class Said(Progress):
     """Keeps the remarks."""
 
     def __init__(self) -> None:

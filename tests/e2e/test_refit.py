@@ -6,7 +6,7 @@ import pytest
 
 from curate.driver.clean import clean
 from curate.driver.execute import run_recipe
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 from curate.planning.check import check
 from curate.recipe.file import from_dict
 from curate.verify.files import artefacts_of
@@ -22,7 +22,7 @@ def corpus(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpus") / "text", count=80)
 
 
-class Listener(NoProgress):
+class Listener(Progress):
     """Keeps what a run says."""
 
     def __init__(self):

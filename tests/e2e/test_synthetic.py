@@ -10,7 +10,7 @@ from curate.base.catalog import KIND_SYNTHETIC
 from curate.base.errors import RecipeError
 from curate.base.ids import SYNTHETIC_BIT
 from curate.driver.execute import run_recipe
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 from curate.inspect.explain import explain
 from curate.recipe.file import from_dict
 from curate.verify.verify import verify
@@ -54,7 +54,7 @@ def test_examples_have_their_share_of_the_training_tokens(whole):
 
 
 def test_a_share_that_cannot_be_reached_is_said(tmp_path):
-    class Listener(NoProgress):
+    class Listener(Progress):
         said = ""
 
         def say(self, text):

@@ -12,7 +12,7 @@ from curate.base.errors import StageFailed
 from curate.engine import stage as stage_module
 from curate.engine.context import JobPlace, Record, TaskContext
 from curate.engine.engines import InlineEngine
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, Task
 from curate.recipe import Recipe
@@ -64,7 +64,7 @@ STAGE = Stage("numbers", 1, (), ("numbers",), lambda recipe: None, lambda run: N
 
 
 def stage_run(folder) -> StageRun:
-    run = StageRun(RECIPE, LocalStorage(folder), InlineEngine(), {}, STAGE, "stagekey", NoProgress(), None)
+    run = StageRun(RECIPE, LocalStorage(folder), InlineEngine(), {}, STAGE, "stagekey", Progress(), None)
     run.identify()
     return run
 

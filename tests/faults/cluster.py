@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curate.engine.progress import NoProgress
+from curate.engine.progress import Progress
 
 
 class LocalCluster:
@@ -57,7 +57,7 @@ def local_cluster(workers: int = 2) -> Iterator[LocalCluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class AtTask(NoProgress):
+class AtTask(Progress):
     """Calls ``action`` when the ``number``-th task of the run has finished."""
 
     def __init__(self, number: int, action: Callable[[], None]) -> None:
