@@ -52,15 +52,12 @@ class RatePlan(NamedTuple):
     report: dict[str, Any]
 
 
-def water_fill(
-    tokens: Sequence[int], shares: Sequence[float], total: float, most: float | Sequence[float]
-) -> list[float]:
-    """Rates with Σ rate · tokens = ``total``: masses in proportion to ``shares`` as far as no rate exceeds ``most``.
+def water_fill(tokens: Sequence[int], shares: Sequence[float], total: float, bounds: Sequence[float]) -> list[float]:
+    """Rates with Σ rate · tokens = ``total``: masses in proportion to ``shares`` as far as no rate exceeds its bound.
 
-    Cells without tokens, and cells with share 0, get rate 0; their share goes to the others. When all are at ``most``
-    (one bound, or one for each cell), the rest of ``total`` stays unmet.
+    Cells without tokens, and cells with share 0, get rate 0; their share goes to the others. When all are at their
+    bounds, the rest of ``total`` stays unmet.
     """
-    bounds = [float(most)] * len(tokens) if isinstance(most, int | float) else [float(bound) for bound in most]
     wanted = [share / mass if mass else 0.0 for share, mass in zip(shares, tokens, strict=True)]
     rates = [0.0] * len(tokens)
     free = [i for i, want in enumerate(wanted) if want > 0 and bounds[i] > 0]
@@ -119,34 +116,36 @@ def plan_rates(
     cells = {(s, kind): sum(m[3] for m in masses if m[:2] == (s, kind)) for s in sources for kind in (False, True)}
     size = {s: cells[s, False] + cells[s, True] for s in sources}
     most = [max(0.0, max_copies - used) for used in spent or [0.0] * len(masses)]
+    wish = _Wish(method, long_share, budget, float(max_copies), weights or {})
     rates = [1.0] * len(masses)
-    for inside, total, share in _groups(
-        cells, size, method, long_share, budget, float(max_copies), dict(weights or {})
-    ):
+    for inside, total, share in _groups(cells, size, wish):
         rows = [i for i, mass in enumerate(masses) if mass[:2] in inside and mass[3]]
         shares = [share(masses[i][:2]) * masses[i][3] / cells[masses[i][:2]] for i in rows]
         filled = water_fill([masses[i][3] for i in rows], shares, total, [most[i] for i in rows])
         for i, rate in zip(rows, filled, strict=True):
             rates[i] = rate
-    found = [float(f"{rate:.{_DIGITS}g}") if mass[3] else 1.0 for rate, mass in zip(rates, masses, strict=True)]
-    return RatePlan(found, _report(masses, found, size, method, long_share, budget, most, weights))
+    rates = [float(f"{rate:.{_DIGITS}g}") if mass[3] else 1.0 for rate, mass in zip(rates, masses, strict=True)]
+    return RatePlan(rates, _report(masses, rates, size, most, wish))
+
+
+class _Wish(NamedTuple):
+    """What is asked of :func:`plan_rates`, by the names of its docs."""
+
+    method: str
+    q: float
+    budget: int | None
+    max_copies: float
+    weights: Mapping[str, float]
 
 
 Cell = tuple[str, bool]
 
 Group = tuple[set[Cell], float, Callable[[Cell], float]]
-"""Cells that spill to each other, the tokens that they give together, and each one's share of them."""
+"""Cells that spill to each other, the tokens that they give together, and the share of each of them."""
 
 
-def _groups(
-    cells: Mapping[Cell, int],
-    size: Mapping[str, int],
-    method: str,
-    q: float,
-    budget: int | None,
-    most: float,
-    weights: Mapping[str, float],
-) -> list[Group]:
+def _groups(cells: Mapping[Cell, int], size: Mapping[str, int], wish: _Wish) -> list[Group]:
+    method, q, budget, most, weights = wish
     whole = sum(size.values())
     if not whole:
         return []
@@ -179,50 +178,43 @@ def _groups(
 
 
 def _report(
-    masses: Sequence[Mass],
-    rates: Sequence[float],
-    size: Mapping[str, int],
-    method: str,
-    q: float,
-    budget: int | None,
-    most: Sequence[float],
-    weights: Mapping[str, float] | None,
+    masses: Sequence[Mass], rates: Sequence[float], size: Mapping[str, int], most: Sequence[float], wish: _Wish
 ) -> dict[str, Any]:
+    method, weights = wish.method, wish.weights
     seen = [rate * mass[3] for rate, mass in zip(rates, masses, strict=True)]
     expected, whole = fsum(seen), sum(size.values())
 
-    def share(part: float, of: float) -> float:
-        return round(part / of, 4) if of else 0.0
+    def share(part: float, total: float) -> float:
+        return round(part / total, 4) if total else 0.0
 
-    long_before = sum(mass[3] for mass in masses if mass[1])
-    long_after = fsum(tokens for tokens, mass in zip(seen, masses, strict=True) if mass[1])
-    named = fsum(weights[s] for s in size if s in weights) if weights else 0.0
+    def seen_of(column: int, value: str | bool) -> float:
+        return fsum(tokens for tokens, mass in zip(seen, masses, strict=True) if mass[column] == value)
+
+    named = fsum(weights[s] for s in size if s in weights)
     by_source = {}
     for s in size:
         wanted = size[s] / whole if whole else 0.0
         if method == "weights" and weights:
             wanted = weights.get(s, 0.0) / named
-        after = fsum(tokens for tokens, mass in zip(seen, masses, strict=True) if mass[0] == s)
         by_source[s] = {
             "before": share(size[s], whole),
             "wanted": None if method == "global" else round(wanted, 4),
-            "after": share(after, expected),
+            "after": share(seen_of(0, s), expected),
         }
+    capped = {
+        f"{mass[0]}.{'long' if mass[1] else 'short'}"
+        for mass, rate, bound in zip(masses, rates, most, strict=True)
+        if mass[3] and rate >= bound and method != "none"
+    }
     return {
         "long_share": {
-            "before": share(long_before, whole),
-            "wanted": q if method in ("per_source", "global") else None,
-            "after": share(long_after, expected),
+            "before": share(sum(mass[3] for mass in masses if mass[1]), whole),
+            "wanted": wish.q if method in ("per_source", "global") else None,
+            "after": share(seen_of(1, True), expected),
         },
         "sources": by_source,
-        "tokens": {"before": whole, "wanted": budget, "expected": round(expected)},
-        "capped": sorted(
-            {
-                f"{mass[0]}.{'long' if mass[1] else 'short'}"
-                for mass, rate, bound in zip(masses, rates, most, strict=True)
-                if mass[3] and rate >= bound and method != "none"
-            }
-        ),
+        "tokens": {"before": whole, "wanted": wish.budget, "expected": round(expected)},
+        "capped": sorted(capped),
     }
 
 

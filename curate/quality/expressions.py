@@ -13,6 +13,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import add, eq, ge, gt, le, lt, mul, ne, sub, truediv
 from typing import Any, NamedTuple
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
@@ -33,15 +34,10 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_KEYWORDS = {"and", "or", "not", "in", "is", "null", "true", "false"}
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
+_KEYWORDS = {"and", "or", "not", "in", "is"}
+_LITERALS = {"true": True, "false": False, "null": None}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {"+": add, "-": sub, "*": mul, "/": truediv}
 _MOST_DEPTH = 50
 
 Row = Mapping[str, Any]
@@ -109,16 +105,16 @@ class Expression:
         return node
 
     def _negated(self) -> Node:
-        turns = 0
+        times = 0
         while self._takes("not"):
-            turns += 1
+            times += 1
         node = self._comparison()
-        if not turns:
+        if not times:
             return node
 
         def negated(row: Row) -> Any:
             value = node(row)
-            return (value if turns % 2 == 0 else not value) if isinstance(value, bool) else None
+            return value is not (times % 2 == 1) if isinstance(value, bool) else None
 
         return negated
 
@@ -141,17 +137,16 @@ class Expression:
         return left
 
     def _sum(self) -> Node:
-        node = self._product()
-        while (sign := self._peek()).kind == "sign" and sign.text in "+-":
-            self._at += 1
-            node = _calculated(node, self._product(), sign.text)
-        return node
+        return self._chain(self._product, "+-")
 
     def _product(self) -> Node:
-        node = self._unary()
-        while (sign := self._peek()).kind == "sign" and sign.text in "*/":
+        return self._chain(self._unary, "*/")
+
+    def _chain(self, operand: Callable[[], Node], signs: str) -> Node:
+        node = operand()
+        while (sign := self._peek()).kind == "sign" and sign.text in signs:
             self._at += 1
-            node = _calculated(node, self._unary(), sign.text)
+            node = _calculated(node, operand(), sign.text)
         return node
 
     def _unary(self) -> Node:
@@ -170,11 +165,10 @@ class Expression:
             node = self._either()
             self._expect(")")
             return node
-        if token.kind != "name" or token.text in _KEYWORDS - {"true", "false", "null"}:
+        if token.kind != "name" or token.text in _KEYWORDS:
             self._fail("expected a name, a number, a string or `(`", token)
-        if token.text in ("true", "false", "null"):
-            literal = {"true": True, "false": False, "null": None}[token.text]
-            return lambda row: literal
+        if token.text in _LITERALS:
+            return lambda row: _LITERALS[token.text]
         if token.text in FUNCTIONS and self._takes("("):
             return self._call(token.text)
         return self._named(token)
@@ -204,20 +198,15 @@ class Expression:
             self.names.add(name)
             return lambda row: row[name]
         path = []
-        while True:
-            if self._takes("."):
-                part = self._next()
-                if part.kind != "name":
-                    self._fail("expected the name of a field after `meta.`", part)
-                path.append(part.text)
-            elif self._takes("["):
-                part = self._next()
-                if part.kind != "string":
-                    self._fail('expected a string, as in meta["my field"]', part)
-                path.append(_constant(part))
+        while self._peek().text in (".", "[") and self._peek().kind == "sign":
+            is_quoted = self._next().text == "["
+            part = self._next()
+            if part.kind != ("string" if is_quoted else "name"):
+                expected = 'a string, as in meta["my field"]' if is_quoted else "the name of a field after `meta.`"
+                self._fail(f"expected {expected}", part)
+            path.append(_constant(part) if is_quoted else part.text)
+            if is_quoted:
                 self._expect("]")
-            else:
-                break
         if not path:
             self._fail("name a field, as in `meta.score`", token)
         self.names.add("meta")
@@ -275,7 +264,7 @@ def _shown(text: str, at: int, message: str) -> str:
 
 
 def _tokens(text: str) -> list[Token]:
-    found = []
+    tokens = []
     at = 0
     while text[at:].strip():
         match = _TOKEN.match(text, at)
@@ -284,9 +273,9 @@ def _tokens(text: str) -> list[Token]:
             hint = "; write `==`" if text[at] == "=" else "; the quote is not closed" if text[at] in "'\"" else ""
             raise ExpressionError(_shown(text, at, f"`{text[at]}` is not expected here{hint}"))
         kind = str(match.lastgroup)
-        found.append(Token(kind, match.group(kind), match.start(kind)))
+        tokens.append(Token(kind, match.group(kind), match.start(kind)))
         at = match.end()
-    return [*found, Token("end", "", len(text))]
+    return [*tokens, Token("end", "", len(text))]
 
 
 def _constant(token: Token) -> Any:
@@ -312,7 +301,9 @@ def _compared(left: Node, right: Node, sign: str) -> Node:
 def _contained(left: Node, values: list[Any], wanted: bool) -> Node:
     def contained(row: Row) -> Any:
         value = left(row)
-        return None if value is None else any(_kind(value) == _kind(one) and value == one for one in values) is wanted
+        return (
+            None if value is None else any(_kind(value) == _kind(item) and value == item for item in values) is wanted
+        )
 
     return contained
 
@@ -325,23 +316,21 @@ def _logical(left: Node, right: Node, decisive: bool) -> Node:
         if a is decisive:
             return decisive
         b = right(row)
-        if b is decisive:
-            return decisive
-        return (not decisive) if a is (not decisive) and b is (not decisive) else None
+        return b if b is decisive or (a is b is (not decisive)) else None
 
     return logical
 
 
 def _calculated(left: Node, right: Node, sign: str) -> Node:
+    operation = _OPERATIONS[sign]
+
     def calculated(row: Row) -> Any:
         a, b = left(row), right(row)
         if any(value is None or _kind(value) != "number" for value in (a, b)):
             return None
-        if sign == "/":
-            return a / b if b else None
         try:
-            return a + b if sign == "+" else a - b if sign == "-" else a * b
-        except OverflowError:
+            return operation(a, b)
+        except (OverflowError, ZeroDivisionError):
             return None
 
     return calculated
@@ -359,10 +348,10 @@ def first_false(
         n: how many documents.
     """
     with_meta = any("meta" in expression.names for expression in expressions)
-    found = []
+    numbers = []
     for i in range(n):
         row = {name: None if values[i] != values[i] else values[i] for name, values in columns.items()}
         if with_meta:
             row["meta"] = json.loads(metas[i] or "{}")
-        found.append(next((k for k, one in enumerate(expressions, 1) if not one.holds(row)), 0))
-    return found
+        numbers.append(next((k for k, condition in enumerate(expressions, 1) if not condition.holds(row)), 0))
+    return numbers

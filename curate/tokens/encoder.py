@@ -34,16 +34,7 @@ END_OF_TEXT = "<|endoftext|>"
 EOS_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "[EOS]", "<EOT>")
 """Names under which published tokenizers keep their end-of-text token; the first that is there is taken."""
 
-BOS_NAMES = (
-    "<|begin_of_text|>",
-    "<s>",
-    "<bos>",
-    "<|bos|>",
-    "<|startoftext|>",
-    "<|begin▁of▁sentence|>",
-    "[BOS]",
-    "<BOS>",
-)
+BOS_NAMES = tuple("<|begin_of_text|> <s> <bos> <|bos|> <|startoftext|> <|begin▁of▁sentence|> [BOS] <BOS>".split())
 """The same of the beginning-of-text token; without any, :data:`END_OF_TEXT` is it, as in GPT-2."""
 
 BATCH_BYTES = 1_000_000
@@ -74,14 +65,6 @@ class Encoder:
         described = json.loads(content)
         # Words end between a letter and a space before a letter, so a text may be cut there.
         self._cuttable = word_pattern(described) is not None
-        self._fast: FastBpe | None = None
-        self._pretokens: Pretokens | None = None
-        self.engine, self.why = "tokenizers", ""
-        try:
-            self._fast = FastBpe(described)
-            self.engine = "tiktoken"
-        except NotEquivalent as reason:
-            self.why = str(reason)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
         self.eos_id: int | None = next((vocabulary[name] for name in EOS_NAMES if name in vocabulary), None)
         self.bos_id: int | None = next(
@@ -89,8 +72,15 @@ class Encoder:
         )
         self.hash = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.dtype: type[np.uint16] | type[np.uint32] = np.uint16 if self.vocab_size <= 65_536 else np.uint32
-        if self._fast is not None:
+        self._fast: FastBpe | None = None
+        self._pretokens: Pretokens | None = None
+        self.engine, self.why = "tokenizers", ""
+        try:
+            self._fast = FastBpe(described)
             self._pretokens = Pretokens(self._encode_text, self._fast.lengths, self.dtype)
+            self.engine = "tiktoken"
+        except NotEquivalent as reason:
+            self.why = str(reason)
 
     def facts(self) -> dict[str, Any]:
         """What readers of the tokens need to know of it, as JSON-like values."""
@@ -104,8 +94,8 @@ class Encoder:
 
     def token_id(self, name: str) -> int | None:
         """The id of a token by its name in the vocabulary; None where there is none."""
-        found: int | None = self._tokenizer.token_to_id(name)
-        return found
+        number: int | None = self._tokenizer.token_to_id(name)
+        return number
 
     def special_id(self, name: str) -> int | None:
         """The id of a token that the file adds to its vocabulary under this name; None where there is none."""
@@ -127,13 +117,15 @@ class Encoder:
         data, offsets = text_buffers(texts)
         if self._pretokens is not None and self.agrees(texts):
             try:
-                return self._encode_with(self._encode_pretokens, data, offsets)
+                return self._encode_with(self._pretokens.encode, data, offsets)
             except ValueError:  # its words are not where they were shown to be: the reference tells
                 pass
         return self._encode_with(self._encode_batch, data, offsets)
 
     def agrees(self, texts: pa.Array | pa.ChunkedArray) -> bool:
-        """Whether both engines give the same ids on the beginning of the first texts; the proof's own check."""
+        """Whether there is a second engine that gives the same ids on the beginning of the first texts; the proof's own check."""
+        if self._pretokens is None:
+            return False
         sample, size = [], 0
         for text in texts:
             sample.append(text.as_py()[: SAMPLE_CHARACTERS // 8])
@@ -141,12 +133,11 @@ class Encoder:
             if size >= SAMPLE_CHARACTERS:
                 break
         buffers = text_buffers(pa.array(sample, pa.large_string()))
-        wanted = self._encode_with(self._encode_batch, *buffers)
         try:
-            found = self._encode_with(self._encode_pretokens, *buffers)
+            fast = self._encode_with(self._pretokens.encode, *buffers)
         except ValueError:
             return False
-        return all(map(np.array_equal, wanted, found))
+        return all(map(np.array_equal, self._encode_with(self._encode_batch, *buffers), fast))
 
     def _encode_with(
         self, encode: Callable[..., tuple[Ids, NDArray[np.int64]]], data: Bytes, offsets: Offsets
@@ -159,9 +150,9 @@ class Encoder:
 
         def flush() -> None:
             rows, starts, stops = np.ascontiguousarray(np.array(parts, np.int64).reshape(-1, 3).T)
-            found, of_each = encode(data, starts, stops)
-            ids.append(found)
-            np.add.at(counts, rows + 1, of_each)
+            part_ids, part_counts = encode(data, starts, stops)
+            ids.append(part_ids)
+            np.add.at(counts, rows + 1, part_counts)
 
         for row, start, stop in self._parts(data, offsets):
             parts.append((row, start, stop))
@@ -177,11 +168,11 @@ class Encoder:
         view = data.data
         for row, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
             while self._cuttable and stop - start > BATCH_BYTES:
-                found = _SPACED.search(view, start + BATCH_BYTES - 1, stop)
-                if found is None:
+                space = _SPACED.search(view, start + BATCH_BYTES - 1, stop)
+                if space is None:
                     break
-                yield row, start, found.start() + 1
-                start = found.start() + 1
+                yield row, start, space.start() + 1
+                start = space.start() + 1
             yield row, start, stop
 
     def _encode_text(self, text: str) -> NDArray[np.uint32]:
@@ -189,18 +180,13 @@ class Encoder:
         try:
             return self._fast.encode(text)
         except ValueError:  # its regular expressions give up on runs of white space of a million characters
-            found = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
-            return np.array(found, np.uint32)
-
-    def _encode_pretokens(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
-        assert self._pretokens is not None
-        return self._pretokens.encode(data, starts, stops)
+            return np.array(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids, np.uint32)
 
     def _encode_batch(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[Ids, NDArray[np.int64]]:
         texts = [str(data[a:b].data, "utf-8") for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
         encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        found = [np.array(one.ids, self.dtype) for one in encoded]
-        return np.concatenate([np.zeros(0, self.dtype), *found]), np.array([len(one) for one in found], np.int64)
+        ids = [np.array(text.ids, self.dtype) for text in encoded]
+        return np.concatenate([np.zeros(0, self.dtype), *ids]), np.array([len(text) for text in ids], np.int64)
 
 
 def load(path: str) -> Encoder:
@@ -215,15 +201,11 @@ def load(path: str) -> Encoder:
         raise RequestError(f"tokenizer {path} cannot be read: {error.strerror or error}") from error
     try:
         return _encoder(content)
-    except _Unreadable as error:
+    except ValueError as error:
         raise RequestError(
             f"tokenizer {path} is not a Hugging Face tokenizer.json ({error}); "
             "save one with `tokenizer.save(PATH)` of the tokenizers library, or leave `tokenizer.path` out to train one"
         ) from error
-
-
-class _Unreadable(ValueError):
-    """Not a tokenizer.json."""
 
 
 @lru_cache(maxsize=2)
@@ -232,7 +214,7 @@ def _encoder(content: bytes) -> Encoder:
     try:
         tokenizer = reference(content)
     except Exception as error:  # the library raises a bare Exception or ValueError
-        raise _Unreadable(str(error)) from error
+        raise ValueError(str(error)) from error
     return Encoder(content, tokenizer)
 
 
@@ -246,17 +228,13 @@ def require_eos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:
     Raises:
         RequestError: the tokenizer has no such token.
     """
-    found = encoder.token_id(wanted) if isinstance(wanted, str) else encoder.eos_id
-    if found is not None or wanted is False:
-        return found
-    if wanted is True:
-        raise RequestError(
-            f"tokenizer.path: {path} has no end-of-text token under a usual name (looked for {', '.join(EOS_NAMES)}); "
-            "name the one that it has, `pack: {eos: NAME}`, or write `pack: {eos: false}` to do without one"
-        )
-    raise RequestError(
-        f"pack.eos: tokenizer {path} has no token {wanted!r}; name one of its tokens, or write `eos: true`"
+    if wanted is False:
+        return encoder.eos_id
+    no_usual_name = (
+        f"tokenizer.path: {path} has no end-of-text token under a usual name (looked for {', '.join(EOS_NAMES)}); "
+        "name the one that it has, `pack: {eos: NAME}`, or write `pack: {eos: false}` to do without one"
     )
+    return _required(encoder, "eos", wanted, path, encoder.eos_id, no_usual_name)
 
 
 def require_bos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:
@@ -271,16 +249,24 @@ def require_bos(encoder: Encoder, wanted: bool | str, path: str) -> int | None:
     """
     if wanted is False:
         return None
-    found = encoder.bos_id if wanted is True else encoder.token_id(wanted)
-    if found is not None:
-        return found
-    if wanted is True:
-        raise RequestError(
-            f"pack.bos: tokenizer {path} has no beginning-of-text token under a usual name (looked for "
-            f"{', '.join((*BOS_NAMES, END_OF_TEXT))}); name the one that it has, `pack: {{bos: NAME}}`, or leave `bos` out"
-        )
+    no_usual_name = (
+        f"pack.bos: tokenizer {path} has no beginning-of-text token under a usual name (looked for "
+        f"{', '.join((*BOS_NAMES, END_OF_TEXT))}); name the one that it has, `pack: {{bos: NAME}}`, or leave `bos` out"
+    )
+    return _required(encoder, "bos", wanted, path, encoder.bos_id, no_usual_name)
+
+
+def _required(
+    encoder: Encoder, field: str, wanted: bool | str, path: str, usual_id: int | None, no_usual_name: str
+) -> int:
+    """Id of the token that ``pack.<field>`` names, or of the one under a usual name."""
+    number = encoder.token_id(wanted) if isinstance(wanted, str) else usual_id
+    if number is not None:
+        return number
     raise RequestError(
-        f"pack.bos: tokenizer {path} has no token {wanted!r}; name one of its tokens, or write `bos: true`"
+        no_usual_name
+        if wanted is True
+        else f"pack.{field}: tokenizer {path} has no token {wanted!r}; name one of its tokens, or write `{field}: true`"
     )
 
 

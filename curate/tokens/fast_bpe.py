@@ -106,9 +106,7 @@ def _ranked_tokens(content: dict[str, Any]) -> tuple[list[bytes], NDArray[np.uin
     characters = byte_characters()
     if not all(character in vocabulary for character in characters):
         raise NotEquivalent("its vocabulary lacks some of the 256 bytes")
-    pairs: list[tuple[str, str]] = [
-        tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]
-    ]
+    pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
     whole = models.BPE(vocab=vocabulary, merges=pairs)
     merged = list(dict.fromkeys(a + b for a, b in pairs))
     reachable = [token for token in merged if len(whole.tokenize(token)) == 1]
@@ -116,20 +114,14 @@ def _ranked_tokens(content: dict[str, Any]) -> tuple[list[bytes], NDArray[np.uin
         content.get("added_tokens") or []
     ):
         raise NotEquivalent("it holds tokens that only whole words can become")
-    if len(merged) < len(pairs):
-        _check_order(pairs, merged)
+    rank = {token: i for i, token in enumerate(merged)}
+    # Where several pairs make one token, their merges must follow each other.
+    if any(rank["".join(later)] < rank["".join(earlier)] for earlier, later in pairwise(pairs)):
+        raise NotEquivalent("its merges are not in the order of the tokens that they make")
     value = {character: i for i, character in enumerate(characters)}
     names = [*characters, *reachable]
     tokens = [bytes(value[character] for character in name) for name in names]
     return tokens, np.array([vocabulary[name] for name in names], np.uint32)
-
-
-def _check_order(pairs: list[tuple[str, str]], merged: list[str]) -> None:
-    """Where several pairs make one token, their merges must follow each other."""
-    rank = {token: i for i, token in enumerate(merged)}
-    ranks = [rank[a + b] for a, b in pairs]
-    if any(later < earlier for earlier, later in pairwise(ranks)):
-        raise NotEquivalent("its merges are not in the order of the tokens that they make")
 
 
 @lru_cache(maxsize=1)
@@ -137,8 +129,8 @@ def byte_characters() -> tuple[str, ...]:
     """The character that stands for each byte in a byte-level vocabulary, as GPT-2 chose them."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
-    found = {byte: chr(byte) for byte in plain} | {byte: chr(256 + i) for i, byte in enumerate(others)}
-    return tuple(found[byte] for byte in range(256))
+    characters = {byte: chr(byte) for byte in plain} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+    return tuple(characters[byte] for byte in range(256))
 
 
 @lru_cache(maxsize=1)

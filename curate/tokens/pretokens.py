@@ -17,12 +17,12 @@ Legend: T texts; P pretokens; ``data`` is uint8; text i is ``data[starts[i]:stop
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from curate.base.compiled import inner, kernel, maker
 from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
 
 MAX_PIECES = 1 << 20
@@ -38,7 +38,7 @@ _TAG = np.uint64(0xFFFFFFFFFF000000)
 _FNV, _PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_space(data: Bytes, at: int, start: int) -> bool:
     """Whether a character of white space (Unicode's ``White_Space``) ends with byte ``at``; control characters count."""
     last = data[at]
@@ -70,7 +70,7 @@ _BETWEEN[5 * _MARK + _BLANK] = _BEGINS
 _BETWEEN[[5 * _WORD + _OTHER, 5 * _OTHER + _BLANK]] = _ASK
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _begins(data: Bytes, at: int, start: int, stop: int) -> bool:
     """Whether a pretoken of ``data[start:stop]`` begins at byte ``at``, where the kinds of two bytes do not tell."""
     if data[at] < 0x80:
@@ -79,7 +79,7 @@ def _begins(data: Bytes, at: int, start: int, stop: int) -> bool:
     return at + 2 < stop and data[at] == 0xE2 and data[at + 1] == 0x80 and 0x90 <= data[at + 2] <= 0xA7
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _pretoken(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint64]:
     """(end, FNV-1a hash) of the pretoken that begins at byte ``at`` of the text ``data[start:stop]``."""
     kind = _KINDS[data[at]]
@@ -96,32 +96,40 @@ def _pretoken(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint
     return at, value
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def pretoken_ends(data: Bytes, start: int, stop: int) -> Offsets:
     """int64[P]: where the pretokens of the text ``data[start:stop]`` end."""
-    found = np.empty(stop - start, np.int64)
+    ends = np.empty(stop - start, np.int64)
     n = 0
     at = start
     while at < stop:
         at, _ = _pretoken(data, at, start, stop)
-        found[n] = at
+        ends[n] = at
         n += 1
-    return found[:n]
+    return ends[:n]
 
 
-@njit(nogil=True, cache=True)
-def _number(
-    data: Bytes,
-    begin: int,
-    end: int,
-    value: np.uint64,
-    slots: NDArray[np.uint64],
-    begins: NDArray[np.int32],
-    arena: Bytes,
-    known: int,
-    most: int,
-) -> int:
+class Texts(NamedTuple):
+    """The text of the pretokens that are remembered, by number."""
+
+    slots: NDArray[np.uint64]
+    """Open addressing: a tag of the hash, and the number + 1 of a pretoken (0 where empty)."""
+    begins: NDArray[np.int32]
+    """Where each begins in the arena; behind the last one, where that ends."""
+    arena: Bytes
+
+
+class Encoded(NamedTuple):
+    """Ids of pieces of text: those of piece i are ``ids[begins[i]:begins[i + 1]]``."""
+
+    ids: NDArray[Any]
+    begins: NDArray[Any]
+
+
+@maker
+def _number(data: Bytes, begin: int, end: int, value: np.uint64, texts: Texts, known: int) -> int:
     """The number of the pretoken ``data[begin:end]``, whose bytes hash to ``value``; ``known`` if it is new, -1 if there is no room."""
+    slots, begins, arena = texts
     value ^= value >> np.uint64(29)
     value *= np.uint64(0xBF58476D1CE4E5B9)
     value ^= value >> np.uint64(32)
@@ -129,9 +137,9 @@ def _number(
     slot = value & mask
     size = end - begin
     while slots[slot] != 0:
-        held = slots[slot]
-        if held & _TAG == value & _TAG:
-            number = np.int64(held & ~_TAG) - 1
+        entry = slots[slot]
+        if entry & _TAG == value & _TAG:
+            number = np.int64(entry & ~_TAG) - 1
             first = begins[number]
             at = 0
             if begins[number + 1] - first == size:
@@ -140,7 +148,7 @@ def _number(
             if at == size:
                 return number  # type: ignore[return-value]
         slot = (slot + np.uint64(1)) & mask
-    if known == most or begins[known] + size > arena.shape[0]:
+    if known == begins.shape[0] - 1 or begins[known] + size > arena.shape[0]:
         return -1
     slots[slot] = (value & _TAG) | np.uint64(known + 1)
     arena[begins[known] : begins[known] + size] = data[begin:end]
@@ -148,26 +156,19 @@ def _number(
     return known
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _scan(
-    data: Bytes,
-    starts: Offsets,
-    stops: Offsets,
-    slots: NDArray[np.uint64],
-    begins: NDArray[np.int32],
-    arena: Bytes,
-    known: int,
-    most: int,
-    refs: NDArray[np.int32],
-    bounds: Offsets,
-    loose: Offsets,
-) -> tuple[int, int, int]:
-    """Find the pretokens of T texts; (pretokens known now, refs, loose stretches).
+    data: Bytes, starts: Offsets, stops: Offsets, texts: Texts, known: int
+) -> tuple[int, NDArray[np.int32], Offsets, Offsets]:
+    """Find the pretokens of T texts; (pretokens known now, refs, bounds, loose stretches).
 
     ``refs[bounds[i]:bounds[i + 1]]`` are those of text i: the number of a pretoken, or ``-1 - j`` for the stretch
-    ``data[loose[2 * j] : loose[2 * j + 1]]`` of pretokens that are not remembered. Numbers from the former ``known`` on are new:
-    their text is in the arena, their ids are not known yet.
+    ``data[loose[2 * j] : loose[2 * j + 1]]`` of pretokens that are not remembered. Numbers from the previous ``known`` on are
+    new: their text is in the arena, their ids are not known yet.
     """
+    size = (stops - starts).sum()
+    refs, loose = np.empty(size, np.int32), np.empty(2 * size, np.int64)
+    bounds = np.empty(starts.shape[0] + 1, np.int64)
     n_refs, n_loose = 0, 0
     for i in range(starts.shape[0]):
         bounds[i] = n_refs
@@ -179,7 +180,7 @@ def _scan(
             at, value = _pretoken(data, at, start, stop)
             number = -1
             if at - begin <= MAX_BYTES:
-                number = _number(data, begin, at, value, slots, begins, arena, known, most)
+                number = _number(data, begin, at, value, texts, known)
                 known = max(known, number + 1)
             if number >= 0:
                 refs[n_refs] = number
@@ -194,16 +195,17 @@ def _scan(
                 n_refs += 1
                 open_loose = True
     bounds[starts.shape[0]] = n_refs
-    return known, n_refs, n_loose
+    return known, refs[:n_refs], bounds, loose[: 2 * n_loose]
 
 
-@njit(nogil=True, cache=True)
-def _joined(arena: Bytes, begins: NDArray[np.int32], first: int, last: int) -> tuple[Bytes, Offsets, NDArray[np.bool_]]:
+@kernel
+def _joined(texts: Texts, first: int, last: int) -> tuple[Bytes, Offsets, NDArray[np.bool_]]:
     """(text, int64[2n], bool[n]): the pretokens ``first`` to ``last`` in one text, where each is in it, and whether it is.
 
     Each comes where a pretoken begins: after another one if it begins with a blank, else after a letter. One that could not
     begin there, or that ends in white space, is left out.
     """
+    _, begins, arena = texts
     n = last - first
     text = np.empty(begins[last] - begins[first] + 2 * n, np.uint8)
     places = np.zeros(2 * n, np.int64)
@@ -228,21 +230,21 @@ def _joined(arena: Bytes, begins: NDArray[np.int32], first: int, last: int) -> t
     return text[:filled], places, inside
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _take(
     ids: NDArray[Any],
     lengths: NDArray[np.int64],
     places: Offsets,
     inside: NDArray[np.bool_],
-    alone_ids: NDArray[Any],
-    alone_begin: Offsets,
+    alone: Encoded,
     first: int,
-    ids_begin: NDArray[np.int32],
-    out: NDArray[Any],
+    known: Encoded,
 ) -> bool:
-    """Store the ids of pretokens from number ``first`` on; False if a token goes over the ends of one."""
+    """Store the ids of pretokens from number ``first`` on in ``known``; False if a token goes over the ends of one."""
+    alone_ids, alone_begins = alone
+    known_ids, known_begins = known
     at, t, a = 0, 0, 0
-    filled = ids_begin[first]
+    filled = known_begins[first]
     for i in range(inside.shape[0]):
         if inside[i]:
             while t < ids.shape[0] and at < places[2 * i]:
@@ -252,52 +254,42 @@ def _take(
                 return False
             while t < ids.shape[0] and at < places[2 * i + 1]:
                 at += lengths[ids[t]]
-                out[filled] = ids[t]
+                known_ids[filled] = ids[t]
                 filled += 1
                 t += 1
             if at != places[2 * i + 1]:
                 return False
         else:
-            for k in range(alone_begin[a], alone_begin[a + 1]):
-                out[filled] = alone_ids[k]
+            for k in range(alone_begins[a], alone_begins[a + 1]):
+                known_ids[filled] = alone_ids[k]
                 filled += 1
             a += 1
-        ids_begin[first + i + 1] = filled
+        known_begins[first + i + 1] = filled
     return True
 
 
-@njit(nogil=True, cache=True)
-def _count(
-    refs: NDArray[np.int32], bounds: Offsets, ids_begin: NDArray[np.int32], loose_begin: Offsets, counts: Offsets
-) -> None:
-    for i in range(bounds.shape[0] - 1):
-        total = 0
-        for r in range(bounds[i], bounds[i + 1]):
-            one = refs[r]
-            total += ids_begin[one + 1] - ids_begin[one] if one >= 0 else loose_begin[-one] - loose_begin[-one - 1]
-        counts[i] = total
-
-
-@njit(nogil=True, cache=True)
+@kernel
 def _emit(
-    refs: NDArray[np.int32],
-    ids_begin: NDArray[np.int32],
-    ids: NDArray[Any],
-    loose_begin: Offsets,
-    loose_ids: NDArray[Any],
-    out: NDArray[Any],
-) -> None:
+    refs: NDArray[np.int32], bounds: Offsets, known: Encoded, loose: Encoded, out: NDArray[Any], counts: Offsets
+) -> int:
+    """Number of ids of all texts, which are written to ``out`` after each other; ``counts`` gets those of each text."""
+    known_ids, known_begins = known
+    loose_ids, loose_begins = loose
     n = 0
-    for r in range(refs.shape[0]):
-        one = refs[r]
-        if one >= 0:
-            for k in range(ids_begin[one], ids_begin[one + 1]):
-                out[n] = ids[k]
-                n += 1
-        else:
-            for k in range(loose_begin[-one - 1], loose_begin[-one]):
-                out[n] = loose_ids[k]
-                n += 1
+    for i in range(counts.shape[0]):
+        first = n
+        for r in range(bounds[i], bounds[i + 1]):
+            ref = refs[r]
+            if ref >= 0:
+                for k in range(known_begins[ref], known_begins[ref + 1]):
+                    out[n] = known_ids[k]
+                    n += 1
+            else:
+                for k in range(loose_begins[-ref - 1], loose_begins[-ref]):
+                    out[n] = loose_ids[k]
+                    n += 1
+        counts[i] = n - first
+    return n
 
 
 class Pretokens:
@@ -310,10 +302,7 @@ class Pretokens:
     """
 
     def __init__(
-        self,
-        encode: Callable[[str], NDArray[Any]],
-        lengths: NDArray[np.int64],
-        dtype: type[np.uint16] | type[np.uint32],
+        self, encode: Callable[[str], NDArray[Any]], lengths: Offsets, dtype: type[np.uint16] | type[np.uint32]
     ) -> None:
         self._encode, self._lengths, self._dtype = encode, lengths, dtype
         self.forget()
@@ -321,11 +310,9 @@ class Pretokens:
     def forget(self) -> None:
         # Pages that are not written to take no memory.
         self._known = 0
-        self._slots = np.zeros(1 << (2 * MAX_PIECES - 1).bit_length(), np.uint64)
-        self._begins = np.zeros(MAX_PIECES + 1, np.int32)
-        self._arena = np.empty(ARENA_BYTES, np.uint8)
-        self._ids_begin = np.zeros(MAX_PIECES + 1, np.int32)
-        self._ids = np.empty(ARENA_BYTES, self._dtype)
+        slots = np.zeros(1 << (2 * MAX_PIECES - 1).bit_length(), np.uint64)
+        self._texts = Texts(slots, np.zeros(MAX_PIECES + 1, np.int32), np.empty(ARENA_BYTES, np.uint8))
+        self._ids = Encoded(np.empty(ARENA_BYTES, self._dtype), np.zeros(MAX_PIECES + 1, np.int32))
 
     def encode(self, data: Bytes, starts: Offsets, stops: Offsets) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """(ids[n], int64[T]): the ids of T texts one after the other, and how many each has.
@@ -333,52 +320,41 @@ class Pretokens:
         Raises:
             ValueError: the engine's words go over the ends of pretokens.
         """
-        size = int((stops - starts).sum())
-        refs, bounds, loose = (
-            np.empty(size, np.int32),
-            np.empty(len(starts) + 1, np.int64),
-            np.empty(2 * size, np.int64),
-        )
-        known, n_refs, n_loose = _scan(
-            data, starts, stops, self._slots, self._begins, self._arena, self._known, MAX_PIECES, refs, bounds, loose
-        )
+        known, refs, bounds, spans = _scan(data, starts, stops, self._texts, self._known)
         try:
             self._learn(known)
         except BaseException:
             self.forget()
             raise
-        loose_ids, loose_begin = self._each(data[a:b] for a, b in loose[: 2 * n_loose].reshape(-1, 2).tolist())
-        counts = np.empty(len(starts), np.int64)
-        _count(refs, bounds, self._ids_begin, loose_begin, counts)
-        ids = np.empty(int(counts.sum()), self._dtype)
-        _emit(refs[:n_refs], self._ids_begin, self._ids, loose_begin, loose_ids, ids)
-        if known > 0.9 * MAX_PIECES or self._begins[known] > 0.9 * ARENA_BYTES:
+        loose = self._each(data[a:b] for a, b in spans.reshape(-1, 2).tolist())
+        # A token holds at least one byte.
+        counts, ids = np.empty(len(starts), np.int64), np.empty(int((stops - starts).sum()), self._dtype)
+        n = _emit(refs, bounds, self._ids, loose, ids, counts)
+        if known > 0.9 * MAX_PIECES or self._texts.begins[known] > 0.9 * ARENA_BYTES:
             self.forget()
-        return ids, counts
+        return ids[:n].copy(), counts
 
     def _learn(self, known: int) -> None:
         """Ask for the ids of the pretokens from the first unknown one to ``known``, of nearly all of them in one text."""
-        first, begins = self._known, self._begins
-        text, places, inside = _joined(self._arena, begins, first, known)
-        ids, _ = self._each([text])
+        first, (_, begins, arena) = self._known, self._texts
+        text, places, inside = _joined(self._texts, first, known)
+        ids = self._each([text]).ids
         numbers = first + np.flatnonzero(~inside)
-        alone, alone_begin = self._each(self._arena[begins[i] : begins[i + 1]] for i in numbers.tolist())
-        if not _take(ids, self._lengths, places, inside, alone, alone_begin, first, self._ids_begin, self._ids):
+        alone = self._each(arena[begins[i] : begins[i + 1]] for i in numbers.tolist())
+        if not _take(ids, self._lengths, places, inside, alone, first, self._ids):
             raise ValueError("the engine's words go over the ends of pretokens")
         self._known = known
 
-    def _each(self, texts: Iterable[Bytes]) -> tuple[NDArray[Any], Offsets]:
-        """(ids, int64[n+1]: where those of each text begin), each encoded alone."""
-        found = [self._encode(str(text.data, "utf-8")) for text in texts]
-        begin = np.cumsum([0, *map(len, found)], dtype=np.int64)
-        return np.concatenate([np.empty(0, self._dtype), *found], dtype=self._dtype, casting="same_kind"), begin
+    def _each(self, texts: Iterable[Bytes]) -> Encoded:
+        """The ids of each text, encoded alone; ``begins`` int64[n + 1]."""
+        ids = [self._encode(str(text.data, "utf-8")) for text in texts]
+        begins = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+        return Encoded(np.concatenate([np.empty(0, self._dtype), *ids], dtype=self._dtype, casting="same_kind"), begins)
 
 
 def compile_kernels() -> None:
     """Compile the kernels, for vocabularies of both sizes."""
     data, offsets = text_buffers(sample_texts())
     for dtype in (np.uint16, np.uint32):
-        one = Pretokens(
-            lambda text: np.frombuffer(text.encode(), np.uint8).astype(np.uint32), np.ones(256, np.int64), dtype
-        )
-        one.encode(data, offsets[:-1].copy(), offsets[1:].copy())
+        bytewise = Pretokens(lambda text: np.array(list(text.encode()), np.uint32), np.ones(256, np.int64), dtype)
+        bytewise.encode(data, offsets[:-1].copy(), offsets[1:].copy())

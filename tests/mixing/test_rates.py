@@ -126,9 +126,9 @@ def test_rates_hold_their_promises(masses, method, q, most, budget):
 
 
 def test_water_fill_spills_over_until_everything_is_full():
-    assert water_fill([10, 10, 10], [0.8, 0.1, 0.1], 30, 2) == pytest.approx([2, 0.5, 0.5])
-    assert water_fill([10, 10], [0.5, 0.5], 1_000, 3) == [3, 3]
-    assert water_fill([0, 10], [0.5, 0.5], 10, 3) == [0, 1]
+    assert water_fill([10, 10, 10], [0.8, 0.1, 0.1], 30, [2] * 3) == pytest.approx([2, 0.5, 0.5])
+    assert water_fill([10, 10], [0.5, 0.5], 1_000, [3] * 2) == [3, 3]
+    assert water_fill([0, 10], [0.5, 0.5], 10, [3] * 2) == [0, 1]
 
 
 def test_earlier_stages_use_up_the_copies():
