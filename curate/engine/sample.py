@@ -36,7 +36,6 @@ def sample_texts(run: StageRun, sample_bytes: int, kind: type[SampleTask]) -> Sn
     """A snapshot of about ``sample_bytes × 1.5`` of kept text; :func:`read_sample` cuts it exactly."""
     kept = run.tables["verdicts"].counters.get("kept_bytes", 0)
     share = 1.0 if kept <= sample_bytes * MARGIN else sample_bytes * MARGIN / kept
-    seed, purpose = run.recipe.seed, run.stage.name
     tasks = [
         kind(**part.fields, seed=run.recipe.seed, purpose=run.stage.name, share=share)
         for part in run.partitions("kept")
