@@ -111,8 +111,7 @@ def resolve(
     _check(doc_ids, offsets, preference, bucket_offsets, members, signature)
     if not 0 < threshold <= 1 or max_keepers < 1:
         raise ValueError(f"threshold is {threshold}, it must lie in (0, 1]; max_keepers is {max_keepers}, at least 1")
-    if pinned is None:
-        pinned = np.zeros(n, np.bool_)
+    pinned = np.zeros(n, np.bool_) if pinned is None else pinned
     pairs = star_pairs(values, offsets, bucket_offsets, members, threshold, max_rounds, signature, pinned)
     verified = pairs.similarity >= threshold
     label = union_find(pairs.a[verified].astype(np.int32), pairs.b[verified].astype(np.int32), n)
