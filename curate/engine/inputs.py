@@ -171,7 +171,7 @@ def discover(recipe: Recipe) -> Inputs:
     options = storage_options(recipe)
     own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
     for number, entry in enumerate(recipe.inputs):
-        matching = list(_find(entry, number, options, own))
+        matching = list(find(entry, number, options, own))
         matching.sort(key=lambda file: file.path.encode("utf-8", "surrogateescape"))
         if not matching:
             raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
@@ -199,7 +199,7 @@ def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.Na
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
 
-def _find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str]) -> Iterator[InputFile]:
+def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
     """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
 
     Raises:
