@@ -199,7 +199,7 @@ def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.Na
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
 
-def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str]) -> Iterator[InputFile]:
+def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
     """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
 
     Raises:
