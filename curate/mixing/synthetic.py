@@ -96,7 +96,7 @@ def prompts(encoded: Sequence[Ids], fill_in: Sequence[int] | None) -> Prompts:
     n = len(PROMPTS)
     text = dict(zip(PROMPTS, encoded[:n], strict=True))
     if fill_in is not None:
-        text |= {name: np.array([one]) for name, one in zip(("before", "after", "gap"), fill_in, strict=True)}
+        text |= zip(("before", "after", "gap"), np.array(fill_in).reshape(3, 1), strict=True)
     return Prompts(text, list(encoded[n : n + MOST_REORDERED]), list(encoded[n + MOST_REORDERED :]))
 
 
@@ -151,10 +151,12 @@ def _context(source: Ids, key: int, room: int, marks: Marks) -> tuple[int, int]:
     return start, start + room
 
 
-def _blocks(source: Ids, start: int, stop: int, room: int, marks: Marks) -> tuple[Int64s, int]:
-    """(bounds in the source of the paragraphs that questions are about, most tokens of one)."""
+def _paragraphs(source: Ids, key: int, spent: int, room: int, marks: Marks) -> tuple[int, int, Int64s]:
+    """(start, stop) of the context that leaves ``spent`` of ``room``, and the bounds in the source of its paragraphs."""
+    start, stop = _context(source, key, room - spent, marks)
     most = _most_block(room)
-    return start + block_bounds(source[start:stop], marks.ends_line, min(LEAST_BLOCK, most // 2), most), most
+    bounds = block_bounds(source[start:stop], marks.ends_line, min(LEAST_BLOCK, most // 2), most)
+    return start, stop, start + bounds
 
 
 def _most_block(room: int) -> int:
@@ -163,8 +165,7 @@ def _most_block(room: int) -> int:
 
 def _fill_in_the_middle(source: Ids, key: int, room: int, marks: Marks, texts: Prompts) -> list[_Part] | None:
     before, after, gap = (texts.text[name] for name in ("before", "after", "gap"))
-    start, stop = _context(source, key, room - len(before) - len(after) - len(gap), marks)
-    bounds, _ = _blocks(source, start, stop, room, marks)
+    start, stop, bounds = _paragraphs(source, key, len(before) + len(after) + len(gap), room, marks)
     inner = len(bounds) - 3  # neither the first nor the last
     if inner < 1:
         return None
@@ -177,7 +178,7 @@ def _fill_in_the_middle(source: Ids, key: int, room: int, marks: Marks, texts: P
 def _paragraph_reordering(source: Ids, key: int, room: int, marks: Marks, texts: Prompts) -> list[_Part] | None:
     count = min(MOST_REORDERED, room // 64)
     head, tail = texts.text["shuffled"], texts.text["order"]
-    spent = len(head) + len(tail) + sum(len(one) for one in (*texts.labels[:count], *texts.numbers[:count]))
+    spent = len(head) + len(tail) + sum(map(len, (*texts.labels[:count], *texts.numbers[:count])))
     start, stop = _context(source, key, room - spent, marks)
     least = max(LEAST_BLOCK, -(-(stop - start) // max(count, 1)))
     bounds = start + block_bounds(source[start:stop], marks.ends_line, least, 2 * least)
@@ -196,8 +197,7 @@ def _paragraph_reordering(source: Ids, key: int, room: int, marks: Marks, texts:
 def _keyword_retrieval(source: Ids, key: int, room: int, marks: Marks, texts: Prompts) -> list[_Part] | None:
     question, answer = texts.text["keyword"], texts.text["answer"]
     spent = len(question) + len(answer) + MOST_WORD + _most_block(room)
-    start, stop = _context(source, key, room - spent, marks)
-    bounds, _ = _blocks(source, start, stop, room, marks)
+    start, stop, bounds = _paragraphs(source, key, spent, room, marks)
     if len(bounds) < 4:
         return None
     ids = source[start:stop]
@@ -227,8 +227,7 @@ def _word(ids: Ids, at: int, marks: Marks) -> tuple[int, int]:
 def _position_retrieval(source: Ids, key: int, room: int, marks: Marks, texts: Prompts) -> list[_Part] | None:
     question, answer = texts.text["position"], texts.text["answer"]
     spent = len(question) + len(answer) + QUOTED + _most_block(room)
-    start, stop = _context(source, key, room - spent, marks)
-    bounds, _ = _blocks(source, start, stop, room, marks)
+    start, stop, bounds = _paragraphs(source, key, spent, room, marks)
     n = len(bounds) - 2  # paragraphs that another one follows
     if n < 2:
         return None
@@ -289,8 +288,8 @@ def block_bounds(ids: NDArray[Any], ends_line: NDArray[np.bool_], least: int, mo
     lines = np.flatnonzero(ends) + 1
     bounds, at = [0], 0
     while at < len(ids):
-        found = int(np.searchsorted(lines, at + least))
-        stop = int(lines[found]) if found < len(lines) else len(ids)
+        k = int(np.searchsorted(lines, at + least))
+        stop = int(lines[k]) if k < len(lines) else len(ids)
         at = min(stop, at + most, len(ids))
         bounds.append(at)
     if len(bounds) > 2 and bounds[-1] - bounds[-2] < least and bounds[-1] - bounds[-3] <= most:

@@ -187,22 +187,16 @@ def _is_address(data: Bytes, at: int, end: int, flags: Flags) -> bool:
 @inner
 def _is_host(data: Bytes, start: int, end: int, flags: Flags) -> bool:
     """Whether a host name (labels, then 2 to 63 letters) begins at ``start`` and what follows it fits."""
-    at = start
-    labels = 0
-    length = 0
-    """Characters of the label so far; the last label must be a top-level domain."""
-    good = True
-    letters = True
-    inner = False
+    at, labels = start, 0
+    # Of the label so far: its characters, whether they are allowed, letters only, and end with a hyphen or underscore.
+    length, good, letters, joined = 0, True, True, False
     while at < end:
         b = data[at]
         if b == 46:
             # A label has 1 to 64 characters and neither begins nor ends with a hyphen or underscore.
-            if length == 0 or length > 64 or not good or inner:
+            if length == 0 or length > 64 or not good or joined:
                 return False
-            labels += 1
-            length = 0
-            letters = True
+            labels, length, letters = labels + 1, 0, True
             at += 1
             continue
         f, size = _character(data, at, flags)
@@ -214,7 +208,7 @@ def _is_host(data: Bytes, start: int, end: int, flags: Flags) -> bool:
             good = host
         elif not host and not joins:
             good = False
-        inner = joins
+        joined = joins
         letters = letters and f & LOWER != 0
         length += 1
         at += size

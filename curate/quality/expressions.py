@@ -114,7 +114,7 @@ class Expression:
 
         def negated(row: Row) -> Any:
             value = node(row)
-            return value is not (times % 2 == 1) if isinstance(value, bool) else None
+            return value != (times % 2 == 1) if isinstance(value, bool) else None
 
         return negated
 

@@ -206,17 +206,11 @@ def _best_label(hidden: Rows, model: ModelTables, stack: NDArray[np.int64], logs
 
 @kernel
 def _predict(
-    data: Bytes,
-    offsets: Offsets,
-    ends: Offsets,
-    model: ModelTables,
-    label: NDArray[np.int64],
-    score: NDArray[np.float64],
+    data: Bytes, offsets: Offsets, ends: Offsets, model: ModelTables, label: Offsets, score: NDArray[np.float64]
 ) -> None:
     hidden, depth = np.empty(model.rows.shape[1], np.float32), 2 * model.nodes.shape[0]
     stack, logs = np.empty(depth, np.int64), np.empty(depth, np.float32)
-    longest = longest_text(offsets, ends)
-    word = np.empty(longest + 2, np.uint8)
+    word = np.empty(longest_text(offsets, ends) + 2, np.uint8)
     word[0] = 60
     for d in range(ends.shape[0]):
         if _is_blank(data, offsets[d], ends[d]):

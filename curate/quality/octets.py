@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, Offsets
 
+Keys = NDArray[np.uint64]
+
 _LOW, _HIGH = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
 _EACH = np.uint64(0x0101010101010101)
 _ONE = np.uint64(1)

@@ -216,11 +216,12 @@ def _measure(
         slots = lines.table_size(lines.count_newlines(data, start, end) + 1)
         if slots > line_keys.shape[0]:
             line_keys = np.empty(slots, np.uint64)
-        lines.measure_lines(data, start, end, tables.flags, line_keys, slots, row)
+        keys = line_keys[:slots]
+        lines.measure_lines(data, start, end, tables.flags, keys, row)
         if depth == 0:
             continue
         if depth == 2:
-            lines.measure_paragraphs(data, start, end, line_keys, slots, row)
+            lines.measure_paragraphs(data, start, end, keys, row)
             lines.measure_split_lines(data, start, end, tables.flags, row)
         counts = row[lines.LINE_COUNTS :]
         table, n_lines = name_words(

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
-from curate.quality.language import LABEL_PREFIX, lines_of, load_model
+from curate.quality.language import LABEL_PREFIX, lines_of, load_model, predictions
 from curate.quality.scorers.fasttext import PREFIX_BYTES
 
 BINS = 10
@@ -108,16 +108,16 @@ def train(texts: Mapping[str, Sequence[str]], model: Path, options: TrainingOpti
         RequestError: fastText failed, or the model cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
-        lines, made = Path(folder) / "lines.txt", Path(folder) / "model.bin"
+        lines, trained = Path(folder) / "lines.txt", Path(folder) / "model.bin"
         with open(lines, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(training_lines(texts))
-        command = [sys.executable, "-c", _PROGRAM, str(lines), str(made), json.dumps(asdict(options))]
+        command = [sys.executable, "-c", _PROGRAM, str(lines), str(trained), json.dumps(asdict(options))]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | _ZERO_MEMORY)
         if done.returncode:
             raise RequestError(f"fastText could not train: {done.stderr.strip().splitlines()[-1:]}")
         try:
             model.parent.mkdir(parents=True, exist_ok=True)
-            model.write_bytes(made.read_bytes())
+            model.write_bytes(trained.read_bytes())
         except OSError as error:
             raise RequestError(f"cannot write the model {model}: {error.strerror}") from None
 
@@ -161,11 +161,11 @@ def scores_of(model: Path, texts: Sequence[str]) -> tuple[list[str], NDArray[np.
     loaded = load_model(str(model))
     labels = sorted(label.removeprefix(LABEL_PREFIX) for label in loaded.get_labels())
     place = {LABEL_PREFIX + label: k for k, label in enumerate(labels)}
-    found = np.zeros((len(texts), len(labels)))
-    for i, line in enumerate(lines_of(pa.array(texts, pa.large_string()), PREFIX_BYTES)):
-        for score, label in loaded.f.predict(line, len(labels), 0.0, "strict") if not line.isspace() else ():
-            found[i, place[label]] = min(score, 1.0)
-    return labels, found
+    scores = np.zeros((len(texts), len(labels)))
+    for i, ranked in enumerate(predictions(loaded, pa.array(texts, pa.large_string()), PREFIX_BYTES, len(labels))):
+        for score, label in ranked:
+            scores[i, place[label]] = min(score, 1.0)
+    return labels, scores
 
 
 def evaluate(
@@ -180,27 +180,27 @@ def evaluate(
     Thresholds for a share to keep are taken from the scores of ``corpus``, a sample of what will be filtered; without
     it, from the held-out texts.
     """
-    texts = [text for name in sorted(held_out) for text in held_out[name]]
-    truth = np.array([name for name in sorted(held_out) for _ in held_out[name]])
-    labels, found = scores_of(model, texts)
-    best = np.array(labels)[found.argmax(axis=1)]
-    score, good = found[:, labels.index(label)], truth == label
+    names = sorted(held_out)
+    texts = [text for name in names for text in held_out[name]]
+    truth = np.repeat(names, [len(held_out[name]) for name in names])
+    labels, scores = scores_of(model, texts)
+    best = np.array(labels)[scores.argmax(axis=1)]
+    score, good = scores[:, labels.index(label)], truth == label
     bins = np.minimum((score * BINS).astype(np.int64), BINS - 1)
     calibration = []
     for k in np.unique(bins).tolist():
-        mine = bins == k
-        calibration.append((k / BINS, int(mine.sum()), float(score[mine].mean()), float(good[mine].mean())))
+        inside = bins == k
+        calibration.append((k / BINS, int(inside.sum()), float(score[inside].mean()), float(good[inside].mean())))
     error = sum(n * abs(mean - share) for _, n, mean, share in calibration) / len(texts)
     among = scores_of(model, corpus)[1][:, labels.index(label)] if corpus else score
-    shares = sorted({*KEEP_SHARES, *([keep] if keep else [])})
     rows = []
-    for share in shares:
+    for share in sorted({*KEEP_SHARES, *([keep] if keep else [])}):
         least = threshold(among, share)
         rows.append((share, least, float((score[good] >= least).mean()), float((score[~good] >= least).mean())))
     return Report(
-        {name: len(held_out[name]) for name in sorted(held_out)},
+        {name: len(held_out[name]) for name in names},
         float((best == truth).mean()),
-        {name: float((best[truth == name] == name).mean()) for name in sorted(held_out)},
+        {name: float((best[truth == name] == name).mean()) for name in names},
         _auc(score, good),
         calibration,
         float(error),
@@ -225,11 +225,5 @@ def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
 def as_dict(report: Report) -> dict[str, Any]:
     """The report for JSON, numbers rounded."""
 
-    def rounded(value: Any) -> Any:
-        if isinstance(value, float):
-            return round(value, 4)
-        if isinstance(value, dict):
-            return {name: rounded(one) for name, one in value.items()}
-        return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
-
-    return {name: rounded(value) for name, value in report._asdict().items()}
+    rounded: dict[str, Any] = json.loads(json.dumps(report._asdict()), parse_float=lambda text: round(float(text), 4))
+    return rounded

@@ -218,10 +218,8 @@ def limits_of(
     _check_name(preset, PRESETS, "preset", "quality.preset")
     _check_name(mode, MODES, "mode", "quality.mode")
     entry = RULE_SETS[rule_set]
-    limits = entry.parameters
-    for changes in (entry.presets.get(preset, {}), entry.modes.get(mode, {}), thresholds.get(rule_set, {})):
-        limits |= changes
-    return limits
+    changes = {**entry.presets.get(preset, {}), **entry.modes.get(mode, {}), **thresholds.get(rule_set, {})}
+    return entry.parameters | changes
 
 
 def column_of(rule: Rule, rule_set: str, rule_sets: Sequence[str], mode: str = "reference") -> str:

@@ -18,7 +18,6 @@ class Scorer(Protocol):
 
     def score(self, texts: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
         """float64[N] rounded to 1e-4, one score a text; it depends on the text alone."""
-        ...
 
 
 class ScorerKind(ABC):

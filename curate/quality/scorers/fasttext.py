@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
-from curate.quality.language import LABEL_PREFIX, lines_of, load_model
+from curate.quality.language import LABEL_PREFIX, load_model, predictions
 from curate.quality.scorers import ScorerKind
 
 PREFIX_BYTES = 1_000_000
@@ -34,12 +34,11 @@ class Classifier:
 
     def score(self, texts: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
         """float64[N] rounded to 1e-4: the label's probability for every text, newlines as spaces; 0 without a word."""
-        scores: list[float] = []
-        predict = self._model.f.predict
-        for line in lines_of(texts, PREFIX_BYTES):
-            found = predict(line, self._labels, 0.0, "strict") if not line.isspace() else []
-            scores.append(min(next((score for score, label in found if label == self.label), 0.0), 1.0))
-        return np.array([round(score, 4) for score in scores], np.float64)
+        scores = [
+            next((score for score, label in ranked if label == self.label), 0.0)
+            for ranked in predictions(self._model, texts, PREFIX_BYTES, self._labels)
+        ]
+        return np.array([round(min(score, 1.0), 4) for score in scores], np.float64)
 
 
 class FastTextKind(ScorerKind):
