@@ -147,7 +147,7 @@ def loss(n: int, regions: int = 10) -> None:
             pieces = windows(vectors[mine], lengths[mine], path, found)
             window[mine[path[pieces.item]]] = pieces.window + count
             count += pieces.n_windows
-        results.append((measures.window_measures(window, vectors, np.zeros((n, 0), np.int64), 2.0).pairs, count))
+        results.append((measures.pair_mean(window, vectors), count))
     (one, _), (many, _) = results
     print(
         f"{len(np.unique(of))} regions of at most {n // regions:,} against one of {n:,}: similarity in windows {many:.4f} against "

@@ -30,7 +30,7 @@ from curate.base.hashing import document_hash
 from curate.packing.inside import arrange
 from curate.packing.measures import count_windows
 from curate.packing.refusals import similarity
-from curate.relate.measures import path_counts, summarise, window_measures
+from curate.relate.measures import pair_mean, path_counts, summarise
 from curate.relate.neighbors import neighbors
 from curate.relate.orders.related import related
 from curate.relate.regions import plan_regions, region_of
@@ -64,7 +64,7 @@ def one_region(file: Path, members: NDArray[np.int64]) -> dict[str, object]:
     return {
         "seconds": spent,
         "path": path_counts(path, vectors, found.ids, found.similarity, LIMIT),
-        "pairs": window_measures(window, vectors, found.ids, 2.0, lengths).pairs,
+        "pairs": pair_mean(window, vectors),
         "documents": len(members),
         "padding": count_windows(pieces, lengths[path], WINDOW)["padding"],
         "windows": pieces.n_windows,
