@@ -19,14 +19,13 @@ from numba import njit
 from numpy.typing import NDArray
 from ordering_corpora import KNOWN, MAX_SIMILARITY, Corpus, prepare
 
-from curate.packing.measures import count_windows, vendi
+from curate.packing.measures import Pieces, count_windows, vendi
 from curate.packing.measures import window_measures as packing_measures
-from curate.packing.pieces import Pieces
 from curate.packing.plan import Refinement, pack
 from curate.packing.refusals import count_alike, similarity
 from curate.relate import measures
+from curate.relate.measures import find_path
 from curate.relate.orders import Region
-from curate.relate.paths import find_path
 from curate.relate.similarity import cosine
 from curate.relate.super_cells import assign, fit
 

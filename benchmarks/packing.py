@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.packing.measures import count_windows, window_measures
+from curate.packing.measures import Pieces, count_windows, split, window_measures
 from curate.packing.packers import PACKERS
-from curate.packing.pieces import Pieces, split
 from curate.packing.plan import pack
 from curate.packing.refusals import count_alike, similarity
 from curate.stages.shards.routing import copy_spans

@@ -29,7 +29,7 @@ MODULE = '''
 import numpy as np
 
 from curate.packing.packers import PACKERS, Packer
-from curate.packing.pieces import canonical, split
+from curate.packing.measures import canonical, split
 from curate.quality.rule_sets import RULE_SETS, Rule, RuleSet
 from curate.quality.scorers import SCORERS, ScorerKind
 from curate.reading.formats import READERS, Reader

@@ -15,8 +15,7 @@ from curate.base.schemas import SCHEMA_VERSION
 from curate.cli import main
 from curate.inspect.reader import stored_recipe
 from curate.storage.local import LocalStorage
-from curate.tables.artefact import artefact_path
-from curate.tables.snapshot import TableFile, decode, encode, read_snapshot
+from curate.tables.snapshot import TableFile, artefact_path, decode, encode, read_snapshot
 from curate.tables.workspace import history, open_workspace, read_run, states
 from tests.corpus import recipe_of, write_corpus
 

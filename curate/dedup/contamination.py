@@ -1,7 +1,7 @@
 """Overlap with evaluation sets: n-grams of words that a document shares with an evaluation item, and where.
 
 "Language Models are Few-Shot Learners" (arXiv 2005.14165, appendix C) takes 13 words. Words are those of the signatures
-(:mod:`curate.dedup.normalize`), so case, accents, punctuation and spacing do not matter.
+(:mod:`curate.dedup.shingles`), so case, accents, punctuation and spacing do not matter.
 
 Legend: N documents, G distinct n-grams of the evaluation items, M matches.
 """
@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from curate.base.text import Bytes, Offsets, sample_texts, text_buffers, text_column
 from curate.dedup.minhash import MinHashParams, sign
-from curate.dedup.normalize import SEPARATOR, CharacterTable, character_table
-from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash
+from curate.dedup.shingles import (
+    BLOCK_WORDS,
+    SEPARATOR,
+    SLACK,
+    CharacterTable,
+    character_table,
+    fmix64,
+    read_words,
+    shingle_hash,
+)
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]

@@ -21,8 +21,16 @@ from numpy.typing import NDArray
 
 from curate.base.columns import IDs, read_only
 from curate.base.text import Bytes, Offsets, text_buffers
-from curate.dedup.normalize import SEPARATOR, CharacterTable, character_table
-from curate.dedup.shingles import BLOCK_WORDS, SLACK, fmix64, read_words, shingle_hash
+from curate.dedup.shingles import (
+    BLOCK_WORDS,
+    SEPARATOR,
+    SLACK,
+    CharacterTable,
+    character_table,
+    fmix64,
+    read_words,
+    shingle_hash,
+)
 
 Signature = NDArray[np.uint32]
 Factors = NDArray[np.uint32]

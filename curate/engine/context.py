@@ -28,9 +28,8 @@ from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
 from curate.storage.open import open_storage
 from curate.storage.usage import Meter, Usage
-from curate.tables.artefact import artefact_path
 from curate.tables.parquet import WHOLE_BYTES, TableWriter, doc_id_bounds, read_groups, validate
-from curate.tables.snapshot import Snapshot, TableFile, TableRef, decode, encode, read_snapshot
+from curate.tables.snapshot import Snapshot, TableFile, TableRef, artefact_path, decode, encode, read_snapshot
 
 
 @dataclass(slots=True)

@@ -10,15 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict
 
 from curate.base.catalog import manifest_path
-from curate.base.errors import StageFailed
+from curate.base.errors import StageFailed, WorkspaceError
 from curate.base.hashing import digest
 from curate.engine.context import Record
 from curate.engine.engines import Engine
-from curate.engine.fit import GROWTH, Fit, ModelEntry, StoredModel
 from curate.engine.inputs import Inputs
 from curate.engine.progress import Progress
 from curate.engine.removed import Takedown
@@ -27,7 +26,7 @@ from curate.recipe import Recipe
 from curate.storage.interface import Storage
 from curate.storage.local import LocalStorage
 from curate.storage.usage import Usage
-from curate.tables.snapshot import Snapshot, TableFile, read_snapshot, write_snapshot
+from curate.tables.snapshot import Snapshot, TableFile, decode, encode, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState
 
 TMP_VERSION = 1
@@ -361,3 +360,65 @@ def _failure(stage: str, step: str, failed: list[Record], total: int) -> str:
     more = [f"  … and {len(failed) - 3} more"] if len(failed) > 3 else []
     what = f"{len(failed)} of {total} tasks failed; the others are committed, and the same command goes on from there"
     return "\n".join([f"stage {stage} ({step}): {what}", *shown, *more])
+
+
+GROWTH = 2
+"""A model is called outdated when its sample could now be this many times as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How the model of a stage is made.
+
+    Attributes:
+        name: of the artefact.
+        settings: all that makes it another model.
+        task: gives the task that fits it; called when it has to be fitted.
+        size: what a sample taken now would hold, in ``unit``; 0 where the model does not depend on a sample.
+    """
+
+    name: str
+    settings: Any
+    task: Callable[[], Task]
+    size: int = 0
+    unit: str = "bytes of text"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A fitted model: its file, the digest of the tables that it was fitted on, and the size of its sample."""
+
+    file: TableFile
+    origin: str
+    size: int
+
+
+class ModelEntry:
+    """Where the workspace notes a stage's model: ``artefacts/<key>/<name>.json``, put by whoever fits it first."""
+
+    def __init__(self, storage: Storage, key: str, name: str) -> None:
+        self._storage, self._path = storage, f"artefacts/{key}/{name}.json"
+        self._raw: bytes | None = None
+
+    def read(self) -> StoredModel | None:
+        """The model that is noted.
+
+        Raises:
+            WorkspaceError: the note is damaged.
+        """
+        try:
+            self._raw = self._storage.read(self._path)
+        except FileNotFoundError:
+            return None
+        place = f"{self._storage.url}/{self._path}"
+        try:
+            known = decode(self._raw, place)
+            return StoredModel(TableFile(**known["file"]), str(known["origin"]), int(known["size"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorkspaceError(f"{place} is damaged ({error}); delete it, and the model is fitted again") from None
+
+    def put(self, model: StoredModel) -> StoredModel:
+        """Note a model, unless somebody has noted one since it was read; returns the one that counts."""
+        if self._storage.put_if(self._path, encode(asdict(model), sort_keys=True), self._raw):
+            return model
+        return self.read() or model

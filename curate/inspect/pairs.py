@@ -19,8 +19,8 @@ from curate.base.markup import Markup, element
 from curate.inspect.reader import Answer, RunReader
 from curate.inspect.records import cosines_to, find, keeper_of, named, removed_for
 from curate.relate.neighbors import check_neighbors
-from curate.tables.artefact import artefact_path
 from curate.tables.parquet import reraise_as_damaged
+from curate.tables.snapshot import artefact_path
 
 MAX_PAIRS = 20
 """Pairs of one document, at most."""

@@ -24,9 +24,8 @@ from curate.inspect.reader import RunReader, no_rows, to_arrow, to_numpy
 from curate.inspect.records import cosines_to, named
 from curate.relate.measures import pair_mean, same_label_in_window
 from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
-from curate.tables.artefact import artefact_path
 from curate.tables.parquet import validate
-from curate.tables.snapshot import TableFile, as_file, parts_of
+from curate.tables.snapshot import TableFile, artefact_path, as_file, parts_of
 
 SHOWN_CHARS = 300
 """Characters at both ends of a piece that the text of a window shows."""

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash
-from curate.packing.pieces import Pieces
+from curate.packing.measures import Pieces
 from curate.packing.refusals import Similarity
 from curate.relate.similarity import scaled_pair
 

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from curate.base.catalog import set_folder
 from curate.base.schemas import VALIDATION
 from curate.packing.inside import arrange
-from curate.packing.layout import Layout, barred, crowded, dot, lay_out
+from curate.packing.measures import Int64s, Pieces, canonical
 from curate.packing.packers import PACKERS, Problem
-from curate.packing.pieces import Int64s, Pieces, canonical
-from curate.packing.refine import prices, refine
+from curate.packing.refine import Layout, barred, crowded, dot, lay_out, prices, refine
 from curate.packing.refusals import Similarity, alike, count_alike, similarity
 
 

@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.compiled import tiny
-from curate.packing.pieces import Int64s, Pieces
+from curate.packing.measures import Int64s, Pieces
 from curate.relate.similarity import Vectors, inverse_norms
 
 CROWD_BITS = 30

@@ -16,15 +16,13 @@ from curate.base import schemas
 from curate.base.columns import column, rows_of, vector_matrix
 from curate.base.hashing import document_hash
 from curate.engine.context import TaskContext
-from curate.engine.fit import Fit
 from curate.engine.sample import is_drawn
-from curate.engine.stage import Stage, StageRun, partitions
+from curate.engine.stage import Fit, Stage, StageRun, partitions
 from curate.engine.task import PartitionTask, Task
 from curate.recipe import Recipe
 from curate.relate.regions import RegionPlan, group_names, group_regions, plan_regions, region_of
 from curate.relate.super_cells import Cells, assign, fit, one_level
-from curate.tables.artefact import read_artefact
-from curate.tables.snapshot import TableFile, TableRef
+from curate.tables.snapshot import TableFile, TableRef, read_artefact
 
 _DISTANCE = 10_000  # distances are rounded to 1e-4, so their sum is one of integers
 _VECTOR = pa.schema([("doc_id", pa.uint64()), ("vector", pa.binary(1))])

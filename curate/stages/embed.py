@@ -19,10 +19,9 @@ from curate.base.columns import IDs, binary_column, bytes_matrix, column, is_in
 from curate.base.errors import RequestError, RunError
 from curate.base.hashing import document_hash
 from curate.engine.context import TaskContext
-from curate.engine.fit import Fit
 from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
 from curate.engine.sample import MARGIN, SampleTask, is_drawn, read_sample, sample_size, sample_texts
-from curate.engine.stage import Stage, StageRun
+from curate.engine.stage import Fit, Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.reading.vectors import to_matrix
 from curate.recipe import Recipe
@@ -33,9 +32,8 @@ from curate.relate.encoders import Encoder
 from curate.relate.encoders.quantised import load_mean, mean_direction, quantise_directions
 from curate.relate.orders import ORDERS
 from curate.relate.similarity import MAX_DIM
-from curate.tables.artefact import read_artefact
 from curate.tables.remaining import kept_texts, left_after
-from curate.tables.snapshot import TableFile, TableRef, as_file
+from curate.tables.snapshot import TableFile, TableRef, as_file, read_artefact
 
 MEAN_DOCUMENTS = 2_048
 """Documents whose mean is removed; the mean of so many directions is off by about .02."""

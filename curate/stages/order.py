@@ -25,10 +25,9 @@ from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, leave_rows, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.recipe import Order, Recipe, preferred_signals
-from curate.relate.measures import neighbor_recall, path_counts, summarise
+from curate.relate.measures import find_path, neighbor_recall, path_counts, similarity_to_previous, summarise
 from curate.relate.neighbors import Neighbors, among, neighbors, renumbered, semantic_duplicates
 from curate.relate.orders import Region
-from curate.relate.paths import find_path, similarity_to_previous
 from curate.relate.regions import expand, group_names, units
 from curate.tables.parquet import reraise_as_damaged
 from curate.tables.remaining import left_after, preferences
@@ -205,7 +204,7 @@ class PathTask(TargetTask):
     grows_with = "kept"
     receives = ((VECTORS, "partition"),)
     threads = True
-    kernels = ("curate.relate.paths:compile_kernels",)
+    kernels = ("curate.relate.measures:compile_kernels",)
 
     content: RegionContent
     section: Order

@@ -30,8 +30,7 @@ from curate.relate.encoders.quantised import load_mean, quantise_directions
 from curate.relate.similarity import SCALE_BITS, Scored, Vectors, cutoff, is_selected, scores
 from curate.stages.embed import RunEmbedder
 from curate.storage.local import file_checksum
-from curate.tables.artefact import read_artefact
-from curate.tables.snapshot import TableFile, TableRef
+from curate.tables.snapshot import TableFile, TableRef, read_artefact
 
 _SCORES = pa.schema([("doc_id", pa.uint64()), ("score", pa.int64()), ("example", pa.uint32())])
 

@@ -29,8 +29,7 @@ from curate.mixing.rates import BINS, curve, histogram
 from curate.mixing.synthetic import FILL_IN_TOKENS, Example, Marks, Prompts, build, marks, prompt_texts, prompts
 from curate.packing.plan import copies_of_items, sets_of_copies, shard_sets
 from curate.recipe import Recipe
-from curate.tables.artefact import read_artefact
-from curate.tables.snapshot import TableFile, TableRef, as_file
+from curate.tables.snapshot import TableFile, TableRef, as_file, read_artefact
 from curate.tokens.encoder import load
 
 _HISTOGRAM = pa.schema([("tokens", pa.list_(pa.int64()))])

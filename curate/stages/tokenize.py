@@ -13,15 +13,13 @@ from curate.base import schemas
 from curate.base.columns import IDs
 from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
-from curate.engine.fit import Fit
 from curate.engine.reuse import Files, PreviousFiles, kept_rows, rows_key
 from curate.engine.sample import SampleTask, read_sample, sample_size, sample_texts
-from curate.engine.stage import Stage, StageRun
+from curate.engine.stage import Fit, Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.recipe import Recipe
 from curate.storage.local import file_checksum
-from curate.tables.artefact import artefact_path, read_artefact
-from curate.tables.snapshot import TableFile, TableRef
+from curate.tables.snapshot import TableFile, TableRef, artefact_path, read_artefact
 from curate.tokens.encoder import END_OF_TEXT, Encoder, load, require_bos, require_eos, require_separator, train
 
 

@@ -5,19 +5,27 @@ A file that no snapshot names is not there: readers never list.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import re
+import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 from curate.base.catalog import OF_WORKSPACE, generation_folder, manifest_path
 from curate.base.errors import DamagedFile, WorkspaceError
 from curate.base.hashing import digest
 from curate.base.schemas import SCHEMA_VERSION
-from curate.storage.interface import Storage
+from curate.storage.interface import Storage, StorageOptions
+from curate.storage.local import LocalStorage
+from curate.storage.open import open_storage
+from curate.tables.parquet import reraise_as_damaged
 
 ESSENTIAL = ("documents", *OF_WORKSPACE)
 """Tables whose manifests a run cannot make again: they hold which files have which doc_ids, and what was taken down."""
@@ -220,3 +228,40 @@ def merge(parts: Sequence[Snapshot]) -> Snapshot:
 def parts_of(snapshot: Snapshot) -> list[dict[str, Any]]:
     """The details of each generation's part of a table, the first one first."""
     return list(snapshot.details.get("generations", [snapshot.details]))
+
+
+Loaded = TypeVar("Loaded")
+
+
+def artefact_path(storage: Storage, file: TableFile | dict[str, Any]) -> Path:
+    """A local path with the artefact's content; fetched once per process from an object store."""
+    file = as_file(file)
+    if isinstance(storage, LocalStorage):
+        return storage.local(file.path)
+    return _fetched(storage.url, storage.options, file.path, file.checksum)
+
+
+@lru_cache(maxsize=32)
+def _fetched(url: str, options: StorageOptions, path: str, checksum: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="curate-artefact-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    local = folder / Path(path).name
+    local.write_bytes(open_storage(url, options).read(path))
+    return local
+
+
+_LOADED: dict[tuple[str, str], Any] = {}
+
+
+def read_artefact(storage: Storage, file: TableFile | dict[str, Any], load: Callable[[Path], Loaded]) -> Loaded:
+    """The artefact as ``load(local path)`` makes it, once per process and checksum.
+
+    Raises:
+        WorkspaceError: ``load`` cannot (ValueError).
+    """
+    file = as_file(file)
+    key = (f"{load.__module__}:{load.__qualname__}", file.checksum)
+    if key not in _LOADED:
+        with reraise_as_damaged(f"{storage.url}/{file.path}"):
+            _LOADED[key] = load(artefact_path(storage, file))
+    return _LOADED[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curate.dedup.normalize import ALONE, IGNORED, MARK, SEPARATOR, WORD, _decomposed, _kind
+from curate.dedup.shingles import ALONE, IGNORED, MARK, SEPARATOR, WORD, _decomposed, _kind
 
 
 def normalized_words(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.normalize import EXPANDED, KIND_BITS, SEPARATOR, character_table
+from curate.dedup.shingles import EXPANDED, KIND_BITS, SEPARATOR, character_table
 from tests.dedup.plain import normalized_words
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from curate.base.text import text_buffers
 from curate.dedup import shingles
-from curate.dedup.normalize import character_table
-from curate.dedup.shingles import shingle_sets
+from curate.dedup.shingles import character_table, shingle_sets
 from tests.dedup.plain import normalized_words
 
 MASK = 2**64 - 1

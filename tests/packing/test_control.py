@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, KIND_SYNTHETIC
-from curate.packing.pieces import Control, plan_rows
+from curate.packing.measures import Control, plan_rows
 from curate.packing.plan import pack
 
 

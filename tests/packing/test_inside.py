@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curate.packing.inside import MOST, arrange
-from curate.packing.pieces import Pieces
+from curate.packing.measures import Pieces
 from curate.packing.refusals import similarity
 from curate.relate.similarity import cosine
 

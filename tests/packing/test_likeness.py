@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.packing.measures import likeness, summarise, vendi
-from curate.packing.pieces import Pieces
+from curate.packing.measures import Pieces, likeness, summarise, vendi
 from curate.relate.neighbors import renumbered
 from curate.stages.pack.plan import along_path
 

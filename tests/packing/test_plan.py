@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.base.errors import RequestError
+from curate.packing.measures import Pieces
 from curate.packing.packers.related import WAITING
-from curate.packing.pieces import Pieces
 from curate.packing.plan import pack
 from curate.packing.refusals import count_alike, similarity
 

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.packing.layout import lay_out
-from curate.packing.measures import count_windows
-from curate.packing.pieces import Pieces
+from curate.packing.measures import Pieces, count_windows
 from curate.packing.plan import Refinement, pack
-from curate.packing.refine import refine
+from curate.packing.refine import lay_out, refine
 from curate.packing.refusals import count_alike, similarity
 from curate.relate.measures import pair_mean
 from curate.relate.neighbors import neighbors

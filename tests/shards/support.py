@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.base.catalog import KIND_BEGIN, KIND_DOCUMENT, KIND_END, KIND_SEPARATOR, names_document
-from curate.packing.pieces import Control, plan_rows
+from curate.packing.measures import Control, plan_rows
 from curate.packing.plan import pack
 from curate.shards.formats import mds, megatron, parquet, webdataset
 from curate.shards.formats import numpy as memmap

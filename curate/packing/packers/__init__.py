@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from curate.packing.pieces import Pieces
+    from curate.packing.measures import Pieces
     from curate.packing.refusals import Similarity
 
 
@@ -48,7 +48,7 @@ class Packer(ABC):
 
     @abstractmethod
     def pack(self, problem: Problem) -> Pieces:
-        """Every token of every item in exactly one piece, by :func:`curate.packing.pieces.canonical`."""
+        """Every token of every item in exactly one piece, by :func:`curate.packing.measures.canonical`."""
 
     def sets(self, window: int) -> list[dict[str, Any]]:
         """Kind and window of each training set that the windows form, without a curriculum."""

@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.compiled import tiny
+from curate.packing.measures import Int64s, Pieces, canonical, split
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Int64s, Pieces, canonical, split
 from curate.packing.refusals import Similarity, alike
 
 TRIES = 64

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from curate.packing.measures import Int64s, Pieces
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Int64s, Pieces
 
 MAX_ODDS = 32
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from curate.packing.measures import Int64s, Pieces
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Int64s, Pieces
 
 
 @njit(nogil=True, cache=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 
 from curate.base.compiled import tiny
+from curate.packing.measures import Int64s, Pieces, canonical, split
 from curate.packing.packers import Packer, Problem
-from curate.packing.pieces import Int64s, Pieces, canonical, split
 from curate.packing.refusals import Similarity, alike, square
 
 WAITING = 17

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from curate.relate.measures import Path
 from curate.relate.orders import Order
-from curate.relate.paths import Path
 from curate.relate.similarity import Vectors, check, inverse_norms, scaled_pair
 
 BUFFER = 4096

@@ -10,8 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.relate.graph import adjacency, edges
+from curate.relate.measures import Path, check_ascending
 from curate.relate.orders import Order
-from curate.relate.paths import Path, check_ascending
 from curate.relate.similarity import Vectors, check, inverse_norms
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curate.relate.measures import Path
 from curate.relate.orders import Order
-from curate.relate.paths import Path
 
 CLUSTER_SIZE = 21
 """Documents of a cluster in the released script; its first cluster gets one more."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash, mix64
+from curate.relate.measures import Path
 from curate.relate.orders import Order, Region
-from curate.relate.paths import Path
 
 
 def keyword(keywords: NDArray[np.int32], doc_ids: NDArray[np.uint64], seed: int = 0) -> Path:

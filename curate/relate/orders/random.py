@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash
+from curate.relate.measures import Path
 from curate.relate.orders import Order
-from curate.relate.paths import Path
 
 
 def random(doc_ids: NDArray[np.uint64], seed: int = 0) -> Path:

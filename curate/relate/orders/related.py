@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from curate.relate import local_search
 from curate.relate.graph import Cover
+from curate.relate.measures import Path, check_ascending
 from curate.relate.neighbors import neighbors as nearest
 from curate.relate.orders import Order
-from curate.relate.paths import Path, check_ascending
 from curate.relate.similarity import Vectors, check, inverse_norms
 
 JOIN_NEIGHBORS = 16

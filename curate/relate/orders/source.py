@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from curate.relate.measures import Path
 from curate.relate.orders import Order
-from curate.relate.paths import Path
 
 
 def source(doc_ids: NDArray[np.uint64], sources: ArrayLike) -> Path:

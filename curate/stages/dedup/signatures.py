@@ -18,20 +18,18 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.dedup.contamination import Matches, NgramIndex, check_index, find_matches, ngram_index
 from curate.dedup.minhash import MinHashParams, params_of, sign
 from curate.engine.context import TaskContext
-from curate.engine.fit import Fit
 from curate.engine.inputs import open_url
 from curate.engine.reuse import Files, PreviousFiles, Rows, read_edits, reusable, rows_key, rows_of_partition
-from curate.engine.stage import Stage, StageRun
+from curate.engine.stage import Fit, Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.reading.formats import format_of
 from curate.reading.formats import read as read_records
 from curate.reading.records import Fields
 from curate.recipe import Decontaminate, Dedup, Near, Recipe
 from curate.storage.local import file_checksum
-from curate.tables.artefact import artefact_path, read_artefact
 from curate.tables.parquet import damaged, reraise_as_damaged
 from curate.tables.remaining import edited_texts, left_after
-from curate.tables.snapshot import Snapshot, TableFile
+from curate.tables.snapshot import Snapshot, TableFile, artefact_path, read_artefact
 
 PERMUTATION_SEED = 1
 """datasketch's default seed, so that signatures can be compared with those made elsewhere."""

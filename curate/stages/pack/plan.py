@@ -19,9 +19,8 @@ from curate.engine.context import TaskContext
 from curate.engine.exchange import TargetTask
 from curate.engine.task import Exchange
 from curate.packing.inside import arrange
-from curate.packing.measures import count_windows, likeness
+from curate.packing.measures import Control, Pieces, Rows, count_windows, likeness, plan_rows
 from curate.packing.packers import PACKERS, Packer
-from curate.packing.pieces import Control, Pieces, Rows, plan_rows
 from curate.packing.plan import Refinement, copies_of_items, in_fixed_windows, pack, split_by_length
 from curate.packing.refusals import Similarity, count_alike, similarity
 from curate.recipe import Pack

@@ -27,15 +27,13 @@ from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, lessened, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
-from curate.packing.measures import summarise, window_measures
-from curate.packing.pieces import Control
+from curate.packing.measures import Control, summarise, window_measures
 from curate.packing.plan import sets_of_copies
 from curate.recipe import Recipe
 from curate.stages.pack.plan import ITEMS, PIECE, PlanTask, WindowSet, item_schema
 from curate.stages.shards.routing import shard_places
 from curate.stages.synthetic import sets_of, synthetic_set, synthetic_sidecar
-from curate.tables.artefact import artefact_path
-from curate.tables.snapshot import Snapshot, TableFile, as_file
+from curate.tables.snapshot import Snapshot, TableFile, artefact_path, as_file
 from curate.tokens.encoder import load, require_bos, require_separator
 
 PIECES = Exchange("pieces", "pieces to shards", to="shard")

@@ -10,7 +10,7 @@ import pytest
 
 from curate.base import catalog, schemas
 from curate.base.columns import binary_column
-from curate.packing.pieces import Control
+from curate.packing.measures import Control
 from curate.recipe import Pack
 from curate.stages.pack.plan import ITEMS, PlanTask, WindowSet
 from curate.stages.pack.stage import ItemsTask
