@@ -51,11 +51,7 @@ UNITS = {"unit-0000000": [REJECT], "unit-0000001": []}
 _DOC, _SEP = catalog.KIND_DOCUMENT, catalog.KIND_END
 PLAN = {
     # shard: windows of pieces (kind, doc_id, copy, start, length)
-    0: [
-        [(_DOC, A, 0, 0, 5), (_SEP, A, 0, 5, 1)],
-        [(_DOC, E, 0, 0, 7), (_SEP, E, 0, 7, 1)],
-        [(_DOC, LONG, 0, 0, 8)],
-    ],
+    0: [[(_DOC, A, 0, 0, 5), (_SEP, A, 0, 5, 1)], [(_DOC, E, 0, 0, 7), (_SEP, E, 0, 7, 1)], [(_DOC, LONG, 0, 0, 8)]],
     1: [
         [(_DOC, E, 1, 0, 7), (_SEP, E, 1, 7, 1)],
         [(_DOC, LONG, 0, 8, 4), (_SEP, LONG, 0, 12, 1), (_DOC, Y, 0, 0, 2), (_SEP, Y, 0, 2, 1)],

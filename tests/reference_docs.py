@@ -9,12 +9,7 @@ from curate.recipe.file import field_rows
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-EXAMPLE = {
-    "minhash": {"bands": 14, "rows": 8},
-    "vocab_size": 32_000,
-    "dim": 256,
-    "neighbors": 20,
-}
+EXAMPLE = {"minhash": {"bands": 14, "rows": 8}, "vocab_size": 32_000, "dim": 256, "neighbors": 20}
 """Details of snapshots that decide types: those of the defaults."""
 
 

@@ -129,11 +129,7 @@ def test_diversity_is_refused_where_nothing_heeds_it(tmp_path, method):
 def test_changes_apply_to_a_copy():
     data = {"inputs": [{"source": "a", "path": "p"}], "pack": {"window": 5}}
     changed = apply_changes(data, ["pack.window=7", "inputs.0.path=q", "shards.formats=[mds]"])
-    assert changed == {
-        "inputs": [{"source": "a", "path": "q"}],
-        "pack": {"window": 7},
-        "shards": {"formats": ["mds"]},
-    }
+    assert changed == {"inputs": [{"source": "a", "path": "q"}], "pack": {"window": 7}, "shards": {"formats": ["mds"]}}
     assert data["pack"] == {"window": 5}
 
 

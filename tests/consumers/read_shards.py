@@ -157,11 +157,7 @@ def read_webdataset(folder, scratch):
     ]
     dtype = next(iter(samples))["input_ids.npy"].dtype.name
     rows = load_dataset("webdataset", data_files=files, split="train", streaming=True)
-    return {
-        "windows": found,
-        "dtype": dtype,
-        "hugging_face": [token_hash(row["input_ids.npy"]) for row in rows],
-    }
+    return {"windows": found, "dtype": dtype, "hugging_face": [token_hash(row["input_ids.npy"]) for row in rows]}
 
 
 if __name__ == "__main__":

@@ -49,11 +49,7 @@ def test_components_depend_on_the_edge_set_alone(edges, random):
 
 
 @settings(deadline=None)
-@given(
-    st.integers(0, 2**64 - 1),
-    st.integers(0, 2**64 - 1),
-    st.lists(st.integers(0, 2**64 - 1), max_size=30),
-)
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.lists(st.integers(0, 2**64 - 1), max_size=30))
 @example(0, 2**64 - 1, [2**64 - 1, 0, 1, 2**63])
 @example(7, (5 << 36) | 0b1010, [2**64 - 1, 0, 8 << 36, 1])
 @example(0, 0b1000, [8, 0, 8])

@@ -40,10 +40,7 @@ def index(run, folder=""):
 
 def test_stages_of_a_curriculum_are_sets_with_their_budgets_and_shares(corpus, tmp_path):
     total = 60_000
-    schedule = [
-        {"window": 256, "tokens": total},
-        {"window": 1024, "tokens": total // 2, "long_share": 0.75},
-    ]
+    schedule = [{"window": 256, "tokens": total}, {"window": 1024, "tokens": total // 2, "long_share": 0.75}]
     upsample = {"method": "global", "long_tokens": 1_000, "long_share": 0.4, "max_copies": 4}
     dedup = {"semantic": "off"}  # few long documents would make the shares coarse
     found = run(tmp_path, corpus, pack={"schedule": schedule}, upsample=upsample, dedup=dedup)

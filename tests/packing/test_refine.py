@@ -194,12 +194,7 @@ def test_sums_and_similarities_are_kept_up_to_date() -> None:
 def test_many_tiny_units_in_a_window_do_not_overflow() -> None:
     vectors = np.tile(np.array([[127, 127, 127, 127]], np.int8), (5000, 1))
     layout = lay_out(
-        np.zeros(5000, np.int64),
-        1,
-        np.arange(5000),
-        np.ones(5000, np.int64),
-        5000,
-        similarity(vectors, 2.0),
+        np.zeros(5000, np.int64), 1, np.arange(5000), np.ones(5000, np.int64), 5000, similarity(vectors, 2.0)
     )
     assert layout.own.min() / layout.unit == pytest.approx(4999, rel=0.01)
 

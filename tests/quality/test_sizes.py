@@ -39,12 +39,7 @@ def test_sizes_alone_are_measured_and_decide_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("sections", "enough"),
-    [
-        ({}, True),
-        ({"dedup": {"prefer": ["n_words"]}}, False),
-        ({"quality": {}}, False),
-        ({"dedup": "off"}, True),
-    ],
+    [({}, True), ({"dedup": {"prefer": ["n_words"]}}, False), ({"quality": {}}, False), ({"dedup": "off"}, True)],
 )
 def test_everything_is_measured_where_something_needs_it(tmp_path, sections, enough):
     assert sizes_suffice(from_dict(recipe(tmp_path, **sections), tmp_path)) == enough

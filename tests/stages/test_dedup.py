@@ -80,11 +80,7 @@ def documents(texts: dict[int, str]) -> pa.Table:
 
 def signatures(texts: dict[int, str]) -> pa.Table:
     signed = sign(pa.array(list(texts.values()), pa.large_string()), PARAMS)
-    columns = [
-        pa.array(list(texts), pa.uint64()),
-        binary_column(signed.content_hash),
-        binary_column(signed.signature),
-    ]
+    columns = [pa.array(list(texts), pa.uint64()), binary_column(signed.content_hash), binary_column(signed.signature)]
     return pa.table(columns, schema=schemas.signatures_schema(PARAMS.num_perm))
 
 
@@ -94,8 +90,7 @@ def test_signatures_are_of_the_texts_that_rules_leave_as_edited(bench: Bench) ->
         name=PART,
         documents=bench.write("documents", documents(texts)),
         files=bench.files(
-            verdicts=rows(schemas.VERDICTS, (1,), (2, "short", 1.0), (3,)),
-            edits=rows(schemas.EDITS, (1, 0, 2, "list")),
+            verdicts=rows(schemas.VERDICTS, (1,), (2, "short", 1.0), (3,)), edits=rows(schemas.EDITS, (1, 0, 2, "list"))
         ),
         minhash=PARAMS,
         evaluation=None,

@@ -148,11 +148,7 @@ def test_the_environment_counts_before_the_recipe_is_known(
     assert asked.without_payer() == []
 
 
-def test_an_export_and_a_mirror_are_encrypted_as_the_recipe_says(
-    s3: S3Server,
-    remote: str,
-    asked: Asked,
-) -> None:
+def test_an_export_and_a_mirror_are_encrypted_as_the_recipe_says(s3: S3Server, remote: str, asked: Asked) -> None:
     run, bucket = curate.open(remote), s3.new_bucket()
     asked.requests.clear()
     run.export(f"s3://{bucket}/text")
@@ -164,11 +160,7 @@ def test_an_export_and_a_mirror_are_encrypted_as_the_recipe_says(
 
 
 @pytest.mark.slow
-def test_every_request_of_a_run_says_what_its_recipe_does(
-    s3: S3Server,
-    asked: Asked,
-    tmp_path: Path,
-) -> None:
+def test_every_request_of_a_run_says_what_its_recipe_does(s3: S3Server, asked: Asked, tmp_path: Path) -> None:
     folder, bucket = write_small_corpus(tmp_path / "text"), s3.new_bucket()
     for file in folder.iterdir():
         s3.client().upload_file(str(file), bucket, f"in/{file.name}")

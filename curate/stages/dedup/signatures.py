@@ -113,11 +113,7 @@ def _signatures(run: StageRun) -> None:
     previous = PreviousFiles(run, ["verdicts", "edits"])
     tasks = [
         SignaturesTask(
-            **part.fields,
-            minhash=params,
-            evaluation=evaluation,
-            previous=previous.of(part),
-            memory=part.memory(4),
+            **part.fields, minhash=params, evaluation=evaluation, previous=previous.of(part), memory=part.memory(4)
         )
         for part in run.partitions("verdicts", "edits")
     ]

@@ -27,14 +27,7 @@ from curate.shards.formats import FORMATS, SetContent
 from curate.shards.index import FORMAT_VERSION
 from curate.shards.sampled import Measures, measure_sample
 from curate.shards.windows import ShardWindows, windows_of_plan
-from curate.stages.shards.formats import (
-    FilePart,
-    ShardSettings,
-    concatenate,
-    joined_formats,
-    part_name,
-    write_formats,
-)
+from curate.stages.shards.formats import FilePart, ShardSettings, concatenate, joined_formats, part_name, write_formats
 from curate.stages.shards.routing import SPANS, ShardPlace, shard_places, span_keys, span_schema
 from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import Snapshot, TableFile, TableRef

@@ -171,10 +171,7 @@ def test_what_one_row_cannot_be_read_for_is_refused_and_the_next_group_is_read(
 
 
 def test_a_longer_document_may_be_allowed(pool: pa.MemoryPool) -> None:
-    assert read(parquet_file([one([data_page(plain([b"x" * 30 * MB]), 1)], 1)]), max_document_bytes=30 * MB) == (
-        1,
-        [],
-    )
+    assert read(parquet_file([one([data_page(plain([b"x" * 30 * MB]), 1)], 1)]), max_document_bytes=30 * MB) == (1, [])
 
 
 def levels(first: int, value: int, count: int) -> bytes:
@@ -247,16 +244,7 @@ def test_rows_that_are_not_there_are_a_reject() -> None:
 
 def test_headers_that_are_none_are_a_reject() -> None:
     for begin in (b"\x15" + b"\xff" * 20, b"\x1c" * 50, b"\x1f\0", b"\0"):
-        documents, [reject] = read(
-            parquet_file(
-                [
-                    one(
-                        [GOOD, begin + bytes(50), GOOD],
-                        3,
-                    )
-                ]
-            )
-        )
+        documents, [reject] = read(parquet_file([one([GOOD, begin + bytes(50), GOOD], 3)]))
         assert (documents, reject.reason) == (0, records.CORRUPT)
 
 

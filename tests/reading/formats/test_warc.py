@@ -56,12 +56,7 @@ def test_pages_become_their_main_text() -> None:
     for word in ("Home", "Imprint", "var x", "p {}"):
         assert word not in text
     meta = json.loads(batch.metas[0])
-    assert meta == {
-        "url": "http://example.org/1",
-        "date": "2024-05-18T01:58:10Z",
-        "type": "text/html",
-        "status": 200,
-    }
+    assert meta == {"url": "http://example.org/1", "date": "2024-05-18T01:58:10Z", "type": "text/html", "status": 200}
 
 
 def test_wet_records_are_their_text() -> None:
