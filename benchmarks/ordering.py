@@ -24,8 +24,7 @@ from curate.packing.measures import window_measures as packing_measures
 from curate.packing.plan import Refinement, pack
 from curate.packing.refusals import count_alike, similarity
 from curate.relate import measures
-from curate.relate.measures import find_path
-from curate.relate.orders import Region
+from curate.relate.orders import Region, find_path
 from curate.relate.similarity import cosine
 from curate.relate.super_cells import assign, fit
 

@@ -14,8 +14,7 @@ from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.base.ids import SYNTHETIC_BIT
 from curate.inspect.reader import Answer, RunReader
-from curate.quality.rule_sets import RULE_SETS
-from curate.quality.verdicts import limits_of
+from curate.quality.rule_sets import RULE_SETS, limits_of
 from curate.reading.records import REASONS
 from curate.recipe import Quality
 

@@ -22,7 +22,6 @@ from curate.base.ids import source_id
 from curate.base.markup import element
 from curate.inspect.reader import RunReader, no_rows, to_arrow, to_numpy
 from curate.inspect.records import cosines_to, named
-from curate.relate.measures import pair_mean, same_label_in_window
 from curate.shards.sampled import MEASURES, arranged_by_hash, mean_over_windows
 from curate.tables.parquet import validate
 from curate.tables.snapshot import TableFile, artefact_path, as_file, parts_of
@@ -339,10 +338,16 @@ def _sample(run: RunReader, count: int) -> list[Window]:
 
 
 def _similar(vectors: NDArray[np.int8], drawn: _Drawn) -> tuple[float, float]:
+    from curate.relate.measures import (
+        pair_mean,  # here: it brings a compiler, and who explains a document waits for none
+    )
+
     return pair_mean(drawn.window, vectors), pair_mean(drawn.other, vectors)
 
 
 def _same_label(run: RunReader, label: str, drawn: _Drawn) -> tuple[float, float]:
+    from curate.relate.measures import same_label_in_window
+
     labels = _labels(run, label, drawn.ids)[drawn.row]
     return same_label_in_window(drawn.window, labels), same_label_in_window(drawn.other, labels)
 

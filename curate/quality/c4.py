@@ -18,8 +18,8 @@ from curate.base.text import Bytes, Offsets, text_buffers, text_column
 from curate.quality.lines import Flags, decode, flags_at, line_end, space_bytes, trim
 from curate.quality.naming import LineCounts
 from curate.quality.octets import DIGIT, character_flags, longest_text, starts_with, with_room
+from curate.quality.rule_sets import limits_of
 from curate.quality.rule_sets.c4 import LINE_PARAMETERS
-from curate.quality.verdicts import limits_of
 
 _NAMES = "whitespace citation too_long_word no_terminal_punc too_few_words javascript policy".split()
 REASONS = ("", *(f"c4.{name}" for name in _NAMES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from curate.quality.blocklist import LISTS, REASONS, BlockLists
 from curate.quality.expressions import Expression, ExpressionError, first_false
 from curate.quality.pii import KINDS
-from curate.quality.rule_sets import CORRECTED, EDITED, MODES, PRESETS, RULE_SETS, Rule, Thresholds
+from curate.quality.rule_sets import RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
 
 FIELDS = ("id", "source", "meta")
 """Columns of the documents table that conditions may look at."""
@@ -189,43 +188,6 @@ def _first_false(signals: pa.Table, fields: pa.Table, expressions: Sequence[Expr
     }
     metas = fields["meta"].to_pylist() if any("meta" in expression.names for expression in expressions) else []
     return np.array(first_false(expressions, columns, metas, signals.num_rows), np.int64)
-
-
-def check_thresholds(thresholds: Thresholds) -> None:
-    """Nothing, when every rule set and parameter is known.
-
-    Raises:
-        ValueError: names the nearest known name.
-    """
-    for rule_set, limits in thresholds.items():
-        _check_name(rule_set, RULE_SETS.names(), "rule set", "quality.thresholds")
-        for parameter in limits:
-            _check_name(parameter, [*RULE_SETS[rule_set].parameters], "parameter", f"quality.thresholds.{rule_set}")
-
-
-def _check_name(name: str, known: Sequence[str], what: str, where: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.4)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
-        raise ValueError(f"{where}: unknown {what} `{name}`; {hint}")
-
-
-def limits_of(
-    rule_set: str, thresholds: Thresholds, preset: str = "default", mode: str = "reference"
-) -> dict[str, float | None]:
-    """Every parameter of a rule set with its value in force."""
-    _check_name(rule_set, RULE_SETS.names(), "rule set", "quality.rules")
-    _check_name(preset, PRESETS, "preset", "quality.preset")
-    _check_name(mode, MODES, "mode", "quality.mode")
-    entry = RULE_SETS[rule_set]
-    changes = {**entry.presets.get(preset, {}), **entry.modes.get(mode, {}), **thresholds.get(rule_set, {})}
-    return entry.parameters | changes
-
-
-def column_of(rule: Rule, rule_set: str, rule_sets: Sequence[str], mode: str = "reference") -> str:
-    """The column that decides about a rule of a set, where ``rule_sets`` are in force."""
-    column = rule.column + CORRECTED * (rule.corrected and mode == "corrected")
-    return EDITED + column if RULE_SETS[rule_set].sees_edits and "c4" in rule_sets else column
 
 
 class _Fired(NamedTuple):

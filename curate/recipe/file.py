@@ -14,7 +14,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from curate.base.errors import RecipeError, RequestError
-from curate.quality.blocklist import LISTS
 from curate.reading.units import pattern_prefix
 from curate.recipe.recipe import Recipe
 from curate.recipe.section import NameIn, Section
@@ -276,6 +275,8 @@ def resolve_path(path: str, base: Path) -> str:
 
 def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """Where a recipe in plain dicts holds paths besides those of the workspace and the inputs: (dict, key) of each."""
+    from curate.quality.blocklist import LISTS  # here: it brings a compiler, and who looks at a run waits for none
+
     sections = {"tokenizer": "path", "shards": "path", "select": "queries", "embed": "model"}
     places = [(data.get(name), key) for name, key in sections.items()]
     dedup = data.get("dedup")

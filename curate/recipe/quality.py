@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from curate.quality.rule_sets import FINEWEB, RULE_SETS
+from curate.quality.rule_sets import FINEWEB, RULE_SETS, check_thresholds
 from curate.recipe.section import NameIn, Section, switch
 
 
@@ -123,8 +123,6 @@ class Quality(Section):
     @field_validator("thresholds")
     @classmethod
     def _known(cls, thresholds: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
-        from curate.quality.verdicts import check_thresholds
-
         check_thresholds(thresholds)
         for name, limits in thresholds.items():
             for parameter, limit in limits.items():

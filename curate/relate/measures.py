@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate.base.hashing import document_hash
 from curate.relate.graph import jumps
 from curate.relate.neighbors import neighbors as nearest
-from curate.relate.orders import ORDERS, Region
+from curate.relate.orders import Region, find_path
 from curate.relate.similarity import IDENTICAL, Vectors, cosine, inverse_norms, pair_cosine
 
 Ids = NDArray[np.int64]
@@ -148,21 +148,7 @@ def mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-Path = NDArray[np.int64]
-
-
-def find_path(method: str, region: Region) -> Path:
-    """int64[N]: the path by an order of the registry.
-
-    Raises:
-        RequestError: an unknown order.
-        ValueError: the region lacks what the order needs, or its doc_ids do not ascend.
-    """
-    check_ascending(region.doc_ids)
-    return ORDERS.get(method).path(region)
-
-
-def similarity_to_previous(vectors: Vectors, path: Path, neighbors: NDArray[np.int64]) -> NDArray[np.float32]:
+def similarity_to_previous(vectors: Vectors, path: Ids, neighbors: NDArray[np.int64]) -> NDArray[np.float32]:
     """float32[N] along the path: cosine to the document before, rounded to 1e-4; 0 for the first and after a jump.
 
     Args:
@@ -174,17 +160,6 @@ def similarity_to_previous(vectors: Vectors, path: Path, neighbors: NDArray[np.i
     if len(path) > 1:
         out[1:] = np.where(jumps(path, neighbors), 0, np.round(pair_cosine(vectors, path[:-1], path[1:]), 4))
     return out
-
-
-def check_ascending(doc_ids: NDArray[np.uint64]) -> int:
-    """Number of documents, when their ids ascend.
-
-    Raises:
-        ValueError: they do not.
-    """
-    if np.any(doc_ids[1:] <= doc_ids[:-1]):
-        raise ValueError("doc_ids must ascend: sort documents and vectors by doc_id")
-    return len(doc_ids)
 
 
 def compile_kernels() -> None:

@@ -18,8 +18,7 @@ from curate.base.hashing import digest
 from curate.base.markup import Attribute, Child, Markup, element, join
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import group_sizes
-from curate.quality.rule_sets import RULE_SETS
-from curate.quality.verdicts import column_of, limits_of
+from curate.quality.rule_sets import RULE_SETS, column_of, limits_of
 from curate.tables.snapshot import Snapshot, parts_of
 
 BAR = 22

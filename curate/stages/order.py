@@ -25,9 +25,9 @@ from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, leave_rows, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.recipe import Order, Recipe, preferred_signals
-from curate.relate.measures import find_path, neighbor_recall, path_counts, similarity_to_previous, summarise
+from curate.relate.measures import neighbor_recall, path_counts, similarity_to_previous, summarise
 from curate.relate.neighbors import Neighbors, among, neighbors, renumbered, semantic_duplicates
-from curate.relate.orders import Region
+from curate.relate.orders import Region, find_path
 from curate.relate.regions import expand, group_names, units
 from curate.tables.parquet import reraise_as_damaged
 from curate.tables.remaining import left_after, preferences

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.quality.c4 import line_parameters
-from curate.quality.rule_sets import PRESETS, RULE_SETS
+from curate.quality.rule_sets import PRESETS, RULE_SETS, check_thresholds, column_of, limits_of
 from curate.quality.signals import empty_signals, measure
-from curate.quality.verdicts import check_thresholds, column_of, decide, limits_of
+from curate.quality.verdicts import decide
 
 # Values of a document that every rule keeps, by column.
 GOOD = {

@@ -11,9 +11,9 @@ from curate.base.errors import RequestError
 from curate.relate import graph
 from curate.relate.graph import Cover, edges, jumps
 from curate.relate.local_search import improve
-from curate.relate.measures import find_path, path_counts, similarity_to_previous
+from curate.relate.measures import path_counts, similarity_to_previous
 from curate.relate.neighbors import Neighbors, neighbors
-from curate.relate.orders import ORDERS, Region
+from curate.relate.orders import ORDERS, Region, find_path
 from curate.relate.orders.icp import icp
 from curate.relate.orders.related import related
 from curate.relate.similarity import cosine, pair_cosine

@@ -7,6 +7,7 @@ a rule compares one of its columns with a limit.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -123,3 +124,40 @@ def rules_of(
         Rule(reason, f"{name}_{column}", comparison, parameter, default, corrected=column in corrected, **options)
         for reason, column, comparison, parameter, default in rows
     )
+
+
+def check_thresholds(thresholds: Thresholds) -> None:
+    """Nothing, when every rule set and parameter is known.
+
+    Raises:
+        ValueError: names the nearest known name.
+    """
+    for rule_set, limits in thresholds.items():
+        _check_name(rule_set, RULE_SETS.names(), "rule set", "quality.thresholds")
+        for parameter in limits:
+            _check_name(parameter, [*RULE_SETS[rule_set].parameters], "parameter", f"quality.thresholds.{rule_set}")
+
+
+def _check_name(name: str, known: Sequence[str], what: str, where: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.4)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
+        raise ValueError(f"{where}: unknown {what} `{name}`; {hint}")
+
+
+def limits_of(
+    rule_set: str, thresholds: Thresholds, preset: str = "default", mode: str = "reference"
+) -> dict[str, float | None]:
+    """Every parameter of a rule set with its value in force."""
+    _check_name(rule_set, RULE_SETS.names(), "rule set", "quality.rules")
+    _check_name(preset, PRESETS, "preset", "quality.preset")
+    _check_name(mode, MODES, "mode", "quality.mode")
+    entry = RULE_SETS[rule_set]
+    changes = {**entry.presets.get(preset, {}), **entry.modes.get(mode, {}), **thresholds.get(rule_set, {})}
+    return entry.parameters | changes
+
+
+def column_of(rule: Rule, rule_set: str, rule_sets: Sequence[str], mode: str = "reference") -> str:
+    """The column that decides about a rule of a set, where ``rule_sets`` are in force."""
+    column = rule.column + CORRECTED * (rule.corrected and mode == "corrected")
+    return EDITED + column if RULE_SETS[rule_set].sees_edits and "c4" in rule_sets else column

@@ -66,3 +66,25 @@ ORDERS: Registry[Order] = Registry(
     "curate.relate.orders",
     ("related", "icp", "icp_code", "keyword", "buffered", "cluster", "source", "random"),
 )
+
+
+def find_path(method: str, region: Region) -> NDArray[np.int64]:
+    """int64[N]: the path by an order of the registry.
+
+    Raises:
+        RequestError: an unknown order.
+        ValueError: the region lacks what the order needs, or its doc_ids do not ascend.
+    """
+    check_ascending(region.doc_ids)
+    return ORDERS.get(method).path(region)
+
+
+def check_ascending(doc_ids: NDArray[np.uint64]) -> int:
+    """Number of documents, when their ids ascend.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if (doc_ids[1:] <= doc_ids[:-1]).any():
+        raise ValueError("doc_ids must ascend: sort documents and vectors by doc_id")
+    return len(doc_ids)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from curate.relate.measures import Path
 from curate.relate.orders import Order
 from curate.relate.similarity import Vectors, check, inverse_norms, scaled_pair
 
@@ -16,7 +16,7 @@ BUFFER = 4096
 """Documents of the buffer in Zhao et al.'s code."""
 
 
-def buffered(vectors: Vectors, *, buffer: int = BUFFER, star: int = 0) -> Path:
+def buffered(vectors: Vectors, *, buffer: int = BUFFER, star: int = 0) -> NDArray[np.int64]:
     """int64[N]: one pass over the documents with a bounded buffer, from which the most similar comes next.
 
     Args:

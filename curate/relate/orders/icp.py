@@ -10,14 +10,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.relate.graph import adjacency, edges
-from curate.relate.measures import Path, check_ascending
-from curate.relate.orders import Order
+from curate.relate.orders import Order, check_ascending
 from curate.relate.similarity import Vectors, check, inverse_norms
 
 
 def icp(
     vectors: Vectors, neighbors: NDArray[np.int64], similarity: NDArray[np.float64], doc_ids: NDArray[np.uint64]
-) -> Path:
+) -> NDArray[np.int64]:
     """int64[N]: the walk of In-Context Pretraining's Algorithm 1.
 
     From the unvisited document of smallest degree (static, ties: doc_id) to the strongest unvisited neighbour until

@@ -9,7 +9,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curate.relate.measures import Path
 from curate.relate.orders import Order
 
 CLUSTER_SIZE = 21
@@ -19,7 +18,7 @@ SCRIPT_NEIGHBORS = 9
 """The script looks at ranks 1 to 9 of its nearest documents, rank 0 being taken for the document itself."""
 
 
-def icp_code(neighbors: NDArray[np.int64]) -> Path:
+def icp_code(neighbors: NDArray[np.int64]) -> NDArray[np.int64]:
     """int64[N]: the order of the released script, with its crashes mended.
 
     A walk to the nearest unseen of a document's first nine neighbours is cut every 21 documents, and where it is stuck; the

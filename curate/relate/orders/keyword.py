@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash, mix64
-from curate.relate.measures import Path
 from curate.relate.orders import Order, Region
 
 
-def keyword(keywords: NDArray[np.int32], doc_ids: NDArray[np.uint64], seed: int = 0) -> Path:
+def keyword(keywords: NDArray[np.int32], doc_ids: NDArray[np.uint64], seed: int = 0) -> NDArray[np.int64]:
     """int64[N]: documents of one keyword after each other, keywords and the documents of each in the order of a hash.
 
     A document stands under the first of its keywords that another document has too; without one, alone at the end.
@@ -38,7 +37,7 @@ def keyword(keywords: NDArray[np.int32], doc_ids: NDArray[np.uint64], seed: int 
     return np.asarray(np.lexsort((doc_ids, hashes, chosen, group, chosen < 0)), dtype=np.int64)
 
 
-def _path(region: Region) -> Path:
+def _path(region: Region) -> NDArray[np.int64]:
     if region.keywords is None:
         raise ValueError("order method 'keyword' needs keywords")
     return keyword(region.keywords, region.doc_ids, region.seed)

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.base.hashing import document_hash
-from curate.relate.measures import Path
 from curate.relate.orders import Order
 
 
-def random(doc_ids: NDArray[np.uint64], seed: int = 0) -> Path:
+def random(doc_ids: NDArray[np.uint64], seed: int = 0) -> NDArray[np.int64]:
     """int64[N]: by a hash of doc_id."""
     return np.asarray(np.lexsort((doc_ids, document_hash(seed, "order", doc_ids))), dtype=np.int64)
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from curate.relate import local_search
 from curate.relate.graph import Cover
-from curate.relate.measures import Path, check_ascending
 from curate.relate.neighbors import neighbors as nearest
-from curate.relate.orders import Order
+from curate.relate.orders import Order, check_ascending
 from curate.relate.similarity import Vectors, check, inverse_norms
 
 JOIN_NEIGHBORS = 16
@@ -36,7 +35,7 @@ def related(
     *,
     max_similarity: float | None = None,
     kicks: int = KICKS,
-) -> Path:
+) -> NDArray[np.int64]:
     """int64[N]: one path over all documents with steps as strong as can be had.
 
     Args:
@@ -62,7 +61,7 @@ def related(
     return np.concatenate([path, zero])
 
 
-def _join(cover: Cover, vectors: Vectors, used: Path, n_zero: int, max_similarity: float | None) -> None:
+def _join(cover: Cover, vectors: Vectors, used: NDArray[np.int64], n_zero: int, max_similarity: float | None) -> None:
     """Joins paths at their most similar ends, round after round, until one is left or no allowed pair of ends is."""
     while cover.n_paths - n_zero > 1:
         ends = used[cover.degree[used] < 2]
