@@ -70,10 +70,6 @@ def words_of(url: str) -> frozenset[str]:
     return frozenset(_NO_WORD.split(url.lower())) - {""}
 
 
-LISTS = ("domains", "urls", "words", "soft_words", "subwords")
-"""Names of the lists."""
-
-
 class BlockLists(NamedTuple):
     """The lists of a recipe, as they are compared with a URL; an empty one blocks nothing."""
 
@@ -88,7 +84,7 @@ class BlockLists(NamedTuple):
 
     @staticmethod
     def read(paths: Mapping[str, str | None], soft_most: int = 2) -> BlockLists:
-        """The lists at ``paths``, by name; a missing one is empty.
+        """The lists at ``paths``, by field; a missing one is empty.
 
         Raises:
             RequestError: a file cannot be read.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.quality.blocklist import LISTS, REASONS, BlockLists
+from curate.quality.blocklist import REASONS, BlockLists
 from curate.quality.expressions import Expression, ExpressionError, first_false
 from curate.quality.pii import KINDS
 from curate.quality.rule_sets import RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
@@ -33,7 +33,7 @@ class ClassifierLimit(Protocol):
 
 
 class Blocking(Protocol):
-    """Block lists: beside these, a path or None under each name of :data:`curate.quality.blocklist.LISTS`."""
+    """Block lists."""
 
     @property
     def field(self) -> str:
@@ -42,6 +42,10 @@ class Blocking(Protocol):
     @property
     def soft_most(self) -> int:
         """As many different soft words in a URL block it."""
+
+    @property
+    def lists(self) -> Mapping[str, str | None]:
+        """Paths by field of :class:`curate.quality.blocklist.BlockLists`."""
 
 
 class Settings(Protocol):
@@ -128,7 +132,7 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
 
     nothing = np.full(n, np.nan)
     if quality.block:
-        block = BlockLists.read({name: getattr(quality.block, name) for name in LISTS}, quality.block.soft_most)
+        block = BlockLists.read(quality.block.lists, quality.block.soft_most)
         lists = np.array([url and block.blocking(url) for url in _urls(fields, quality.block.field)], object)
         for name in REASONS:
             remove(f"block.{name}", lists == name, nothing)

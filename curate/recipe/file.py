@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from curate.base.errors import RecipeError, RequestError
 from curate.reading.units import pattern_prefix
+from curate.recipe.quality import BLOCK_LISTS
 from curate.recipe.recipe import Recipe
 from curate.recipe.section import NameIn, Section
 
@@ -275,8 +276,6 @@ def resolve_path(path: str, base: Path) -> str:
 
 def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """Where a recipe in plain dicts holds paths besides those of the workspace and the inputs: (dict, key) of each."""
-    from curate.quality.blocklist import LISTS  # here: it brings a compiler, and who looks at a run waits for none
-
     sections = {"tokenizer": "path", "shards": "path", "select": "queries", "embed": "model"}
     places = [(data.get(name), key) for name, key in sections.items()]
     dedup = data.get("dedup")
@@ -285,7 +284,7 @@ def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     for quality in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
         if isinstance(quality, dict):
             places += [(quality, "language_model"), (quality.get("classifier"), "model")]
-            places += [(quality.get("block"), name) for name in LISTS]
+            places += [(quality.get("block"), name) for name in BLOCK_LISTS]
     return [(place, key) for place, key in places if place and place.get(key) not in (None, "auto", "off", False)]
 
 

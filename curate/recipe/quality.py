@@ -20,6 +20,10 @@ class Classifier(Section):
     name: str = Field("quality", pattern=r"^[a-z0-9_]+$", description="name of the column classifier_<name>")
 
 
+BLOCK_LISTS = ("domains", "urls", "words", "soft_words", "subwords")
+"""Fields of a :class:`Block` that hold the path of a list."""
+
+
 class Block(Section):
     """Block lists for documents that carry a URL: files with one entry a line."""
 
@@ -32,6 +36,11 @@ class Block(Section):
     )
     soft_most: int = Field(2, ge=1, description="as many different soft_words in a URL block it")
     subwords: str | None = Field(None, description="path of a list of parts of words that may not be in the URL")
+
+    @property
+    def lists(self) -> dict[str, str | None]:
+        """Paths by field."""
+        return {name: getattr(self, name) for name in BLOCK_LISTS}
 
 
 PiiKind = Literal["email", "ip", "phone", "iban", "card"]

@@ -18,7 +18,6 @@ from curate.engine.context import TaskContext
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PartitionTask, Task, key_form
-from curate.quality.blocklist import LISTS
 from curate.quality.rule_sets import RULE_SETS
 from curate.recipe import Quality, Recipe
 from curate.recipe.quality import Pii
@@ -219,9 +218,8 @@ def _decided(recipe: Recipe) -> Any:
 
 def _block_lists(quality: Quality | None) -> dict[str, str]:
     """Paths of the block lists by field."""
-    block = quality.block if quality else None
-    paths = {name: getattr(block, name) for name in LISTS} if block else {}
-    return {name: path for name, path in paths.items() if path}
+    lists = quality.block.lists if quality and quality.block else {}
+    return {name: path for name, path in lists.items() if path}
 
 
 def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
