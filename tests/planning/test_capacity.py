@@ -9,7 +9,7 @@ import pytest
 
 from curate.base.errors import RequestError
 from curate.cli import main
-from curate.planning import capacity as capacity_module
+from curate.planning import check as check_module
 from curate.planning.check import NODES, capacity
 from curate.planning.costs import shipped
 from curate.recipe.file import from_dict
@@ -59,6 +59,6 @@ def test_the_command_needs_no_recipe(capsys):
 
 def test_regions_are_as_full_as_those_that_were_measured():
     before = {"kept": 800_000.0, "regions": 10.0}
-    assert capacity_module._regions(8_000_000, 100_000, before) == 100
-    assert capacity_module._regions(8_000_000, 300_000, before) == 27, "that run had regions of another size"
-    assert capacity_module._regions(8_000_000, 100_000, {"kept": 120_000.0, "regions": 2.0}) == 80
+    assert check_module._regions(8_000_000, 100_000, before) == 100
+    assert check_module._regions(8_000_000, 300_000, before) == 27, "that run had regions of another size"
+    assert check_module._regions(8_000_000, 100_000, {"kept": 120_000.0, "regions": 2.0}) == 80
