@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import curate
 from curate.base.errors import WorkspaceError
+from curate.driver.execute import run_recipe
 from curate.engine.context import JobPlace, TaskContext
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
@@ -69,7 +69,7 @@ def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, t
     for file in folder.iterdir():
         s3.client().upload_file(str(file), bucket, f"in/{file.name}")
     before = tally()
-    curate.run(small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline"))
+    run_recipe(small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline"))
     seen = billed(proxy)
     assert used_since(before) == seen
 
@@ -80,7 +80,7 @@ def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, t
         assert inside <= number <= inside + OUTSIDE
         assert inside >= 0.95 * number > 100  # what a plan is made from
 
-    curate.run(small_recipe(folder, tmp_path / "run", engine="inline"))
+    run_recipe(small_recipe(folder, tmp_path / "run", engine="inline"))
     local = by_function(json.loads((tmp_path / "run" / "run.json").read_text()))
     assert local.keys() == counted.keys()
     for name, used in local.items():

@@ -15,6 +15,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -226,8 +227,10 @@ def _buffers(texts: Texts) -> tuple[Bytes, Offsets]:
 
 
 def compile_kernels() -> None:
-    """Compile the kernels of fitting and transforming."""
-    model = fit(sample_texts(), dim=8)
+    """Compile the kernels of fitting and transforming, by a model as a task has it: the arrays of a file are read-only."""
+    with TemporaryDirectory() as folder:
+        fit(sample_texts(), dim=8).save(Path(folder) / "model")
+        model = LexicalModel.load(Path(folder) / "model")
     model.transform(sample_texts())
     model.keywords(sample_texts(), 2)
     quantise_directions(np.ones((2, 8), np.float32), np.zeros(8))
