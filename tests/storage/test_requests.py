@@ -15,6 +15,7 @@ import pytest
 from curate.base.errors import WorkspaceError
 from curate.driver.execute import run_recipe
 from curate.engine.context import JobPlace, TaskContext
+from curate.recipe.file import from_dict
 from curate.storage import s3 as s3_module
 from curate.storage import s3_clients
 from curate.storage.interface import NO_OPTIONS, Storage
@@ -69,7 +70,7 @@ def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, t
     for file in folder.iterdir():
         s3.client().upload_file(str(file), bucket, f"in/{file.name}")
     before = tally()
-    run_recipe(small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline"))
+    run_recipe(from_dict(small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline")))
     seen = billed(proxy)
     assert used_since(before) == seen
 
@@ -80,7 +81,7 @@ def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, t
         assert inside <= number <= inside + OUTSIDE
         assert inside >= 0.95 * number > 100  # what a plan is made from
 
-    run_recipe(small_recipe(folder, tmp_path / "run", engine="inline"))
+    run_recipe(from_dict(small_recipe(folder, tmp_path / "run", engine="inline")))
     local = by_function(json.loads((tmp_path / "run" / "run.json").read_text()))
     assert local.keys() == counted.keys()
     for name, used in local.items():
