@@ -70,7 +70,7 @@ def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, t
     for file in folder.iterdir():
         s3.client().upload_file(str(file), bucket, f"in/{file.name}")
     before = tally()
-    run_recipe(from_dict(small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline")))
+    run_recipe(from_dict(small_recipe(f"s3://{bucket}/in", f"s3://{bucket}/run", engine="inline"), tmp_path))
     seen = billed(proxy)
     assert used_since(before) == seen
 
@@ -81,7 +81,7 @@ def test_a_run_counts_what_the_endpoint_sees(s3: S3Server, proxy: FaultyProxy, t
         assert inside <= number <= inside + OUTSIDE
         assert inside >= 0.95 * number > 100  # what a plan is made from
 
-    run_recipe(from_dict(small_recipe(folder, tmp_path / "run", engine="inline")))
+    run_recipe(from_dict(small_recipe(folder, tmp_path / "run", engine="inline"), tmp_path))
     local = by_function(json.loads((tmp_path / "run" / "run.json").read_text()))
     assert local.keys() == counted.keys()
     for name, used in local.items():
