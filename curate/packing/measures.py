@@ -211,12 +211,25 @@ class Pieces(NamedTuple):
         return np.searchsorted(self.window, np.arange(self.n_windows + 1))
 
 
+@njit(nogil=True, cache=True)
+def _split(lengths: Int64s, window: int, item: Int64s, start: Int64s, length: Int64s) -> None:
+    j = 0
+    for i in range(lengths.shape[0]):
+        at = 0
+        while at < lengths[i]:
+            item[j] = i
+            start[j] = at
+            length[j] = min(window, lengths[i] - at)
+            at += length[j]
+            j += 1
+
+
 def split(lengths: Int64s, window: int) -> tuple[Int64s, Int64s, Int64s]:
     """(item, start, length) int64[m], by (item, start): items cut into L-long pieces and a remainder; none if empty."""
-    counts = (lengths + (window - 1)) // window
-    item = np.repeat(np.arange(len(lengths)), counts)
-    start = (np.arange(len(item)) - np.repeat(np.cumsum(counts) - counts, counts)) * window
-    return item, start, np.minimum(lengths[item] - start, window)
+    m = int(((lengths + (window - 1)) // window).sum())
+    item, start, length = np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
+    _split(lengths, window, item, start, length)
+    return item, start, length
 
 
 @njit(nogil=True, cache=True)
