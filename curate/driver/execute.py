@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -128,9 +129,8 @@ def run_recipe(
         decided = state is not None and "duplicates" in state.tables
         removed = Removed.of(storage, previous)
         assigned = found.settle(known, storage, allow_missing, decided=decided, repack=repack, removed=removed)
-        walk = Pass(
-            recipe, storage, engine, keys, progress, found, cache(partial(states, storage, state)), lease.check, refit
-        )
+        newest = cache(partial(states, storage, state))
+        walk = Pass(recipe, storage, engine, keys, progress, found, newest, lease.check, refit)
         _say_what_is_new(walk, assigned)
         outcome.tables = walk.tables
         looked = tally() - before
@@ -138,7 +138,11 @@ def run_recipe(
             outcome.stages = _run_stages(walk, len(plan))
             add_to_driver(outcome.stages[0], looked)
             outcome.tables.update({name: previous[name] for name in OF_WORKSPACE if name in previous})
-            _bring_mirror_up_to_date(storage, recipe, outcome)
+            before = tally()
+            update_mirror(storage, recipe, outcome.tables)
+            for entry in outcome.stages:
+                if "shards" in entry["writes"]:
+                    add_to_driver(entry, tally() - before)
             _commit_run(storage, recipe, outcome, state)
         finally:
             engine.close()
@@ -177,28 +181,23 @@ def _run_stages(walk: Pass, planned: int) -> list[dict[str, Any]]:
     return entries
 
 
-def _bring_mirror_up_to_date(storage: Storage, recipe: Recipe, outcome: Outcome) -> None:
-    if recipe.shards.path and "shards" in outcome.tables:
-        before = tally()
-        mirror(storage, outcome.tables["shards"], recipe.shards.path)
-        for entry in outcome.stages:
-            if "shards" in entry["writes"]:
-                add_to_driver(entry, tally() - before)
+def update_mirror(storage: Storage, recipe: Recipe, tables: dict[str, Snapshot]) -> None:
+    """Bring the copy of the shards at ``shards.path`` up to date, where the recipe asks for one."""
+    if recipe.shards.path and "shards" in tables:
+        mirror(storage, tables["shards"], recipe.shards.path)
 
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:
     tables = {table: snapshot.path for table, snapshot in outcome.tables.items()}
     if state is not None and state.tables == tables and outcome.tasks_run == 0:
         return
-    stages_ = outcome.stages
-    if state is not None:
-        # A skipped stage keeps the time that it took when it ran.
-        before = {tuple(entry["writes"]): entry for entry in state.stages}
-        stages_ = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in stages_]
-        known = {tuple(entry["writes"]) for entry in stages_}
-        stages_ += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
+    # A skipped stage keeps the time that it took when it ran.
+    before = {tuple(entry["writes"]): entry for entry in (state.stages if state else ())}
+    entries = [before.get(tuple(entry["writes"]), entry) if entry["skipped"] else entry for entry in outcome.stages]
+    known = {tuple(entry["writes"]) for entry in entries}
+    entries += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
     written = relative_recipe(recipe)
-    write_run(storage, RunState(recipe.name, written, tables, stages_, outcome.engine, versions=versions()))
+    write_run(storage, RunState(recipe.name, written, tables, entries, outcome.engine, versions=versions()))
 
 
 def with_sample(recipe: Recipe, share: float) -> Recipe:
@@ -232,24 +231,21 @@ def mirror(storage: Storage, shards: Snapshot, url: str) -> None:
         WorkspaceError: nothing can be written at ``url``.
     """
     target = open_storage(url, storage.options)
-    names = {f"{file.name}{Path(file.path).suffix}": file for file in shards.files}
-    indexes = {name: storage.read(file.path) for name, file in names.items() if _INDEX.match(name)}
-    there = {info.path: info.size for info in target.list()}
+    files = {f"{file.name}{Path(file.path).suffix}": file for file in shards.files}
+    indexes = {name: storage.read(file.path) for name, file in files.items() if _INDEX.match(name)}
+    sizes = {info.path: info.size for info in target.list()}
     own = shard_file()
-    stale = [name for name in there if own.match(name) and name not in names]
-    same = all(there.get(name) == file.bytes for name, file in names.items())
+    stale = [name for name in sizes if own.match(name) and name not in files]
+    same = all(sizes.get(name) == file.bytes for name, file in files.items())
     if same and not stale and all(target.read(name) == content for name, content in indexes.items()):
         return
     target.check_writable()
-    for name in [*filter(_INDEX.match, there), *(name for name in stale if not _INDEX.match(name))]:
+    for name in [*filter(_INDEX.match, sizes), *(name for name in stale if not _INDEX.match(name))]:
         target.delete(name)
-    for name, file in sorted(names.items()):
-        if name in indexes:
-            continue
+    for name in sorted(files.keys() - indexes.keys()):
         local = target.scratch() / f"mirror-{uuid.uuid4().hex}"
-        with storage.open(file.path) as source, local.open("wb") as out:
-            while block := source.read(COPY_BYTES):
-                out.write(block)
+        with storage.open(files[name].path) as source, local.open("wb") as out:
+            shutil.copyfileobj(source, out, COPY_BYTES)
         target.move_in(local, name)
     for name, content in sorted(indexes.items()):
         target.put(name, content)

@@ -1,8 +1,9 @@
 """Applying a request: documents leave a finished run, every table of it, and nothing decided about others changes.
 
 The plan is walked once more. Each stage's tables are made from what they were, without the documents
-(``Stage.takedown``), and committed under the snapshot ids that a run of the same recipe will look for: the next ``curate run`` finds them. Then
-``run.json`` names them, the mirror follows, and whatever else holds the documents is deleted.
+(``Stage.takedown``), and committed under the snapshot ids that a run of the same recipe will look for: the next
+``curate run`` finds them. Then ``run.json`` names them, the mirror follows, and whatever else holds the documents is
+deleted.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from curate.base.errors import RequestError
 from curate.base.hashing import digest
 from curate.base.ids import POSITION_BITS
 from curate.base.versions import versions
-from curate.driver.execute import choose_engine, leased, mirror
+from curate.driver.clean import clean
+from curate.driver.execute import choose_engine, leased, update_mirror
 from curate.driver.plan import Pass, run_stage, stage_keys, stages, write_parts
 from curate.driver.takedown_request import Request, find, put_file
 from curate.engine.inputs import Inputs
 from curate.engine.progress import Progress
-from curate.engine.removed import Leaving, Removed, Takedown, any_within
+from curate.engine.removed import Leaving, Removed, Takedown
 from curate.engine.stage import StageRun
 from curate.engine.takedown import leave_rows
 from curate.quality.verdicts import FIELDS
 from curate.recipe import Recipe
 from curate.recipe.file import absolute_recipe
 from curate.storage.interface import Storage
-from curate.tables.parquet import validate
+from curate.tables.parquet import read_rows
 from curate.tables.snapshot import Snapshot, parts_of, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState, history, open_state, read_run, snapshots, states, write_run
 
@@ -91,22 +93,6 @@ def take_down(
     progress = progress or Progress()
     storage, state = open_state(workspace)
     recipe = absolute_recipe(state.recipe, storage.url)
-    outcome = _take_down(storage, recipe, request, apply, cpus, address, progress)
-    if apply and (outcome.request or _is_remembered(storage)):
-        _forget(storage, recipe)
-        outcome.done = True
-    return outcome
-
-
-def _take_down(
-    storage: Storage,
-    recipe: Recipe,
-    request: Request,
-    apply: bool,
-    cpus: int | None,
-    address: str | None,
-    progress: Progress,
-) -> Removal:
     if recipe.dedup != "off" and recipe.dedup.near != "off":
         request = replace(request, similarity=recipe.dedup.near.threshold, ngram=recipe.dedup.near.ngram)
     with leased(storage, progress.say) as lease:
@@ -117,9 +103,8 @@ def _take_down(
         engine = choose_engine(recipe, tables["documents"].bytes, cpus, address)
         inputs = Inputs([], {}, removed=Removed.of(storage, tables))
         inputs.units = inputs.know(tables["documents"])
-        walk = Pass(
-            recipe, storage, engine, keys, progress, inputs, cache(partial(states, storage, state)), lease.check
-        )
+        newest = cache(partial(states, storage, state))
+        walk = Pass(recipe, storage, engine, keys, progress, inputs, newest, lease.check)
         try:
             documents = find(walk.runs(stages()[0])[0], tables, request)
             outcome = _outcome(storage, request, documents, inputs.removed)
@@ -132,6 +117,11 @@ def _take_down(
         finally:
             engine.close()
             progress.close()
+    if apply and (outcome.request or _is_remembered(storage)):
+        # Earlier states hold the documents: the mirror follows, and every file that no table names is deleted.
+        update_mirror(storage, recipe, snapshots(storage, read_run(storage)))
+        clean(storage.url, keep=0, remove=True)
+        outcome.done = True
     return outcome
 
 
@@ -163,17 +153,15 @@ def _keys(storage: Storage, recipe: Recipe, tables: dict[str, Snapshot]) -> dict
 
 def _outcome(storage: Storage, request: Request, found: pa.Table, removed: Removed) -> Removal:
     documents = found.select(["doc_id", "id", "source", "how", "n_tokens"]).to_pylist()
-    present = {name for row in documents for name in (row["id"], str(row["doc_id"]))}
-    gone = {
-        name for row in removed.table.select(["doc_id", "id"]).to_pylist() for name in (row["id"], str(row["doc_id"]))
-    }
+    present, gone = _names(found), _names(removed.table)
     missing = [name for name in dict.fromkeys(request.ids) if name not in present]
-    return Removal(
-        storage.url,
-        documents=documents,
-        unknown=[name for name in missing if name not in gone],
-        already=[name for name in missing if name in gone],
-    )
+    unknown, already = ([name for name in missing if (name in gone) == is_gone] for is_gone in (False, True))
+    return Removal(storage.url, documents=documents, unknown=unknown, already=already)
+
+
+def _names(documents: pa.Table) -> set[str]:
+    """The ids and doc_ids of documents, as a request may name them."""
+    return {*documents["id"].to_pylist(), *map(str, documents["doc_id"].to_pylist())}
 
 
 def _leave(walk: Pass, tables: dict[str, Snapshot], rows: pa.Table) -> dict[str, Snapshot]:
@@ -182,13 +170,9 @@ def _leave(walk: Pass, tables: dict[str, Snapshot], rows: pa.Table) -> dict[str,
     snapshot = put_table(walk.storage, "removed", removed)
     walk.inputs.removed = Removed(removed, snapshot.files[0])
     ids = np.sort(rows["doc_id"].to_numpy())
-    partitions = frozenset(
-        file.name
-        for file in tables["documents"].files
-        if file.first is not None and file.last is not None and any_within(ids, file.first, file.last)
-    )
     leaving = Leaving(snapshot.files[0], int(rows["request"][0].as_py()))
-    whole = Takedown(leaving, ids, partitions, tables)
+    whole = Takedown(leaving, ids, frozenset(), tables)
+    whole = replace(whole, partitions=frozenset(file.name for file in tables["documents"].files if whole.reaches(file)))
     ordinals = (ids >> np.uint64(POSITION_BITS)).astype(np.int64)
     by_generation = [
         replace(whole, ids=ids[np.isin(ordinals, sorted(generation.ordinals))], tables=part)
@@ -215,17 +199,14 @@ def _parts(walk: Pass, tables: dict[str, Snapshot]) -> list[dict[str, Snapshot]]
         return [tables]
     parts: list[dict[str, Snapshot]] = [{} for _ in generations]
     for stage in stages():
-        for table in stage.writes:
-            if table not in tables:
-                continue
+        for table in tables.keys() & set(stage.writes):
             whole = tables[table]
-            if not stage.by_generation:
-                for generation, part in zip(generations, parts, strict=True):
-                    part[table] = generation.part(whole)
-                continue
-            for details, part in zip(parts_of(whole), parts, strict=True):
-                path = manifest_path(table, whole.stage_key, details["snapshot"])
-                part[table] = read_snapshot(walk.storage, path)
+            for i, part in enumerate(parts):
+                if stage.by_generation:
+                    path = manifest_path(table, whole.stage_key, parts_of(whole)[i]["snapshot"])
+                    part[table] = read_snapshot(walk.storage, path)
+                else:
+                    part[table] = generations[i].part(whole)
     for part in parts:
         write_parts(walk.storage, part)
     return parts
@@ -254,23 +235,12 @@ def _commit(
         rewritten = {file.checksum for file in tables["windows"].files}
         outcome.shards = len(rewritten - {file.checksum for file in before["windows"].files})
         outcome.tokens = before["windows"].counters["tokens"] - tables["windows"].counters["tokens"]
-    audit = schemas.AUDIT.empty_table()
+    row = {name: getattr(request, name) for name in ("by", "reason", "how", "what")}
+    row |= {name: getattr(outcome, name) for name in ("request", "tokens", "shards")}
+    row |= {"documents": len(outcome.documents), "asked_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    audit = pa.Table.from_pylist([row], schemas.AUDIT)
     if "audit" in before:
-        path = before["audit"].files[0].path
-        with storage.open(path) as source:
-            audit = validate(pq.ParquetFile(source).read(), f"{storage.url}/{path}")
-    row = {
-        "request": outcome.request,
-        "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "by": request.by,
-        "reason": request.reason,
-        "how": request.how,
-        "what": request.what,
-        "documents": len(outcome.documents),
-        "tokens": outcome.tokens,
-        "shards": outcome.shards,
-    }
-    audit = pa.concat_tables([audit, pa.Table.from_pylist([row], schemas.AUDIT)])
+        audit = pa.concat_tables([read_rows(storage, before["audit"].files[0].path), audit])
     tables = {**tables, "audit": put_table(storage, "audit", audit)}
     paths = {table: snapshot.path for table, snapshot in tables.items()}
     write_run(storage, replace(state, tables=paths, versions=versions()))
@@ -280,13 +250,3 @@ def _is_remembered(storage: Storage) -> bool:
     """Whether a state from before a takedown is left: an earlier attempt did not get to its end."""
     removed = read_run(storage).tables.get("removed")
     return any(state.tables.get("removed") != removed for state in history(storage)) if removed else False
-
-
-def _forget(storage: Storage, recipe: Recipe) -> None:
-    """Bring the mirror up to date, and delete every file that no table names: earlier states hold the documents."""
-    from curate.driver.clean import clean
-
-    tables = snapshots(storage, read_run(storage))
-    if recipe.shards.path and "shards" in tables:
-        mirror(storage, tables["shards"], recipe.shards.path)
-    clean(storage.url, keep=0, remove=True)

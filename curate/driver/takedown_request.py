@@ -30,6 +30,7 @@ from curate.quality.expressions import Expression, ExpressionError
 from curate.quality.verdicts import FIELDS, holding
 from curate.storage.interface import Storage
 from curate.storage.local import file_checksum
+from curate.tables.parquet import read_rows
 from curate.tables.snapshot import Snapshot, TableFile
 
 FOUND = pa.schema([*(field for field in schemas.REMOVED if field.name != "request"), ("n_bytes", pa.int64())])
@@ -104,20 +105,15 @@ def find(run: StageRun, tables: dict[str, Snapshot], request: Request) -> pa.Tab
         run: of any stage; its intermediates take the found rows.
         tables: of the finished run.
     """
-    documents = tables["documents"]
     sidecars = {name: tables[name] for name in ("signals", "tokens", "duplicates") if name in tables}
-    parts = partitions(documents, **sidecars)
+    parts = partitions(tables["documents"], **sidecars)
     asked = [
         AskedTask(
             name=part.name,
             documents=part.documents,
             signals=part.files.get("signals"),
             tokens=part.files.get("tokens"),
-            ids=tuple(request.ids),
-            where=request.where,
-            like=request.like.strip(),
-            similarity=request.similarity,
-            ngram=request.ngram,
+            request=request,
         )
         for part in parts
     ]
@@ -152,9 +148,7 @@ def _without_namesakes(found: pa.Table) -> pa.Table:
 
 def _rows(run: StageRun, step: Step) -> pa.Table:
     parts = [FOUND.empty_table()]
-    for file in (file for record in step.records for file in record.written):
-        with run.storage.open(file.path) as source:
-            parts.append(pq.ParquetFile(source).read())
+    parts += [read_rows(run.storage, file.path) for record in step.records for file in record.written]
     return pa.concat_tables(parts).sort_by("doc_id")
 
 
@@ -166,26 +160,23 @@ class AskedTask(PartitionTask):
 
     signals: TableFile | None
     tokens: TableFile | None
-    ids: tuple[str, ...]
-    where: str
-    like: str
-    similarity: float
-    ngram: int
+    request: Request
 
     def work(self, context: TaskContext) -> None:
-        _write(context, "tmp/asked", self._alike(context) if self.like else self._named(context), self.tokens)
+        _write(context, "tmp/asked", self._alike(context) if self.request.like else self._named(context), self.tokens)
 
     def _named(self, context: TaskContext) -> Iterator[Found]:
-        rows = context.read(self.documents, ["doc_id", "id", "source", *(["meta"] if self.where else [])])
-        how = _named(rows, self.ids)
-        if self.where:
+        where = self.request.where
+        rows = context.read(self.documents, ["doc_id", "id", "source", *(["meta"] if where else [])])
+        how = _named(rows, self.request.ids)
+        if where:
             signals = context.read(self.signals) if self.signals is not None else rows
-            how[_where(rows, signals, self.where)] = BY_ID
+            how[holding(signals, rows, [Expression(where, [*FIELDS, *signals.column_names])])] = BY_ID
         yield from _with_texts(context, self.documents, column(rows, "doc_id"), how)
 
     def _alike(self, context: TaskContext) -> Iterator[Found]:
         for rows in context.batches(self.documents, ["doc_id", "id", "source", "text"]):
-            yield rows, _like(rows["text"], self.like, self.similarity, self.ngram)
+            yield rows, _like(rows["text"], self.request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,15 +198,14 @@ class CopiesTask(PartitionTask):
         of_keeper = np.zeros(len(ids), np.bool_)
         if self.duplicates is not None:
             recorded = context.read(self.duplicates, ["doc_id", "keeper"])
-            recorded = recorded.filter(pa.array(is_in(column(recorded, "keeper"), column(new, "doc_id"))))
-            of_keeper = is_in(ids, column(recorded, "doc_id"))
+            is_of_new = is_in(column(recorded, "keeper"), column(new, "doc_id"))
+            of_keeper = is_in(ids, column(recorded, "doc_id")[is_of_new])
         candidate = np.ones(len(ids), np.bool_)
         if self.signals is not None:
             candidate = np.isin(column(context.read(self.signals, ["n_bytes"]), "n_bytes"), column(new, "n_bytes"))
-        candidate |= of_keeper
-        candidate &= ~is_in(ids, column(context.read(self.known, ["doc_id"]), "doc_id"))
+        is_known = is_in(ids, column(context.read(self.known, ["doc_id"]), "doc_id"))
         how = np.where(of_keeper, "duplicate of one that leaves", "same text").astype(object)
-        how[~candidate] = ""
+        how[is_known | ~(candidate | of_keeper)] = ""
         hashes = frozenset(new["text_hash"].to_pylist())
         _write(context, "tmp/copies", self._copies(context, ids, how, hashes), self.tokens)
 
@@ -223,35 +213,33 @@ class CopiesTask(PartitionTask):
         self, context: TaskContext, ids: IDs, how: NDArray[np.object_], hashes: frozenset[bytes]
     ) -> Iterator[Found]:
         for rows, why in _with_texts(context, self.documents, ids, how):
-            same = np.array([text_hash in hashes for text_hash in text_hashes(rows["text"])], np.bool_)
-            why[~same & (why == "same text")] = ""
-            why[same] = "same text"
+            is_same = np.array([text_hash in hashes for text_hash in text_hashes(rows["text"])], np.bool_)
+            why[why == "same text"] = ""
+            why[is_same] = "same text"
             yield rows, why
 
 
 def _named(documents: pa.Table, ids: Sequence[str]) -> NDArray[np.object_]:
     """object[n]: :data:`BY_ID` for documents whose id is among ``ids``, :data:`BY_NUMBER` for those whose doc_id is, else ''."""
     wanted = pa.array(sorted(set(ids)), pa.string())
-    found = np.full(documents.num_rows, "", object)
-    found[pc.is_in(documents["doc_id"].cast(pa.string()), value_set=wanted).to_numpy()] = BY_NUMBER
-    found[pc.is_in(documents["id"], value_set=wanted).to_numpy()] = BY_ID
-    return found
+    how = np.full(documents.num_rows, "", object)
+    how[pc.is_in(documents["doc_id"].cast(pa.string()), value_set=wanted).to_numpy()] = BY_NUMBER
+    how[pc.is_in(documents["id"], value_set=wanted).to_numpy()] = BY_ID
+    return how
 
 
-def _where(documents: pa.Table, signals: pa.Table, condition: str) -> NDArray[np.bool_]:
-    """bool[n]: documents for which the condition holds, by their metadata and signals."""
-    return holding(signals, documents, [Expression(condition, [*FIELDS, *signals.column_names])])
-
-
-def _like(texts: pa.ChunkedArray, text: str, similarity: float, ngram: int) -> NDArray[np.object_]:
-    """object[n]: how each text is like ``text``: it ``holds the text`` word for word, is a ``near duplicate`` of it (true
-    Jaccard of the shingle sets), or ''."""
-    values, offsets = shingle_sets(pa.chunked_array([pa.array([text], pa.large_string()), *texts.chunks]), ngram)
-    n = len(texts)
-    found = np.full(n, "", object)
-    found[jaccard(values, offsets, np.zeros(n, np.int64), np.arange(1, n + 1)) >= similarity] = "near duplicate"
-    found[pc.match_substring(texts, text).to_numpy()] = "holds the text"
-    return found
+def _like(texts: pa.ChunkedArray, request: Request) -> NDArray[np.object_]:
+    """object[n]: how each text is like the request's: it ``holds the text`` word for word, is a ``near duplicate`` of it
+    (true Jaccard of the shingle sets), or ''."""
+    text, n = request.like.strip(), len(texts)
+    values, offsets = shingle_sets(
+        pa.chunked_array([pa.array([text], pa.large_string()), *texts.chunks]), request.ngram
+    )
+    how = np.full(n, "", object)
+    similarities = jaccard(values, offsets, np.zeros(n, np.int64), np.arange(1, n + 1))
+    how[similarities >= request.similarity] = "near duplicate"
+    how[pc.match_substring(texts, text).to_numpy()] = "holds the text"
+    return how
 
 
 def _with_texts(context: TaskContext, documents: TableFile, ids: IDs, how: NDArray[np.object_]) -> Iterator[Found]:
@@ -265,15 +253,14 @@ def _with_texts(context: TaskContext, documents: TableFile, ids: IDs, how: NDArr
 
 def _write(context: TaskContext, table: str, parts: Iterator[Found], tokens: TableFile | None) -> None:
     """Write found documents without their texts, if there are any."""
-    made = []
+    tables = []
     for rows, how in parts:
         rows = rows.append_column("how", pa.array(how, pa.string())).filter(pa.array(how != ""))
-        hashes = pa.array(text_hashes(rows["text"]), pa.binary(16))
-        sizes = pc.binary_length(rows["text"])
-        made.append(rows.drop_columns(["text"]).append_column("text_hash", hashes).append_column("n_bytes", sizes))
-    found = pa.concat_tables(made) if made else None
-    if found is None or not found.num_rows:
+        hashes, sizes = pa.array(text_hashes(rows["text"]), pa.binary(16)), pc.binary_length(rows["text"])
+        tables.append(rows.drop_columns(["text"]).append_column("text_hash", hashes).append_column("n_bytes", sizes))
+    if not any(rows.num_rows for rows in tables):
         return
+    found = pa.concat_tables(tables)
     n_tokens: pa.ChunkedArray = pa.chunked_array([pa.nulls(found.num_rows, pa.uint32())])
     if tokens is not None:
         counted = context.read(tokens, ["doc_id", "n_tokens"])
@@ -286,7 +273,7 @@ def put_file(storage: Storage, folder: str, name: str, table: pa.Table) -> Table
     local = storage.scratch() / f"takedown-{uuid.uuid4().hex}"
     pq.write_table(table, local, compression="zstd", row_group_size=1 << 20)
     checksum, size = file_checksum(local), local.stat().st_size
-    bounds = pc.min_max(table["doc_id"]).as_py() if "doc_id" in table.column_names else {"min": None, "max": None}
+    bounds = pc.min_max(table["doc_id"]).as_py() if "doc_id" in table.column_names else {}
     path = f"{folder}/{checksum[:16]}/{name}.parquet"
     storage.move_in(local, path)
-    return TableFile(name, path, table.num_rows, size, checksum, bounds["min"], bounds["max"])
+    return TableFile(name, path, table.num_rows, size, checksum, bounds.get("min"), bounds.get("max"))

@@ -147,10 +147,7 @@ class Takedown:
 
     def reaches(self, file: TableFile) -> bool:
         """Whether some of the documents may lie in a file, by its bounds."""
-        return file.first is not None and file.last is not None and any_within(self.ids, file.first, file.last)
-
-
-def any_within(ids: IDs, first: int, last: int) -> bool:
-    """Whether some of the sorted ``ids`` lie in [first, last]."""
-    low, high = np.searchsorted(ids, np.array([first, last], np.uint64))
-    return bool(high > low or (low < len(ids) and ids[low] == np.uint64(last)))
+        if file.first is None or file.last is None:
+            return False
+        low = np.searchsorted(self.ids, np.uint64(file.first))
+        return bool(low < np.searchsorted(self.ids, np.uint64(file.last), side="right"))

@@ -39,9 +39,10 @@ def found(workspace: Workspace, record: Record, table: str) -> dict[int, str]:
     return {row["doc_id"]: row["how"] for row in workspace.written(record, table).to_pylist()}
 
 
-def asked(workspace: Workspace, **given: Any) -> dict[int, str]:
-    nothing = {"signals": None, "tokens": None, "ids": (), "where": "", "like": "", "similarity": 0.5, "ngram": 2}
-    record = workspace.drive(AskedTask(name=PART, documents=documents(workspace), **nothing | given))
+def asked(workspace: Workspace, signals: TableFile | None = None, **given: Any) -> dict[int, str]:
+    request = Request(**given, similarity=0.5, ngram=2)
+    task = AskedTask(name=PART, documents=documents(workspace), signals=signals, tokens=None, request=request)
+    record = workspace.drive(task)
     return found(workspace, record, "tmp/asked")
 
 

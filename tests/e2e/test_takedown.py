@@ -301,7 +301,7 @@ def test_a_takedown_that_dies_is_finished_by_the_same_request(home, monkeypatch,
         if at == "run.json":
             broken.setattr(apply, "write_run", die)
         elif at == "mirror":
-            broken.setattr(apply, "mirror", die)
+            broken.setattr(apply, "update_mirror", die)
         else:
             share = apply.Pass.share
 
