@@ -108,6 +108,16 @@ def is_in(values: IDs, pool: IDs) -> NDArray[np.bool_]:
     return pool[at] == values
 
 
+def rows_with(table: pa.Table, ids: IDs) -> pa.Table:
+    """The rows of a table whose doc_id is among the sorted ``ids``."""
+    return table.filter(pa.array(is_in(column(table, "doc_id"), ids)))
+
+
+def rows_without(table: pa.Table, ids: IDs) -> pa.Table:
+    """The other rows."""
+    return table.filter(pa.array(~is_in(column(table, "doc_id"), ids)))
+
+
 def rows_of(values: IDs, pool: IDs) -> NDArray[np.int64]:
     """int64[n]: row of each of ``values`` in the sorted ``pool``, which holds them all."""
     at = np.searchsorted(pool, values)

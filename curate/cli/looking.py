@@ -144,9 +144,6 @@ def report(options: argparse.Namespace) -> int:
     run = _opened(options)
     if options.card and options.label:
         raise RequestError("--label is for the page; a card does not show it")
-    if options.card:
-        path = run.card(options.output or "card.md")
-    else:
-        path = run.report(options.output or "report.html", options.label)
-    print(f"wrote {path}")
+    path = options.output or ("card.md" if options.card else "report.html")
+    print(f"wrote {run.card(path) if options.card else run.report(path, options.label)}")
     return 0

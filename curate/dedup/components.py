@@ -135,20 +135,13 @@ def _unite(u: Indices, v: Indices, parent: Indices) -> None:
     for e in range(u.shape[0]):
         x, y = u[e], v[e]
         while parent[x] != parent[y]:
-            if parent[x] > parent[y]:
-                if x == parent[x]:
-                    parent[x] = parent[y]
-                    break
-                above = parent[x]
-                parent[x] = parent[y]
-                x = above
-            else:
-                if y == parent[y]:
-                    parent[y] = parent[x]
-                    break
-                above = parent[y]
-                parent[y] = parent[x]
-                y = above
+            if parent[x] < parent[y]:
+                x, y = y, x
+            above = parent[x]
+            parent[x] = parent[y]
+            if above == x:
+                break
+            x = above
 
 
 @njit(nogil=True, cache=True)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.columns import IDs, column, is_in
+from curate.base.columns import IDs, column, is_in, rows_with
 from curate.base.errors import RequestError
 from curate.base.hashing import text_hashes
 from curate.dedup.candidates import jaccard
@@ -247,7 +247,7 @@ def _with_texts(context: TaskContext, documents: TableFile, ids: IDs, how: NDArr
     wanted = ids[how != ""]
     why = how[how != ""]
     for rows in context.batches(documents, ["doc_id", "id", "source", "text"], wanted) if len(wanted) else ():
-        rows = rows.filter(pa.array(is_in(column(rows, "doc_id"), wanted)))
+        rows = rows_with(rows, wanted)
         yield rows, why[np.searchsorted(wanted, column(rows, "doc_id"))]
 
 

@@ -149,12 +149,8 @@ class RayEngine:
         if threads > 1:
             jobs = [replace(job, place=replace(job.place, threads=threads)) for job in jobs]
             resources["num_cpus"] = threads
-        if gpus or len(jobs) > FEW_TASKS:
-            records = self._many(jobs, resources, gpus)
-        else:
-            records = self._few(jobs, resources)
-        for text in records:
-            yield Record.from_json(text)
+        is_many = gpus or len(jobs) > FEW_TASKS
+        yield from map(Record.from_json, self._many(jobs, resources, gpus) if is_many else self._few(jobs, resources))
 
     def _threads(self, cpus: int, tasks: int) -> int:
         """CPUs for each task: more than one when there are fewer tasks than CPUs.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.base.columns import IDs, column, is_in
+from curate.base.columns import IDs, column, is_in, rows_with
 from curate.base.hashing import digest
 from curate.engine.context import TaskContext
 from curate.engine.stage import Partition, StageRun
@@ -146,7 +146,7 @@ def _differing(before: pa.Table, now: pa.Table) -> IDs:
 
 
 def _rows(context: TaskContext, file: TableFile, ids: IDs) -> pa.Table:
-    parts = [batch.filter(pa.array(is_in(column(batch, "doc_id"), ids))) for batch in context.batches(file, wanted=ids)]
+    parts = [rows_with(batch, ids) for batch in context.batches(file, wanted=ids)]
     return pa.concat_tables(parts).combine_chunks() if parts else context.read(file).slice(0, 0)
 
 
@@ -180,7 +180,7 @@ def rows_of_partition(
         low, high = np.searchsorted(keep, np.uint64(first)), np.searchsorted(keep, np.uint64(last), side="right")
         if low == high:
             continue
-        rows = {name: _only(table, keep[low:high]) for name, table in old.between(first, last).items()}
+        rows = {name: rows_with(table, keep[low:high]) for name, table in old.between(first, last).items()}
         if following is not None and following[0][0] <= last:
             new = make(*following)
             rows = {name: _merged(table, new[name]) for name, table in rows.items()}
@@ -221,10 +221,6 @@ def kept_rows(
         lambda ids, texts: {table: make(ids, texts)},
     ):
         yield rows[table]
-
-
-def _only(table: pa.Table, ids: IDs) -> pa.Table:
-    return table.filter(pa.array(is_in(column(table, "doc_id"), ids)))
 
 
 def _merged(old: pa.Table, new: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.base.columns import IDs, bytes_matrix, column, flat_tokens, is_in, signature_matrix
+from curate.base.columns import IDs, bytes_matrix, column, flat_tokens, is_in, rows_without, signature_matrix
 from curate.base.edits import apply_edits
 from curate.base.errors import RequestError
 from curate.base.ids import ordinal_of
@@ -78,7 +78,7 @@ def kept_signatures(run: RunReader) -> Iterator[pa.Table]:
         removed = [run.read(files[file.name], ["doc_id"]) for files in removals if file.name in files]
         gone = np.sort(np.concatenate([np.zeros(0, np.uint64), *(column(rows, "doc_id") for rows in removed)]))
         for table in run.batches(file):
-            yield table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
+            yield rows_without(table, gone)
 
 
 def lookup(run: RunReader, text: str) -> list[Match]:

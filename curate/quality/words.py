@@ -215,7 +215,7 @@ def word_tables() -> WordTables:
     tables = WordTables(flags, np.zeros((slots, 3), np.uint64), np.zeros(PAIRS + (1 << 14), np.bool_))
 
     def slot_of(text: str) -> int:
-        key = _key(text)
+        key = int(word_hash(np.frombuffer(text.encode(), np.uint8)))
         slot = (key ^ (key >> 32)) % slots
         while tables.rules[slot, 0] not in (0, key):
             slot = (slot + 1) % slots
@@ -226,7 +226,7 @@ def word_tables() -> WordTables:
     # Without exceptions in the tables yet, these are the words by the other rules.
     for unit in _UNITS:
         tables.rules[slot_of(unit), 1] |= UNIT
-    bare = {chunk: _words(chunk, tables) for chunk in exceptional}
+    bare = {chunk: split_words(chunk, tables) for chunk in exceptional}
     for chunk, words in exceptional.items():
         slot = slot_of(chunk)
         lengths = sum(len(word.encode()) << 8 * k for k, word in enumerate(words))
@@ -241,11 +241,9 @@ def word_tables() -> WordTables:
     return tables
 
 
-def _key(text: str) -> int:
-    return int(word_hash(np.frombuffer(text.encode(), np.uint8)))
-
-
-def _words(text: str, tables: WordTables) -> list[str]:
+def split_words(text: str, tables: WordTables | None = None) -> list[str]:
+    """The words of one text: for people and tests; the statistics never build this list."""
+    tables = tables or word_tables()
     words: list[str] = []
     for chunk in text.split():
         data = np.frombuffer(chunk.encode("utf-8"), np.uint8)
@@ -253,11 +251,6 @@ def _words(text: str, tables: WordTables) -> list[str]:
         n = _words_of_chunk(data, tables, starts, ends)
         words += [data[a:b].tobytes().decode("utf-8") for a, b in zip(starts[:n], ends[:n], strict=True)]
     return words
-
-
-def split_words(text: str) -> list[str]:
-    """The words of one text: for people and tests; the statistics never build this list."""
-    return _words(text, word_tables())
 
 
 _NOT_SPLIT = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well Whore whore".split()

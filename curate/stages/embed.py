@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.columns import IDs, binary_column, bytes_matrix, column, is_in
+from curate.base.columns import IDs, binary_column, bytes_matrix, column, rows_with
 from curate.base.errors import RequestError, RunError
 from curate.base.hashing import document_hash
 from curate.engine.context import TaskContext
@@ -243,7 +243,7 @@ def given_rows(
     keep = left_after("dedup", context, task.files)
     keep = keep if pick is None else keep[pick(keep)]
     for batch in context.batches(task.documents, ["doc_id", "embedding"]):
-        batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
+        batch = rows_with(batch, keep)
         if batch.num_rows:
             yield column(batch, "doc_id"), to_matrix(batch["embedding"], dim)
 

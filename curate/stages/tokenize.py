@@ -20,13 +20,15 @@ from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
 from curate.recipe import Recipe
 from curate.storage.local import file_checksum
 from curate.tables.snapshot import TableFile, TableRef, artefact_path, read_artefact
-from curate.tokens.encoder import END_OF_TEXT, Encoder, load, require_bos, require_eos, require_separator, train
+from curate.tokens.encoder import END_OF_TEXT, load, require_bos, require_eos, require_separator, train
 
 
 def _settings(recipe: Recipe) -> Any:
     if recipe.tokenizer.path:
         check_tokenizer(recipe)
-        return {"path": file_checksum(_given(recipe)), **_named_end(recipe)}
+        # Where `pack.eos` names a token, the table tells the token's id: runs without a name keep their keys.
+        named = {"eos": recipe.pack.eos} if isinstance(recipe.pack.eos, str) else {}
+        return {"path": file_checksum(_given(recipe)), **named}
     for name, token in (("bos", recipe.pack.bos), ("eos", recipe.pack.eos)):
         if token not in (False, True, END_OF_TEXT):
             raise RequestError(
@@ -34,11 +36,6 @@ def _settings(recipe: Recipe) -> Any:
                 f"write `{name}: true`, or give a tokenizer.path"
             )
     return {"train": recipe.tokenizer.train.model_dump(), "seed": recipe.seed}
-
-
-def _named_end(recipe: Recipe) -> dict[str, str]:
-    """``pack.eos`` where it names a token, as the table tells the token's id: runs without a name keep their keys."""
-    return {"eos": recipe.pack.eos} if isinstance(recipe.pack.eos, str) else {}
 
 
 def _given(recipe: Recipe) -> Path:
@@ -122,10 +119,6 @@ class TrainTokenizerTask(Task):
             local.write_text(train(texts, self.vocab_size), encoding="utf-8")
 
 
-def _load_encoder(path: Path) -> Encoder:
-    return load(str(path))
-
-
 def _tokenize(run: StageRun) -> None:
     file = run.model
     key = rows_key(run, {name: value for name, value in _settings(run.recipe).items() if name != "eos"})
@@ -161,7 +154,7 @@ class TokensTask(PartitionTask):
     previous: Files | None = field(default=None, metadata=PREVIOUS)
 
     def work(self, context: TaskContext) -> None:
-        encoder = read_artefact(context.storage, self.tokenizer, _load_encoder)
+        encoder = read_artefact(context.storage, self.tokenizer, load)
         schema = schemas.tokens_schema(encoder.vocab_size)
 
         def encoded(ids: IDs, texts: pa.LargeStringArray) -> pa.Table:

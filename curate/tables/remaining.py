@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.base.columns import IDs, column, is_in, list_parts, rows_of
+from curate.base.columns import IDs, column, is_in, list_parts, rows_of, rows_with
 from curate.base.edits import apply_edits
 from curate.tables.parquet import reraise_as_damaged
 from curate.tables.snapshot import TableFile
@@ -112,7 +112,7 @@ def edited_texts(
     """
     edited, start, end = (column(edits, name) for name in ("doc_id", "start", "end"))
     for batch in reader.batches(documents, ["doc_id", "text"], keep):
-        batch = batch.filter(pa.array(is_in(column(batch, "doc_id"), keep)))
+        batch = rows_with(batch, keep)
         ids = column(batch, "doc_id")
         if len(ids) == 0:
             continue

@@ -189,7 +189,7 @@ class Encoder:
         return np.concatenate([np.zeros(0, self.dtype), *ids]), np.array([len(text) for text in ids], np.int64)
 
 
-def load(path: str) -> Encoder:
+def load(path: str | Path) -> Encoder:
     """The tokenizer in the file ``path``.
 
     Raises:

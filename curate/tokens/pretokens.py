@@ -96,19 +96,6 @@ def _pretoken(data: Bytes, at: int, start: int, stop: int) -> tuple[int, np.uint
     return at, value
 
 
-@kernel
-def pretoken_ends(data: Bytes, start: int, stop: int) -> Offsets:
-    """int64[P]: where the pretokens of the text ``data[start:stop]`` end."""
-    ends = np.empty(stop - start, np.int64)
-    n = 0
-    at = start
-    while at < stop:
-        at, _ = _pretoken(data, at, start, stop)
-        ends[n] = at
-        n += 1
-    return ends[:n]
-
-
 class Texts(NamedTuple):
     """The text of the pretokens that are remembered, by number."""
 

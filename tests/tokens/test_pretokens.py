@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from tokenizers import Regex, pre_tokenizers
 
 from curate.base.text import text_buffers
 from curate.tokens import pretokens as module
 from curate.tokens.encoder import Encoder
 from curate.tokens.fast_bpe import CL100K, GPT2, PATTERNS, class_members
-from curate.tokens.pretokens import Pretokens, pretoken_ends
+from curate.tokens.pretokens import Pretokens
 from tests.tokens.test_fast_bpe import PIECES, TEXTS, engines
 
 ANY = st.one_of(PIECES, st.characters(exclude_categories=["Cs"]), st.sampled_from("  \t\n'\"“”’—…!?()aZ09"))
@@ -37,6 +38,19 @@ def encode(memory, texts):
 def wanted(pattern, texts):
     _, slow = engines(pattern)
     return [one.ids for one in slow.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+@njit
+def pretoken_ends(data, start, stop):
+    """int64[P]: where the pretokens of the text ``data[start:stop]`` end."""
+    ends = np.empty(stop - start, np.int64)
+    n = 0
+    at = start
+    while at < stop:
+        at, _ = module._pretoken(data, at, start, stop)
+        ends[n] = at
+        n += 1
+    return ends[:n]
 
 
 def pieces_of(text):

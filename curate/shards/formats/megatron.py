@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +49,16 @@ def write_part(windows: ShardWindows, path: str, pad: int) -> int:
 
 def write_index(path: str, n_sequences: int, size: int, token_type: np.dtype[Any]) -> None:
     """Write the ``.idx`` of a ``.bin`` with ``n_sequences`` windows of ``size`` tokens to the local file ``path``."""
-    with open(path, "wb") as file:
-        _write_index(file, n_sequences, size, token_type)
-
-
-def _write_index(file: BinaryIO, n_sequences: int, size: int, token_type: np.dtype[Any]) -> None:
     code, stored = _CODES[np.dtype(token_type)]
-    file.write(HEADER + struct.pack("<QBQQ", VERSION, code, n_sequences, n_sequences + 1))
-    for start in range(0, n_sequences, _CHUNK):
-        file.write(np.full(min(_CHUNK, n_sequences - start), size, "<i4").tobytes())
-    for start in range(0, n_sequences, _CHUNK):
-        numbers = np.arange(start, min(start + _CHUNK, n_sequences), dtype=np.int64)
-        file.write((numbers * (size * stored.itemsize)).astype("<i8").tobytes())
-    for start in range(0, n_sequences + 1, _CHUNK):
-        file.write(np.arange(start, min(start + _CHUNK, n_sequences + 1), dtype="<i8").tobytes())
+    with open(path, "wb") as file:
+        file.write(HEADER + struct.pack("<QBQQ", VERSION, code, n_sequences, n_sequences + 1))
+        for start in range(0, n_sequences, _CHUNK):
+            file.write(np.full(min(_CHUNK, n_sequences - start), size, "<i4").tobytes())
+        for start in range(0, n_sequences, _CHUNK):
+            numbers = np.arange(start, min(start + _CHUNK, n_sequences), dtype=np.int64)
+            file.write((numbers * (size * stored.itemsize)).astype("<i8").tobytes())
+        for start in range(0, n_sequences + 1, _CHUNK):
+            file.write(np.arange(start, min(start + _CHUNK, n_sequences + 1), dtype="<i8").tobytes())
 
 
 def read_index(path: str) -> tuple[np.dtype[Any], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:

@@ -27,7 +27,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.columns import binary_column, bytes_matrix, column, is_in, rows_of, signature_matrix
+from curate.base.columns import binary_column, bytes_matrix, column, is_in, rows_of, rows_without, signature_matrix
 from curate.base.errors import RemovalAlarm
 from curate.base.hashing import mix64
 from curate.base.ids import ordinal_of
@@ -198,8 +198,7 @@ class ExactMapTask(Task):
     def work(self, context: TaskContext) -> None:
         table, settings = context.read(self.files["signatures"]), self.settings
         if self.removed is not None:
-            gone = column(context.read(self.removed, ["doc_id"]), "doc_id")
-            table = table.filter(pa.array(~is_in(column(table, "doc_id"), gone)))
+            table = rows_without(table, column(context.read(self.removed, ["doc_id"]), "doc_id"))
         ids, signature = column(table, "doc_id"), signature_matrix(table["signature"])
         bands = np.zeros((len(ids), settings.minhash.bands), np.uint64)
         if settings.near:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.base import schemas
-from curate.base.columns import IDs, binary_column, bytes_matrix, column, is_in
+from curate.base.columns import IDs, binary_column, bytes_matrix, column, is_in, rows_with
 from curate.base.edits import Span, compose
 from curate.base.hashing import mix64
 from curate.dedup.contamination import paragraphs
@@ -200,9 +200,8 @@ def kept_rows(ids: IDs, edits: pa.Table, cuts: pa.Table) -> pa.Table:
 
     Spans of other documents are left out.
     """
-    edits = edits.select([*_SPAN, "replacement"]).filter(pa.array(is_in(column(edits, "doc_id"), ids)))
-    cuts = cuts.filter(pa.array(is_in(column(cuts, "doc_id"), ids)))
-    spans = edits
+    cuts = rows_with(cuts, ids)
+    spans = edits = rows_with(edits.select([*_SPAN, "replacement"]), ids)
     if cuts.num_rows:
         are_cut = is_in(column(edits, "doc_id"), np.unique(column(cuts, "doc_id")))
         composed = _composed(edits.filter(pa.array(are_cut)), cuts)
