@@ -160,13 +160,11 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
 
 
 def _is_null(column: pa.Array) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = pc.is_null(column).to_numpy(zero_copy_only=False)
-    return mask
+    return np.asarray(pc.is_null(column).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _numbers(signals: pa.Table, name: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = signals[name].to_numpy().astype(np.float64)
-    return values
+    return np.asarray(signals[name].to_numpy(), np.float64)
 
 
 def _urls(fields: pa.Table, name: str) -> list[str | None]:

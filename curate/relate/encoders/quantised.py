@@ -82,8 +82,7 @@ def mean_direction(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def load_mean(path: str | Path) -> NDArray[np.float64]:
     """float64[D] of an artefact."""
-    found: NDArray[np.float64] = np.load(path, allow_pickle=False)
-    return found
+    return np.asarray(np.load(path, allow_pickle=False), np.float64)
 
 
 class MeanRemoved:
