@@ -23,7 +23,7 @@ import zstandard
 
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.language import PREFIX_BYTES, find_model, language_model, lines_of, load_model
-from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rule_sets import FINEWEB
 from curate.quality.signals import measure, measure_signals
 from curate.quality.verdicts import decide
 
@@ -77,7 +77,7 @@ def main() -> None:
             partial(measure, column),
             partial(c4_lines, column, rules["web"]),
             partial(measure_signals, batch, None, {}, rules),
-            partial(decide, signals, list(RULE_SETS), preset="fineweb"),
+            partial(decide, signals, list(FINEWEB), preset="fineweb"),
         ]
         speeds = [megabytes / best(call) for call in calls]
         if options.language:

@@ -167,7 +167,7 @@ def _rule(rule_set: str, name: str, measured: str, quality: Quality) -> str:
         return measured
     if rule.earliest:
         return f"in line {measured}"
-    limit = rule.limit(limits_of(rule_set, quality.thresholds, quality.preset, quality.mode))
+    limit = rule.limit(limits_of(rule_set, quality.thresholds, quality.preset, quality.mode, quality.kind))
     statistic = rule.column.removeprefix(f"{rule_set}_")
     side = "below" if rule.comparison == "<" else "above"
     return f"{statistic} = {measured}" + (f", {side} {number(limit)}" if limit is not None else "")

@@ -145,7 +145,7 @@ def _by_line_rules(
 def _measured(texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRules | None) -> tuple[pa.Table, pa.Table]:
     """(columns of the rule sets, edits) of documents under the same line rules."""
     measured, line_counts = measure_with_lines(texts)
-    c4 = c4_lines(texts, line_parameters("published", {}) if parameters is None else parameters, line_counts)
+    c4 = c4_lines(texts, line_parameters("c4", {}) if parameters is None else parameters, line_counts)
     again, _ = measure_with_lines(c4.cited_lines, ("c4",))
     np.add.at(c4.kept_words, c4.cited_rows, again["n_words"].to_numpy())
     np.add.at(c4.kept_sentences, c4.cited_rows, again["c4_sentences"].to_numpy())

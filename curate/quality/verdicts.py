@@ -56,6 +56,8 @@ class Settings(Protocol):
     @property
     def mode(self) -> str: ...
     @property
+    def kind(self) -> str: ...
+    @property
     def languages(self) -> Sequence[str]: ...
     @property
     def language_score(self) -> float: ...
@@ -145,7 +147,7 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
         known = pc.is_in(signals["language"], value_set=pa.array(quality.languages))
         remove("language.language", ~known.to_numpy(zero_copy_only=False), score)
         remove("language.score", score < quality.language_score, score)
-    rules = _fired(signals, quality.rules, quality.thresholds, quality.preset, quality.mode)
+    rules = _fired(signals, quality.rules, quality.thresholds, quality.preset, quality.mode, quality.kind)
     reasons, values = _first_fired(n, rules)
     by_rule = _is_null(removed_by) & ~_is_null(reasons)
     removed_by = pc.if_else(pa.array(by_rule), reasons, removed_by)
@@ -201,12 +203,14 @@ class _Fired(NamedTuple):
     fires: NDArray[np.bool_]
 
 
-def _fired(signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str) -> list[_Fired]:
+def _fired(
+    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str, kind: str
+) -> list[_Fired]:
     """Every rule of the sets, in order."""
     check_thresholds(thresholds)
     rules = []
     for name in rule_sets:
-        limits = limits_of(name, thresholds, preset, mode)
+        limits = limits_of(name, thresholds, preset, mode, kind)
         for rule in RULE_SETS[name].rules:
             values = _numbers(signals, column_of(rule, name, rule_sets, mode))
             rules.append(_Fired(f"{name}.{rule.reason}", rule.earliest, values, rule.fires(values, limits)))
@@ -231,6 +235,7 @@ def decide(
     thresholds: Thresholds | None = None,
     preset: str = "default",
     mode: str = "reference",
+    kind: str = "any",
 ) -> tuple[pa.StringArray, NDArray[np.float64]]:
     """(removed_by string[N], value float64[N]): the first rule that fires, ``<rule set>.<reason>``, and what it measured.
 
@@ -238,10 +243,11 @@ def decide(
         signals: columns of :func:`curate.quality.signals.measure_signals`.
         rule_sets: names, in the order in which they apply.
         thresholds: limits that differ from the preset's.
-        preset: of :data:`PRESETS`.
+        preset: of :data:`PRESETS`; it gives the limits, not the sets.
         mode: of :data:`MODES`.
+        kind: of :data:`KINDS`.
 
     Returns:
         null and NaN where no rule fires.
     """
-    return _first_fired(signals.num_rows, _fired(signals, rule_sets, thresholds or {}, preset, mode))
+    return _first_fired(signals.num_rows, _fired(signals, rule_sets, thresholds or {}, preset, mode, kind))

@@ -212,7 +212,11 @@ def field_rows(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[
         elif inner and not field.is_required():
             rows += [(key, "section", "", meaning), *field_rows(inner[0], f"{key}.")]
         else:
-            default = "required" if field.is_required() else yaml_text(field.get_default(call_default_factory=True))
+            default = (
+                "required"
+                if field.is_required()
+                else yaml_text(field.get_default(call_default_factory=True, validated_data={}))
+            )
             rows.append((key, _type_name(_with_names(field.annotation, field.metadata)), default, meaning))
     return rows
 

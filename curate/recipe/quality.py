@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from curate.quality.rule_sets import FINEWEB, RULE_SETS, check_thresholds
+from curate.quality.rule_sets import PRESETS, RULE_SETS, Kind, check_thresholds
 from curate.recipe.section import NameIn, Section, switch
 
 
@@ -75,9 +75,12 @@ class Pii(Section):
 class Quality(Section):
     """Which documents are worth training on."""
 
-    preset: Literal["default", "fineweb"] = Field(
-        "default", description="fineweb: all four rule sets with the published limits, for web text"
+    preset: Literal["default", "gopher", "c4", "fineweb"] = Field(
+        "default",
+        description="which rules, with which limits: default removes junk from text of any kind and language; gopher, c4 and "
+        "fineweb are the published rules, made for English web pages",
     )
+    kind: Kind = Field("any", description="what sort of text this is, where the input does not say: limits follow it")
     mode: Literal["reference", "corrected"] = Field(
         "reference",
         description="reference: verdicts as datatrove's filters; corrected: its known slips mended (docs/quality.md)",
@@ -88,7 +91,8 @@ class Quality(Section):
         "auto", description="fastText language model: a path, auto (the one of an installed package), or off"
     )
     rules: tuple[Annotated[str, NameIn(RULE_SETS)], ...] = Field(
-        ("gopher_repetition", "gopher_quality"), description="rule sets that remove documents"
+        default_factory=lambda data: PRESETS[data.get("preset", "default")],
+        description="rule sets that remove documents; those of the preset, unless named",
     )
     thresholds: dict[str, dict[str, float | None]] = Field(
         default_factory=dict,
@@ -103,13 +107,6 @@ class Quality(Section):
     )
     block: Block | None = Field(None, description="block lists for documents that carry a URL")
     pii: Pii = Field(default_factory=Pii, description="personal data in the text")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("preset") == "fineweb":
-            data = {"rules": list(FINEWEB), **data}
-        return data
 
     @field_validator("where", mode="before")
     @classmethod

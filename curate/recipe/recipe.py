@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from curate.quality.rule_sets import Kind
 from curate.recipe.dedup import Dedup, DedupOrOff
 from curate.recipe.quality import Quality, QualityOrOff
 from curate.recipe.relate import Cluster, Embed, Order, Select
@@ -22,6 +23,9 @@ class Input(Section):
     text_field: str = Field("text", description="field that holds the text")
     id_field: str | None = Field("id", description="field that holds your own id, where a record has it")
     limit: int | None = Field(None, ge=1, description="read at most this many records of each file")
+    kind: Kind | None = Field(
+        None, description="what sort of text it holds: limits follow it (default: quality.kind, which is any)"
+    )
     licence: str | None = Field(None, description="licence of the texts, carried to the ledger, statistics and report")
     quality: dict[str, Any] | Literal["off"] | None = Field(
         None, description="keys of the quality section that differ for this source; off: no rules"
@@ -89,7 +93,8 @@ class Recipe(Section):
         if entry.quality == "off" or (self.quality == "off" and entry.quality is None):
             return None
         base = {} if self.quality == "off" else self.quality.model_dump(exclude_unset=True)
-        return Quality.model_validate({**base, **(entry.quality or {})})
+        kind = {"kind": entry.kind} if entry.kind else {}
+        return Quality.model_validate({**base, **kind, **(entry.quality or {})})
 
     @property
     def sources(self) -> list[str]:
@@ -106,10 +111,10 @@ class Recipe(Section):
             )
         seen: dict[str, Any] = {}
         for i, item in enumerate(self.inputs):
-            own = (item.quality, item.licence)
+            own = (item.quality, item.kind, item.licence)
             if seen.setdefault(item.source, own) != own:
                 raise ValueError(
-                    f"inputs.{i}: source {item.source!r} is listed twice with a different quality section or licence"
+                    f"inputs.{i}: source {item.source!r} is listed twice with a different quality section, kind or licence"
                 )
             try:
                 self.source_quality(item.source)

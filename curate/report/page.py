@@ -165,7 +165,7 @@ def _processing(run: RunReader) -> Iterator[str]:
         if quality is None:
             yield f"- Quality of {plain(source)}: no rules."
             continue
-        parts = [f"rules {', '.join(quality.rules) or 'none'} (preset {quality.preset})"]
+        parts = [f"rules {', '.join(quality.rules) or 'none'} (preset {quality.preset}, kind {quality.kind})"]
         parts += [f"languages {', '.join(quality.languages)}"] if quality.languages else []
         if quality.classifier:
             parts.append(f"a classifier with a score of at least {quality.classifier.min_score:g}")

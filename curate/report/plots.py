@@ -153,7 +153,7 @@ def scored(run: RunReader) -> list[Score]:
     for reason, name, one in sorted(rules, key=lambda entry: -counters[f"removed.{entry[0]}"]):
         for section in sections:
             if name in section.rules:
-                limit = one.limit(limits_of(name, section.thresholds, section.preset, section.mode))
+                limit = one.limit(limits_of(name, section.thresholds, section.preset, section.mode, section.kind))
                 add(reason, column_of(one, name, section.rules, section.mode), limit, one.comparison == "<")
     return list(signals.values())[:SCORES]
 

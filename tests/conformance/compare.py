@@ -25,7 +25,7 @@ from curate.base.edits import apply_edits
 from curate.base.text import cut_spans
 from curate.quality.c4 import line_parameters
 from curate.quality.pii import find, masks
-from curate.quality.rule_sets import RULE_SETS
+from curate.quality.rule_sets import FINEWEB
 from curate.quality.signals import measure_signals
 from curate.quality.verdicts import decide
 from tests.conformance.texts import PASSAGE_BYTES, distinct, passages, read
@@ -68,11 +68,11 @@ def ours(texts: list[str]) -> tuple[list[dict[str, Any]], float]:
         ids = pa.array(range(len(some)), pa.uint64())
         batch = pa.table({"doc_id": ids, "source": ["web"] * len(some), "text": pa.array(some, pa.large_string())})
         rows: list[dict[str, Any]] = [{} for _ in some]
-        for name, preset in (("c4_fineweb", "fineweb"), ("c4", "published")):
+        for name, preset in (("c4_fineweb", "fineweb"), ("c4", "c4")):
             began = time.process_time()
             signals, edits = measure_signals(batch, None, {}, {"web": line_parameters(preset, {})})
-            chain, _ = decide(signals, list(RULE_SETS), preset="fineweb")
-            alone, _ = decide(signals, ["c4"], preset="published")
+            chain, _ = decide(signals, list(FINEWEB), preset="fineweb")
+            alone, _ = decide(signals, ["c4"], preset="c4")
             if preset == "fineweb":
                 seconds += time.process_time() - began
                 spans = [edits[column].to_numpy() for column in ("start", "end")]
@@ -81,7 +81,7 @@ def ours(texts: list[str]) -> tuple[list[dict[str, Any]], float]:
                     row["chain"] = reason
                     row["text"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
                 for other in ("gopher_repetition", "gopher_quality", "fineweb"):
-                    reasons, _ = decide(signals, [other], preset="published")
+                    reasons, _ = decide(signals, [other], preset="gopher")
                     _put(rows, other, reasons)
             _put(rows, name, alone)
         for row, digest in zip(rows, _masked(batch["text"]), strict=True):

@@ -23,7 +23,7 @@ from curate.reading.spans import count_lines, line_spans
 from tests.quality import reference
 
 _MASKED = {"web": {kind: list(texts) for kind, texts in REPLACEMENTS.items()}}
-_RULES = {"web": line_parameters("published", {})}
+_RULES = {"web": line_parameters("c4", {})}
 
 
 _MARKS = np.flatnonzero(character_flags() & TERMINAL)
@@ -60,7 +60,7 @@ def lines(data: bytes) -> None:
     text = "\n".join(text_of(data).splitlines())
     signals, edited = _edited(["A line.", text], {})
     assert edited[1] == reference.c4_text(text), text
-    decide(signals, list(RULE_SETS), preset="published")
+    decide(signals, list(RULE_SETS), preset="gopher")
 
 
 def personal_data(data: bytes) -> None:

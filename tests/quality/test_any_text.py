@@ -18,7 +18,7 @@ from curate.quality.rule_sets import RULE_SETS
 from curate.quality.signals import measure_signals
 from curate.quality.verdicts import decide
 
-RULES = {"web": line_parameters("published", {}, "corrected")}
+RULES = {"web": line_parameters("c4", {}, "corrected")}
 MASKED = {"web": {kind: list(texts) for kind, texts in REPLACEMENTS.items()}}
 
 
@@ -30,7 +30,7 @@ def measured(texts: list[str], model: str | None = None) -> tuple[list[dict], li
     spans = [edits[name].to_numpy().astype(np.int64) for name in ("doc_id", "start", "end")]
     edited = apply_edits(batch["text"], *spans, edits["replacement"].combine_chunks())
     edited.validate(full=True)  # whole UTF-8 characters only
-    decide(signals, list(RULE_SETS), preset="published")
+    decide(signals, list(RULE_SETS), preset="gopher")
     return signals.to_pylist(), edited.to_pylist()
 
 

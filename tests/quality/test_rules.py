@@ -37,11 +37,11 @@ def test_every_rule_is_strict_and_can_be_off(name: str, rule) -> None:
     limit = rule.default
     beyond, at = (1.0, 0.0) if rule.earliest else ((limit - 1e-6 if rule.comparison == "<" else limit + 1e-6), limit)
     table = signals({rule.column: beyond}, {rule.column: at})
-    removed_by, value = decide(table, [name], preset="published")
+    removed_by, value = decide(table, [name], preset="gopher")
     assert removed_by.to_pylist() == [f"{name}.{rule.reason}", None]
     assert value[0] == beyond
     assert math.isnan(value[1])
-    off = decide(table, [name], {name: {rule.parameter: None}}, preset="published")[0].to_pylist()
+    off = decide(table, [name], {name: {rule.parameter: None}}, preset="gopher")[0].to_pylist()
     assert off[0] != f"{name}.{rule.reason}"
 
 
@@ -82,9 +82,9 @@ def test_zero_switches_gophers_limits_off_as_in_the_reference() -> None:
 def test_presets() -> None:
     book = signals({"gopher_quality_words": 200_000})
     assert decide(book, ["gopher_quality"])[0].to_pylist() == [None]
-    for preset in ("fineweb", "published"):
+    for preset in ("fineweb", "gopher", "c4"):
         assert decide(book, ["gopher_quality"], preset=preset)[0].to_pylist() == ["gopher_quality.gopher_long_doc"]
-    assert line_parameters("published", {})["filter_no_terminal_punct"] == 1
+    assert line_parameters("c4", {})["filter_no_terminal_punct"] == 1
     assert line_parameters("fineweb", {})["filter_no_terminal_punct"] is None
     assert line_parameters("fineweb", {"filter_no_terminal_punct": 1})["filter_no_terminal_punct"] == 1
     for name, rule_set in RULE_SETS.items():
@@ -121,14 +121,12 @@ def test_unknown_names_are_told(thresholds: dict, message: str) -> None:
 def test_verdicts_follow_from_the_columns(rows: list[dict[str, float]]) -> None:
     table = signals(*rows)
     names = list(RULE_SETS)
-    removed_by, value = decide(table, names, preset="published")
+    removed_by, value = decide(table, names, preset="gopher")
     for i, reason in enumerate(removed_by.to_pylist()):
         fired = [
             (f"{name}.{rule.reason}", table[column_of(rule, name, names)][i].as_py())
             for name, rule in RULES
-            if rule.fires(np.array([table[column_of(rule, name, names)][i].as_py()]), limits_of(name, {}, "published"))[
-                0
-            ]
+            if rule.fires(np.array([table[column_of(rule, name, names)][i].as_py()]), limits_of(name, {}, "gopher"))[0]
         ]
         if reason is None:
             assert fired == []
@@ -150,6 +148,6 @@ def test_corrected_looks_at_the_corrected_columns() -> None:
     limits = {"gopher_quality": {"max_non_alpha_words_ratio": 0.99, "max_ellipsis_lines_ratio": None}}
     for mode, reason in (("reference", "gopher_quality.gopher_below_alpha_threshold"), ("corrected", None)):
         assert decide(table, ["gopher_quality"], limits, mode=mode)[0].to_pylist()[0] == reason
-    assert line_parameters("published", {}, "corrected")["trim_after_citations"] == 1
+    assert line_parameters("c4", {}, "corrected")["trim_after_citations"] == 1
     with pytest.raises(ValueError, match="did you mean `corrected`"):
         limits_of("c4", {}, mode="correct")

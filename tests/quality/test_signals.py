@@ -31,7 +31,7 @@ def test_columns_are_those_of_the_empty_table() -> None:
 
 def test_line_rules_are_per_source() -> None:
     table = batch(["web", "books", "web", "papers"])
-    rules = {"web": line_parameters("published", {}), "books": None, "papers": line_parameters("fineweb", {})}
+    rules = {"web": line_parameters("c4", {}), "books": None, "papers": line_parameters("fineweb", {})}
     signals, edits = measure_signals(table, None, {}, rules)
     assert edits["doc_id"].to_pylist() == sorted(edits["doc_id"].to_pylist())
     assert set(edits["doc_id"].to_pylist()) == {3, 7}
@@ -49,7 +49,7 @@ def test_line_rules_are_per_source() -> None:
 
 def test_a_batch_is_the_sum_of_its_rows() -> None:
     table = batch(["web", "books", "web", "web"])
-    rules = {"web": line_parameters("published", {})}
+    rules = {"web": line_parameters("c4", {})}
     signals, edits = measure_signals(table, None, {}, rules)
     parts = [measure_signals(table.slice(i, 1), None, {}, rules) for i in range(4)]
     # As text, since a value that is not a number equals nothing.
@@ -79,7 +79,7 @@ pieces = st.sampled_from(
 
 
 @settings(max_examples=150)
-@given(st.lists(st.lists(pieces, max_size=25).map("".join), max_size=4), st.sampled_from(["published", "fineweb"]))
+@given(st.lists(st.lists(pieces, max_size=25).map("".join), max_size=4), st.sampled_from(["c4", "fineweb"]))
 def test_what_lines_leave_is_as_if_measured_again(texts: list[str], preset: str) -> None:
     ids = pa.array(range(len(texts)), pa.uint64())
     table = pa.table({"doc_id": ids, "source": ["a"] * len(texts), "text": pa.array(texts, pa.large_string())})

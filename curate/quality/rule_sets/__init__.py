@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from curate.base.registry import Registry
 
@@ -73,6 +73,7 @@ class RuleSet:
         rules: in order.
         line_parameters: parameters of rules that cut lines from the text, with their published values.
         presets: limits that differ from the published ones, by preset.
+        kinds: limits that differ, by kind of text.
         modes: limits that differ, by mode.
         sees_edits: the rules look at the text that C4's lines leave, where C4 is in force.
         measure: columns that only this set needs, ``float64[N]`` by name, from N texts; each begins with the set's name.
@@ -84,6 +85,7 @@ class RuleSet:
     line_parameters: tuple[tuple[str, float | None], ...] = ()
     presets: Mapping[str, Limits] = field(default_factory=dict)
     modes: Mapping[str, Limits] = field(default_factory=dict)
+    kinds: Mapping[str, Limits] = field(default_factory=dict)
     sees_edits: bool = False
     measure: Callable[[pa.LargeStringArray], Mapping[str, NDArray[np.float64]]] | None = None
     version: int = 1
@@ -106,8 +108,19 @@ FINEWEB = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 RULE_SETS: Registry[RuleSet] = Registry("rule set", "curate.quality.rule_sets", FINEWEB)
 """In the order in which sets apply: the first rule that fires is the reason."""
 
-PRESETS = ("default", "fineweb", "published")
-"""Sets of limits: by default no document is too long; FineWeb keeps unpunctuated lines."""
+PRESETS: Mapping[str, tuple[str, ...]] = {
+    "default": ("gopher_repetition", "gopher_quality"),
+    "gopher": ("gopher_repetition", "gopher_quality"),
+    "c4": ("c4",),
+    "fineweb": FINEWEB,
+}
+"""Rule sets by preset. Under ``default`` no document is too long for Gopher's rules, where they are asked for; the others
+have the published limits, and FineWeb keeps unpunctuated lines."""
+
+Kind = Literal["any", "web", "book", "documentation", "code", "dialogue"]
+"""What sort of text a source holds."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MODES = ("reference", "corrected")
 """``corrected`` mends what the reference does against the papers' words (``docs/quality.md``)."""
@@ -146,15 +159,16 @@ def _check_name(name: str, known: Sequence[str], what: str, where: str) -> None:
 
 
 def limits_of(
-    rule_set: str, thresholds: Thresholds, preset: str = "default", mode: str = "reference"
+    rule_set: str, thresholds: Thresholds, preset: str = "default", mode: str = "reference", kind: str = "any"
 ) -> dict[str, float | None]:
-    """Every parameter of a rule set with its value in force."""
+    """Every parameter of a rule set with its value in force: the last of preset, mode, kind and thresholds decides."""
     _check_name(rule_set, RULE_SETS.names(), "rule set", "quality.rules")
-    _check_name(preset, PRESETS, "preset", "quality.preset")
+    _check_name(preset, [*PRESETS], "preset", "quality.preset")
     _check_name(mode, MODES, "mode", "quality.mode")
+    _check_name(kind, KINDS, "kind", "kind")
     entry = RULE_SETS[rule_set]
-    changes = {**entry.presets.get(preset, {}), **entry.modes.get(mode, {}), **thresholds.get(rule_set, {})}
-    return entry.parameters | changes
+    changes = {**entry.presets.get(preset, {}), **entry.modes.get(mode, {}), **entry.kinds.get(kind, {})}
+    return {**entry.parameters, **changes, **thresholds.get(rule_set, {})}
 
 
 def column_of(rule: Rule, rule_set: str, rule_sets: Sequence[str], mode: str = "reference") -> str:
