@@ -109,7 +109,7 @@ RULE_SETS: Registry[RuleSet] = Registry("rule set", "curate.quality.rule_sets", 
 """In the order in which sets apply: the first rule that fires is the reason."""
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
-    "default": ("gopher_repetition", "gopher_quality"),
+    "default": ("junk",),
     "gopher": ("gopher_repetition", "gopher_quality"),
     "c4": ("c4",),
     "fineweb": FINEWEB,
