@@ -36,12 +36,12 @@ BLOCKS, BLOCK_BYTES = 64, 4_096
 
 LONG_TOKEN = 60
 """Characters of a run without white space that is a long one."""
-PACKED_LINE = 300
-"""Characters of a line that code written by people does not have."""
-FRAGMENT_UNITS = 6
-"""A fragment has at most three words, or six letters of a script that does not put spaces between words."""
-HEAD_BYTES = 40
-"""Bytes at the beginning of a line in which a time of day makes it an entry of a log."""
+PACKED_LINE, PACKED_SPACES = 300, 10
+"""Packed is a line of more characters of which less than a tenth are white space."""
+WORD_UNITS, LETTER_UNITS, FRAGMENT_UNITS = 4, 3, 12
+"""A fragment has at most three words, or four letters of a script that does not put spaces between words."""
+HEAD_BYTES, ENTRY_DIGITS = 40, 8
+"""An entry of a log has a time of day in its first bytes, or begins with an address, and has so many digits: a date, too."""
 
 SIGN, LOWER, UPPER, LETTER, UNSPACED, MARK, DIGIT, SPACE, NEWLINE, SEPARATOR, CLOSE = range(11)
 """Classes of characters. LETTER: of a script without case; UNSPACED: of a script without spaces between words; SEPARATOR:
@@ -76,8 +76,8 @@ TAIL, TAIL_LETTER, TAIL_SPACE, TAIL_CYRILLIC, TAIL_MAC, BROKEN = 32, 64, 128, 25
     VISIBLE, LETTERS, DIGITS, UNSPACED_LETTERS, ALNUM, ALNUM_EQUAL, ALNUM_DISTINCT, PAIRS, PAIRS_EQUAL, CHANGES,
 ) = range(10)  # fmt: skip
 LONG_CHARS, MOJIBAKE, PACKED_SIGNS, LINES, STAMPED_LINES, UNITS, FRAGMENT = range(10, 17)
-WORDS, WORDS_EQUAL, WORDS_DISTINCT, WORD_PAIRS, WORD_PAIRS_EQUAL, COOKIE_WORDS, CONSENT_WORDS, FILLER_WORDS = range(17, 25)
-COUNTS = 25
+WORDS, WORDS_EQUAL, WORDS_DISTINCT, COOKIE_WORDS, CONSENT_WORDS, FILLER_WORDS = range(17, 23)
+COUNTS = 23
 
 LETTER_SLOTS, PAIR_SLOTS = 1 << 14, 1 << 16
 WORD_SLOTS = 1 << 18
@@ -108,10 +108,8 @@ class Buffers(NamedTuple):
     word_keys: NDArray[np.uint64]
     word_counts: Counts
     word_lists: Bytes
-    pair_keys: NDArray[np.uint64]
-    pair_counts: Counts
     touched: Counts
-    """int32[4, T]: slots of the four tables that are in use."""
+    """int32[3, T]: slots of the three tables that are in use."""
 
 
 @tiny
@@ -156,7 +154,7 @@ def _two_digits(data: Bytes, at: int) -> bool:
 
 @inner
 def _is_stamped(data: Bytes, at: int, end: int) -> bool:
-    """Whether a line begins with a date or an address, or has a time of day near its beginning."""
+    """Whether a line begins with an address, or has a time of day near its beginning."""
     stop = min(end, at + HEAD_BYTES)
     i = at
     while i < stop and (data[i] == 91 or data[i] == 40 or data[i] == 60 or data[i] == 34 or data[i] == 123):
@@ -168,9 +166,6 @@ def _is_stamped(data: Bytes, at: int, end: int) -> bool:
         i += 1
     if i - first >= 7 and dots == 3:
         return True
-    if i - first == 4 and dots == 0 and i + 6 <= stop and (data[i] == 45 or data[i] == 47):
-        if _two_digits(data, i + 1) and data[i + 3] == data[i] and _two_digits(data, i + 4):
-            return True
     i = at
     while i + 8 <= stop:
         if data[i + 2] == 58 and data[i + 5] == 58:
@@ -182,16 +177,16 @@ def _is_stamped(data: Bytes, at: int, end: int) -> bool:
 
 @inner
 def _measure_block(data: Bytes, start: int, end: int, tables: Tables, buffers: Buffers, used: Int64s, out: Int64s) -> None:
-    """Adds the counts of ``data[start:end]``; ``used`` int64[4]: slots in use."""
+    """Adds the counts of ``data[start:end]``; ``used`` int64[3]: slots in use."""
     classes, broken, known, lists = tables
-    letters, pairs, word_keys, word_counts, word_lists, pair_keys, pair_counts, touched = buffers
+    letters, pairs, word_keys, word_counts, word_lists, touched = buffers
     visible, n_letters, digits, unspaced, alnum, n_pairs, changes = 0, 0, 0, 0, 0, 0, 0
     long_chars, mojibake, packed, lines, stamped, units, fragment = 0, 0, 0, 0, 0, 0, 0
-    words, word_pairs = 0, 0
-    token, token_ascii = 0, True
-    line_chars, line_signs, line_open = 0, 0, False
-    segment = 0
-    word, before, has_letter = np.uint64(0), np.uint64(0), False
+    words = 0
+    token, is_plain = 0, True
+    line_chars, line_spaces, line_signs, line_digits, line_open, is_entry = 0, 0, 0, 0, False, False
+    segment, counted = 0, False
+    word, has_letter = np.uint64(0), False
     last, last_class, last_broken = -1, SPACE, 0
     at = start
     while at <= end:
@@ -204,10 +199,11 @@ def _measure_block(data: Bytes, start: int, end: int, tables: Tables, buffers: B
         is_letter = LOWER <= kind <= MARK
         if is_letter or kind == DIGIT:
             n_letters += is_letter
-            digits += kind == DIGIT
+            if kind == DIGIT:
+                digits, line_digits, counted = digits + 1, line_digits + 1, True
             unspaced += kind == UNSPACED
             if kind == UNSPACED:
-                units, segment = units + 1, segment + 1
+                units, segment = units + LETTER_UNITS, segment + LETTER_UNITS
             if kind != MARK:
                 symbol = _symbol(code)
                 alnum += 1
@@ -244,25 +240,13 @@ def _measure_block(data: Bytes, start: int, end: int, tables: Tables, buffers: B
                     if which:
                         out[COOKIE_WORDS + which - 1] += 1
                     if last_class != UNSPACED:
-                        units, segment = units + 2, segment + 2
-                    if before != 0:
-                        pair = ((before * _PRIME) ^ word) | _ONE
-                        slot = _put(pair_keys, pair)
-                        word_pairs += 1
-                        if pair_keys[slot] == 0:
-                            pair_keys[slot] = pair
-                            touched[3, used[3]] = slot
-                            used[3] += 1
-                        pair_counts[slot] += 1
-                    before = word
+                        units, segment = units + WORD_UNITS, segment + WORD_UNITS
                 word, has_letter = np.uint64(0), False
             last = -1
-            if kind != SPACE:
-                before = np.uint64(0)
             if kind == NEWLINE or kind == SEPARATOR or kind == CLOSE or (kind == SPACE and last_class == UNSPACED):
-                if kind != CLOSE and segment <= FRAGMENT_UNITS:
+                if kind != CLOSE and segment <= FRAGMENT_UNITS and not counted:
                     fragment += segment
-                segment = 0
+                segment, counted = 0, False
         mark = np.int64(broken[code]) if 0x80 <= code < LIMIT else 0
         if mark | last_broken:
             is_broken = mark & BROKEN or (last_broken & (LEAD2 | LEAD3) and mark & TAIL)
@@ -273,24 +257,27 @@ def _measure_block(data: Bytes, start: int, end: int, tables: Tables, buffers: B
             mojibake += 1 if is_broken else 0
         last_broken = mark
         if kind == SPACE or kind == NEWLINE or (kind == SEPARATOR and code == 9):
-            if token > LONG_TOKEN and token_ascii:
+            if token > LONG_TOKEN and is_plain:
                 long_chars += token
-            token, token_ascii = 0, True
+            token, is_plain = 0, True
         else:
             if not line_open:
                 lines, line_open = lines + 1, True
-                stamped += _is_stamped(data, at, end)
+                is_entry = _is_stamped(data, at, end)
             visible += 1
             token += 1
-            token_ascii = token_ascii and code < 0x80
+            # The rest of an address that begins with a scheme is no long token.
+            is_plain = is_plain and code < 0x80 and not (code == 47 and token > 2 and data[at - 1] == 47 and data[at - 2] == 58)
             line_signs += (
                 code == 123 or code == 125 or code == 40 or code == 41 or code == 59 or code == 61 or code == 60 or code == 62
             )
         line_chars += 1
+        line_spaces += kind == SPACE
         if kind == NEWLINE:
-            if line_chars > PACKED_LINE:
+            if line_chars > PACKED_LINE and PACKED_SPACES * line_spaces < line_chars:
                 packed += line_signs
-            line_chars, line_signs, line_open = 0, 0, False
+            stamped += is_entry and line_digits >= ENTRY_DIGITS
+            line_chars, line_spaces, line_signs, line_digits, line_open, is_entry = 0, 0, 0, 0, False, False
         last_class = kind if kind != MARK else last_class
         at += size
     out[VISIBLE] += visible
@@ -308,7 +295,6 @@ def _measure_block(data: Bytes, start: int, end: int, tables: Tables, buffers: B
     out[UNITS] += units
     out[FRAGMENT] += fragment
     out[WORDS] += words
-    out[WORD_PAIRS] += word_pairs
 
 
 @tiny
@@ -332,11 +318,9 @@ def _measure(data: Bytes, offsets: Offsets, tables: Tables, out: Int64s) -> None
         np.zeros(WORD_SLOTS, np.uint64),
         np.zeros(WORD_SLOTS, np.int32),
         np.zeros(WORD_SLOTS, np.uint8),
-        np.zeros(WORD_SLOTS, np.uint64),
-        np.zeros(WORD_SLOTS, np.int32),
-        np.zeros((4, BLOCKS * BLOCK_BYTES + 8), np.int32),
+        np.zeros((3, BLOCKS * BLOCK_BYTES + 8), np.int32),
     )
-    used = np.zeros(4, np.int64)
+    used = np.zeros(3, np.int64)
     for d in range(n):
         start, end = offsets[d], offsets[d + 1]
         row = out[d]
@@ -356,11 +340,8 @@ def _measure(data: Bytes, offsets: Offsets, tables: Tables, out: Int64s) -> None
         row[ALNUM_EQUAL] = _equal_pairs(buffers.letters, buffers.touched[0], used[0])
         row[PAIRS_EQUAL] = _equal_pairs(buffers.pairs, buffers.touched[1], used[1])
         row[WORDS_EQUAL] = _equal_pairs(buffers.word_counts, buffers.touched[2], used[2])
-        row[WORD_PAIRS_EQUAL] = _equal_pairs(buffers.pair_counts, buffers.touched[3], used[3])
         for k in range(used[2]):
             buffers.word_keys[buffers.touched[2, k]] = 0
-        for k in range(used[3]):
-            buffers.pair_keys[buffers.touched[3, k]] = 0
 
 
 def _classes() -> Bytes:
@@ -369,11 +350,11 @@ def _classes() -> Bytes:
     by_category = {"Lu": UPPER, "Ll": LOWER, "Lt": UPPER, "Lm": LETTER, "Lo": LETTER, "Nd": DIGIT}
     for code in range(LIMIT):
         category = unicodedata.category(chr(code))
-        classes[code] = by_category.get(category, MARK if category[0] == "M" else SPACE if category == "Zs" else SIGN)
+        classes[code] = by_category.get(category, MARK if category[0] == "M" or category == "Cf" else SPACE if category == "Zs" else SIGN)
     for first, last in _UNSPACED:
         letters = classes[first : last + 1]
         letters[letters == LETTER] = UNSPACED
-    classes[[9, 11, 12, 13, 0x200B]] = SPACE
+    classes[[9, 11, 12, 13]] = SPACE
     classes[[10, 0x85, 0x2028, 0x2029]] = NEWLINE
     classes[[ord(sign) for sign in _SEPARATORS]] = SEPARATOR
     classes[[ord(sign) for sign in _CLOSES]] = CLOSE
@@ -464,7 +445,9 @@ def _over(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArr
 
 
 def _evenness(n: NDArray[np.int64], distinct: NDArray[np.int64], equal: NDArray[np.int64]) -> NDArray[np.float64]:
-    """float64[N]: equal pairs among ``n`` even draws that show so many distinct values, over those that there are.
+    """float64[N]: equal pairs among ``n`` even draws that show so many distinct values, over those that there may be.
+
+    Two standard deviations and 4 are added to those that there are, so that a few words prove nothing.
 
     ``V`` values drawn n times show ``V (1 - exp(-n / V))`` of them; V is found by bisection.
     """
@@ -476,7 +459,7 @@ def _evenness(n: NDArray[np.int64], distinct: NDArray[np.int64], equal: NDArray[
         low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
     values = np.where(n / np.maximum(distinct, 1) >= 16, distinct, n / ((low + high) / 2))
     expected = n * (n - 1) / 2 / np.maximum(values, 1)
-    return np.asarray(expected / (equal + 1.0))
+    return np.asarray(expected / (equal + 2 * np.sqrt(equal) + 4))
 
 
 MIN_PAIRS = 200
@@ -500,15 +483,16 @@ def measure_signs(texts: pa.LargeStringArray) -> dict[str, NDArray[np.float64]]:
         "letter_share": _over(c[LETTERS], c[VISIBLE]),
         "digit_share": _over(c[DIGITS], c[VISIBLE]),
         "letter_evenness": np.where(c[ALNUM] >= MIN_PAIRS, _evenness(c[ALNUM], c[ALNUM_DISTINCT], c[ALNUM_EQUAL]), np.nan),
+        "letter_repeats": np.where(c[ALNUM] >= MIN_PAIRS, _over(c[ALNUM_EQUAL], c[ALNUM] * (c[ALNUM] - 1) // 2), np.nan),
         "letter_order": np.where(enough_pairs, order, np.nan),
         "class_changes": np.where(c[PAIRS] >= 50, _over(c[CHANGES], c[PAIRS]), np.nan),
         "long_token_share": _over(c[LONG_CHARS], c[VISIBLE]),
         "mojibake_share": _over(c[MOJIBAKE], c[VISIBLE]),
         "packed_code_share": _over(c[PACKED_SIGNS], c[VISIBLE]),
         "stamped_line_share": np.where(c[LINES] >= 5, _over(c[STAMPED_LINES], c[LINES]), np.nan),
-        "fragment_share": np.where(c[UNITS] >= 50, _over(c[FRAGMENT], c[UNITS]), np.nan),
+        "fragment_share": np.where(c[UNITS] >= 25 * WORD_UNITS, _over(c[FRAGMENT], c[UNITS]), np.nan),
         "word_evenness": np.where(enough_words, _evenness(c[WORDS], c[WORDS_DISTINCT], c[WORDS_EQUAL]), np.nan),
-        "word_repeats": np.where(enough_words, _over(c[WORDS_EQUAL], c[WORDS] * (c[WORDS] - 1) // 2), np.nan),
+        "word_repeats": np.where(spaced & (c[WORDS] >= 2 * MIN_WORDS), _over(c[WORDS_EQUAL], c[WORDS] * (c[WORDS] - 1) // 2), np.nan),
         "notice_share": _over(np.minimum(c[COOKIE_WORDS], c[CONSENT_WORDS]), c[WORDS]),
         "filler_share": _over(c[FILLER_WORDS], c[WORDS]),
     }

@@ -32,33 +32,35 @@ _RULES = (
         "junk",
         [
             ("mojibake", "mojibake_share", ">", "max_mojibake", 0.01),
-            ("few_letters", "letter_share", "<", "min_letters", 0.45),
-            ("digits", "digit_share", ">", "max_digits", 0.25),
+            ("few_letters", "letter_share", "<", "min_letters", 0.35),
+            ("digits", "digit_share", ">", "max_digits", 0.5),
             ("log", "stamped_line_share", ">", "max_stamped_lines", 0.5),
             ("encoded", "class_changes", ">", "max_class_changes", 0.2),
             ("long_tokens", "long_token_share", ">", "max_long_tokens", 0.75),
-            ("random_letters", "letter_evenness", ">", "max_letter_evenness", 0.9),
+            ("random_letters", "letter_evenness", ">", "max_letter_evenness", 0.85),
+            ("rare_letters", "letter_repeats", "<", "min_letter_repeats", 0.0015),
             ("shuffled_letters", "letter_order", "<", "min_letter_order", 1.15),
             ("packed_code", "packed_code_share", ">", "max_packed_code", 0.1),
         ],
     ),
-    _repeated("repeated_lines", "dup_line_char_frac", 0.5),
-    _repeated("repeated_paragraphs", "dup_para_char_frac", 0.5),
-    _repeated("repeated_words", "duplicated_5_n_grams", 0.7),
+    _repeated("repeated_lines", "dup_line_char_frac", 0.7),
+    _repeated("repeated_paragraphs", "dup_para_char_frac", 0.7),
+    _repeated("repeated_words", "duplicated_5_n_grams", 0.8),
     *rules_of(
         "junk",
         [
-            ("filler", "filler_share", ">", "max_filler", 0.1),
+            ("filler", "filler_share", ">", "max_filler", 0.15),
             ("cookie_notice", "notice_share", ">", "max_notice", 0.03),
             ("fragments", "fragment_share", ">", "max_fragments", 0.9),
-            ("listed_words", "word_evenness", ">", "max_word_evenness", 0.9),
+            ("listed_words", "word_evenness", ">", "max_word_evenness", 0.8),
             ("no_word_twice", "word_repeats", "<", "min_word_repeats", 0.001),
         ],
     ),
 )
 
 _KINDS: Mapping[str, Limits] = {
-    "code": {"min_letters": 0.3, "max_digits": 0.4, "max_class_changes": 0.3, "max_fragments": None},
+    "web": {"max_repeated_lines": 0.5, "max_repeated_paragraphs": 0.5},
+    "code": {"min_letters": 0.25, "max_digits": 0.6, "max_class_changes": 0.3, "max_fragments": None},
     "dialogue": {"max_stamped_lines": None, "max_fragments": None},
 }
 
