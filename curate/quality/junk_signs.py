@@ -462,9 +462,8 @@ def _evenness(n: NDArray[np.int64], distinct: NDArray[np.int64], equal: NDArray[
     return np.asarray(expected / (equal + 2 * np.sqrt(equal) + 4))
 
 
-MIN_PAIRS = 200
-"""Fewer pairs of neighbouring letters say nothing about their order."""
-MIN_WORDS = 100
+MIN_LETTERS, MIN_PAIRS, MIN_WORDS = 100, 200, 100
+"""Fewer letters, pairs of neighbouring letters, or words say nothing of how they are used."""
 MOST_UNSPACED = 0.2
 """Share of letters of scripts without spaces from which statistics of words say nothing."""
 
@@ -482,7 +481,7 @@ def measure_signs(texts: pa.LargeStringArray) -> dict[str, NDArray[np.float64]]:
     columns = {
         "letter_share": _over(c[LETTERS], c[VISIBLE]),
         "digit_share": _over(c[DIGITS], c[VISIBLE]),
-        "letter_evenness": np.where(c[ALNUM] >= MIN_PAIRS, _evenness(c[ALNUM], c[ALNUM_DISTINCT], c[ALNUM_EQUAL]), np.nan),
+        "letter_evenness": np.where(c[ALNUM] >= MIN_LETTERS, _evenness(c[ALNUM], c[ALNUM_DISTINCT], c[ALNUM_EQUAL]), np.nan),
         "letter_repeats": np.where(c[ALNUM] >= MIN_PAIRS, _over(c[ALNUM_EQUAL], c[ALNUM] * (c[ALNUM] - 1) // 2), np.nan),
         "letter_order": np.where(enough_pairs, order, np.nan),
         "class_changes": np.where(c[PAIRS] >= 50, _over(c[CHANGES], c[PAIRS]), np.nan),

@@ -45,14 +45,14 @@ _RULES = (
     ),
     _repeated("repeated_lines", "dup_line_char_frac", 0.7),
     _repeated("repeated_paragraphs", "dup_para_char_frac", 0.7),
-    _repeated("repeated_words", "duplicated_5_n_grams", 0.8),
+    _repeated("repeated_words", "duplicated_5_n_grams", 0.75),
     *rules_of(
         "junk",
         [
             ("filler", "filler_share", ">", "max_filler", 0.15),
             ("cookie_notice", "notice_share", ">", "max_notice", 0.03),
             ("fragments", "fragment_share", ">", "max_fragments", 0.9),
-            ("listed_words", "word_evenness", ">", "max_word_evenness", 0.8),
+            ("listed_words", "word_evenness", ">", "max_word_evenness", 0.85),
             ("no_word_twice", "word_repeats", "<", "min_word_repeats", 0.001),
         ],
     ),
@@ -60,7 +60,7 @@ _RULES = (
 
 _KINDS: Mapping[str, Limits] = {
     "web": {"max_repeated_lines": 0.5, "max_repeated_paragraphs": 0.5},
-    "code": {"min_letters": 0.25, "max_digits": 0.6, "max_class_changes": 0.3, "max_fragments": None},
+    "code": {"min_letters": 0.25, "max_digits": 0.6, "max_class_changes": 0.3, "max_fragments": None, "max_word_evenness": None},
     "dialogue": {"max_stamped_lines": None, "max_fragments": None},
 }
 
