@@ -45,7 +45,7 @@ _RULES = (
     ),
     _repeated("repeated_lines", "dup_line_char_frac", 0.7),
     _repeated("repeated_paragraphs", "dup_para_char_frac", 0.7),
-    _repeated("repeated_words", "duplicated_5_n_grams", 0.75),
+    _repeated("repeated_words", "duplicated_5_n_grams", 0.7),
     *rules_of(
         "junk",
         [
