@@ -93,13 +93,21 @@ def log(rng: random.Random) -> str:
         address = ".".join(str(rng.randint(1, 254)) for _ in range(4))
         what = " ".join(rng.choices(WORDS, k=rng.randint(3, 7)))
         if style == 0:
-            lines.append(f"2024-{rng.randint(1, 12):02}-{rng.randint(1, 28):02} {clock},{rng.randint(0, 999):03} INFO [main] {what}")
+            lines.append(
+                f"2024-{rng.randint(1, 12):02}-{rng.randint(1, 28):02} {clock},{rng.randint(0, 999):03} INFO [main] {what}"
+            )
         elif style == 1:
-            lines.append(f'{address} - - [12/Mar/2024:{clock} +0000] "GET /{what.replace(" ", "/")} HTTP/1.1" 200 {rng.randint(99, 99999)}')
+            lines.append(
+                f'{address} - - [12/Mar/2024:{clock} +0000] "GET /{what.replace(" ", "/")} HTTP/1.1" 200 {rng.randint(99, 99999)}'
+            )
         elif style == 2:
-            lines.append(f"Mar {rng.randint(1, 28):2} {clock} host{rng.randint(1, 9)} daemon[{rng.randint(99, 9999)}]: {what} from {address}")
+            lines.append(
+                f"Mar {rng.randint(1, 28):2} {clock} host{rng.randint(1, 9)} daemon[{rng.randint(99, 9999)}]: {what} from {address}"
+            )
         else:
-            lines.append(f'{{"time": "2024-03-12T{clock}Z", "level": "warn", "id": {rng.randint(1, 10**9)}, "message": "{what}"}}')
+            lines.append(
+                f'{{"time": "2024-03-12T{clock}Z", "level": "warn", "id": {rng.randint(1, 10**9)}, "message": "{what}"}}'
+            )
     return "\n".join(lines)
 
 
@@ -126,7 +134,9 @@ def numbers(rng: random.Random) -> str:
     columns, join = rng.randint(3, 9), rng.choice([" ", "\t", ",", "  ", ";"])
     rows = [join.join(rng.choice(WORDS) for _ in range(columns))]
     for _ in range(rng.randint(30, 200)):
-        rows.append(join.join(f"{rng.uniform(0, 10 ** rng.randint(1, 5)):.{rng.randint(0, 3)}f}" for _ in range(columns)))
+        rows.append(
+            join.join(f"{rng.uniform(0, 10 ** rng.randint(1, 5)):.{rng.randint(0, 3)}f}" for _ in range(columns))
+        )
     return "\n".join(rows)
 
 
@@ -147,7 +157,9 @@ proident sunt in culpa qui officia deserunt mollit anim id est laborum
 def filler(rng: random.Random) -> str:
     if rng.random() < 0.5:
         return " ".join(FILLER * rng.randint(1, 6)).capitalize() + "."
-    sentences = (" ".join(rng.choices(FILLER, k=rng.randint(5, 14))).capitalize() + "." for _ in range(rng.randint(8, 40)))
+    sentences = (
+        " ".join(rng.choices(FILLER, k=rng.randint(5, 14))).capitalize() + "." for _ in range(rng.randint(8, 40))
+    )
     return "\n\n".join(sentences)
 
 
@@ -159,7 +171,11 @@ NOTICES = [
     "Marketing cookies are used by our advertising partners to show you relevant ads on other sites.",
     "You can change your cookie preferences at any time in the cookie settings.",
     "Read our privacy policy and cookie policy for more information.",
-    "Accept all", "Reject all", "Cookie settings", "Manage preferences", "Save and close",
+    "Accept all",
+    "Reject all",
+    "Cookie settings",
+    "Manage preferences",
+    "Save and close",
 ]
 NOTICES_DE = [
     "Wir verwenden Cookies, um Inhalte zu personalisieren und die Zugriffe auf unsere Webseite zu analysieren.",
@@ -185,7 +201,9 @@ def cookie_notice(rng: random.Random) -> str:
 def word_salad(rng: random.Random) -> str:
     """Words drawn evenly from a list, in sentences that say nothing."""
     chosen = rng.sample(WORDS, rng.randint(60, len(WORDS))) + SHORT
-    sentences = (" ".join(rng.choices(chosen, k=rng.randint(6, 20))).capitalize() + "." for _ in range(rng.randint(15, 80)))
+    sentences = (
+        " ".join(rng.choices(chosen, k=rng.randint(6, 20))).capitalize() + "." for _ in range(rng.randint(15, 80))
+    )
     return " ".join(sentences)
 
 

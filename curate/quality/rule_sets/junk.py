@@ -60,7 +60,13 @@ _RULES = (
 
 _KINDS: Mapping[str, Limits] = {
     "web": {"max_repeated_lines": 0.5, "max_repeated_paragraphs": 0.5},
-    "code": {"min_letters": 0.25, "max_digits": 0.6, "max_class_changes": 0.3, "max_fragments": None, "max_word_evenness": None},
+    "code": {
+        "min_letters": 0.25,
+        "max_digits": 0.6,
+        "max_class_changes": 0.3,
+        "max_fragments": None,
+        "max_word_evenness": None,
+    },
     "dialogue": {"max_stamped_lines": None, "max_fragments": None},
 }
 
