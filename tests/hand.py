@@ -72,6 +72,7 @@ RECIPE: dict[str, Any] = {
         {"source": "web", "path": "../in/web.jsonl"},
         {"source": "books", "path": "../in/books.jsonl", "licence": "CC0-1.0"},
     ],
+    "quality": {"preset": "gopher"},
     "tokenizer": {"train": {"vocab_size": 300}},
     "pack": {"window": WINDOW},
     "shards": {"formats": ["parquet"]},

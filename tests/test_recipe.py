@@ -40,6 +40,16 @@ def write(folder, text: str):
         (INPUTS + "tokenizer: {path: a.json, train: {vocab_size: 300}}\n", "either `path` or `train`"),
         (INPUTS + "upsample: {method: weights}\n", "go together"),
         (INPUTS + "quality: {thresholds: {gopher_quality: {min_wrds: 3}}}\n", "min_wrds"),
+        (INPUTS + "quality: {preset: gofer}\n", "did you mean gopher?"),
+        (
+            INPUTS + "quality: {thresholds: {gopher_quality: {min_doc_words: 3}}}\n",
+            "the preset that has them (gopher, fineweb)",
+        ),
+        ("inputs:\n  - {source: web, path: web.jsonl, kind: books}\n", "did you mean book?"),
+        (
+            "inputs:\n  - {source: a, path: x, kind: book}\n  - {source: a, path: y, kind: web}\n",
+            "source 'a' is listed twice with a different quality section, kind or licence",
+        ),
         ("inputs:\n  - {path: web.jsonl}\n", "line 2: `inputs.0.source` is required"),
         ("inputs:\n  - {source: a/b, path: x}\n", "`inputs.0.source` is 'a/b'"),
         ("inputs:\n  - {source: a, path: x, quality: {ruels: []}}\n", "ruels"),
@@ -90,7 +100,19 @@ def test_a_source_may_have_a_quality_section_of_its_own(tmp_path):
     assert recipe.source_quality("books").languages == ("en",)
     assert recipe.source_quality("books").rules == ("gopher_quality",)
     assert recipe.source_quality("code") is None
-    assert recipe.source_quality("web").rules == ("gopher_repetition", "gopher_quality")
+    assert recipe.source_quality("web").rules == ("junk",)
+
+
+def test_limits_follow_the_kind_of_an_input(tmp_path):
+    inputs = [
+        {"source": "web", "path": "w.jsonl"},
+        {"source": "code", "path": "c.jsonl", "kind": "code"},
+        {"source": "old", "path": "o.jsonl", "quality": {"preset": "gopher"}},
+    ]
+    recipe = from_dict({"inputs": inputs, "quality": {"kind": "web", "preset": "fineweb"}}, tmp_path)
+    assert [recipe.source_quality(name).kind for name in recipe.sources] == ["web", "code", "web"]
+    assert recipe.source_quality("old").rules == ("gopher_repetition", "gopher_quality")
+    assert "fineweb" in recipe.source_quality("code").rules
 
 
 def test_bands_can_be_datasketchs_choice(tmp_path):

@@ -23,7 +23,7 @@ from curate.quality.language import UNKNOWN, language_model
 from curate.quality.naming import LineCounts, WordBuffers, name_words
 from curate.quality.octets import longest_text
 from curate.quality.pii import Matches, find, masks, with_masks
-from curate.quality.rule_sets import EDITED, RULE_SETS
+from curate.quality.rule_sets import EDITED, PRESETS, RULE_SETS
 from curate.quality.scorers import open_scorer
 from curate.quality.words import WordTables, word_hash, word_tables
 
@@ -178,7 +178,7 @@ def compile_kernels() -> None:
     texts = sample_texts()
     ids = pa.array(range(len(texts)), pa.uint64())
     batch = pa.table({"doc_id": ids, "source": ["a"] * len(texts), "text": texts})
-    measure_signals(batch, None, {}, {"a": line_parameters("default", {})})
+    measure_signals(batch, None, {}, {"a": line_parameters("default", {})}, rule_sets=PRESETS["default"])
 
 
 STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")

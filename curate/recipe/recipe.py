@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from curate.quality.rule_sets import Kind
+from curate.quality.rule_sets import PRESETS, Kind
 from curate.recipe.dedup import Dedup, DedupOrOff
 from curate.recipe.quality import Quality, QualityOrOff
 from curate.recipe.relate import Cluster, Embed, Order, Select
@@ -101,6 +101,24 @@ class Recipe(Section):
         """Distinct source names in the order of the recipe."""
         return list(dict.fromkeys(item.source for item in self.inputs))
 
+    def _limits_are_of_rules_in_force(self) -> None:
+        """Raise ValueError for limits of a rule set that no source, or not the source that they are of, is under."""
+        in_force = {source: set(one.rules) for source in self.sources if (one := self.source_quality(source))}
+        own = [
+            (f"inputs.{i}.quality", item.quality, in_force.get(item.source, set()))
+            for i, item in enumerate(self.inputs)
+        ]
+        anywhere = set().union(*in_force.values())
+        common = {} if self.quality == "off" else self.quality.model_dump(exclude_unset=True)
+        for place, section, rules in [("quality", common, anywhere), *own]:
+            limits = section.get("thresholds") if isinstance(section, dict) else None
+            for name in limits or {}:
+                if name not in rules:
+                    raise ValueError(
+                        f"{place}.thresholds.{name}: these rules are not in force; name them in `rules`, or the preset that "
+                        f"has them ({', '.join(preset for preset, sets in PRESETS.items() if name in sets) or 'none'})"
+                    )
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
         limits = ("min_long_range_gain", "min_compression_ratio", "min_rare_recurrence")
@@ -124,6 +142,7 @@ class Recipe(Section):
                 near = difflib.get_close_matches(key, list(Quality.model_fields), n=1, cutoff=0.5)
                 hint = f"; did you mean `{near[0]}`?" if near and item_["type"] == "extra_forbidden" else ""
                 raise ValueError(f"inputs.{i}.quality.{key}: {item_['msg']}{hint}") from None
+        self._limits_are_of_rules_in_force()
         if self.pack.schedule and self.upsample.budget is not None:
             raise ValueError("with `pack.schedule` each stage has its own `tokens`; leave `upsample.budget` out")
         if self.synthetic.share and self.pack.method == "buckets":

@@ -121,7 +121,9 @@ def test_many_small_files_share_row_groups(tmp_path):
 
 
 def test_nothing_that_survives_is_a_result_too(corpus, tmp_path):
-    outcome = run(tmp_path, corpus, quality={"thresholds": {"gopher_quality": {"min_doc_words": 100_000}}})
+    outcome = run(
+        tmp_path, corpus, quality={"preset": "gopher", "thresholds": {"gopher_quality": {"min_doc_words": 100_000}}}
+    )
     assert outcome.tables["tokens"].rows == 0
     assert not verify(str(tmp_path / "run")).faults
 

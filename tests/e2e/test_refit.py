@@ -69,13 +69,13 @@ def test_other_thresholds_keep_the_models_until_a_run_refits(corpus, tmp_path):
 def test_a_refit_that_finds_the_same_model_makes_nothing_else_anew(corpus, tmp_path):
     first = run(tmp_path, corpus)
     # The least word count is the published one: every verdict is taken again, and is the same.
-    same = {"thresholds": {"gopher_quality": {"min_doc_words": 50}}}
+    same = {"preset": "gopher", "thresholds": {"gopher_quality": {"min_doc_words": 50}}}
     again = run(tmp_path, corpus, same, refit=True)
     assert models(again) == models(first)
 
 
 def test_a_model_of_nothing_does_not_stay(corpus, tmp_path):
-    nothing = {"thresholds": {"gopher_quality": {"min_doc_words": 1_000_000}}}
+    nothing = {"preset": "gopher", "thresholds": {"gopher_quality": {"min_doc_words": 1_000_000}}}
     assert run(tmp_path / "used", corpus, nothing).tables["tokens"].rows == 0
     assert models(run(tmp_path / "used", corpus)) == models(run(tmp_path / "fresh", corpus))
 

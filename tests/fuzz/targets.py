@@ -39,7 +39,7 @@ def text_of(data: bytes) -> str:
 def _edited(texts: list[str], masked: dict[str, dict[str, list[str]]]) -> tuple[pa.Table, list[str]]:
     ids = pa.array(range(len(texts)), pa.uint64())
     batch = pa.table({"doc_id": ids, "source": ["web"] * len(texts), "text": pa.array(texts, pa.large_string())})
-    signals, edits = measure_signals(batch, None, {}, _RULES, masked)
+    signals, edits = measure_signals(batch, None, {}, _RULES, masked, list(RULE_SETS))
     spans = [edits[name].to_numpy().astype(np.int64) for name in ("doc_id", "start", "end")]
     edited = apply_edits(batch["text"], *spans, edits["replacement"].combine_chunks())
     edited.validate(full=True)

@@ -57,7 +57,11 @@ def test_removed_by_a_rule_says_value_and_limit(workspace: str) -> None:
 
 def test_limit_is_that_of_the_source(builder: hand.Builder) -> None:
     inputs = [
-        {"source": "web", "path": "w", "quality": {"thresholds": {"gopher_quality": {"min_doc_words": 7}}}},
+        {
+            "source": "web",
+            "path": "w",
+            "quality": {"preset": "gopher", "thresholds": {"gopher_quality": {"min_doc_words": 7}}},
+        },
         {"source": "books", "path": "b"},
     ]
     assert (

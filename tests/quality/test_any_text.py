@@ -26,7 +26,7 @@ def measured(texts: list[str], model: str | None = None) -> tuple[list[dict], li
     """(signals of every text, texts as edited)."""
     ids = pa.array(range(len(texts)), pa.uint64())
     batch = pa.table({"doc_id": ids, "source": ["web"] * len(texts), "text": pa.array(texts, pa.large_string())})
-    signals, edits = measure_signals(batch, model, {}, RULES, MASKED)
+    signals, edits = measure_signals(batch, model, {}, RULES, MASKED, list(RULE_SETS))
     spans = [edits[name].to_numpy().astype(np.int64) for name in ("doc_id", "start", "end")]
     edited = apply_edits(batch["text"], *spans, edits["replacement"].combine_chunks())
     edited.validate(full=True)  # whole UTF-8 characters only

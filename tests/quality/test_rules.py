@@ -23,8 +23,12 @@ GOOD = {
     "fineweb_line_punct_ratio": 0.9,
     "edited_fineweb_lines": 30.0,
     "edited_fineweb_line_punct_ratio": 0.9,
+    "junk_letter_share": 0.9,
+    "junk_letter_order": 2.5,
+    "junk_letter_repeats": 0.06,
+    "junk_word_repeats": 0.01,
 }
-COLUMNS = [name for name in empty_signals([]).column_names if name not in ("doc_id", "language")]
+COLUMNS = [name for name in empty_signals([], list(RULE_SETS)).column_names if name not in ("doc_id", "language")]
 RULES = [(name, rule) for name, rule_set in RULE_SETS.items() for rule in rule_set.rules]
 
 

@@ -40,7 +40,7 @@ def decided(rows: list[dict], metas: list[dict] | None = None, **section: object
             "meta": [json.dumps(meta) if meta else None for meta in metas or [{}] * len(rows)],
         }
     )
-    return verdicts(table(*rows), fields, Quality.model_validate(section))
+    return verdicts(table(*rows), fields, Quality.model_validate({"preset": "gopher", **section}))
 
 
 def test_names_are_columns() -> None:

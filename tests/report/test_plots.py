@@ -51,7 +51,7 @@ def test_funnel_counts_down(workspace: str) -> None:
 
 
 def test_scores_show_the_limit_in_force(builder: hand.Builder) -> None:
-    limits = {"thresholds": {"gopher_quality": {"min_doc_words": 4}}}
+    limits = {"preset": "gopher", "thresholds": {"gopher_quality": {"min_doc_words": 4}}}
     columns = pa.schema([("doc_id", pa.uint64()), ("gopher_quality_words", pa.int64())])
     rows = {
         name: pa.table(

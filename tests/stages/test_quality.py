@@ -125,9 +125,13 @@ def test_verdicts_follow_from_signals_and_metadata_alone(corpus: Path, tmp_path:
 
 
 def test_changed_limits_read_no_text(corpus: Path, tmp_path: Path) -> None:
-    first = run(corpus, tmp_path)
+    first = run(corpus, tmp_path, preset="gopher")
     recipe = {
-        "quality": {"thresholds": {"gopher_quality": {"min_doc_words": 130}}, "where": "meta.score > 0"},
+        "quality": {
+            "preset": "gopher",
+            "thresholds": {"gopher_quality": {"min_doc_words": 130}},
+            "where": "meta.score > 0",
+        },
         "inputs": [{"source": "web", "path": str(corpus / "web.jsonl")}],
         "workspace": str(tmp_path),
     }
@@ -176,7 +180,8 @@ def test_every_stage_sees_the_masked_text(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_counters_of_rules(corpus: Path, tmp_path: Path) -> None:
-    found = run(corpus, tmp_path, where="meta.score > 0", thresholds={"gopher_quality": {"min_doc_words": 130}})
+    limits = {"gopher_quality": {"min_doc_words": 130}}
+    found = run(corpus, tmp_path, preset="gopher", where="meta.score > 0", thresholds=limits)
     rules = {one["reason"]: one for one in found.stats()["rules"]}
     removed = sum(one["removed"] for one in rules.values())
     assert removed == found.snapshots["verdicts"].counters["removed"]
