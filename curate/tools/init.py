@@ -145,7 +145,7 @@ inputs:
 
 quality:
   # languages: [en]                              # keep these languages only; empty: any
-  rules: [gopher_repetition, gopher_quality]     # `preset: fineweb` adds the c4 and fineweb rules, for web text
+  preset: default                                # removes junk of any kind; gopher, c4, fineweb: rules for English web pages
 dedup:
   near: {{threshold: 0.8}}                         # true Jaccard similarity of word 5-grams; `near: off` keeps near duplicates
 tokenizer:
@@ -171,10 +171,8 @@ inputs:
 """
 
 _REST = f"""
-# Documentation of code is no web text: it is short, and much of it is names and signs.
-quality:
-  thresholds:
-    gopher_quality: {{min_doc_words: 30, max_non_alpha_words_ratio: 0.5}}
+# The rules remove junk of any kind; `preset: gopher` would remove most of this, for it is no web text.
+quality: {{preset: default, kind: documentation}}
 tokenizer:
   train: {{vocab_size: {VOCAB_SIZE}}}
 cluster: {{cell_size: 200}}

@@ -13,7 +13,7 @@ from curate.quality.verdicts import Verdicts, names_of, verdicts
 from curate.recipe import Quality
 from curate.recipe.file import from_dict
 
-COLUMNS = empty_signals(["quality"]).column_names
+COLUMNS = empty_signals(["quality"], list(RULE_SETS)).column_names
 
 
 def table(*rows: dict) -> pa.Table:
