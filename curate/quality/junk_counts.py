@@ -243,7 +243,7 @@ def _measure_words(
                 segment += WORD_UNITS
         word, has_letter = np.uint64(0), False
         is_dash = last_class == SPACE and (code == 45 or code == 62 or code == 0x2013 or code == 0x2014)  # - > – —
-        if kind >= NEWLINE or is_dash or (kind == SPACE and last_class == UNSPACED):
+        if kind >= NEWLINE or code == 9 or is_dash or (kind == SPACE and last_class == UNSPACED):
             # A sentence is no fragment, however short; nor is what holds a number, as lists of things and tables do.
             if kind != CLOSE and segment <= FRAGMENT_UNITS and not has_digit:
                 fragments += segment

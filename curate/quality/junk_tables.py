@@ -35,7 +35,7 @@ _UNSPACED = (
     (0xFF66, 0xFF9F),  # kana
     (0x20000, 0x3347F),  # Han
 )
-_SEPARATORS = "|,;\t•·»›→/、，；｜،؛"
+_SEPARATORS = "|,;•·»›→/、，；｜،؛"
 _CLOSES = ".!?:。！？।॥။។؟۔։።…："
 
 _LEFT_OPEN = "€‚ƒ„†‡ˆ‰‹˜™›"
