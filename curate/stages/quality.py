@@ -123,13 +123,15 @@ def _measures(recipe: Recipe) -> Measures:
 
 def measured_rule_sets(recipe: Recipe) -> list[str]:
     """Rule sets in force, or named by a condition, that measure columns of their own."""
-    from curate.quality.verdicts import conditions
-
     used: set[str] = set()
     for quality in filter(None, _qualities(recipe).values()):
-        named = conditions(quality.where, quality.classifier.name if quality.classifier else None)
-        columns = set().union(*(condition.names for condition in named))
-        used |= {*quality.rules} | {name for name in RULE_SETS if columns & {*RULE_SETS[name].columns}}
+        used |= {*quality.rules}
+        if quality.where:
+            from curate.quality.verdicts import conditions
+
+            named = conditions(quality.where, quality.classifier.name if quality.classifier else None)
+            columns = set().union(*(condition.names for condition in named))
+            used |= {name for name in RULE_SETS if columns & {*RULE_SETS[name].columns}}
     return [name for name in RULE_SETS.in_order([*used]) if RULE_SETS[name].measure]
 
 
