@@ -131,7 +131,7 @@ def measured_rule_sets(recipe: Recipe) -> list[str]:
 
             named = conditions(quality.where, quality.classifier.name if quality.classifier else None)
             columns = set().union(*(condition.names for condition in named))
-            used |= {name for name in RULE_SETS if columns & {*RULE_SETS[name].columns}}
+            used |= {name for name in RULE_SETS if any(column.startswith(f"{name}_") for column in columns)}
     return [name for name in RULE_SETS.in_order([*used]) if RULE_SETS[name].measure]
 
 
