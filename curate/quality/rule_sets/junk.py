@@ -37,7 +37,7 @@ _RULES = (
             ("log", "stamped_line_share", ">", "max_stamped_lines", 0.5),
             ("encoded", "class_changes", ">", "max_class_changes", 0.2),
             ("long_tokens", "long_token_share", ">", "max_long_tokens", 0.75),
-            ("random_letters", "letter_evenness", ">", "max_letter_evenness", 0.85),
+            ("random_letters", "letter_evenness", ">", "max_letter_evenness", 0.9),
             ("rare_letters", "letter_repeats", "<", "min_letter_repeats", 0.0015),
             ("shuffled_letters", "letter_order", "<", "min_letter_order", 1.15),
             ("packed_code", "packed_code_share", ">", "max_packed_code", 0.1),
