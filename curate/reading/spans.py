@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.base.ids import MAX_POSITION
-from curate.reading.records import BOM, Readable, Span
+from curate.reading.records import Readable, Span
+from curate.reading.streams import BOM, Stream, encoding_of_bom
 
 _BLOCK = 8 << 20
 """Bytes of one request to the file."""

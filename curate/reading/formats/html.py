@@ -6,10 +6,22 @@ The main text is found by resiliparse: menus, headers, footers and scripts are l
 
 from __future__ import annotations
 
+import re
+
+from curate.reading.charsets import decode_page
 from curate.reading.formats.text import ExtractionError, WholeFileReader
 
 MAX_PAGE_FACTOR = 4
 """A page may take this many times the longest document: markup is mostly longer than its text."""
+
+
+MAX_DEPTH = 256
+"""Elements within elements that are handed to the parser: its time grows with size times depth (552 kB of nested ``div``
+took 53 s). Tags of deeper ones are left out, their text stays; browsers stop at 512."""
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)[^>]*>")
+_EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_CLOSED_BY_NEXT = frozenset("p li dt dd option tr td th thead tbody tfoot".split())
 
 
 def main_text(page: bytes, encoding: str | None = None) -> str:
@@ -17,14 +29,14 @@ def main_text(page: bytes, encoding: str | None = None) -> str:
 
     Args:
         page: the bytes of the page.
-        encoding: what the server said; a wrong or missing one is found out from the bytes.
+        encoding: what the server said; see :func:`curate.reading.charsets.decode_page`.
 
     Raises:
         ExtractionError: the page could not be parsed.
     """
     from resiliparse.extract.html2text import extract_plain_text
 
-    text = _decoded(page, encoding)
+    text = flattened(decode_page(page, encoding))
     try:
         found = extract_plain_text(text, preserve_formatting=True, main_content=True, list_bullets=True, links=False)
     except (ValueError, RuntimeError) as error:
@@ -32,20 +44,24 @@ def main_text(page: bytes, encoding: str | None = None) -> str:
     return str(found).strip().encode("utf-8", "replace").decode()
 
 
-def _decoded(page: bytes, encoding: str | None) -> str:
-    """The page by the encoding that was said, else as UTF-8 where it is, else by what the bytes look like."""
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
-    if encoding:
-        try:
-            return str(bytes_to_str(page, encoding, fallback_encodings=("utf-8", "windows-1252")))
-        except LookupError:
-            pass
-    try:
-        return page.decode()
-    except UnicodeDecodeError:
-        found = detect_encoding(page, from_html_meta=True) or "windows-1252"
-        return str(bytes_to_str(page, found, fallback_encodings=("windows-1252",)))
+def flattened(page: str) -> str:
+    """The page without the tags of elements that are deeper than :data:`MAX_DEPTH`."""
+    if page.count("<") <= MAX_DEPTH:
+        return page
+    kept: list[str] = []
+    at = depth = 0
+    for tag in _TAG.finditer(page):
+        name = tag[2].lower()
+        if name in _EMPTY or (name in _CLOSED_BY_NEXT and depth <= MAX_DEPTH):
+            continue
+        if not tag[1]:
+            depth += 1
+        if depth > MAX_DEPTH:
+            kept.append(page[at : tag.start()])
+            at = tag.end()
+        if tag[1]:
+            depth = max(0, depth - 1)
+    return "".join([*kept, page[at:]]) if kept else page
 
 
 class HtmlReader(WholeFileReader):
@@ -54,6 +70,7 @@ class HtmlReader(WholeFileReader):
     name = "html"
     extensions = (".html", ".htm")
     size_factor = MAX_PAGE_FACTOR
+    is_text = False  # a page may name its encoding itself
 
     def text(self, data: bytes) -> str:
         return main_text(data)
