@@ -114,6 +114,8 @@ def run_recipe(
         recipe = with_sample(recipe, sample)
     plan = until(stages(), stop_after)
     found = discover(recipe)
+    for line in found.passed:
+        progress.say(f"passed over, {line}")
     keys = stage_keys(recipe, stages())
     storage = open_storage(recipe.workspace, storage_options(recipe))
     storage.check_writable()

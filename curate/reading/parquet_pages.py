@@ -202,6 +202,7 @@ def _chunk(told: dict[int, int]) -> Chunk:
 
 
 _MAGIC = b"PAR1"
+_ARROW_SCHEMA, _NO_SCHEMA = b"ARROW:schema", b"ARROW:hidden"
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 """``PageType``."""
@@ -366,8 +367,11 @@ class Watched:
         self._file = file
         self._error: BaseException | None = None
         self._at = 0
-        self.size = 0
+        self.size = self.footer = 0
+        """Bytes of the file, and those before its footer."""
         self.pages: Pages | None = None
+        self.hides_arrow_schema = False
+        """Whether Arrow is kept from finding its own schema, by which it makes types that it then refuses."""
         self._seen = (0, b"")
         """Place and bytes of the last read before there were pages: that of the footer."""
 
@@ -383,6 +387,9 @@ class Watched:
         while 0 < len(data) < size and (more := self._call("read", size - len(data))):
             data += more
         start, self._at = self._at, self._at + len(data)
+        if self.hides_arrow_schema and start + len(data) > self.footer:
+            cut = max(0, self.footer - start)
+            data = data[:cut] + data[cut:].replace(_ARROW_SCHEMA, _NO_SCHEMA)
         if self.pages is not None:
             self.pages.seen(start, data)
         else:

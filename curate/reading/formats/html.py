@@ -19,7 +19,13 @@ MAX_DEPTH = 256
 """Elements within elements that are handed to the parser: its time grows with size times depth (552 kB of nested ``div``
 took 53 s). Tags of deeper ones are left out, their text stays; browsers stop at 512."""
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)[^>]*>")
+MAX_ATTRIBUTES = 1_000
+"""Attributes of an element, about; one with more loses them all. The parser compares each with all others."""
+
+_TAG = re.compile(
+    r"""<(/?)([a-zA-Z][^\s/>]*+)([^>=]*+(?:=(?:\s*+(?:"[^"]*"|'[^']*'))?+[^>=]*+)*+)(>?)"""  # possessive: in linear time
+)
+_LONG = 4 * MAX_ATTRIBUTES
 _EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _CLOSED_BY_NEXT = frozenset("p li dt dd option tr td th thead tbody tfoot".split())
 
@@ -45,22 +51,26 @@ def main_text(page: bytes, encoding: str | None = None) -> str:
 
 
 def flattened(page: str) -> str:
-    """The page without the tags of elements that are deeper than :data:`MAX_DEPTH`."""
-    if page.count("<") <= MAX_DEPTH:
-        return page
+    """The page without what would take the parser time out of proportion.
+
+    That is: tags of elements that are deeper than :data:`MAX_DEPTH`, and attributes of elements with more than
+    :data:`MAX_ATTRIBUTES`. All other pages are left as they are.
+    """
     kept: list[str] = []
     at = depth = 0
     for tag in _TAG.finditer(page):
-        name = tag[2].lower()
+        end, name, attributes, closed = tag.groups()
+        name = name.lower()
+        if len(attributes) > _LONG and len(attributes.split()) + attributes.count("=") > MAX_ATTRIBUTES:
+            kept += [page[at : tag.start()], f"<{end}{name}>" if closed else ""]
+            at = tag.end()
         if name in _EMPTY or (name in _CLOSED_BY_NEXT and depth <= MAX_DEPTH):
             continue
-        if not tag[1]:
-            depth += 1
-        if depth > MAX_DEPTH:
+        depth += 0 if end else 1
+        if depth > MAX_DEPTH and at <= tag.start():
             kept.append(page[at : tag.start()])
             at = tag.end()
-        if tag[1]:
-            depth = max(0, depth - 1)
+        depth = max(0, depth - 1) if end else depth
     return "".join([*kept, page[at:]]) if kept else page
 
 

@@ -199,6 +199,7 @@ class JsonLinesReader(Reader):
 
     name = "jsonl"
     extensions = (".jsonl", ".ndjson", ".json")  # C4 and others name their JSON Lines .json
+    has_records = True
     has_fields = True
 
     def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:

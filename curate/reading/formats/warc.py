@@ -49,6 +49,7 @@ class WarcReader(Reader):
 
     name = "warc"
     extensions = (".warc", ".wet")
+    has_records = True
     refused: ClassVar[Mapping[str, str]] = {
         ".wat": "WAT files describe pages but do not hold their text; take the WARC or WET file"
     }
