@@ -13,13 +13,14 @@ from curate.base.errors import InputError, WorkspaceError
 from curate.base.terminal import printable
 from curate.reading import formats
 from curate.reading.folders import belongs_to_folder, describes_data, is_hidden
-from curate.reading.units import InputFile, matches, pattern_prefix, relative_path
+from curate.reading.units import InputFile, matches, pattern_prefix
 from curate.recipe import Input
 from curate.storage.interface import StorageOptions
 from curate.storage.open import open_storage
 
 UNKNOWN = "of unknown types"
 DESCRIPTION = "that describe the data set"
+MARK = "that other systems keep for themselves"
 NO_FILE = "that are no plain files"
 LINK = "linked folders that lead out of the input; name them as inputs of their own"
 
@@ -44,7 +45,7 @@ class PassedOver:
     def lines(self) -> list[str]:
         """A line for each reason: how many, and the first of them."""
         return [
-            f"{len(names):,} {reason if reason == LINK else f'files {reason}'}: {', '.join(map(printable, names[:_NAMED]))}"
+            f"{len(names):,} {'' if reason == LINK else 'files '}{reason}: {', '.join(map(printable, names[:_NAMED]))}"
             + (", …" if len(names) > _NAMED else "")
             for reason, names in self._names.items()
         ]
@@ -93,12 +94,13 @@ def _of_known_types(places: list[_Place], path: str, passed: PassedOver) -> list
     has_data = any(formats.is_data(place.file.path) and not describes_data(place.file.path) for place in found)
     files: list[InputFile] = []
     for place in places:
-        if not formats.has_known_type(place.file.path):
-            passed.add(UNKNOWN, place.file.path)
-        elif has_data and describes_data(place.file.path):
-            passed.add(DESCRIPTION, place.file.path)
-        elif not place.is_asked_for and formats.is_data(place.file.path) and belongs_to_folder(place.file.path):
-            passed.add(DESCRIPTION, place.file.path)
+        path_below = place.file.path
+        if not formats.has_known_type(path_below):
+            passed.add(UNKNOWN, path_below)
+        elif has_data and describes_data(path_below):
+            passed.add(DESCRIPTION, path_below)
+        elif not place.is_asked_for and belongs_to_folder(path_below) and formats.is_data(path_below):
+            passed.add(MARK, path_below)
         else:
             files.append(place.file)
     if not files and (unknown := [place for place in places if place.is_asked_for]):
@@ -134,7 +136,8 @@ def _local_places(entry: Input, number: int, own_folders: Sequence[str], passed:
             elif place.is_symlink():
                 # One that leads to a folder of the input adds nothing: that folder is read where it is.
                 folders.remove(name)
-                if not Path(os.path.realpath(place)).is_relative_to(real_root):
+                is_near = is_taken or _may_lead(entry.path, place.as_posix())
+                if is_near and not Path(os.path.realpath(place)).is_relative_to(real_root):
                     passed.add(LINK, place.relative_to(root).as_posix())
             elif is_taken or (has_wildcard and matches(entry.path, place.as_posix())):
                 taken.add(str(place))
@@ -150,6 +153,11 @@ def _local_places(entry: Input, number: int, own_folders: Sequence[str], passed:
                 yield _Place(_local(entry, place, relative), is_matched)
             else:
                 passed.add(UNKNOWN, relative)
+
+
+def _may_lead(pattern: str, folder: str) -> bool:
+    """Whether the pattern may take something below a folder."""
+    return "**" in pattern or pattern.count("/") > folder.count("/") or matches(pattern, folder)
 
 
 def _is_plain(path: Path) -> bool:
@@ -197,6 +205,11 @@ def _objects(entry: Input, number: int, options: StorageOptions) -> Iterator[_Pl
             is_matched, is_taken = info.path == pattern, info.path.startswith(below)
             relative = info.path.rsplit("/", 1)[-1] if is_matched else info.path.removeprefix(below)
         if is_matched or (is_taken and not is_hidden(relative)):
+            if info.path.startswith("/") or ".." in info.path.split("/"):
+                name = printable(info.path)
+                raise InputError(
+                    f"inputs.{number}: the key {name!r} in {bucket} cannot be read; give the object another"
+                )
             url = f"s3://{bucket}/{info.path}"
             yield _Place(InputFile(entry.source, relative, url, info.size, info.etag), is_matched)
 

@@ -74,7 +74,7 @@ def decode_page(page: bytes, server: str | None = None) -> str:
     whole = len(text) - n_ascii - damaged
     if damaged and _cut_character(page):
         damaged -= 1
-    if not damaged and whole or (said[:1] == ["utf-8"] and damaged <= max(whole, 1)):
+    if (not damaged and whole) or (said[:1] == ["utf-8"] and damaged <= max(whole, 1)):
         return text
     if whole and whole >= _MOSTLY * damaged:
         return text

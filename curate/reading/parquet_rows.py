@@ -29,7 +29,6 @@ from curate.reading.records import (
 )
 from curate.reading.vectors import from_column, is_vector
 
-
 _UUID = "arrow.uuid"
 _OUT_OF_RANGE = re.compile(r"<value out of range: (-?\d+)>")
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -134,7 +133,7 @@ def _check_texts(
         return pa.nulls(n, pa.large_string()), reasons
     # By way of binary: Arrow takes a Parquet string column as it is, and checks UTF-8 only in this cast.
     data = column.cast(pa.large_binary())
-    reasons: dict[int, str] = {}
+    reasons = {}
     bad: list[int] = []
     try:
         texts = data.cast(pa.large_string())
@@ -226,7 +225,9 @@ def _beyond(value: int, dtype: pa.DataType) -> str:
     day, rest = divmod(value, _PER_DAY[unit])
     second, fraction = divmod(rest, _PER_DAY[unit] // 86_400)
     digits = len(str(_PER_DAY[unit] // 86_400)) - 1
-    time = f"T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}" + (f".{fraction:0{digits}}" if digits else "")
+    time = f"T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}" + (
+        f".{fraction:0{digits}}" if digits else ""
+    )
     return f"{np.datetime64(day, 'D')}{time}"
 
 

@@ -167,7 +167,9 @@ class Stream:
                     finished += 1
         if current is not None:
             read = self._taken - self._at
-            self.damage = Damage(TRUNCATED, f"the compressed data ends in the middle, {read:,} bytes after its beginning")
+            self.damage = Damage(
+                TRUNCATED, f"the compressed data ends in the middle, {read:,} bytes after its beginning"
+            )
         elif not finished:
             self.damage = Damage(TRUNCATED, f"the file is empty, which is not {self._compression} data")
 

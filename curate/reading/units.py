@@ -193,8 +193,9 @@ def matches(pattern: str, path: str) -> bool:
     """Whether ``pattern`` takes the file at ``path``.
 
     ``*`` and ``?`` stay within one folder, ``[a-z]`` and ``[!a-z]`` stand for one character, ``**/`` for any number of
-    folders and a ``**`` at the end for everything below. A pattern without a wildcard is a file, or a folder with
-    everything below it. As in a shell, a wildcard takes no name that begins with a dot. A path that ends in ``/`` (an object store's mark of a folder) is no file.
+    folders and a ``**`` at the end for everything below. As in a shell, a wildcard takes no name that begins with a dot. A
+    pattern without a wildcard is a file, or a folder with everything below it. A path that ends in ``/`` (an object store's
+    mark of a folder) is no file.
     """
     if path.endswith("/"):
         return False

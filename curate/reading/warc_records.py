@@ -184,9 +184,9 @@ class RecordFile:
         while True:
             there = self._fill(step + _AHEAD)
             # A long one is looked through on the way: a wrong length must not make the whole file be held.
-            if length > _STEP and not may_hold_records:
-                if _NEXT.search(self._data, self._at + max(seen - _AHEAD, 0), self._at + step):
-                    return False
+            begin, end = self._at + max(seen - _AHEAD, 0), self._at + step
+            if length > _STEP and not may_hold_records and _NEXT.search(self._data, begin, end):
+                return False
             if step == wanted or not there:
                 return True
             step, seen = min(wanted, 2 * step), step

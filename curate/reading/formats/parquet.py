@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
-from curate.reading.parquet_pages import Malformed, Pages, TooMuch, Watched, check_ends, read_footer
+from curate.reading.parquet_footer import Malformed, read_footer
+from curate.reading.parquet_pages import Pages, TooMuch, Watched, check_ends, files_before
 from curate.reading.parquet_rows import batch_of_rows, columns_to_read, is_binary, is_text
 from curate.reading.records import CORRUPT, DEFAULT_FIELDS, TOO_LARGE, Batch, Fields, Reject, Span, snippet
 from curate.reading.spans import group_spans, impossible_rows
@@ -64,6 +65,8 @@ class _Groups:
             size = metadata.serialized_size
             watched.footer = watched.size - 8 - size
             self._footer = read_footer(watched.again(watched.footer, size), metadata)
+            if before := files_before(watched, self._footer):
+                raise Malformed(f"{before:,} bytes of other Parquet files are before it; give each file its own name")
             self._names = columns_to_read(self._source.schema_arrow, fields)
         except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
             # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
@@ -248,7 +251,8 @@ class ParquetReader(Reader):
         try:
             groups = _Groups(file, fields, options)
         except _Lost as error:
-            yield _only(Reject(0, error.reason, snippet(str(error))))
+            if options.span is None or not options.span.start:  # once for all spans
+                yield _only(Reject(0, error.reason, snippet(str(error))))
             return
         span = options.span or Span(0, len(groups.rows))
         start = sum(groups.rows[: span.start])

@@ -9,7 +9,7 @@ the records around it are read (:mod:`curate.reading.warc_records`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -28,7 +28,6 @@ from curate.reading.http_pages import (
 )
 from curate.reading.records import (
     BAD_ENCODING,
-    CORRUPT,
     DEFAULT_FIELDS,
     NOT_TEXT,
     TOO_LARGE,
@@ -76,10 +75,8 @@ class _Pages:
     def batches(self) -> Iterator[Batch]:
         builder, options = self._builder, self._options
         records = 0
-        stop = 0
         for record in RecordFile(self._stream, self._most_of) if not self._is_full() else ():
             records += 1
-            stop = record.stop
             damage = self._damage_until(record)
             if damage or isinstance(record, Lost):
                 self._reject(*(damage or (record.reason, record.why)))  # type: ignore[union-attr]
@@ -90,7 +87,7 @@ class _Pages:
             if builder.size >= options.batch_bytes:
                 yield builder.take()
         if not self._is_full():
-            self._end(records, stop)
+            self._end(records)
         if builder:
             yield builder.take()
 
@@ -115,7 +112,7 @@ class _Pages:
                 self._reject(damage.reason, damage.message)
         return found
 
-    def _end(self, records: int, stop: int) -> None:
+    def _end(self, records: int) -> None:
         """What is to be said of the end of the file."""
         damages = self._stream.damages[self._told :]
         for damage in damages:
@@ -166,10 +163,11 @@ class _Pages:
         meta = {"url": url, "date": headers.get("warc-date"), "type": kind, "status": page.status}
         known = json.dumps({name: value for name, value in meta.items() if value}, ensure_ascii=False)
         own = headers.get("warc-record-id", "").strip("<>") or None if self._fields.id is not None else None
+        text_of: Callable[[bytes], str] = bytes.decode
         if kind in _HTML:
             text_of = partial(main_text, encoding=charset)
-        else:
-            text_of = partial(decode_page, server=charset) if _is_http(headers) else bytes.decode
+        elif _is_http(headers):
+            text_of = partial(decode_page, server=charset)
         add_document(self._builder, self._position, data, text_of, most, own, known, url)
         self._position += 1
 
