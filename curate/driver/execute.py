@@ -114,8 +114,6 @@ def run_recipe(
         recipe = with_sample(recipe, sample)
     plan = until(stages(), stop_after)
     found = discover(recipe)
-    for line in found.passed:
-        progress.say(f"passed over, {line}")
     keys = stage_keys(recipe, stages())
     storage = open_storage(recipe.workspace, storage_options(recipe))
     storage.check_writable()
@@ -160,6 +158,8 @@ def _only_others(table: str, error: WorkspaceError) -> None:
 
 
 def _say_what_is_new(walk: Pass, assigned: Assignment) -> None:
+    for line in walk.inputs.passed:
+        walk.progress.say(f"passed over, {line}")
     generations = walk.generations
     if assigned.new and len(generations) > 1:
         files = sum(len(unit.files) for unit in assigned.new)

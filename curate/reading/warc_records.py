@@ -27,8 +27,8 @@ _AHEAD = 1 << 12
 """Bytes behind a record in which the next one is looked for."""
 
 _START = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n")
-_NEXT = re.compile(rb"(?<=\n)WARC/\d+\.\d+[ \t]*\r?\n(?=[\w-]+:)")
-_HEADER_END = re.compile(rb"\n[ \t]*\r?\n|\n(WARC/)\d+\.\d+[ \t]*\r?\n")
+_NEXT = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n(?=[\w-]+:)")  # within a line, too, where a record broke off there
+_HEADER_END = re.compile(rb"\n[ \t]*\r?\n|(WARC/)\d+\.\d+[ \t]*\r?\n(?=[\w-]+:)")
 _BLANK = re.compile(rb"[\r\n]*")
 _ENDING = re.compile(rb"\r?\n\r?\n")
 _SHOWN = 1_000
@@ -136,7 +136,7 @@ class RecordFile:
         wanted = 1 << 14
         while True:
             there = self._fill(wanted)
-            end = _HEADER_END.search(self._data, self._at, self._at + MAX_HEADER)
+            end = _HEADER_END.search(self._data, self._at + len(MAGIC), self._at + MAX_HEADER)
             if end is not None or not there or wanted >= MAX_HEADER:
                 break
             wanted *= 4
