@@ -112,12 +112,12 @@ def bad_record(draw: random.Random, page: bytes, number: int) -> bytes:
         lambda: record(http(page, HTML, "Content-Encoding: rot13"), number),
         lambda: record(http(chunked(page)[:-60], HTML, "Transfer-Encoding: chunked"), number),
         lambda: record(http(page), number, length=len(http(page)) + draw.randrange(5, 4_000)),
-        lambda: record(http(page), number, length=10**draw.randrange(6, 15)),
+        lambda: record(http(page), number, length=10 ** draw.randrange(6, 15)),
         lambda: record(http(page), number, length=draw.randrange(0, len(http(page)) - 10)),
         lambda: record(http(page), number, **{"Content-Length": draw.choice(["", "x", "-1", "1e3", "9" * 30])}),
         lambda: whole[:cut],
         lambda: whole[: draw.randrange(30, 100)] + b"\r\n",
-        lambda: b"".join(draw.randbytes(1) for _ in range(200)).replace(b"\n", b" ") + b"\r\n",
+        lambda: b"\r\n" + draw.randbytes(200).replace(b"\n", b" ") + b"\r\n",
         lambda: record(http(b"\x89PNG", "Content-Type: image/png"), number),
     ]
     return draw.choice(odd)()
@@ -227,7 +227,12 @@ def side_file(seed: int) -> None:
         lines.append(draw.choice(["", " ", "\t"]) + entry + draw.choice(["", " ", "\t", " # why", "\t# why # so"]))
     text = draw.choice(["\n", "\r\n", "\r"]).join(lines) + draw.choice(["", "\n", "\r\n"])
     mark, name = draw.choice(
-        [(b"", "utf-8"), (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")]
+        [
+            (b"", "utf-8"),
+            (codecs.BOM_UTF8, "utf-8"),
+            (codecs.BOM_UTF16_LE, "utf-16-le"),
+            (codecs.BOM_UTF16_BE, "utf-16-be"),
+        ]
     )
     pack = draw.choice([bytes, gzip.compress, zstandard.ZstdCompressor().compress])
     found = decode_side_file(pack(mark + text.encode(name)), "a list")
@@ -245,12 +250,15 @@ def json_lines(seed: int) -> None:
         odd = ["{", "[]", '{"text": 7}', '{"text": "\\ud800"}', "[" * 5_000, '{"text": ""}', "x" * 3_000, '{"x": 1}']
         lines.insert(draw.randrange(len(lines) + 1), draw.choice(odd))
     mark, name = draw.choice(
-        [(b"", "utf-8"), (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF32_BE, "utf-32-be")]
+        [
+            (b"", "utf-8"),
+            (codecs.BOM_UTF8, "utf-8"),
+            (codecs.BOM_UTF16_LE, "utf-16-le"),
+            (codecs.BOM_UTF32_BE, "utf-32-be"),
+        ]
     )
     data = mark + draw.choice(["\n", "\r\n", "\n\n"]).join([*lines, ""]).encode(name)
-    ending, pack = draw.choice(
-        [("", bytes), (".gz", gzip.compress), (".zst", zstandard.ZstdCompressor().compress)]
-    )
+    ending, pack = draw.choice([("", bytes), (".gz", gzip.compress), (".zst", zstandard.ZstdCompressor().compress)])
     cut = draw.randrange(len(data))
     packed = pack(data) if draw.random() < 0.5 else pack(data[:cut]) + pack(data[cut:])
     junk = draw.random() < 0.4 and ending != ""
@@ -305,4 +313,6 @@ if __name__ == "__main__":
                 kind(seed)
             except Exception as error:
                 failed.append((seed, type(error).__name__, str(error)[:400]))
-        print(f"{kind.__name__}: {sys.argv[1]} files, {len(failed)} not read as they should be", *failed[:8], sep="\n  ")
+        print(
+            f"{kind.__name__}: {sys.argv[1]} files, {len(failed)} not read as they should be", *failed[:8], sep="\n  "
+        )
