@@ -184,7 +184,8 @@ class Stream:
         self._source = self._portions()
         if self._zstd is not None:
             yield from self._take_dictionary()
-        yield from self._source
+        for data in self._source:  # not `yield from`: what is left is counted after an error
+            yield data
 
     def _portions(self) -> Iterator[bytes]:
         for block in file_blocks(self._file):
