@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import zstandard
@@ -182,10 +183,8 @@ class Stream:
     def _feeds(self) -> Iterator[bytes]:
         """Compressed bytes in the portions that are fed."""
         self._source = self._portions()
-        if self._zstd is not None:
-            yield from self._take_dictionary()
-        for data in self._source:  # not `yield from`: what is left is counted after an error
-            yield data
+        # A chain, not a generator: what is left of the file is counted after an error.
+        return chain(() if self._zstd is None else self._take_dictionary(), self._source)
 
     def _portions(self) -> Iterator[bytes]:
         for block in file_blocks(self._file):

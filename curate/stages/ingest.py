@@ -394,4 +394,4 @@ def _with_removed(rejects: pa.Table, documents: pa.Table, path: str, base: int) 
     return pa.concat_tables([rejects, pa.table(columns, schema=schemas.REJECTS)]).sort_by("doc_id") if n else rejects
 
 
-INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, depends_on=_identity, takedown=_leave)
+INGEST = Stage("ingest", 2, (), ("rejects", "documents"), _settings, _ingest, depends_on=_identity, takedown=_leave)
