@@ -41,6 +41,8 @@ from curate.reading.warc_records import MAGIC, MAX_HEADER, Lost, Record, RecordF
 
 _HTML = ("text/html", "application/xhtml+xml")
 _KINDS = ("response", "resource", "conversion")
+_LINES_BEHIND = 64
+"""Most bytes of empty lines between a record and the end of its gzip member or zstd frame."""
 
 
 class WarcReader(Reader):
@@ -103,8 +105,8 @@ class _Pages:
         """The damage of the compressed file that met the record; what was lost before it becomes a reject of its own."""
         found = None
         for damage in self._stream.damages[self._told :]:
-            if damage.start >= record.stop:
-                break
+            if damage.start >= record.stop or damage.stop > record.stop + _LINES_BEHIND:
+                break  # of what a member held, it is its last record that is not believed
             self._told += 1
             if damage.stop > record.start:
                 found = damage.reason, damage.message

@@ -151,6 +151,14 @@ def test_what_the_parser_gets_is_bounded() -> None:
     assert "".join(flattened("<a " * 90_000).split()) in ("", "<a>")
 
 
+def test_damage_of_a_member_with_many_records_costs_its_last() -> None:
+    member = bytearray(gzip.compress(b"".join(response(PAGE.encode(), n) for n in range(4))))
+    member[-6] ^= 1  # of the checksum
+    batch = read(bytes(member) + gzip.compress(response(PAGE.encode(), 4)), "a.warc.gz")
+    assert batch.positions.tolist() == [0, 1, 2, 4]
+    assert [(reject.position, reject.reason) for reject in batch.rejects] == [(3, "corrupt")]
+
+
 def test_tens_of_thousands_of_bad_records_are_met_once() -> None:
     """The work on records that lie about their lengths is in proportion to the file."""
     data = b"".join(record("response", b"HTTP/1.1 200 OK\r\n\r\n", n, length=9_999_999) for n in range(3_000))
