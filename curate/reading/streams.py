@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple, Protocol
 
@@ -40,6 +41,9 @@ _MAX_HELD = 16 << 20
 """Compressed bytes of a member that are held to look for the next one where it is damaged."""
 _TESTED = 1 << 10
 """Compressed bytes in which the beginning of a member is looked at."""
+
+_SMALL_MEMBER = 1 << 20
+"""Up to this size a damaged member is fed again byte by byte: what a call has decompressed before it fails is lost."""
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -156,6 +160,7 @@ class Stream:
                 except (zlib.error, zstandard.ZstdError) as error:
                     if not self._members_begin:
                         raise
+                    yield self._salvaged(held.take(), self._given - begun)
                     stop, current, data = self._given, None, self._next_member(held)
                     self.damages.append(self._lost(error, begun, stop, len(data)))
                     finished += 1
@@ -213,6 +218,15 @@ class Stream:
             known = zstandard.ZstdCompressionDict(content)
             self._zstd = zstandard.ZstdDecompressor(dict_data=known, max_window_size=_MAX_ZSTD_WINDOW)
         yield data if length < size + 8 else data[size + 8 :]
+
+    def _salvaged(self, member: bytes, given: int) -> bytes:
+        """What a damaged member holds before the damage, behind the bytes given: the call that fails gives nothing."""
+        again, found = self._new(), bytearray()
+        step = 1 if len(member) <= _SMALL_MEMBER else 64
+        with suppress(zlib.error, zstandard.ZstdError):
+            for at in range(0, len(member), step):
+                found += again.decompress(member[at : at + step])
+        return bytes(found[given:])
 
     def _next_member(self, held: _Held) -> bytes:
         """The bytes from the next member on whose content begins as it should; empty where there is none."""

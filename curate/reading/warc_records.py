@@ -165,10 +165,10 @@ class RecordFile:
             return Record(headers, self._data[body : body + min(most, length)], length, start, self._place())
         # The length is wrong, or the file ends: other records may be in what was taken for the body.
         begin = self._data[body : body + _SHOWN]
-        found = _NEXT.search(self._data, body, self._at)
+        found = _NEXT.search(self._data, body, self._at + _AHEAD)  # one may begin in its last bytes
         if found is not None:
             self._at = found.start()
-            why = f"{_name(headers)}: another record begins within its {length:,} bytes"
+            why = f"{_name(headers)}: its {length:,} bytes do not end where the next record begins"
             return Lost(CORRUPT, why, begin, start, self._place())
         if held < length:
             return Lost(TRUNCATED, f"{held:,} of {length:,} bytes of {_name(headers)}", begin, start, self._place())

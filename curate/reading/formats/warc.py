@@ -72,24 +72,23 @@ class _Pages:
         self._builder = BatchBuilder()
         self._position = 0
         self._told = 0
-        """Damages of the stream that have become rejects."""
+        self._is_said = False
+        """Damages of the stream that have become rejects, and whether the next one has, too."""
 
     def batches(self) -> Iterator[Batch]:
         builder, options = self._builder, self._options
-        records = 0
-        for record in RecordFile(self._stream, self._most_of) if not self._is_full() else ():
-            records += 1
-            damage = self._damage_until(record)
-            if damage or isinstance(record, Lost):
-                self._reject(*(damage or (record.reason, record.why)))  # type: ignore[union-attr]
-            elif record.headers.get("warc-type", "").lower() in _KINDS:
-                self._add(record)
+        last: Record | Lost | None = None
+        for last in RecordFile(self._stream, self._most_of) if not self._is_full() else ():
+            if not self._is_damaged(last):
+                if isinstance(last, Lost):
+                    self._reject(last.reason, last.why)
+                elif last.headers.get("warc-type", "").lower() in _KINDS:
+                    self._add(last)
             if self._is_full():
                 break
             if builder.size >= options.batch_bytes:
                 yield builder.take()
-        if not self._is_full():
-            self._end(records)
+        self._end(last)
         if builder:
             yield builder.take()
 
@@ -101,27 +100,39 @@ class _Pages:
             self._builder.reject(self._position, reason, why)
             self._position += 1
 
-    def _damage_until(self, record: Record | Lost) -> tuple[str, str] | None:
-        """The damage of the compressed file that met the record; what was lost before it becomes a reject of its own."""
-        found = None
-        for damage in self._stream.damages[self._told :]:
-            if damage.start >= record.stop or damage.stop > record.stop + _LINES_BEHIND:
-                break  # of what a member held, it is its last record that is not believed
-            self._told += 1
-            if damage.stop > record.start:
-                found = damage.reason, damage.message
-            else:
-                self._reject(damage.reason, damage.message)
-        return found
+    def _is_damaged(self, record: Record | Lost) -> bool:
+        """Whether damage of the compressed file met the record: then all that it met has become one reject.
 
-    def _end(self, records: int) -> None:
-        """What is to be said of the end of the file."""
-        damages = self._stream.damages[self._told :]
+        Where a member holds several records, what is lost of it is one reject; without such a loss it is its last record
+        that is not believed.
+        """
+        while self._told < len(self._stream.damages):
+            damage = self._stream.damages[self._told]
+            if damage.stop > record.start:
+                break
+            if not self._is_said:
+                self._reject(damage.reason, damage.message)
+            self._told += 1
+            self._is_said = False
+        else:
+            return False
+        is_last = damage.stop <= record.stop + _LINES_BEHIND
+        if damage.start >= record.stop or not (isinstance(record, Lost) or (is_last and not self._is_said)):
+            return False
+        if not self._is_said:
+            self._reject(damage.reason, damage.message)
+            self._is_said = True
+        return True
+
+    def _end(self, last: Record | Lost | None) -> None:
+        """What is to be said of the end of the file, behind its last record."""
+        damages = self._stream.damages[self._told + self._is_said :]
         for damage in damages:
             self._reject(damage.reason, damage.message)
         if self._stream.damage is not None:
-            self._reject(self._stream.damage.reason, self._stream.damage.message)
-        elif not records and not damages:
+            if not isinstance(last, Lost):  # else that is what is missing
+                self._reject(self._stream.damage.reason, self._stream.damage.message)
+        elif last is None and not damages:
             self._reject(TRUNCATED, "the file is empty")
 
     def _most_of(self, headers: Mapping[str, str], begin: bytes) -> int:
