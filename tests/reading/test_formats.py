@@ -12,7 +12,7 @@ import zstandard
 
 from curate.base.errors import InputError
 from curate.reading import formats, records
-from curate.reading.formats import Format, Options, format_of, is_known, text
+from curate.reading.formats import Format, Options, format_of, has_known_type, text
 from curate.reading.records import Batch
 
 
@@ -62,9 +62,9 @@ def test_data_and_documents() -> None:
     assert [name for name in names if formats.is_data(name)] == names[:3]
 
 
-def test_hidden_and_unknown_files_of_a_folder_are_no_inputs() -> None:
-    names = ["a.jsonl", "b/c.md", ".a.jsonl", ".git/a.md", "b/.c/d.txt", "a.csv", "a.warc.wat.gz"]
-    assert [name for name in names if is_known(name)] == ["a.jsonl", "b/c.md"]
+def test_known_types() -> None:
+    names = ["a.jsonl", "b/c.md", "a.csv", "a.warc.wat.gz", "a.parquet.gz"]
+    assert [name for name in names if has_known_type(name)] == ["a.jsonl", "b/c.md"]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.txt", "a.md.gz", "a.txt.zst"])

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from curate.base.errors import InputError
 from curate.base.registry import Registry
-from curate.reading.folders import is_hidden
 from curate.reading.records import BATCH_BYTES, DEFAULT_FIELDS, MAX_DOCUMENT_BYTES, Batch, Fields, Span
 
 COMPRESSIONS: dict[str, str] = {".gz": "gzip", ".zst": "zstd"}
@@ -156,11 +155,6 @@ def has_known_type(path: str) -> bool:
 def is_data(path: str) -> bool:
     """Whether ``path`` is a file of many records, and not a document by itself; its type is known."""
     return READERS.get(format_of(path).kind).has_records
-
-
-def is_known(path: str) -> bool:
-    """Whether a file found in a folder is an input: of a known type, and neither hidden nor in a hidden folder."""
-    return not is_hidden(path) and has_known_type(path)
 
 
 def read(file: Any, path: str, fields: Fields = DEFAULT_FIELDS, **options: Any) -> Iterator[Batch]:

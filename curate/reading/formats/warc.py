@@ -79,7 +79,7 @@ class _Pages:
         builder, options = self._builder, self._options
         last: Record | Lost | None = None
         for last in RecordFile(self._stream, self._most_of) if not self._is_full() else ():
-            if not self._is_damaged(last):
+            if not self._is_damaged(last) and not self._is_full():
                 if isinstance(last, Lost):
                     self._reject(last.reason, last.why)
                 elif last.headers.get("warc-type", "").lower() in _KINDS:
