@@ -17,7 +17,6 @@ PACKAGES = (
     "tokenizers",
     "tiktoken",
     "datasketch",
-    "fastwarc",
     "resiliparse",
 )
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from curate.base.errors import CurateError
+from curate.base.terminal import printable
 from curate.base.versions import __version__
 from curate.cli import keeping, looking, running
 from curate.cli.shared import Command, CommandParser
@@ -23,7 +24,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_dashed_id(sys.argv[1:] if arguments is None else list(arguments)))
     if options.command is None:
         parser.print_help()
         return 2
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except CurateError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         goes_on = "; what is finished is kept, and the same command goes on from there"
@@ -42,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough. Python would flush stdout once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _with_dashed_id(arguments: list[str]) -> list[str]:
+    """The arguments of ``explain`` with an id that begins with a hyphen where argparse takes it for no option."""
+    if arguments[:1] != ["explain"] or "--" in arguments:
+        return arguments
+    ids = [one for one in arguments if one.startswith("-") and one not in ("-h", "--help", "--json")]
+    return [*(one for one in arguments if one not in ids), "--", *ids] if ids else arguments
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from curate.base.side_files import entries
+from curate.base.terminal import printable
 from curate.cli.shared import AddCommand, natural, output, positive, text_of
 
 
@@ -56,7 +58,7 @@ def verify(options: argparse.Namespace) -> int:
     from curate.report.outcomes import verification
     from curate.verify.verify import verify as check
 
-    say = None if options.json else lambda text: print(text, file=sys.stderr, flush=True)
+    say = None if options.json else lambda text: print(printable(text), file=sys.stderr, flush=True)
     report = check(options.workspace, say=say)
     output(report.as_dict(), verification, options.json)
     return 1 if report.faults else 0
@@ -82,8 +84,7 @@ def remove(options: argparse.Namespace) -> int:
     from curate.engine.progress import choose_progress
     from curate.report.outcomes import removal
 
-    lines = text_of(options.ids).splitlines() if options.ids else []
-    ids = tuple(line.strip() for line in lines if line.strip())
+    ids = tuple(entries(text_of(options.ids), with_spaces=True)) if options.ids else ()
     like = text_of(options.like) if options.like else ""
     request = Request(ids, options.where or "", like, options.by, options.reason)
     done = take_down(

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from curate.base.errors import RequestError
+from curate.base.terminal import printable
 from curate.cli.shared import STAGE_LIST, AddCommand, CommandParser, natural, output, positive
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def demo(options: argparse.Namespace) -> int:
     """Gather the text of your Python environment, write a recipe, run it, and show the result."""
     from curate.tools.init import prepare
 
-    recipe = prepare(options.dir, say=lambda text: print(text, file=sys.stderr))
+    recipe = prepare(options.dir, say=lambda text: print(printable(text), file=sys.stderr))
     return _run(str(recipe), cpus=options.cpus)
 
 
@@ -107,7 +108,7 @@ def init(options: argparse.Namespace) -> int:
     from curate.tools.init import write_recipe
 
     path, notes = write_recipe(options.dir, options.input)
-    print("\n".join([*notes, f"wrote {path}\nnext: curate check {path}, then curate run {path}"]))
+    print(printable("\n".join([*notes, f"wrote {path}\nnext: curate check {path}, then curate run {path}"])))
     return 0
 
 
@@ -182,7 +183,7 @@ def _run(
         progress.close()
     found = summary_of(Run(outcome.workspace, outcome.options), outcome, until)
     if as_json:
-        print(json.dumps({"event": "done", **found}, ensure_ascii=False))
+        print(printable(json.dumps({"event": "done", **found}, ensure_ascii=False)))
         return 0
     return output(found, summary, as_json=False)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from curate.base.catalog import STAGES
 from curate.base.errors import RequestError
+from curate.base.side_files import decode_side_file
+from curate.base.terminal import printable
 
 if TYPE_CHECKING:
     from curate.report.statistics import Section
@@ -88,13 +90,11 @@ def text_of(file: str) -> str:
     """
     try:
         if file == "-":
-            return sys.stdin.buffer.read().decode("utf-8")
+            return decode_side_file(sys.stdin.buffer.read(), "standard input")
         with open(file, "rb") as opened:
-            return opened.read().decode("utf-8")
+            return decode_side_file(opened.read(), file)
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 (byte {error.start}); convert it first") from None
 
 
 def output(value: T, sections: Callable[[T], Iterable[Section]], as_json: bool) -> int:
@@ -103,7 +103,7 @@ def output(value: T, sections: Callable[[T], Iterable[Section]], as_json: bool) 
     Objects in ``value`` become JSON by their ``as_dict``.
     """
     if as_json:
-        print(json.dumps(value, indent=1, ensure_ascii=False, default=lambda part: part.as_dict()))
+        print(printable(json.dumps(value, indent=1, ensure_ascii=False, default=lambda part: part.as_dict())))
     else:
         from curate.report.statistics import show
 

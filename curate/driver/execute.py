@@ -158,6 +158,8 @@ def _only_others(table: str, error: WorkspaceError) -> None:
 
 
 def _say_what_is_new(walk: Pass, assigned: Assignment) -> None:
+    for line in walk.inputs.passed:
+        walk.progress.say(f"passed over, {line}")
     generations = walk.generations
     if assigned.new and len(generations) > 1:
         files = sum(len(unit.files) for unit in assigned.new)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,13 +12,25 @@ from typing import Any
 import pyarrow as pa
 
 from curate.base.catalog import MARKS
-from curate.base.errors import InputError, WorkspaceError
+from curate.base.errors import InputError
 from curate.base.hashing import digest
 from curate.base.schemas import REMOVED
+from curate.base.terminal import printable
+from curate.engine.finding import PassedOver
+from curate.engine.finding import find as find
 from curate.engine.removed import Removed
 from curate.reading import formats
-from curate.reading.records import MISSING_TEXT, Fields
-from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals, matches, pattern_prefix, relative_path
+from curate.reading.records import (
+    INVALID_JSON,
+    INVALID_UTF8,
+    MISSING_TEXT,
+    NOT_AN_OBJECT,
+    REASONS,
+    TEXT_NOT_A_STRING,
+    Fields,
+    Reject,
+)
+from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals
 from curate.recipe import Input, Recipe
 from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
@@ -29,6 +40,13 @@ from curate.tables.snapshot import Snapshot
 
 LOOK_RECORDS = 1_000
 """Records of each input that are looked at for the text field before anything starts."""
+
+LEAST_RECORDS = 10
+"""So many lines that are no records are no mishap."""
+
+_OF_FIELD = {MISSING_TEXT, TEXT_NOT_A_STRING}
+_OF_ALL = _OF_FIELD | {INVALID_JSON, NOT_AN_OBJECT, INVALID_UTF8}
+"""Reasons that all records of a file share where the recipe, or the type of the file, is wrong."""
 
 READ_AHEAD_BYTES = 8 << 20
 """Bytes of one request to an object that is read from its beginning to its end."""
@@ -76,6 +94,8 @@ class Inputs:
     """What is remembered of units that were read before, by ordinal."""
     removed: Removed = field(default_factory=lambda: Removed(REMOVED.empty_table()))
     """What was taken down."""
+    passed: list[str] = field(default_factory=list)
+    """What is below the inputs' paths and is not read, a line for each source and reason."""
 
     @property
     def bytes(self) -> int:
@@ -168,19 +188,22 @@ def discover(recipe: Recipe) -> Inputs:
     """
     files: list[InputFile] = []
     entries: dict[tuple[str, str], Input] = {}
+    passed: list[str] = []
     options = storage_options(recipe)
     own = [os.path.realpath(path) for path in (recipe.workspace, recipe.shards.path) if path and "://" not in path]
     for number, entry in enumerate(recipe.inputs):
-        matching = list(find(entry, number, options, own))
+        seen = PassedOver()
+        matching = list(find(entry, number, options, own, seen))
+        passed += [f"{entry.source}: {line}" for line in seen.lines()]
         matching.sort(key=lambda file: file.path.encode("utf-8", "surrogateescape"))
         if not matching:
-            raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern")
+            there = "".join(f"; {line}" for line in seen.lines())
+            raise InputError(f"inputs.{number}: no file matches {entry.path}; check the pattern{there}")
         for file in matching:
-            formats.format_of(file.url)
             entries.setdefault((file.source, file.url), entry)
         _look(entry, number, matching, options)
         files += matching
-    return Inputs(files, entries)
+    return Inputs(files, entries, passed=passed)
 
 
 def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.NativeFile:
@@ -197,72 +220,6 @@ def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.Na
     if seekable or formats.reader_of(url).is_seekable:
         return opened
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
-
-
-def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
-    """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
-
-    Raises:
-        InputError: the folder does not exist, or a file cannot be read.
-    """
-    if entry.path.startswith("s3://"):
-        yield from _find_objects(entry, number, options)
-        return
-    path = Path(entry.path)
-    if path.is_file():
-        yield _local(entry, path, path.name)
-        return
-    is_folder = path.is_dir()  # also when its name holds a sign that would be a wildcard
-    has_wildcard = not is_folder and any(sign in entry.path for sign in "*?[")
-    root = Path(pattern_prefix(entry.path)) if has_wildcard else path
-    if not root.is_dir():
-        raise InputError(f"inputs.{number}: {root} does not exist")
-    seen: set[str] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen or any(Path(real).is_relative_to(own) for own in own_folders):
-            folders.clear()  # a link back to where we have been, or a folder that the run itself writes
-            continue
-        seen.add(real)
-        folders.sort()
-        for name in sorted(names):
-            place = Path(folder) / name
-            if is_folder:
-                below = place.relative_to(root).as_posix()
-                if formats.is_known(below):
-                    yield _local(entry, place, below)
-            elif matches(entry.path, place.as_posix()):
-                yield _local(entry, place, relative_path(entry.path, place.as_posix()))
-
-
-def _local(entry: Input, path: Path, relative: str) -> InputFile:
-    try:
-        relative.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"the name of input {os.fsencode(path)!r} is not UTF-8; rename the file") from None
-    try:
-        status = path.stat()
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"input {path} cannot be read: {error.strerror}") from None
-    # The real path, so that a file that two links lead to counts once.
-    return InputFile(entry.source, relative, os.path.realpath(path), status.st_size, f"mtime:{status.st_mtime_ns}")
-
-
-def _find_objects(entry: Input, number: int, options: StorageOptions) -> Iterator[InputFile]:
-    bucket, _, pattern = entry.path.removeprefix("s3://").partition("/")
-    has_wildcard = any(sign in pattern for sign in "*?[")
-    storage = open_storage(f"s3://{bucket}", options)
-    try:
-        for info in storage.list(pattern_prefix(pattern) if has_wildcard else pattern):
-            if matches(pattern, info.path) and (
-                has_wildcard or info.path == pattern or formats.is_known(relative_path(pattern, info.path))
-            ):
-                url = f"s3://{bucket}/{info.path}"
-                yield InputFile(entry.source, relative_path(pattern, info.path), url, info.size, info.etag)
-    except WorkspaceError as error:
-        raise InputError(f"inputs.{number}: {error}") from None
 
 
 def _with_checksums(files: list[InputFile], storage: Storage, may_read: bool) -> list[InputFile]:
@@ -292,27 +249,44 @@ def _with_checksums(files: list[InputFile], storage: Storage, may_read: bool) ->
 
 
 def _look(entry: Input, number: int, files: list[InputFile], options: StorageOptions) -> None:
-    """Look at the first records of an input.
+    """Look at the first records of an input, for each of its formats.
 
     Raises:
-        InputError: none of them has the text field.
+        InputError: none of them has the text field, or none can be read.
     """
-    fields = Fields(entry.text_field, entry.id_field)
-    seen = 0
+    by_format: dict[str, list[InputFile]] = {}
     for file in files:
-        if seen >= LOOK_RECORDS:
+        by_format.setdefault(formats.format_of(file.url).kind, []).append(file)
+    for same in by_format.values():
+        _look_at(entry, number, same, options)
+
+
+def _look_at(entry: Input, number: int, files: list[InputFile], options: StorageOptions) -> None:
+    fields = Fields(entry.text_field, entry.id_field)
+    rejects: list[Reject] = []
+    for file in files:
+        if len(rejects) >= LOOK_RECORDS:
             break
         with open_url(file.url, options) as source:
-            for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=LOOK_RECORDS - seen):
-                if len(batch.texts) or any(reject.reason != MISSING_TEXT for reject in batch.rejects):
+            left = LOOK_RECORDS - len(rejects)
+            for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=left):
+                if len(batch.texts) or any(reject.reason not in _OF_ALL for reject in batch.rejects):
                     return
-                seen += len(batch.rejects)
-    if seen:
+                rejects += batch.rejects
+    reasons = {reject.reason for reject in rejects}
+    first = f"none of the first {len(rejects):,} records of {printable(files[0].url)}"
+    if reasons and reasons <= _OF_FIELD:
         names = sorted(field_names(files[0], options))
-        hint = f"; fields there: {', '.join(names[:12])}" if names else ""
+        hint = f"; fields there: {printable(', '.join(names[:12]))}" if names else ""
+        what = "has the text field" if MISSING_TEXT in reasons else "has a text in the field"
         raise InputError(
-            f"inputs.{number}: none of the first {seen:,} records of {files[0].url} has the text field {entry.text_field!r}{hint}; "
+            f"inputs.{number}: {first} {what} {entry.text_field!r}{hint}; "
             "set `text_field` to the one that holds the text"
+        )
+    if len(rejects) >= LEAST_RECORDS:
+        raise InputError(
+            f"inputs.{number}: {first} can be read: {rejects[0].reason}: {REASONS[rejects[0].reason]}; it begins with "
+            f"{rejects[0].snippet[:60]!r}"
         )
 
 

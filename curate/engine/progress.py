@@ -7,6 +7,7 @@ import sys
 import time
 from typing import IO, Any
 
+from curate.base.terminal import printable
 from curate.engine.context import Record
 
 PLAIN_INTERVAL_S = 5.0
@@ -78,7 +79,7 @@ class PlainProgress(_MeteredProgress):
         self.say(f"{title}: already there" if skipped else f"{title}: {note} in {seconds:.1f} s")
 
     def say(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(printable(text), file=self._out, flush=True)
 
 
 class TerminalProgress(_MeteredProgress):
@@ -115,7 +116,7 @@ class TerminalProgress(_MeteredProgress):
         self._console.print(f"{mark} {title}: {text}")
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
     def close(self) -> None:
         self._status.stop()

@@ -69,6 +69,7 @@ def check(
         "workspace": storage.url,
         "engine": engine.name,
         "inputs": _inputs(recipe, found),
+        "passed_over": found.passed,
         "sizes": size,
         "stages": planned,
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),

@@ -1,6 +1,6 @@
 """Block lists of domains, URLs and words in them, for documents that carry a URL.
 
-The lists and the order are those of datatrove's ``URLFilter``: one entry a line, ``#`` begins a comment. A domain blocks
+The lists and the order are those of datatrove's ``URLFilter``: one entry a line, ``#`` begins a remark. A domain blocks
 its subdomains, too (datatrove asks for the registered domain and the whole host; here every domain above the host
 counts). Words are looked for in either case (datatrove finds them in small letters only).
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from curate.base.compiled import inner
 from curate.base.errors import RequestError
+from curate.base.side_files import entries, read_side_file
 from curate.base.text import Bytes
 from curate.quality.lines import Flags, decode
 from curate.quality.octets import DIGIT, HOST, LIMIT, LOWER, WORD, find_byte
@@ -37,17 +38,15 @@ def read_list(path: str) -> frozenset[str]:
     """
     try:
         status = Path(path).stat()
-        return _entries(path, status.st_mtime_ns, status.st_size)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"cannot read the block list {path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise RequestError(f"cannot read the block list {path}: {error.strerror}") from None
+    return _entries(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=8)
 def _entries(path: str, changed: int, size: int) -> frozenset[str]:
     """The entries, read once a process while the file stays as it is."""
-    text = Path(path).read_text(encoding="utf-8")
-    entries = (line.strip().lower() for line in text.splitlines() if not line.startswith("#"))
-    return frozenset(entry for entry in entries if entry)
+    return frozenset(entries(read_side_file(path, "the block list").lower()))
 
 
 def host_of(url: str) -> str:
@@ -90,16 +89,16 @@ class BlockLists(NamedTuple):
             RequestError: a file cannot be read.
         """
 
-        def entries(name: str, change: Callable[[str], str]) -> frozenset[str]:
+        def changed(name: str, change: Callable[[str], str]) -> frozenset[str]:
             path = paths.get(name)
             return frozenset(filter(None, map(change, read_list(path)))) if path else frozenset()
 
-        subwords = sorted(entries("subwords", _letters))
+        subwords = sorted(changed("subwords", _letters))
         return BlockLists(
-            entries("domains", lambda entry: entry.removeprefix("www.")),
-            entries("urls", without_scheme),
-            entries("words", _letters),
-            entries("soft_words", _letters),
+            changed("domains", lambda entry: entry.removeprefix("www.")),
+            changed("urls", without_scheme),
+            changed("words", _letters),
+            changed("soft_words", _letters),
             soft_most,
             re.compile("|".join(subwords)) if subwords else None,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import uuid
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,30 @@ from curate.reading.records import (
 )
 from curate.reading.vectors import from_column, is_vector
 
+_UUID = "arrow.uuid"
+_OUT_OF_RANGE = re.compile(r"<value out of range: (-?\d+)>")
+_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+
 
 def _value_type(dtype: pa.DataType) -> pa.DataType:
-    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    """What the values are, without dictionaries and extensions."""
+    while True:
+        if pa.types.is_dictionary(dtype):
+            dtype = dtype.value_type
+        elif isinstance(dtype, pa.BaseExtensionType):
+            dtype = pa.string() if dtype.extension_name == _UUID else dtype.storage_type
+        else:
+            return dtype
+
+
+def _plain_column(column: pa.Array) -> pa.Array:
+    """The column without extensions: UUIDs as text, the others as they are stored."""
+    while isinstance(column.type, pa.BaseExtensionType):
+        if column.type.extension_name == _UUID:
+            values = column.storage.to_pylist()
+            return pa.array([value and str(uuid.UUID(bytes=value)) for value in values], pa.string())
+        column = column.storage
+    return column
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -53,7 +76,10 @@ def _is_simple(dtype: pa.DataType) -> bool:
 def columns_to_read(schema: pa.Schema, fields: Fields) -> list[str]:
     """Names of the columns to read, in the file's order."""
     wanted = (
-        field.name == fields.text or (field.name == fields.vector and is_vector(field.type)) or _is_simple(field.type)
+        field.name == fields.text
+        or (field.name == fields.vector and is_vector(field.type))
+        or (field.name == fields.id and is_binary(_value_type(field.type)))
+        or _is_simple(field.type)
         for field in schema
     )
     return list(dict.fromkeys(itertools.compress(schema.names, wanted)))
@@ -62,7 +88,7 @@ def columns_to_read(schema: pa.Schema, fields: Fields) -> list[str]:
 def batch_of_rows(part: pa.RecordBatch, start: int, fields: Fields, max_document_bytes: int) -> Batch:
     columns: dict[str, pa.Array] = {}
     for name, column in zip(part.schema.names, part.columns, strict=True):
-        columns.setdefault(name, column)
+        columns.setdefault(name, column if name == fields.vector else _plain_column(column))
     vectors = None
     if fields.vector is not None:
         column = columns.pop(fields.vector, None)
@@ -108,17 +134,20 @@ def _check_texts(
     # By way of binary: Arrow takes a Parquet string column as it is, and checks UTF-8 only in this cast.
     data = column.cast(pa.large_binary())
     reasons = {}
+    bad: list[int] = []
     try:
         texts = data.cast(pa.large_string())
     except pa.ArrowInvalid:
-        reasons = {row: INVALID_UTF8 for row in range(n) if column[row].is_valid and not _is_utf8(data[row].as_py())}
+        bad = [row for row in range(n) if column[row].is_valid and not _is_utf8(data[row].as_py())]
         valid = np.ones(n, bool)
-        valid[list(reasons)] = False
-        texts = pc.if_else(pa.array(valid), data, pa.scalar(None, pa.large_binary())).cast(pa.large_string())
+        valid[bad] = False
+        # Empty, not null: Arrow looks at the characters of nulls, too.
+        texts = pc.if_else(pa.array(valid), data, pa.scalar(b"", pa.large_binary())).cast(pa.large_string())
     empty = _rows(pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts)))
     reasons.update(dict.fromkeys(empty.tolist(), EMPTY_TEXT))
     reasons.update(dict.fromkeys(_rows(pc.greater(pc.binary_length(texts), max_document_bytes)).tolist(), TOO_LARGE))
     reasons.update(dict.fromkeys(nulls.tolist(), NULL_TEXT))
+    reasons.update(dict.fromkeys(bad, INVALID_UTF8))
     return texts, reasons
 
 
@@ -147,13 +176,15 @@ def _begin(column: pa.Array | None, row: int) -> bytes | str:
 def _values(column: pa.Array) -> list[Any]:
     """The column as JSON-like Python values."""
     dtype = column.type
+    if is_binary(dtype):  # an id
+        return [None if value is None else _as_text(value) for value in column.to_pylist()]
     if pa.types.is_timestamp(dtype) and _has_zone(dtype):
         # To the same instant without a zone first: with one, Arrow needs a time zone database, which a worker may lack.
         return [None if text is None else f"{text}Z" for text in _iso(column.cast(pa.timestamp(dtype.unit)))]
     if pa.types.is_timestamp(dtype):
         return _iso(column)
     if not (is_text(dtype) or _is_number(dtype)):
-        column = column.cast(pa.string())
+        return _spelled(column)
     try:
         return column.to_pylist()
     except UnicodeDecodeError:
@@ -171,4 +202,38 @@ def _has_zone(dtype: pa.TimestampType) -> bool:
 
 
 def _iso(column: pa.Array) -> list[str | None]:
-    return [None if text is None else text.replace(" ", "T") for text in column.cast(pa.string()).to_pylist()]
+    return [None if text is None else text.replace(" ", "T") for text in _spelled(column)]
+
+
+def _spelled(column: pa.Array) -> list[str | None]:
+    """The column as Arrow spells it; what it does not spell (years above 32,767) by the calendar, or as a number."""
+    texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    dtype = _value_type(column.type)
+    for row, text in enumerate(texts):
+        if text is not None and (beyond := _OUT_OF_RANGE.fullmatch(text)):
+            texts[row] = _beyond(int(beyond[1]), dtype)
+    return texts
+
+
+def _beyond(value: int, dtype: pa.DataType) -> str:
+    """A date or time of any year, such as 294247-01-10T04:00:54.775807; a time of day above 24 hours as a number."""
+    if pa.types.is_date32(dtype):
+        return str(np.datetime64(value, "D"))
+    unit = "ms" if pa.types.is_date64(dtype) else dtype.unit
+    if not (pa.types.is_timestamp(dtype) or pa.types.is_date64(dtype)):
+        return f"{value} {unit}"
+    day, rest = divmod(value, _PER_DAY[unit])
+    second, fraction = divmod(rest, _PER_DAY[unit] // 86_400)
+    digits = len(str(_PER_DAY[unit] // 86_400)) - 1
+    time = f"T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}" + (
+        f".{fraction:0{digits}}" if digits else ""
+    )
+    return f"{np.datetime64(day, 'D')}{time}"
+
+
+def _as_text(value: bytes) -> str:
+    """Bytes as UTF-8, else in hexadecimal digits."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()

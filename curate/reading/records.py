@@ -6,13 +6,11 @@ record never moves the others; blank lines between records are not records and a
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import zstandard
 from numpy.typing import NDArray
 
 BATCH_BYTES = 16_000_000
@@ -36,6 +34,7 @@ TOO_LARGE = "too_large"
 TRUNCATED = "truncated"
 CORRUPT = "corrupt"
 NOT_TEXT = "not_text"
+BAD_ENCODING = "bad_encoding"
 EXTRACTION_FAILED = "extraction_failed"
 REMOVED_ON_REQUEST = "removed_on_request"
 
@@ -54,6 +53,7 @@ REASONS: Mapping[str, str] = {
     ),
     TRUNCATED: "the file ends too early; records before this position were read",
     NOT_TEXT: "the page of a web archive is neither HTML nor plain text",
+    BAD_ENCODING: "the page of a web archive is not in the encoding that its headers name, or in an unknown one",
     EXTRACTION_FAILED: "the HTML of the page could not be parsed",
     REMOVED_ON_REQUEST: "the document was taken down (`curate remove`)",
     CORRUPT: "the file is damaged from here on; for Parquet, the rows that the snippet names",
@@ -180,104 +180,3 @@ def own_id(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None
-
-
-BOM = b"\xef\xbb\xbf"
-"""The byte order mark that some programs put before UTF-8."""
-
-BLOCK_BYTES = 1 << 20
-"""Bytes of one request to the file, and about the size of the blocks that come out."""
-
-FEED_BYTES = 1 << 13
-"""Compressed bytes fed at a time. It bounds what one call can blow up to (a zstd block of 4 bytes holds 128 KiB, so
-256 MiB), and costs nothing: 8 KiB measured as fast as any larger feed."""
-
-_MAX_ZSTD_WINDOW = 1 << 31
-
-
-class Damage(NamedTuple):
-    """Why a stream ended before its end: TRUNCATED or CORRUPT, and the library's words."""
-
-    reason: str
-    message: str
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-class Stream:
-    """Iterates over the decompressed blocks of ``file``; afterwards ``damage`` says whether that was all of them.
-
-    Args:
-        file: open at its beginning.
-        compression: None, ``gzip`` or ``zstd``.
-    """
-
-    def __init__(self, file: Readable, compression: str | None) -> None:
-        self.damage: Damage | None = None
-        self._file = file
-        self._compression = compression
-        self._zstd = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW) if compression == "zstd" else None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._decompressed() if self._compression else _file_blocks(self._file)
-
-    def _decompressed(self) -> Iterator[bytes]:
-        ready: list[bytes] = []
-        size = 0
-        try:
-            for piece in self._pieces():
-                ready.append(piece)
-                size += len(piece)
-                if size >= BLOCK_BYTES:
-                    yield b"".join(ready)
-                    ready, size = [], 0
-        except (zlib.error, zstandard.ZstdError) as error:
-            self.damage = Damage(CORRUPT, str(error))
-        if ready:
-            yield b"".join(ready)
-
-    def _pieces(self) -> Iterator[bytes]:
-        current: _Decompressor | None = None
-        finished = 0
-        for block in _file_blocks(self._file):
-            for start in range(0, len(block), FEED_BYTES):
-                data = block[start : start + FEED_BYTES]
-                while data:
-                    if current is None:
-                        if finished and self._zstd is None and not (data := data.lstrip(b"\0")):
-                            break
-                        current = self._new()
-                    yield current.decompress(data)
-                    data = b""
-                    if current.eof:
-                        data = current.unused_data
-                        current = None
-                        finished += 1
-        if current is not None:
-            self.damage = Damage(TRUNCATED, "the compressed data ends in the middle")
-        elif not finished:
-            self.damage = Damage(TRUNCATED, f"the file is empty, which is not {self._compression} data")
-
-    def _new(self) -> _Decompressor:
-        return self._zstd.decompressobj() if self._zstd else zlib.decompressobj(wbits=31)
-
-
-def _file_blocks(file: Readable) -> Iterator[bytes]:
-    """Blocks of exactly BLOCK_BYTES but for the last, however short single reads are."""
-    while True:
-        block = file.read(BLOCK_BYTES)
-        while 0 < len(block) < BLOCK_BYTES and (more := file.read(BLOCK_BYTES - len(block))):
-            block += more
-        if not block:
-            return
-        yield block
-        if len(block) < BLOCK_BYTES:
-            return

@@ -7,6 +7,7 @@ first, in parallel (a small part of the time of parsing them), rows stand in the
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.base.ids import MAX_POSITION
-from curate.reading.records import BOM, Readable, Span
+from curate.reading.records import Readable, Span
+from curate.reading.streams import BOM, Stream, encoding_of_bom
 
 _BLOCK = 8 << 20
 """Bytes of one request to the file."""
@@ -74,7 +76,12 @@ class LineSpan:
         self._file, self._at, self._stop = file, span.start, span.stop
         self._ended = False
         self._ready, self._given = b"", 0
-        if span.start:
+        file.seek(0)
+        if encoding_of_bom(file.read(4)):  # its bytes tell no lines: the first span is the whole file
+            self._stop = sys.maxsize
+            self._ended = span.start > 0
+            file.seek(0)
+        elif span.start:
             # From the byte before: the span owns its first line only when that byte is a newline.
             self._at = span.start - 1
             file.seek(self._at)
@@ -120,11 +127,10 @@ class LineSpan:
 
 def count_lines(file: Seekable, span: Span) -> int:
     """Records of a JSON Lines file that begin in ``span``: its lines but for blank ones, as the reader counts them."""
-    lines = LineSpan(file, span)
     count = 0
     begun = b""
     first = span.start == 0
-    while block := lines.read(_BLOCK):
+    for block in Stream(LineSpan(file, span), None, is_text=first):
         pieces = (begun + block).split(b"\n")
         begun = pieces.pop()
         if len(begun) > _BLOCK and not begun.isspace():

@@ -160,6 +160,7 @@ def _order(file: InputFile) -> tuple[bytes, bytes, int, str, str]:
 
 
 _WILDCARD = re.compile(r"[*?\[]")
+_NOT_HIDDEN = r"(?!\.)"
 
 
 def pattern_prefix(pattern: str) -> str:
@@ -192,8 +193,9 @@ def matches(pattern: str, path: str) -> bool:
     """Whether ``pattern`` takes the file at ``path``.
 
     ``*`` and ``?`` stay within one folder, ``[a-z]`` and ``[!a-z]`` stand for one character, ``**/`` for any number of
-    folders and a ``**`` at the end for everything below. A pattern without a wildcard is a file, or a folder with
-    everything below it. A path that ends in ``/`` (an object store's mark of a folder) is no file.
+    folders and a ``**`` at the end for everything below. As in a shell, a wildcard takes no name that begins with a dot. A
+    pattern without a wildcard is a file, or a folder with everything below it. A path that ends in ``/`` (an object store's
+    mark of a folder) is no file.
     """
     if path.endswith("/"):
         return False
@@ -207,11 +209,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     out = []
     at = 0
     while at < len(pattern):
+        if at == 0 or pattern[at - 1] == "/":
+            out.append(_NOT_HIDDEN if pattern[at] in "*?[" and not pattern.startswith("**", at) else "")
         if pattern.startswith("**/", at) and (at == 0 or pattern[at - 1] == "/"):
-            out.append("(?:[^/]+/)*")
+            out.append(f"(?:{_NOT_HIDDEN}[^/]+/)*")
             at += 3
         elif pattern.startswith("**", at) and at + 2 == len(pattern):
-            out.append(".+")
+            out.append(f"(?:{_NOT_HIDDEN}[^/]+/)*{_NOT_HIDDEN}[^/]+")
             at += 2
         elif pattern[at] == "*":
             out.append("[^/]*")

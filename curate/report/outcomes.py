@@ -186,7 +186,8 @@ def plan(found: dict[str, Any]) -> list[Section]:
 
 
 def _plan_lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"workspace {found['workspace']}, engine {found['engine']}"]
+    lines = [f"passed over, {line}" for line in found["passed_over"]]
+    lines.append(f"workspace {found['workspace']}, engine {found['engine']}")
     todo = sum(stage["state"] != "there" for stage in found["stages"])
     if todo == 0:
         lines.append("nothing to do: everything is there")

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from curate.base.amounts import number, share, size
+from curate.base.terminal import printable
 from curate.inspect.explain import MAX_ANSWERS, Explanation
 from curate.inspect.lookup import MAX_CANDIDATES, Match
 from curate.inspect.records import Sample
@@ -312,14 +313,14 @@ def _renderable(section: Section, *, plain: bool) -> RenderableType:
     from rich.text import Text
 
     if isinstance(section, str):
-        return Text(section)
+        return Text(printable(section))
     if isinstance(section, Styled):
-        return Text.assemble(*section.parts)
+        return Text.assemble(*((printable(text), style) for text, style in section.parts))
     frame = None if plain else box.SIMPLE_HEAD
     table = RichTable(box=frame, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.show_header = any(section.head)
     for i, name in enumerate(section.head):
-        table.add_column(Text(name), justify="left" if i < section.left else "right", overflow="fold")
+        table.add_column(Text(printable(name)), justify="left" if i < section.left else "right", overflow="fold")
     for row in section.rows:
-        table.add_row(*(Text(cell if isinstance(cell, str) else number(cell)) for cell in row))
-    return Group(Text(section.title, style="bold"), table) if section.title else table
+        table.add_row(*(Text(printable(cell) if isinstance(cell, str) else number(cell)) for cell in row))
+    return Group(Text(printable(section.title), style="bold"), table) if section.title else table

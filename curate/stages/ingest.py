@@ -24,6 +24,7 @@ from curate.engine.stage import Stage, StageRun
 from curate.engine.takedown import TakedownTask, files_without, lessened, replaced
 from curate.engine.task import PLACE, Task
 from curate.reading import formats
+from curate.reading.folders import partition_values, with_values
 from curate.reading.records import REMOVED_ON_REQUEST, Batch, Fields, Span
 from curate.reading.units import Unit
 from curate.reading.vectors import about_vectors, take_from_meta
@@ -271,6 +272,7 @@ def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, ve
     metas, given = batch.metas, batch.vectors
     if vectors and given is None:
         metas, given = take_from_meta(metas, vectors)
+    metas = with_values(metas, partition_values(path))
     named = zip(batch.ids, batch.positions.tolist(), strict=True)
     ids = [own or default_id(source, path, position) for own, position in named]
     columns = [doc_ids(ordinal, batch.positions + base), ids, [source] * len(ids), batch.texts, metas]
@@ -392,4 +394,4 @@ def _with_removed(rejects: pa.Table, documents: pa.Table, path: str, base: int) 
     return pa.concat_tables([rejects, pa.table(columns, schema=schemas.REJECTS)]).sort_by("doc_id") if n else rejects
 
 
-INGEST = Stage("ingest", 1, (), ("rejects", "documents"), _settings, _ingest, depends_on=_identity, takedown=_leave)
+INGEST = Stage("ingest", 2, (), ("rejects", "documents"), _settings, _ingest, depends_on=_identity, takedown=_leave)

@@ -59,6 +59,8 @@ class S3Storage:
         self.prefix = prefix.strip("/")
         if scheme != "s3" or not self.bucket:
             raise WorkspaceError(f"{url} names no bucket; write s3://bucket/prefix")
+        if "//" in self.prefix:
+            raise WorkspaceError(f"{url} holds an empty folder name (//); write it with single slashes")
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self.options = options
 
@@ -103,7 +105,8 @@ class S3Storage:
     def open(self, path: str, size: int | None = None) -> pa.NativeFile:
         key = self._key(path)
         with self._explained(path):
-            if size is not None or self.options.requester_pays:  # pyarrow asks for the size, and cannot say who pays
+            # pyarrow asks for the size, cannot say who pays, and refuses keys with empty parts.
+            if size is not None or self.options.requester_pays or "//" in key:
                 size = self.size(path) if size is None else size
                 return pa.PythonFile(RangeFile(partial(self.read_range, path), size), "r")
             try:

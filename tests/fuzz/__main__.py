@@ -20,9 +20,15 @@ INSTRUMENTED = [
     "curate.reading.formats.html",
     "curate.reading.records",
     "curate.reading.formats.parquet",
-    "curate.reading.parquet_pages",
+    "curate.reading.parquet_footer",
     "curate.reading.parquet_pages",
     "curate.reading.parquet_rows",
+    "curate.reading.formats.warc",
+    "curate.reading.warc_records",
+    "curate.reading.http_pages",
+    "curate.reading.charsets",
+    "curate.reading.streams",
+    "curate.base.side_files",
 ]
 
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.base.edits import apply_edits
+from curate.base.errors import RequestError
+from curate.base.side_files import decode_side_file, entries
 from curate.quality.c4 import line_parameters
 from curate.quality.octets import TERMINAL, character_flags
 from curate.quality.pii import REPLACEMENTS
@@ -20,6 +22,8 @@ from curate.quality.verdicts import decide
 from curate.reading import formats
 from curate.reading.formats import html
 from curate.reading.spans import count_lines, line_spans
+from curate.reading.streams import Stream
+from curate.reading.warc_records import RecordFile
 from tests.quality import reference
 
 _MASKED = {"web": {kind: list(texts) for kind, texts in REPLACEMENTS.items()}}
@@ -102,6 +106,30 @@ def json_lines(data: bytes) -> None:
     assert found == rows(formats.read(io.BytesIO(data), "x.jsonl"))
 
 
+def warc(data: bytes) -> None:
+    """Every byte of a file is of a record, or lost with a reason, or ends a line between them."""
+    at = 0
+    for one in RecordFile(Stream(io.BytesIO(data), None), lambda headers, begin: 1 << 16):
+        assert not data[at : one.start].strip(b"\r\n")
+        assert one.start < one.stop
+        at = one.stop
+    assert not data[at:].strip(b"\r\n")
+    positions = []
+    for batch in formats.read(io.BytesIO(data), "x.warc"):
+        positions += [*batch.positions.tolist(), *(reject.position for reject in batch.rejects)]
+    assert sorted(positions) == list(range(len(positions)))
+
+
+def side_file(data: bytes) -> None:
+    """Any bytes are entries without white space around them, or an error that people read."""
+    try:
+        text = decode_side_file(data, "x")
+    except RequestError:
+        return
+    for found in (entries(text), entries(text, with_spaces=True)):
+        assert all(entry == entry.strip() and not entry.startswith("# ") for entry in found)
+
+
 def parquet(data: bytes) -> None:
     """Any bytes are records and rejects, and do not end the process."""
     for batch in formats.read(io.BytesIO(data), "x.parquet"):
@@ -124,6 +152,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "page": page,
     "json_lines": json_lines,
     "parquet": parquet,
+    "warc": warc,
+    "side_file": side_file,
 }
 
 SEEDS: dict[str, list[bytes]] = {
@@ -143,6 +173,11 @@ SEEDS: dict[str, list[bytes]] = {
     "json_lines": [
         b'\x09\xef\xbb\xbf{"text": "a", "id": 7}\n\n{"text": "\\ud800b", "x": NaN}\r\n{"text": 1}\n[]\n{"text": "c"}'
     ],
+    "warc": [
+        b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: 44\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n\r\n\r\nWARC/1.0\nContent-Length: 2\n\nab\n\n"
+    ],
+    "side_file": [b"\xef\xbb\xbf# all\r\na.example # why\r\nb\n", "a\n# b".encode("utf-16")],
     "parquet": [
         _parquet_seed(),
         _parquet_seed(store_schema=False, compression="zstd", data_page_version="2.0"),

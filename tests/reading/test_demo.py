@@ -12,7 +12,7 @@ import pytest
 from curate.base.errors import RequestError
 from curate.reading import demo, environment, formats
 from curate.reading.environment import Source, docstrings
-from curate.reading.units import matches, relative_path
+from curate.reading.units import matches
 
 PROSE = "This sentence is long enough to be counted as documentation of something. " * 5
 
@@ -66,11 +66,7 @@ def read_all(out: Path, inputs: list[dict[str, str]]) -> dict[str, tuple[list[st
         texts, reasons = found.setdefault(entry["source"], ([], []))
         for place in sorted(out.rglob("*")):
             path = place.relative_to(out).as_posix()
-            if (
-                place.is_file()
-                and matches(entry["path"], path)
-                and formats.is_known(relative_path(entry["path"], path))
-            ):
+            if place.is_file() and matches(entry["path"], path) and formats.has_known_type(path):
                 with place.open("rb") as file:
                     for batch in formats.read(file, path):
                         texts += batch.texts.to_pylist()

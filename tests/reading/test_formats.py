@@ -12,7 +12,7 @@ import zstandard
 
 from curate.base.errors import InputError
 from curate.reading import formats, records
-from curate.reading.formats import Format, Options, format_of, is_known, text
+from curate.reading.formats import Format, Options, format_of, has_known_type, text
 from curate.reading.records import Batch
 
 
@@ -57,9 +57,14 @@ def test_an_unknown_extension_is_an_error_that_helps(path: str, says: str) -> No
     assert says in str(error.value)
 
 
-def test_hidden_and_unknown_files_of_a_folder_are_no_inputs() -> None:
-    names = ["a.jsonl", "b/c.md", ".a.jsonl", ".git/a.md", "b/.c/d.txt", "a.csv", "a.warc.wat.gz"]
-    assert [name for name in names if is_known(name)] == ["a.jsonl", "b/c.md"]
+def test_data_and_documents() -> None:
+    names = ["a.jsonl.gz", "a.parquet", "a.wet", "a.md", "a.html"]
+    assert [name for name in names if formats.is_data(name)] == names[:3]
+
+
+def test_known_types() -> None:
+    names = ["a.jsonl", "b/c.md", "a.csv", "a.warc.wat.gz", "a.parquet.gz"]
+    assert [name for name in names if has_known_type(name)] == ["a.jsonl", "b/c.md"]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.txt", "a.md.gz", "a.txt.zst"])
@@ -97,7 +102,8 @@ def test_a_text_file_is_one_document_as_it_is() -> None:
         (b"", None, records.EMPTY_TEXT),
         (b" \n\xc2\xa0", None, records.EMPTY_TEXT),
         (b"caf\xe9", None, records.INVALID_UTF8),
-        ("ä".encode("utf-16"), None, records.INVALID_UTF8),
+        ("ä".encode("utf-16")[:-1], None, records.TRUNCATED),
+        (b"\xff\xfe\x00\xd8a\x00", None, records.INVALID_UTF8),
         (b"a" * 101, None, records.TOO_LARGE),
         (gzip.compress(b"a" * 10_000_000, mtime=0), "gzip", records.TOO_LARGE),
         (gzip.compress(b"half a document is none", mtime=0)[:-3], "gzip", records.TRUNCATED),
@@ -109,6 +115,11 @@ def test_a_bad_text_file_is_one_reject(data: bytes, compression: str | None, rea
     batch = one(data, compression=compression, max_document_bytes=100)
     assert len(batch.texts) == 0
     assert [(reject.position, reject.reason) for reject in batch.rejects] == [(0, reason)]
+
+
+def test_a_text_file_in_utf_16_is_read() -> None:
+    for name in ("utf-16", "utf-32"):
+        assert one("ä\n😀".encode(name)).texts.to_pylist() == ["ä\n😀"]
 
 
 def test_a_text_file_that_is_too_large_is_not_read_to_its_end() -> None:

@@ -142,3 +142,10 @@ def test_what_is_written_of_a_unit_is_read_again() -> None:
     assert inputs.know(documents) == [unit]
     assert inputs.known == {4: known}
     assert [inputs.options_of(unit, number) for number in (0, 1)] == [None, OPTIONS]
+
+
+def test_folders_of_partitions_give_fields(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "lang=de" / "year=2024").mkdir(parents=True)
+    file = unit_file(tmp_path, "lang=de/year=2024/a.jsonl", "one", "two")
+    record = workspace.drive(ingest(file))
+    assert workspace.written(record, "documents")["meta"].to_pylist() == ['{"lang":"de","year":2024}'] * 2

@@ -45,6 +45,7 @@ class Reader(ABC):
         refused: other extensions of the same family, and why files with them are not read.
         not_compressed: why a file may not end in .gz or .zst; empty: it may.
         is_seekable: files are opened for random access.
+        has_records: a file holds many records.
         has_fields: records have fields, of which the recipe names one for the text.
         expansion: bytes of text in a byte of a file that is not compressed, about.
     """
@@ -54,6 +55,7 @@ class Reader(ABC):
     refused: ClassVar[Mapping[str, str]] = {}
     not_compressed: str = ""
     is_seekable: bool = False
+    has_records: bool = False
     has_fields: bool = False
     expansion: float = 1.0
 
@@ -141,15 +143,18 @@ def reader_of(path: str) -> Reader:
     return READERS.get(format_of(path).kind)
 
 
-def is_known(path: str) -> bool:
-    """Whether a file found in a folder is an input: of a known type, and neither hidden nor in a hidden folder."""
-    if any(part.startswith(".") for part in path.split("/")):
-        return False
+def has_known_type(path: str) -> bool:
+    """Whether the extension of ``path`` is that of a format."""
     try:
         format_of(path)
     except InputError:
         return False
     return True
+
+
+def is_data(path: str) -> bool:
+    """Whether ``path`` is a file of many records, and not a document by itself; its type is known."""
+    return READERS.get(format_of(path).kind).has_records
 
 
 def read(file: Any, path: str, fields: Fields = DEFAULT_FIELDS, **options: Any) -> Iterator[Batch]:

@@ -16,7 +16,6 @@ import orjson
 from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
 from curate.reading.records import (
     BATCH_BYTES,
-    BOM,
     DEFAULT_FIELDS,
     EMPTY_TEXT,
     INVALID_JSON,
@@ -32,10 +31,10 @@ from curate.reading.records import (
     BatchBuilder,
     Fields,
     Span,
-    Stream,
     own_id,
 )
 from curate.reading.spans import LineSpan, count_lines, line_spans
+from curate.reading.streams import BOM, Stream
 
 MAX_DEPTH = 200
 """Levels of nesting in the remaining fields. Python's own limit depends on its caller, which must not decide."""
@@ -200,6 +199,7 @@ class JsonLinesReader(Reader):
 
     name = "jsonl"
     extensions = (".jsonl", ".ndjson", ".json")  # C4 and others name their JSON Lines .json
+    has_records = True
     has_fields = True
 
     def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
@@ -211,7 +211,7 @@ class JsonLinesReader(Reader):
         """
         limit, most = options.limit, options.max_document_bytes
         lines_of = file if options.span is None else LineSpan(file, options.span)
-        stream = Stream(lines_of, options.compression)
+        stream = Stream(lines_of, options.compression, is_text=True)
         builder = BatchBuilder()
         position = options.first
         # ensure_ascii writers spell a character of two or four bytes with six or twelve: three times its size at most.
@@ -253,7 +253,7 @@ class JsonLinesReader(Reader):
 
     def field_names(self, file: Any, compression: str | None) -> set[str]:
         names: set[str] = set()
-        for block in Stream(file, compression):
+        for block in Stream(file, compression, is_text=True):
             for line in block.split(b"\n")[:-1][:100] or [block]:
                 try:
                     record = json.loads(line)

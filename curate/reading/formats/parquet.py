@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
-from curate.reading.parquet_pages import Malformed, Pages, TooMuch, Watched, check_ends, read_footer
+from curate.reading.parquet_footer import Malformed, read_footer
+from curate.reading.parquet_pages import Pages, TooMuch, Watched, check_ends, files_before
 from curate.reading.parquet_rows import batch_of_rows, columns_to_read, is_binary, is_text
 from curate.reading.records import CORRUPT, DEFAULT_FIELDS, TOO_LARGE, Batch, Fields, Reject, Span, snippet
 from curate.reading.spans import group_spans, impossible_rows
@@ -57,14 +58,15 @@ class _Groups:
         try:
             if damage := check_ends(watched):
                 raise _Lost(*damage)
-            self._source = pq.ParquetFile(
-                pa.PythonFile(watched, "r"), buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True
-            )
+            self._source = self._open()
             metadata = self._source.metadata
             if impossible := impossible_rows(metadata):
                 raise Malformed(impossible)
             size = metadata.serialized_size
-            self._footer = read_footer(watched.again(watched.size - 8 - size, size), metadata)
+            watched.footer = watched.size - 8 - size
+            self._footer = read_footer(watched.again(watched.footer, size), metadata)
+            if before := files_before(watched, self._footer):
+                raise Malformed(f"{before:,} bytes of other Parquet files are before it; give each file its own name")
             self._names = columns_to_read(self._source.schema_arrow, fields)
         except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError) as error:
             # UnicodeDecodeError: names of columns; IndexError: a footer that ends before it should.
@@ -74,6 +76,22 @@ class _Groups:
         self._most = most_held(options.max_document_bytes)
         self._most_rows = MAX_BATCH_ROWS
         self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    def _open(self) -> pq.ParquetFile:
+        file = pa.PythonFile(self._watched, "r")
+        return pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+
+    def _hide_schema(self) -> bool:
+        """Read on without the schema that Arrow itself has stored; whether that is new.
+
+        By that schema Arrow makes dictionaries of text, and refuses all rows where one value is no UTF-8.
+        """
+        if self._watched.hides_arrow_schema:
+            return False
+        self._watched.pages = None
+        self._watched.hides_arrow_schema = True
+        self._source = self._open()
+        return True
 
     def batches(self, group: int, start: int, wanted: int) -> Iterator[Batch]:
         """The first ``wanted`` rows of a row group, the first of which has position ``start``."""
@@ -95,7 +113,9 @@ class _Groups:
             for part in self._parts(group, wanted):
                 for piece, size in _pieces(part, self._options.batch_bytes):
                     if ready and (
-                        size_ready + size > self._options.batch_bytes or rows + piece.num_rows > MAX_BATCH_ROWS
+                        piece.schema != ready[0].schema
+                        or size_ready + size > self._options.batch_bytes
+                        or rows + piece.num_rows > MAX_BATCH_ROWS
                     ):
                         yield _joined(ready)
                         ready, rows, size_ready = [], 0, 0
@@ -133,7 +153,8 @@ class _Groups:
                 size = self._most_rows = max(1, int(size * refused.share))
             except (pa.ArrowException, OSError) as error:
                 self._watched.raise_own()
-                raise _Lost(CORRUPT, str(error)) from None
+                if not ("UTF8" in str(error) and self._hide_schema()):
+                    raise _Lost(CORRUPT, str(error)) from None
 
     def _decoded(self, group: int, size: int, done: int, pages: Pages) -> Iterator[pa.RecordBatch]:
         """Rows of the group behind the first ``done``, at most ``size`` at once."""
@@ -195,7 +216,8 @@ def _check_dictionaries(part: pa.RecordBatch) -> None:
 
 
 def _plain(part: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in part.columns]
+    # Not by decoding the dictionary: Arrow refuses all rows where one of them is no UTF-8.
+    columns = [c.dictionary.take(c.indices) if pa.types.is_dictionary(c.type) else c for c in part.columns]
     return pa.record_batch(columns, names=part.schema.names)
 
 
@@ -215,6 +237,7 @@ class ParquetReader(Reader):
     not_compressed = "a compressed Parquet file cannot be read by parts; decompress it (Parquet compresses by itself)"
     is_seekable = True
     expansion = 2.2
+    has_records = True
     has_fields = True
 
     def read(self, file: Any, fields: Fields = DEFAULT_FIELDS, options: Options = DEFAULT_OPTIONS) -> Iterator[Batch]:
@@ -228,7 +251,8 @@ class ParquetReader(Reader):
         try:
             groups = _Groups(file, fields, options)
         except _Lost as error:
-            yield _only(Reject(0, error.reason, snippet(str(error))))
+            if options.span is None or not options.span.start:  # once for all spans
+                yield _only(Reject(0, error.reason, snippet(str(error))))
             return
         span = options.span or Span(0, len(groups.rows))
         start = sum(groups.rows[: span.start])

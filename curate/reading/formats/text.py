@@ -12,7 +12,6 @@ from typing import Any
 
 from curate.reading.formats import DEFAULT_OPTIONS, Options, Reader
 from curate.reading.records import (
-    BOM,
     DEFAULT_FIELDS,
     EMPTY_TEXT,
     EXTRACTION_FAILED,
@@ -21,8 +20,8 @@ from curate.reading.records import (
     Batch,
     BatchBuilder,
     Fields,
-    Stream,
 )
+from curate.reading.streams import BOM, Stream
 
 
 class ExtractionError(ValueError):
@@ -34,9 +33,11 @@ class WholeFileReader(Reader):
 
     Attributes:
         size_factor: a file may take this many times the bytes of the longest document.
+        is_text: a byte order mark says in which encoding a file is.
     """
 
     size_factor: int = 1
+    is_text: bool = True
 
     @abstractmethod
     def text(self, data: bytes) -> str:
@@ -56,7 +57,7 @@ class WholeFileReader(Reader):
         if options.limit == 0:
             return
         builder, most_bytes = BatchBuilder(), self.size_factor * options.max_document_bytes
-        stream = Stream(file, options.compression)
+        stream = Stream(file, options.compression, is_text=self.is_text)
         blocks: list[bytes] = []
         size = 0
         for block in stream:

@@ -291,3 +291,60 @@ def test_a_time_zone_that_is_no_text_is_one_all_the_same() -> None:
     damaged = base64.b64encode(base64.b64decode(schema).replace(b"Europe/Paris", b"Europe/Pari\xff"))
     rows, rejects = read(data.replace(schema, damaged))
     assert (rows, rejects) == read(data)
+
+
+def test_types_that_json_has_not_are_kept_as_text() -> None:
+    largest = 2**63 - 1
+    uuids = pa.array([bytes(15) + b"\x07", None], pa.uuid())
+    columns = {
+        "id": uuids,
+        "uuid": uuids,
+        "json": pa.array(["[]", "{}"], pa.json_()),
+        "view": pa.array(["a", None], pa.string_view()),
+        "until": pa.array([largest, -largest], pa.timestamp("us", "UTC")),
+        "day": pa.array([2**31 - 1, 0], pa.date32()),
+        "price": pa.array([decimal.Decimal("1.50"), None], pa.decimal256(60, 2)),
+        "wide": pa.array([2**64 - 1, 0], pa.uint64()),
+    }
+    for schema in (True, False):
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"text": ["one", "two"], **columns}), sink, store_schema=schema)
+        [batch] = formats.read(io.BytesIO(sink.getvalue()), "a.parquet")
+        assert batch.ids == ["00000000-0000-0000-0000-000000000007", None]
+        assert json.loads(batch.metas[0]) == {
+            "uuid": "00000000-0000-0000-0000-000000000007",
+            "json": "[]",
+            "view": "a",
+            "until": "294247-01-10T04:00:54.775807Z",
+            "day": "5881580-07-11",
+            "price": "1.50",
+            "wide": 2**64 - 1,
+        }
+        assert json.loads(batch.metas[1])["until"] == "-290308-12-21T19:59:05.224193Z"
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"), [([b"a1", b"\xff\x01"], ["a1", "ff01"]), ([b"\xc3\xa9", None], ["é", None])]
+)
+def test_ids_of_bytes(ids: list[bytes | None], expected: list[str | None]) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["one", "two"], "id": ids, "image": ids}), sink)
+    [batch] = formats.read(io.BytesIO(sink.getvalue()), "a.parquet")
+    assert batch.ids == expected
+    assert batch.metas == [None, None]
+
+
+def test_files_behind_one_another_are_told() -> None:
+    def file(n: int) -> bytes:
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"text": [f"text {i}" for i in range(n)]}), sink, write_page_index=n % 2 == 0)
+        return sink.getvalue()
+
+    for parts in ([3, 3], [400, 4], [5, 900], [2, 4, 7]):
+        [batch] = formats.read(io.BytesIO(b"".join(map(file, parts))), "a.parquet")
+        [reject] = batch.rejects
+        before = sum(len(file(n)) for n in parts[:-1])
+        assert (len(batch.texts), reject.reason) == (0, "corrupt")
+        assert f"{before:,} bytes of other Parquet files" in reject.snippet
+    [batch] = formats.read(io.BytesIO(file(4)), "a.parquet")
+    assert not batch.rejects

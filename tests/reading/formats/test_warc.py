@@ -1,14 +1,17 @@
 import gzip
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.reading import formats
-from curate.reading.formats.html import main_text
+from curate.reading.formats.html import MAX_DEPTH, flattened, main_text
 from curate.reading.records import Batch
+from curate.reading.streams import Stream
+from curate.reading.warc_records import RecordFile
 
 PAGE = """<html><head><title>T</title><style>p {}</style></head><body><nav><a href="/">Home</a></nav>
 <article><h1>Ships</h1><p>The ship leaves the harbour in the morning.</p><p>A storm follows it to the caf\u00e9.</p></article>
@@ -125,6 +128,53 @@ def test_no_damage_stops_the_reader(at: int, junk: bytes) -> None:
 @given(st.text("<>/pdivabc &;\"'=!-\n\0é", max_size=80) | st.text(max_size=40))
 def test_any_markup_has_a_text(page: str) -> None:
     main_text(page.encode("utf-8", "surrogatepass")).encode()
+
+
+def test_what_the_parser_gets_is_bounded() -> None:
+    """Its time grows with the size times the depth, and with the square of an element's attributes."""
+    for page in (
+        "<div>" * 9_000 + "<p>deep",
+        "<b><div>" * 9_000 + "deep",
+        "".join(f"<font color={n}>" for n in range(9_000)) + "deep",
+        "<ul><li>" * 9_000 + "deep",
+        "<table><tr><td>" * 9_000 + "deep",
+    ):
+        flat = flattened(page)
+        opened = [tag[1].lower() for tag in re.finditer(r"<(\w+)", flat)]
+        assert len(opened) <= 3 * MAX_DEPTH
+        assert flat.endswith("deep")
+    many = " ".join(f"a{n}=1" for n in range(9_000))
+    assert flattened(f"<p {many}>x</p>") == "<p>x</p>"
+    assert flattened(f'<p title="{"word " * 900}">x</p>') == f'<p title="{"word " * 900}">x</p>'
+    wide = "<div><p>x</p></div>" * 900
+    assert flattened(wide) == wide
+    assert "".join(flattened("<a " * 90_000).split()) in ("", "<a>")
+
+
+def test_damage_of_a_member_with_many_records_costs_its_last() -> None:
+    member = bytearray(gzip.compress(b"".join(response(PAGE.encode(), n) for n in range(4))))
+    member[-6] ^= 1  # of the checksum
+    batch = read(bytes(member) + gzip.compress(response(PAGE.encode(), 4)), "a.warc.gz")
+    assert batch.positions.tolist() == [0, 1, 2, 4]
+    assert [(reject.position, reject.reason) for reject in batch.rejects] == [(3, "corrupt")]
+
+
+def test_tens_of_thousands_of_bad_records_are_met_once() -> None:
+    """The work on records that lie about their lengths is in proportion to the file."""
+    data = b"".join(record("response", b"HTTP/1.1 200 OK\r\n\r\n", n, length=9_999_999) for n in range(3_000))
+    scanned = 0
+
+    class Counting(RecordFile):
+        def _fill(self, wanted: int) -> bool:
+            nonlocal scanned
+            before = self._base
+            done = super()._fill(wanted)
+            scanned += len(self._data) if self._base != before else 0
+            return done
+
+    found = list(Counting(Stream(io.BytesIO(data), None), lambda headers, begin: 1 << 20))
+    assert len(found) == 3_000
+    assert scanned < 4 * len(data)
 
 
 @pytest.mark.parametrize("depth", [10, 20_000])
