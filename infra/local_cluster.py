@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 START_S = 120
 NODE = "CURATE_REHEARSAL_NODE"
 """Environment variable by which the processes of a node are known."""
@@ -51,26 +52,31 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[LocalCluster]:
-    """Worker nodes with two processors each, so that one can hold the driver and still work.
+    """A head without processors, on which drivers run, and worker nodes with two processors each.
 
     ``environment`` is what a real node would have: an instance role, an endpoint.
     """
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: paths of sockets are limited
     token, port, dashboard = secrets.token_hex(32), _free_port(), _free_port()
-    env = {**os.environ, **(environment or {}), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    env |= {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": str(START_S)}
+    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": str(START_S)}
+    # As in the image of a node: `python` is the one that has curate, whatever the shell that starts this has activated.
+    env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    env |= {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    env |= {**(environment or {}), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     ray = str(Path(sys.executable).parent / "ray")
     small = ["--object-store-memory", str(100 << 20), "--block", "--disable-usage-stats"]
     head = [
         *(ray, "start", "--head", "--num-cpus", "0", "--node-ip-address", "127.0.0.1", "--port", str(port)),
-        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), "--temp-dir", str(folder), *small),
+        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), *small),
     ]
     nodes: list[subprocess.Popen[bytes]] = []
 
     def start(command: list[str], name: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
-            command = [*command, "--dashboard-agent-listen-port", str(_free_port())]  # the default may be another Ray's
-            node = subprocess.Popen(command, env={**env, NODE: name}, stdout=log, stderr=log, start_new_session=True)
+            # A folder of its own, as on a machine of its own; the default port may be another Ray's.
+            own = ["--temp-dir", str(folder / name), "--dashboard-agent-listen-port", str(_free_port())]
+            environ = {**env, NODE: name, "RAY_TMPDIR": str(folder / name)}
+            node = subprocess.Popen([*command, *own], env=environ, stdout=log, stderr=log, start_new_session=True)
         nodes.append(node)
         return node
 
@@ -134,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(ROOT))
     from tests.s3_server import s3_server
 
     with s3_server() as s3, local_cluster(options.workers, s3.environment) as cluster:
