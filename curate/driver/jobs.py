@@ -20,6 +20,7 @@ from curate.base.amounts import size
 from curate.base.errors import RequestError, RunError
 from curate.base.hashing import digest
 from curate.driver.job_files import Contents, contents_of
+from curate.engine.engines import token_remedy
 from curate.recipe import Recipe
 
 POLL_S = 1.0
@@ -163,9 +164,7 @@ def _client(address: str) -> Any:
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if "uthenticat" in text or "401" in text or "403" in text or "oken" in text:
-        return "refuses the token; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's"
-    return f"cannot be reached; check --address and the tunnel to port 8265 ({text[:160]})"
+    return token_remedy(error) or f"cannot be reached; check --address and the tunnel to port 8265 ({text[:160]})"
 
 
 def _former(client: Any, base: str) -> list[Any]:

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from curate.base.errors import RequestError
@@ -97,6 +98,22 @@ class InlineEngine:
         pass
 
 
+def token_remedy(error: Exception) -> str:
+    """What is wrong, and what to do, when a cluster and this process do not agree on Ray's token; '' for other errors."""
+    text = str(error)
+    if not any(sign in text for sign in ("uthenticat", "401", "403", "oken")):
+        return ""
+    if os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return "asks for a token, and RAY_AUTH_MODE is disabled here; leave that out and set RAY_AUTH_TOKEN to the cluster's"
+    default = Path.home() / ".ray" / "auth_token"
+    if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) and not default.exists():
+        return (
+            "needs a token, and there is none here: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with it, to the "
+            "cluster's; only for a cluster that asks for none, set RAY_AUTH_MODE=disabled"
+        )
+    return "refuses the token; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's"
+
+
 def _silent(text: str) -> None:
     """Where remarks go that nobody wants."""
 
@@ -156,9 +173,11 @@ class RayEngine:
                 settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
             try:
                 ray.init(logging_level="error", log_to_driver=False, **settings)
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                what = "could not be started" if self._address is None else f"at {self._address} cannot be reached"
-                raise RequestError(f"Ray {what}: {error}") from None
+            except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+                if self._address is None:
+                    raise RequestError(f"Ray could not be started: {error}") from None
+                why = token_remedy(error) or f"cannot be reached: {error}"
+                raise RequestError(f"the Ray cluster at {self._address} {why}") from None
         self._ray = ray
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
