@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 120
+START_S = 300
 NODE = "CURATE_REHEARSAL_NODE"
 """Environment variable by which the processes of a node are known."""
 
@@ -82,7 +82,7 @@ def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -
 
     cluster = LocalCluster(f"http://127.0.0.1:{dashboard}", token)
     try:
-        start(head, "head")
+        _wait_for_node(start(head, "head"), folder / "head.log")
         _wait_for(f"{cluster.jobs_address}/api/version", token)
         joining = [ray, "start", "--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", "--num-cpus", "2"]
         for number in range(workers):  # one after the other: they look for free ports
@@ -131,7 +131,7 @@ def _wait_for_node(node: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + START_S
     while b"Ray runtime started" not in log.read_bytes():
         if node.poll() is not None or time.monotonic() > until:
-            raise SystemExit(f"a worker node did not start:\n{log.read_text()[-1000:]}")
+            raise SystemExit(f"a node did not start:\n{log.read_text()[-1000:]}")
         time.sleep(0.3)
 
 

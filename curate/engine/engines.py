@@ -193,13 +193,18 @@ class RayEngine:
         self._driver = str(context.get_node_id())
         if self._address is None:
             return
-        # A driver that was submitted with a processor holds it for as long as it lives. What others hold ends some time.
-        [has] = [node["Resources"] for node in self._ray.nodes() if node["NodeID"] == self._driver] or [{}]
-        free = free_of(self._ray).get(self._driver)
-        if free is not None:
-            self._held = min(1.0, max(0.0, has.get("CPU", 0) - free.get("CPU", 0)))
+        self._held = self._held_now()
         if context.runtime_env.get("working_dir"):
             self._carried = replace(self._carried, folder=working_folder())
+
+    def _held_now(self) -> float:
+        """What the driver holds of its node while no task of it runs: the processor that it was submitted with, if so.
+
+        What others hold there cannot be told apart, and ends some time.
+        """
+        [has] = [node["Resources"] for node in self._ray.nodes() if node["NodeID"] == self._driver] or [{}]
+        free = free_of(self._ray).get(self._driver)
+        return 0.0 if free is None else min(1.0, max(0.0, has.get("CPU", 0) - free.get("CPU", 0)))
 
     def run(self, jobs: list[Job]) -> Iterator[Record]:
         if not jobs:
@@ -249,6 +254,7 @@ class RayEngine:
             if silence.is_to_say():
                 self._say(f"waiting for a node: {needs}, and {has}")
             time.sleep(LOOK_S)
+            self._held = min(self._held, self._held_now())
         if asked:
             self._ask_for_nodes([])
         return able
