@@ -140,6 +140,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # end by an exception, so that no node outlives this
+        signal.signal(number, lambda *_: sys.exit(0))
     sys.path.insert(0, str(ROOT))
     from tests.s3_server import s3_server
 
@@ -151,7 +153,7 @@ def main() -> None:
             f"# workspace: s3://{bucket}/run\n# curate submit RECIPE --address {cluster.jobs_address} --wait",
             flush=True,
         )
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":

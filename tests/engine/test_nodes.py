@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from curate.engine.engines import RayEngine
 from curate.engine.nodes import Node, Request, adds_nodes, fitted, live_nodes, threads_for, waiting_text
 
 GB = 1_000_000_000
@@ -58,3 +60,16 @@ def test_an_autoscaler_is_known_by_its_node_types() -> None:
     assert adds_nodes(status("head", "workers"), False)
     assert adds_nodes(None, True)
     assert adds_nodes(b"{}", False)  # not understood: rather wait
+
+
+@pytest.mark.parametrize(("free", "held"), [({"CPU": 1.0}, 1), ({"CPU": 2.0}, 0), ({}, 1), (None, 0)])
+def test_a_driver_holds_the_processor_that_it_was_submitted_with(free, held) -> None:
+    """Of its node, what is not free before its first task; at most one, since others may be at work there too."""
+    available = {} if free is None else {"b": free}
+    state = SimpleNamespace(available_resources_per_node=lambda: available)
+    engine = RayEngine(address="cluster:1")
+    engine._ray = SimpleNamespace(nodes=lambda: [node("a", 2), node("b", 2)], _private=SimpleNamespace(state=state))
+    engine._driver = "b"
+    engine._held = engine._held_now()
+    assert engine._held == held
+    assert [one.cpus for one in engine._nodes()] == [2, 2 - held]
