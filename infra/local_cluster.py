@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 300
+START_S = 120
 NODE = "CURATE_REHEARSAL_NODE"
 """Environment variable by which the processes of a node are known."""
 
