@@ -3,7 +3,7 @@
 
 demo         set up, then gather the text of this Python environment, curate it, and show what was kept and why
 test         set up, then run all tests
-cluster      set up, then run jobs on three nodes over S3, of which one is lost (two minutes, not part of test)
+cluster      set up, then run jobs on two and three nodes over S3, of which one is lost (minutes, not part of test)
 lint         ruff and mypy
 check        lint and test
 consumers    set up .venv-consumers, in which the shards are loaded by the trainers' own libraries
@@ -77,7 +77,7 @@ def test(*arguments: str) -> None:
 
 
 def cluster() -> None:
-    """Set up and run the test that needs a cluster of three nodes."""
+    """Set up and run the tests that need clusters of several nodes."""
     setup()
     call(bin_of(VENV, "python"), "-m", "pytest", "tests/infra/test_cluster.py", CURATE_CLUSTER="1")
 

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 START_S = 120
 NODE = "CURATE_REHEARSAL_NODE"
 """Environment variable by which the processes of a node are known."""
@@ -51,32 +52,37 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[LocalCluster]:
-    """Worker nodes with two processors each, so that one can hold the driver and still work.
+    """A head without processors, on which drivers run, and worker nodes with two processors each.
 
     ``environment`` is what a real node would have: an instance role, an endpoint.
     """
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: paths of sockets are limited
     token, port, dashboard = secrets.token_hex(32), _free_port(), _free_port()
-    env = {**os.environ, **(environment or {}), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    env |= {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": str(START_S)}
+    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": str(START_S)}
+    # As in the image of a node: `python` is the one that has curate, whatever the shell that starts this has activated.
+    env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    env |= {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    env |= {**(environment or {}), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     ray = str(Path(sys.executable).parent / "ray")
     small = ["--object-store-memory", str(100 << 20), "--block", "--disable-usage-stats"]
     head = [
         *(ray, "start", "--head", "--num-cpus", "0", "--node-ip-address", "127.0.0.1", "--port", str(port)),
-        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), "--temp-dir", str(folder), *small),
+        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), *small),
     ]
     nodes: list[subprocess.Popen[bytes]] = []
 
     def start(command: list[str], name: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
-            command = [*command, "--dashboard-agent-listen-port", str(_free_port())]  # the default may be another Ray's
-            node = subprocess.Popen(command, env={**env, NODE: name}, stdout=log, stderr=log, start_new_session=True)
+            # A folder of its own, as on a machine of its own; the default port may be another Ray's.
+            own = ["--temp-dir", str(folder / name), "--dashboard-agent-listen-port", str(_free_port())]
+            environ = {**env, NODE: name, "RAY_TMPDIR": str(folder / name)}
+            node = subprocess.Popen([*command, *own], env=environ, stdout=log, stderr=log, start_new_session=True)
         nodes.append(node)
         return node
 
     cluster = LocalCluster(f"http://127.0.0.1:{dashboard}", token)
     try:
-        start(head, "head")
+        _wait_for_node(start(head, "head"), folder / "head.log")
         _wait_for(f"{cluster.jobs_address}/api/version", token)
         joining = [ray, "start", "--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", "--num-cpus", "2"]
         for number in range(workers):  # one after the other: they look for free ports
@@ -125,7 +131,7 @@ def _wait_for_node(node: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + START_S
     while b"Ray runtime started" not in log.read_bytes():
         if node.poll() is not None or time.monotonic() > until:
-            raise SystemExit(f"a worker node did not start:\n{log.read_text()[-1000:]}")
+            raise SystemExit(f"a node did not start:\n{log.read_text()[-1000:]}")
         time.sleep(0.3)
 
 
@@ -134,7 +140,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    for number in (signal.SIGINT, signal.SIGTERM):  # end by an exception, so that no node outlives this
+        signal.signal(number, lambda *_: sys.exit(0))
+    sys.path.insert(0, str(ROOT))
     from tests.s3_server import s3_server
 
     with s3_server() as s3, local_cluster(options.workers, s3.environment) as cluster:
@@ -145,7 +153,7 @@ def main() -> None:
             f"# workspace: s3://{bucket}/run\n# curate submit RECIPE --address {cluster.jobs_address} --wait",
             flush=True,
         )
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":

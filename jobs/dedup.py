@@ -1,6 +1,6 @@
 """Entry script for the Ray Jobs API: read, filter and deduplicate; stops when the duplicates are known.
 
-    ray job submit --address http://HEAD:8265 --working-dir . --entrypoint-num-cpus 1 -- python jobs/dedup.py RECIPE [--set a.b=c]
+    ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/dedup.py RECIPE [--set a.b=c]
 
 Run again with `jobs/run_recipe.py` and the same recipe, it goes on from there.
 """

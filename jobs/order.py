@@ -1,6 +1,6 @@
 """Entry script for the Ray Jobs API: everything up to the order of the documents; no window is packed, no shard written.
 
-    ray job submit --address http://HEAD:8265 --working-dir . --entrypoint-num-cpus 1 -- python jobs/order.py RECIPE [--set a.b=c]
+    ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/order.py RECIPE [--set a.b=c]
 
 What is there already (a finished `jobs/dedup.py`) is not done again.
 """

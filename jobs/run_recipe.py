@@ -2,8 +2,8 @@
 
     ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/run_recipe.py RECIPE [--set a.b=c] [--until STAGE]
 
-The driver needs next to nothing: reserve one CPU for it off a head without CPUs (`--entrypoint-num-cpus 1`). A job that
-is submitted again goes on where the last one stopped. Inputs and workspace must be reachable from every node (S3 or a
+Without resources of its own the driver runs on the head, whose loss ends every job anyway. A job that is submitted again
+goes on where the last one stopped. Inputs and workspace must be reachable from every node (S3 or a
 shared disk); credentials come from the nodes' environment or instance role, never from the recipe or the job.
 """
 

@@ -1,6 +1,6 @@
 """Entry script for the Ray Jobs API: lengths, windows and shards alone, over a workspace in which the order is there.
 
-    ray job submit --address http://HEAD:8265 --working-dir . --entrypoint-num-cpus 1 -- python jobs/shards.py RECIPE [--set a.b=c]
+    ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/shards.py RECIPE [--set a.b=c]
 
 Ends with 2, and starts nothing, when an earlier stage would have to run: a changed threshold should not read the
 corpus again by accident.

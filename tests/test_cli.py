@@ -220,6 +220,17 @@ def test_summary(executed: dict[str, Any], recipe: str, workspace: str, capsys: 
     assert "nothing to do: everything is there" in capsys.readouterr().out
 
 
+def test_a_summary_that_fails_is_no_failure_of_the_run(
+    executed: dict[str, Any], recipe: str, workspace: str, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    def gone(*given: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("curate.report.outcomes.summary_of", gone)
+    assert main(["run", recipe]) == 0
+    assert "the run is committed, but its summary could not be made (FileNotFoundError" in capsys.readouterr().err
+
+
 def test_summary_as_json(executed: dict[str, Any], recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", recipe, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])

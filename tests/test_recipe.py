@@ -185,3 +185,14 @@ def test_every_path_is_taken_from_the_recipe_and_written_down_without_its_place(
     again = from_dict({**relative_recipe(recipe), "workspace": str(tmp_path / "runs/a")}, tmp_path / "runs/a")
     model = os.path.normpath(again.source_quality("a").classifier.model)
     assert model == recipe.source_quality("a").classifier.model
+
+
+def test_a_stored_recipe_is_read_where_the_current_folder_is_gone(tmp_path, monkeypatch):
+    from curate.recipe.file import absolute_recipe
+
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    stored = {"inputs": [{"source": "web", "path": "web.jsonl"}]}
+    assert absolute_recipe(stored, "s3://bucket/run").inputs[0].path == "/web.jsonl"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from curate.base.errors import RequestError
+from curate.base.errors import CurateError, RequestError
 from curate.base.terminal import printable
 from curate.cli.shared import STAGE_LIST, AddCommand, CommandParser, natural, output, positive
 
@@ -32,9 +32,10 @@ def add(command: AddCommand) -> None:
     _add_run(command(run))
 
     parser = command(submit).recipe()
-    parser.value("--address", "URL", "the cluster's Jobs API: http://HEAD:8265", required=True)
+    parser.value("--address", "URL", "the cluster's Jobs API: http://HEAD:8265 (default: RAY_ADDRESS)")
     parser.changes()
     parser.value("--until", "STAGE", f"last stage: {STAGE_LIST}")
+    parser.values("--shared", "FOLDER", "folders that every node has: paths below them are used as they are")
     parser.flag("--wait", "follow the log until the job has ended")
 
     parser = command(schema)
@@ -181,26 +182,43 @@ def _run(
         outcome = run_recipe(recipe, stop_after=until, progress=progress, **settings)
     finally:
         progress.close()
-    found = summary_of(Run(outcome.workspace, outcome.options), outcome, until)
-    if as_json:
-        print(printable(json.dumps({"event": "done", **found}, ensure_ascii=False)))
+    try:
+        found = summary_of(Run(outcome.workspace, outcome.options), outcome, until)
+        if as_json:
+            print(printable(json.dumps({"event": "done", **found}, ensure_ascii=False)))
+            return 0
+        return output(found, summary, as_json=False)
+    except BrokenPipeError:
+        raise
+    except (CurateError, OSError, ValueError, KeyError) as error:
+        # The run is committed: what goes wrong in telling of it is no failure of the run.
+        if as_json:
+            print(json.dumps({"event": "done", "workspace": outcome.workspace}))
+        what = f"the run is committed, but its summary could not be made ({type(error).__name__}: {error})"
+        print(printable(f"{what}; look with `curate stats {outcome.workspace}`"), file=sys.stderr)
         return 0
-    return output(found, summary, as_json=False)
 
 
 def submit(options: argparse.Namespace) -> int:
     """Run a recipe as a job on a Ray cluster; submitted again, it goes on.
 
-    Local paths must lie on a disk that all nodes share; the nodes have their own credentials. RAY_AUTH_TOKEN or
-    RAY_AUTH_TOKEN_PATH names the cluster's token.
+    Local files that the recipe names travel with the job, up to 100 MB; inputs and workspace are s3:// URLs or below a
+    folder that every node has. The nodes have their own credentials. RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH names the
+    cluster's token.
     """
+    import os
+
     from curate.api import as_recipe
     from curate.driver.jobs import submit as start
     from curate.driver.plan import stages, until
 
     recipe = as_recipe(options.recipe, options.changes)
     until(stages(), options.until)
-    job = start(recipe, options.address, until=options.until, wait=options.wait, say=partial(print, flush=True))
+    address = options.address or os.environ.get("RAY_ADDRESS", "")
+    if not address:
+        raise RequestError("name the cluster: --address http://HEAD:8265, or set RAY_ADDRESS to that")
+    say = partial(print, flush=True)
+    job = start(recipe, address, until=options.until, shared=options.shared, wait=options.wait, say=say)
     print(f"job {job.id}: {job.status}")
     if not options.wait:
         print("the same command with --wait follows it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -18,6 +19,7 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.base.versions import versions
 from curate.driver import room
 from curate.driver.plan import Pass, add_to_driver, run_stage, stage_keys, stages, take_committed, until
+from curate.engine.carried import Carried, with_copies
 from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.inputs import discover, storage_options
 from curate.engine.progress import Progress
@@ -55,8 +57,17 @@ class Outcome:
         return sum(stage["tasks"] for stage in self.stages)
 
 
-def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: str | None) -> Engine:
+def choose_engine(
+    recipe: Recipe,
+    input_bytes: int,
+    cpus: int | None,
+    address: str | None,
+    say: Callable[[str], None] = lambda text: None,
+    carried: Carried | None = None,
+) -> Engine:
     """The engine that the recipe and the command line ask for.
+
+    A cluster that RAY_ADDRESS names is used where Ray is, unless ``cpus`` asks for a local one.
 
     Raises:
         RequestError: ``--cpus`` above 1 or ``--address`` with the inline engine.
@@ -65,7 +76,26 @@ def choose_engine(recipe: Recipe, input_bytes: int, cpus: int | None, address: s
     if recipe.engine == "inline" and not is_serial:
         raise RequestError("`engine: inline` works in one process; leave --cpus and --address out, or set engine=ray")
     is_small = recipe.engine == "auto" and input_bytes < INLINE_BYTES and is_serial
-    return InlineEngine() if recipe.engine == "inline" or is_small else RayEngine(cpus, address)
+    is_inline = recipe.engine == "inline" or is_small
+    address = address or _named_cluster(cpus, is_inline, say)
+    return InlineEngine() if is_inline else RayEngine(cpus, address, say, carried)
+
+
+def _named_cluster(cpus: int | None, is_inline: bool, say: Callable[[str], None]) -> str | None:
+    """The cluster that RAY_ADDRESS names, where the run is to use it; says what becomes of the variable."""
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named in ("", "local"):
+        return None
+    reasons = {
+        "this run works in one process": is_inline,
+        "--cpus asks for a local Ray": cpus is not None,
+        "that is where jobs are submitted (`curate submit`)": named.startswith(("http://", "https://")),
+    }
+    if why := next((why for why, is_so in reasons.items() if is_so), None):
+        say(f"note: RAY_ADDRESS={named} is not used: {why}")
+        return None
+    say(f"working on the cluster that RAY_ADDRESS names, {named}")
+    return named
 
 
 @contextmanager
@@ -108,16 +138,15 @@ def run_recipe(
         RequestError: the request is wrong; nothing was started.
         RunError: something failed; what is committed stays.
     """
-    progress = progress or Progress()
-    began, before = time.perf_counter(), tally()
-    if sample is not None:
-        recipe = with_sample(recipe, sample)
+    progress, began, before = progress or Progress(), time.perf_counter(), tally()
+    recipe = recipe if sample is None else with_sample(recipe, sample)
     plan = until(stages(), stop_after)
+    named, (recipe, carried) = recipe, with_copies(recipe)
     found = discover(recipe)
     keys = stage_keys(recipe, stages())
     storage = open_storage(recipe.workspace, storage_options(recipe))
     storage.check_writable()
-    engine = choose_engine(recipe, found.bytes, cpus, address)
+    engine = choose_engine(recipe, found.bytes, cpus, address, progress.say, carried)
     outcome = Outcome(storage.url, engine.name, {}, options=storage.options)
     with leased(storage, progress.say) as lease:
         state = find_run(storage)
@@ -143,7 +172,7 @@ def run_recipe(
             for entry in outcome.stages:
                 if "shards" in entry["writes"]:
                     add_to_driver(entry, tally() - before)
-            _commit_run(storage, recipe, outcome, state)
+            _commit_run(storage, named, outcome, state)
         finally:
             engine.close()
             progress.close()

@@ -1,12 +1,12 @@
 """Submitting a recipe to a Ray cluster as a job: one id for a recipe, logs followed, submitted again to go on.
 
-The job's driver asks for one processor, so it runs on a worker node where the head has none. The recipe travels as a
-file with absolute paths; credentials never do: every node has its own, from its environment or instance role.
+The job's driver asks for nothing, so Ray starts it on the head, whose loss ends every job anyway: a worker that is lost
+costs only its tasks. The recipe travels with the local files that it names; credentials never do: every node has its own,
+from its environment or instance role.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import tempfile
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from curate.base.amounts import size
 from curate.base.errors import RequestError, RunError
 from curate.base.hashing import digest
+from curate.driver.job_files import Contents, contents_of
+from curate.engine.engines import token_remedy
 from curate.recipe import Recipe
 
 POLL_S = 1.0
@@ -28,7 +29,7 @@ POLL_S = 1.0
 PATIENCE_S = 120
 """Without an answer from the cluster for so long, following a job is given up; the job is not."""
 
-DRIVER_CPUS = 1
+WRONG_REQUEST = RequestError.exit_code
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -49,38 +50,41 @@ def submit(
     *,
     until: str | None = None,
     options: Sequence[str] = (),
+    shared: Sequence[str] = (),
     wait: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Job:
-    """Run a recipe on the cluster whose Jobs API is at ``address``.
+    """Run a recipe on the cluster whose Jobs API is at ``address``. Local files that it names travel with the job.
 
     A run of the same recipe that is still going on is joined, not started twice; one that ended is submitted again and
     goes on from what is committed.
 
     Args:
-        recipe: with resolved paths; local ones must lie on a disk that all nodes share.
+        recipe: with resolved paths; inputs and workspace are URLs, or below a shared folder.
         address: ``http://HEAD:8265``.
         until: last stage.
         options: further options of ``curate run``.
+        shared: folders that every node has; what is below them is used where it is.
         wait: follow the log until the job has ended.
         say: gets the log and remarks, line by line.
 
     Raises:
-        RequestError: the cluster cannot be reached or refuses.
+        RequestError: the cluster cannot be reached or refuses, a place is on this machine, or files are too large; with
+            ``wait``, the job found the request wrong.
         RunError: the job failed or was stopped (only with ``wait``).
     """
+    contents = contents_of(recipe, shared)
     client = _client(address)
-    for path in local_paths(recipe):
-        say(f"note: {path} must lie on a disk that every node of the cluster shares")
-    content = recipe.model_dump(mode="json", exclude_unset=True)
-    base = f"curate-{_slug(recipe.name)}-{digest([content, until, list(options)])[:8]}"
+    base = f"curate-{_slug(recipe.name)}-{digest([contents.recipe, until, list(options)])[:8]}"
     former = _former(client, base)
     running = [job for job in former if job.status not in _ENDED]
     if running:
         job = Job(running[0].submission_id, str(running[0].status), joined=True)
         say(f"job {job.id} is at work on this recipe already")
     else:
-        job = Job(_start(client, base, len(former) + 1, content, until, options), "PENDING", joined=False)
+        for place, file in contents.files.items():
+            say(f"{file.name}: {file.path} travels with the job ({size(file.bytes)}), as {place}")
+        job = Job(_start(client, base, len(former) + 1, contents, until, options), "PENDING", joined=False)
         say(f"submitted job {job.id}" + (", which goes on from what is committed" if former else ""))
     return follow(client, job, say) if wait else job
 
@@ -89,6 +93,7 @@ def follow(client: Any, job: Job, say: Callable[[str], None]) -> Job:
     """Tell the log of a job as it grows, until it has ended.
 
     Raises:
+        RequestError: its driver found the request wrong.
         RunError: it failed or was stopped.
     """
     told = waiting = ""
@@ -122,6 +127,8 @@ def follow(client: Any, job: Job, say: Callable[[str], None]) -> Job:
     if status != "SUCCEEDED":
         for line in [] if told else message.splitlines()[1:]:  # the log of a lost node is gone; its end may be here
             say(line)
+        if getattr(info, "driver_exit_code", None) == WRONG_REQUEST:
+            raise RequestError(f"job {job.id} was refused on the cluster; its last lines say why")
         raise RunError(
             f"job {job.id} {'failed' if status == 'FAILED' else 'was stopped'}: {_first_line(message) or 'see its log'}; "
             "what is committed stays, submit it again to go on"
@@ -141,12 +148,6 @@ def _first_line(text: object) -> str:
     return (str(text).strip().splitlines() or [""])[0][:300]
 
 
-def local_paths(recipe: Recipe) -> list[str]:
-    """Workspace, inputs and mirror that lie in no object store."""
-    paths = [recipe.workspace, *(entry.path for entry in recipe.inputs), recipe.shards.path or ""]
-    return [path for path in paths if path and "://" not in path]
-
-
 def _client(address: str) -> Any:
     # Set on purpose: whoever reaches this port runs code on the cluster, so the token is always sent.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -163,9 +164,7 @@ def _client(address: str) -> Any:
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if "uthenticat" in text or "401" in text or "403" in text or "oken" in text:
-        return "refuses the token; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's"
-    return f"cannot be reached; check --address and the tunnel to port 8265 ({text[:160]})"
+    return token_remedy(error) or f"cannot be reached; check --address and the tunnel to port 8265 ({text[:160]})"
 
 
 def _former(client: Any, base: str) -> list[Any]:
@@ -174,22 +173,18 @@ def _former(client: Any, base: str) -> list[Any]:
     return sorted(found, key=lambda job: -int(job.submission_id.rpartition("-")[2]))
 
 
-def _start(
-    client: Any, base: str, attempt: int, content: dict[str, Any], until: str | None, options: Sequence[str]
-) -> str:
+def _start(client: Any, base: str, attempt: int, contents: Contents, until: str | None, options: Sequence[str]) -> str:
     command = ["python", "-m", "curate", "run", "recipe.yaml", "--address", "auto", *options]
     if until:
         command += ["--until", until]
     with tempfile.TemporaryDirectory(prefix="curate-job-") as folder:
-        # Through JSON, so that nothing but plain values is written.
-        (Path(folder) / "recipe.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False))
+        contents.write(Path(folder))
         return str(
             _asked(
                 client.submit_job,
                 entrypoint=shlex.join(command),
                 submission_id=f"{base}-{attempt}",
                 runtime_env={"working_dir": folder},
-                entrypoint_num_cpus=DRIVER_CPUS,
                 metadata={"recipe": base},
             )
         )

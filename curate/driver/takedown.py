@@ -27,6 +27,7 @@ from curate.driver.clean import clean
 from curate.driver.execute import choose_engine, leased, update_mirror
 from curate.driver.plan import Pass, run_stage, stage_keys, stages, write_parts
 from curate.driver.takedown_request import Request, find, put_file
+from curate.engine.carried import with_copies
 from curate.engine.inputs import Inputs
 from curate.engine.progress import Progress
 from curate.engine.removed import Leaving, Removed, Takedown
@@ -92,7 +93,7 @@ def take_down(
     """
     progress = progress or Progress()
     storage, state = open_state(workspace)
-    recipe = absolute_recipe(state.recipe, storage.url)
+    recipe, carried = with_copies(absolute_recipe(state.recipe, storage.url))
     if recipe.dedup != "off" and recipe.dedup.near != "off":
         request = replace(request, similarity=recipe.dedup.near.threshold, ngram=recipe.dedup.near.ngram)
     with leased(storage, progress.say) as lease:
@@ -100,7 +101,7 @@ def take_down(
         tables = snapshots(storage, state)
         request.check(_columns(storage, tables))
         keys = _keys(storage, recipe, tables)
-        engine = choose_engine(recipe, tables["documents"].bytes, cpus, address)
+        engine = choose_engine(recipe, tables["documents"].bytes, cpus, address, progress.say, carried)
         inputs = Inputs([], {}, removed=Removed.of(storage, tables))
         inputs.units = inputs.know(tables["documents"])
         newest = cache(partial(states, storage, state))

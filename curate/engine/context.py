@@ -34,7 +34,12 @@ from curate.tables.snapshot import Snapshot, TableFile, TableRef, artefact_path,
 
 @dataclass(slots=True)
 class Record:
-    """What a finished task has written; ``error`` is set instead when it failed."""
+    """What a finished task has written; ``error`` is set instead when it failed.
+
+    Attributes:
+        transient: the failure is worth another try.
+        out_of_memory: it needs more memory for that.
+    """
 
     name: str
     key: str
@@ -45,6 +50,7 @@ class Record:
     usage: Usage = field(default_factory=Usage)
     error: str = ""
     transient: bool = False
+    out_of_memory: bool = False
 
     @property
     def written(self) -> list[TableFile]:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict
 
+from curate.base.amounts import size
 from curate.base.catalog import manifest_path
 from curate.base.errors import StageFailed, WorkspaceError
 from curate.base.hashing import digest
@@ -34,6 +35,9 @@ TMP_VERSION = 1
 
 RETRIES = 2
 """Further tries of a task that failed for a transient reason."""
+
+LEAST_MEMORY = 1 << 30
+"""Bytes that a task asks for at least once it has run out of memory; many ask for none before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +284,7 @@ class StageRun:
                         self.inline_usage += record.usage
                     self.progress.task(self.stage.name, step_name, record)
                 elif record.transient and attempt < RETRIES:
-                    job = by_name[record.name]
-                    again.append(replace(job, task=replace(job.task, memory=2 * job.task.memory)))
+                    again.append(self._again(by_name[record.name], record, step_name))
                 else:
                     failed.append(record)
             todo = sorted(again, key=lambda job: job.name)
@@ -289,6 +292,14 @@ class StageRun:
                 return failed
             time.sleep(0.5 * 2**attempt)
         return []
+
+    def _again(self, job: Job, record: Record, step_name: str) -> Job:
+        """The job once more; with more memory only if it ran out of it."""
+        if not record.out_of_memory:
+            return job
+        memory = max(2 * job.task.memory, LEAST_MEMORY)
+        self.progress.say(f"{self.stage.name} ({step_name}): {job.name} ran out of memory; again, with {size(memory)}")
+        return replace(job, task=replace(job.task, memory=memory))
 
     def _records(self, jobs: Sequence[Job]) -> list[Record | None]:
         """The record of every job that is done."""

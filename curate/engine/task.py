@@ -195,20 +195,24 @@ class Job:
         return self.task.name
 
 
-def run_job(job: Job) -> Record:
-    """Run one task to its record; a failure becomes a record with ``error`` set, never an exception."""
+def run_job(job: Job, at_home: Callable[[Task], Task] = lambda task: task) -> Record:
+    """Run one task to its record; a failure becomes a record with ``error`` set, never an exception.
+
+    ``at_home`` gives the task with the places of this node.
+    """
     began = time.perf_counter()
     context = None
     try:
         import_modules(job.modules)
         context = TaskContext(job.place)
-        job.task.work(context)
+        at_home(job.task).work(context)
         return context.finish(time.perf_counter() - began)
     except Exception as error:
         text = str(error) or type(error).__name__
         if not isinstance(error, CurateError):
             text = f"{type(error).__name__}: {text}\n{traceback.format_exc(limit=-4)}"
-        return Record(job.name, job.place.key, error=text, transient=isinstance(error, TRANSIENT))
+        is_transient, is_memory = isinstance(error, TRANSIENT), isinstance(error, MemoryError)
+        return Record(job.name, job.place.key, error=text, transient=is_transient, out_of_memory=is_memory)
     finally:
         if context is not None:
             context.clear()

@@ -13,8 +13,10 @@ from curate.base.errors import RequestError
 from curate.dedup.minhash import collision_probability
 from curate.driver import room
 from curate.driver.execute import choose_engine
+from curate.driver.job_files import local_files, too_large
 from curate.driver.plan import stage_keys, stages, until
-from curate.engine.engines import FEW_TASKS, InlineEngine
+from curate.engine.carried import with_copies
+from curate.engine.engines import InlineEngine
 from curate.engine.inputs import Inputs, discover, storage_options
 from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
@@ -52,6 +54,7 @@ def check(
         RequestError: the run would be refused, for the same reason.
     """
     plan = until(stages(), stop_after)
+    named, (recipe, _) = recipe, with_copies(recipe)
     keys = stage_keys(recipe, plan)
     found = discover(recipe)
     engine = choose_engine(recipe, found.bytes, cpus, None)
@@ -75,8 +78,15 @@ def check(
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
         "estimate": _estimate(recipe, size, todo, cores, costs or shipped()),
+        "files": _files(named),
         "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
     }
+
+
+def _files(recipe: Recipe) -> dict[str, Any]:
+    """The local files that the recipe names, which travel with a job, and why they cannot, if so."""
+    files = local_files(recipe)
+    return {"number": len(files), "bytes": sum(file.bytes for file in files), "too_large": too_large(files)}
 
 
 def _states(
@@ -226,9 +236,8 @@ GET_PRICE, PUT_PRICE = 0.4e-6, 5e-6
 REQUEST_S = 0.02
 """Seconds to the first byte of a small request to S3, about."""
 
-CALL_S, ROW_S = 0.002, 0.01
-"""Seconds of the driver for one task (measured): as a remote call in a step with few tasks, as a row of a Ray dataset in one
-with many."""
+CALL_S = 0.002
+"""Seconds of the driver for one task (measured)."""
 
 
 def node_of(name: str) -> Node:
@@ -327,9 +336,7 @@ def _stage(name: str, steps: list[Planned], nodes: int, machine: Node) -> dict[s
             (step.usage.gets + step.usage.puts) * REQUEST_S / min(cores, step.usage.tasks) for step in many
         ),
         "network of the nodes": (read + written) * 8 / (machine.network * 1e9 * nodes),
-        "one driver hands out the tasks": sum(
-            (CALL_S if step.usage.tasks <= FEW_TASKS else ROW_S) * step.usage.tasks for step in work
-        ),
+        "one driver hands out the tasks": CALL_S * tasks,
     }
     largest = max(bounds.values())
     # Dispatch overlaps with work; single tasks overlap with nothing.

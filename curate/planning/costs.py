@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from curate.base.errors import RequestError
 from curate.driver.plan import stages
-from curate.engine.engines import MAX_THREADS
 from curate.engine.exchange import END_BYTES, END_TARGETS, ENTRY_BYTES
+from curate.engine.nodes import MAX_THREADS
 from curate.engine.task import Per, Task, task_types
 from curate.inspect.reader import RunReader
 from curate.recipe import Recipe

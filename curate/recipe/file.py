@@ -73,8 +73,16 @@ def absolute_recipe(stored: Mapping[str, Any], workspace: str, changes: Sequence
     Raises:
         RecipeError: a wrong key, value or change.
     """
-    base = Path.cwd() if "://" in workspace else Path(workspace)
+    base = _current_folder() if "://" in workspace else Path(workspace)
     return from_dict(apply_changes({**stored, "workspace": workspace}, changes), base, origin=f"{workspace}/run.json")
+
+
+def _current_folder() -> Path:
+    """The current folder; the root if it has been removed, as a job's may be: then nothing is relative to it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 def apply_changes(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -278,18 +286,35 @@ def resolve_path(path: str, base: Path) -> str:
     return str(expanded if expanded.is_absolute() else base / expanded)
 
 
-def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    """Where a recipe in plain dicts holds paths besides those of the workspace and the inputs: (dict, key) of each."""
-    sections = {"tokenizer": "path", "shards": "path", "select": "queries", "embed": "model"}
-    places = [(data.get(name), key) for name, key in sections.items()]
+def named_files(data: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
+    """Where a recipe in plain dicts names files besides its inputs: (dict, key, name of the field) of each.
+
+    A model to embed with is among them although it may be a package's name.
+    """
+    sections = {"tokenizer": "path", "select": "queries", "embed": "model"}
+    places = [(data.get(name), key, f"{name}.{key}") for name, key in sections.items()]
     dedup = data.get("dedup")
     decontaminate = dedup.get("decontaminate") if isinstance(dedup, dict) else None
-    places += [(entry, "path") for entry in decontaminate["sets"].values()] if decontaminate else []
-    for quality in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
+    for name, entry in decontaminate["sets"].items() if decontaminate else ():
+        places.append((entry, "path", f"dedup.decontaminate.sets.{name}"))
+    own = [(item.get("quality"), f"inputs.{i}.quality") for i, item in enumerate(data["inputs"])]
+    for quality, at in ((data.get("quality"), "quality"), *own):
         if isinstance(quality, dict):
-            places += [(quality, "language_model"), (quality.get("classifier"), "model")]
-            places += [(quality.get("block"), name) for name in BLOCK_LISTS]
-    return [(place, key) for place, key in places if place and place.get(key) not in (None, "auto", "off", False)]
+            places.append((quality, "language_model", f"{at}.language_model"))
+            places.append((quality.get("classifier"), "model", f"{at}.classifier.model"))
+            places += [(quality.get("block"), name, f"{at}.block.{name}") for name in BLOCK_LISTS]
+    return [(place, key, name) for place, key, name in places if place and _names_a_file(place.get(key))]
+
+
+def _names_a_file(value: Any) -> bool:
+    return value not in (None, "auto", "off", False)
+
+
+def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Where a recipe in plain dicts holds paths besides those of the workspace and the inputs: (dict, key) of each."""
+    shards = data.get("shards")
+    mirror = [(shards, "path")] if shards and _names_a_file(shards.get("path")) else []
+    return [*((place, key) for place, key, _ in named_files(data)), *mirror]
 
 
 def _resolved(recipe: Recipe, base: Path) -> Recipe:

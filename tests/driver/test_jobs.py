@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from curate.base.errors import RequestError, RunError
-from curate.driver import jobs
-from curate.recipe.file import from_dict
+from curate.driver import job_files, jobs
+from curate.recipe.file import apply_changes, from_dict
 
 SECRET = "AKIA-SECRET"
 
@@ -20,8 +20,10 @@ class Cluster:
 
     def __init__(self, *states: tuple[str, str, str]) -> None:
         self.states = list(states)
+        self.driver_exit_code = 1
         self.jobs: list[SimpleNamespace] = []
         self.recipes: list[dict] = []
+        self.files: list[dict[str, bytes]] = []
         self.runtime_envs: list[dict] = []
 
     def list_jobs(self) -> list[SimpleNamespace]:
@@ -29,7 +31,9 @@ class Cluster:
 
     def submit_job(self, **arguments: object) -> str:
         folder = Path(arguments["runtime_env"]["working_dir"])
-        self.recipes += [yaml.safe_load(file.read_text()) for file in folder.iterdir()]
+        self.recipes.append(yaml.safe_load((folder / "recipe.yaml").read_text()))
+        found = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        self.files.append({name: content for name, content in found.items() if name != "recipe.yaml"})
         self.runtime_envs.append(arguments["runtime_env"])
         self.jobs.append(SimpleNamespace(status="PENDING", message="", log="", **arguments))
         return str(arguments["submission_id"])
@@ -39,6 +43,7 @@ class Cluster:
         if state[0] == "GONE":
             raise RuntimeError("Request failed with status code 500")
         self.jobs[-1].status, self.jobs[-1].message, self.jobs[-1].log = state
+        self.jobs[-1].driver_exit_code = self.driver_exit_code
         return self.jobs[-1]
 
     def get_job_logs(self, job: str) -> str:
@@ -67,14 +72,15 @@ def use(monkeypatch: pytest.MonkeyPatch):
     return put
 
 
-def test_the_driver_asks_for_a_processor_and_takes_the_recipe_alone_with_it(use, recipe):
+def test_the_driver_runs_on_the_head_and_takes_the_recipe_with_it(use, recipe):
     cluster = use(Cluster())
     job = jobs.submit(recipe, "http://head:8265", until="dedup")
     [sent] = cluster.jobs
     assert job.id == sent.submission_id
     assert job.id.startswith("curate-web-1-")
     assert sent.entrypoint == "python -m curate run recipe.yaml --address auto --until dedup"
-    assert sent.entrypoint_num_cpus == 1
+    assert not [name for name in vars(sent) if name.startswith("entrypoint_")]  # then Ray starts it on the head
+    assert cluster.files == [{}]
     assert cluster.runtime_envs[0].keys() == {"working_dir"}
     assert from_dict(cluster.recipes[0], Path("/")) == recipe
     assert SECRET not in repr(vars(sent)) + repr(cluster.recipes)
@@ -132,8 +138,80 @@ def test_a_refused_job_is_a_wrong_request(use, recipe, monkeypatch):
         jobs.submit(recipe, "http://head:8265")
 
 
-def test_local_paths_are_pointed_out(use, recipe):
-    use(Cluster())
+def test_what_the_driver_finds_wrong_is_a_wrong_request(use, recipe):
+    cluster = use(Cluster(("FAILED", "exit code 2", "error: no file matches\n")))
+    cluster.driver_exit_code = 2
     said: list[str] = []
-    jobs.submit(recipe.model_copy(update={"workspace": "/data/run"}), "http://head:8265", say=said.append)
-    assert "note: /data/run must lie on a disk that every node of the cluster shares" in said
+    with pytest.raises(RequestError, match="was refused on the cluster; its last lines say why"):
+        jobs.submit(recipe, "http://head:8265", wait=True, say=said.append)
+    assert said[-1] == "error: no file matches"
+
+
+@pytest.mark.parametrize(
+    ("field", "path"), [("workspace", "/data/run"), ("inputs.0.path", "/data/in"), ("shards.path", "/data/out")]
+)
+def test_places_on_this_machine_are_refused_unless_they_are_shared(use, recipe, field, path):
+    cluster = use(Cluster())
+    data = apply_changes(recipe.model_dump(mode="json", exclude_unset=True), [f"{field}={path}"])
+    local = from_dict(data, Path("/"))
+    with pytest.raises(
+        RequestError, match=rf"{field}: {path} is on this machine.*write s3://bucket/…, or `--shared FOLDER`"
+    ):
+        jobs.submit(local, "http://head:8265", shared=["/dat"])
+    jobs.submit(local, "http://head:8265", shared=["/data"])
+    assert from_dict(cluster.recipes[0], Path("/")) == local
+
+
+@pytest.fixture
+def with_files(recipe, tmp_path):
+    """The recipe with a tokenizer, a classifier, a block list and an evaluation set of this machine."""
+    for name in ("tokenizer.json", "quality.bin", "hosts.txt", "held.jsonl"):
+        (tmp_path / name).write_text(f"content of {name}")
+    changes = {
+        "tokenizer": {"path": "tokenizer.json"},
+        "quality": {"classifier": {"model": "quality.bin", "min_score": 0.5}, "block": {"domains": "hosts.txt"}},
+        "dedup": {"decontaminate": {"sets": {"held": "held.jsonl"}}},
+        "embed": {"model": "some-package"},
+    }
+    return from_dict({**recipe.model_dump(exclude_unset=True), **changes}, tmp_path)
+
+
+def test_files_that_the_recipe_names_travel_known_by_their_content(use, with_files, tmp_path):
+    cluster = use(Cluster())
+    said: list[str] = []
+    first = jobs.submit(with_files, "http://head:8265", say=said.append)
+    names = {name.rpartition("/")[2]: name for name in cluster.files[0]}
+    assert cluster.files[0] == {
+        names[name]: f"content of {name}".encode()
+        for name in ("tokenizer.json", "quality.bin", "hosts.txt", "held.jsonl")
+    }
+    sent = cluster.recipes[0]
+    assert sent["tokenizer"]["path"] == names["tokenizer.json"]
+    assert sent["quality"]["classifier"]["model"] == names["quality.bin"]
+    assert sent["quality"]["block"]["domains"] == names["hosts.txt"]
+    assert sent["dedup"]["decontaminate"]["sets"]["held"]["path"] == names["held.jsonl"]
+    assert sent["embed"]["model"] == "some-package"
+    assert str(tmp_path) not in repr(sent)
+    assert (
+        f"tokenizer.path: {tmp_path}/tokenizer.json travels with the job (25 B), as {names['tokenizer.json']}" in said
+    )
+    cluster.jobs[0].status = "SUCCEEDED"
+    assert jobs.submit(with_files, "http://head:8265").id == first.id[:-1] + "2"
+    (tmp_path / "tokenizer.json").write_text("another")
+    assert jobs.submit(with_files, "http://head:8265").id.endswith("-1")
+    used = jobs.submit(with_files, "http://head:8265", shared=[str(tmp_path)])
+    assert cluster.files[-1] == {}
+    assert used.id[:-2] != first.id[:-2]
+
+
+def test_files_that_are_too_large_need_a_url(use, with_files, monkeypatch, tmp_path):
+    use(Cluster())
+    monkeypatch.setattr(job_files, "MOST_BYTES", 70)
+    with pytest.raises(RequestError, match=r"at most 70 B; .*`tokenizer.path: s3://bucket/tokenizer.json` \(25 B\)"):
+        jobs.submit(with_files, "http://head:8265")
+    changes = ["tokenizer.path=s3://b/tokenizer.json", "quality.classifier.model=s3://b/quality.bin"]
+    data = apply_changes(with_files.model_dump(mode="json", exclude_unset=True), changes)
+    jobs.submit(from_dict(data, tmp_path), "http://head:8265")
+    (tmp_path / "hosts.txt").unlink()
+    with pytest.raises(RequestError, match=r"quality.block.domains: .*hosts.txt does not exist"):
+        jobs.submit(with_files, "http://head:8265")

@@ -1,4 +1,4 @@
-"""Engines: remote calls, a Ray Data job and this process give the same records."""
+"""Engines: remote calls and this process give the same records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from curate.engine import calls
 from curate.engine import engines as engine
 from curate.engine.context import TaskContext
 from curate.engine.task import Job, Task
@@ -45,28 +46,24 @@ def jobs(workspace: Path, count: int) -> list[Job]:
     return [Job.of(RowTask(name=f"part-{i}", number=i), f"key-{i}", "numbers", "stage", storage) for i in range(count)]
 
 
-def test_few_and_many_tasks_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_and_this_process_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "MOST_CALLS", 2)
     found = []
-    inline = engine.InlineEngine()
     ray = engine.RayEngine(2)
     try:
-        for name, one, few in (("inline", inline, 0), ("calls", ray, 5), ("job", ray, 4)):
-            monkeypatch.setattr(engine, "FEW_TASKS", few)
+        for name, one in (("inline", engine.InlineEngine()), ("calls", ray)):
             records = sorted(one.run(jobs(tmp_path / name, 5)), key=lambda record: record.name)
             assert all(not record.error for record in records)
             found.append([(record.name, record.files) for record in records])
         storage = LocalStorage(tmp_path, StorageOptions(True, "aws:kms", "alias/corpus"))
         asked = [replace(job, place=replace(job.place, storage=storage)) for job in jobs(tmp_path, 3)]
         threads = [[record.values["threads"] for record in ray.run(asked[:n])] for n in (1, 2, 3)]
-        options = []
-        for few in (3, 2):
-            monkeypatch.setattr(engine, "FEW_TASKS", few)
-            options += [record.values["options"] for record in ray.run(asked)]
+        options = [record.values["options"] for record in ray.run(asked)]
     finally:
         ray.close()
     assert threads == [[2], [1, 1], [1, 1, 1]]
-    assert options == [asdict(storage.options)] * 6
-    assert found[0] == found[1] == found[2]
+    assert options == [asdict(storage.options)] * 3
+    assert found[0] == found[1]
     assert len(found[0]) == 5
 
 

@@ -14,7 +14,7 @@ from curate.engine.context import JobPlace, Record, TaskContext
 from curate.engine.engines import InlineEngine
 from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
-from curate.engine.task import PLACE, Task
+from curate.engine.task import PLACE, Task, run_job
 from curate.recipe import Recipe
 from curate.storage.local import LocalStorage
 
@@ -114,6 +114,35 @@ def test_a_transient_failure_is_tried_again(tmp_path):
     step = run.step("numbers", [NumberTask(name="part-0", number=1, flag=str(tmp_path / "flag"))])
     assert run.tasks_run == 2
     assert step.counters == {"rows": 1}
+
+
+def test_only_a_task_that_ran_out_of_memory_asks_for_more(tmp_path, monkeypatch):
+    asked: list[tuple[str, int]] = []
+    said: list[str] = []
+    faults = {"a": [MemoryError(), MemoryError()], "b": [OSError("reset"), TimeoutError()]}
+
+    class Engine(InlineEngine):
+        def run(self, jobs):
+            for job in jobs:
+                asked.append((job.name, job.task.memory))
+                errors = faults[job.name]
+                monkeypatch.setattr(NumberTask, "work", raiser(errors.pop(0)) if errors else work)
+                yield run_job(job)
+
+    def raiser(error):
+        def fail(self, context):
+            raise error
+
+        return fail
+
+    work = NumberTask.work
+    run = stage_run(tmp_path)
+    run.engine, run.progress.say = Engine(), said.append
+    run.step("numbers", [NumberTask(name=name, number=1, memory=3 << 29) for name in "ab"])
+    base = 3 << 29
+    assert [memory for name, memory in asked if name == "a"] == [base, 2 * base, 4 * base]
+    assert [memory for name, memory in asked if name == "b"] == [base] * 3
+    assert said[0] == "numbers (numbers): a ran out of memory; again, with 3.2 GB"
 
 
 def test_a_failing_task_is_named_and_the_others_stay(tmp_path):

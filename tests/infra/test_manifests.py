@@ -89,12 +89,19 @@ def closed(schema: dict) -> dict:
     return schema
 
 
-def test_clusters_ask_for_the_token_and_let_no_driver_on_the_head():
+def test_clusters_ask_for_the_token_and_have_a_head_for_drivers_alone_that_is_on_demand():
     for spec in cluster_specs():
         assert spec["authOptions"] == {"mode": "token"}
         assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
         assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
         assert spec["enableInTreeAutoscaling"]
+        affinity = spec["headGroupSpec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+        [term] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert term["matchExpressions"][0]["values"] == ["on-demand"]
+    [config] = documents("aws/cluster.yaml")
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"] == {"CPU": 0}
+    assert "InstanceMarketOptions" not in head["node_config"]
 
 
 def test_no_pod_is_root_or_without_limits():
@@ -111,7 +118,7 @@ def test_a_job_ends_with_its_cluster_and_is_tried_again():
     [job] = [found["spec"] for found in documents("kuberay/rayjob.yaml") if found["kind"] == "RayJob"]
     assert job["shutdownAfterJobFinishes"]
     assert job["backoffLimit"] > 0
-    assert job["entrypointNumCpus"] == 1
+    assert not {"entrypointNumCpus", "entrypointResources"} & job.keys()  # then Ray starts the driver on the head
     [recipe] = [found for found in documents("kuberay/rayjob.yaml") if found["kind"] == "ConfigMap"]
     from_dict(yaml.safe_load(recipe["data"]["recipe.yaml"]), Path("/"))
 
