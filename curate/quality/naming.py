@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, Offsets
+from curate.quality.icu_words import Breaks
 from curate.quality.lines import Flags, decode, flags_at, next_chunk
 from curate.quality.octets import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL, hash_bytes, hash_of
 from curate.quality.word_rules import EXCEPTION, rule_slot, shape
@@ -22,6 +23,9 @@ Known = NDArray[np.uint64]
 """uint64[KNOWN_SLOTS, 3]: hash of a chunk, and of up to 8 words in 8 bits each the bytes and the traits."""
 Words = NDArray[np.uint64]
 """uint64[2 * slots], open addressing: hash of a word (0 where empty) and its name, side by side."""
+StopWords = NDArray[np.uint64]
+"""uint64[W, FORMS]: hashes of the words of a list, each as written, capitalised and in capitals."""
+FORMS = 3
 LineCounts = NDArray[np.int32]
 """int32[L, 2]: words and sentences of every line of a batch that is not blank."""
 
@@ -182,6 +186,37 @@ def _chunk_parts(
     return parts, np.uint64(0), remembered, all_traits
 
 
+@inner
+def _next_break(breaks: Breaks) -> int:
+    """Where the next chunk begins whose words ICU has found; −1 when there is none left."""
+    return breaks.starts[breaks.at[0]] if breaks.at[0] < breaks.starts.shape[0] else -1
+
+
+@inner
+def _broken_parts(start: int, breaks: Breaks, buffers: WordBuffers) -> int:
+    """How many words ICU found in the chunk at ``start``, which is the next one."""
+    c = breaks.at[0]
+    first, parts = breaks.first[c], breaks.first[c + 1] - breaks.first[c]
+    for k in range(parts):
+        buffers.starts[k] = start
+        start = buffers.ends[k] = breaks.ends[first + k]
+    breaks.at[0] = c + 1
+    return parts
+
+
+@inner
+def _count_own_stop_words(table: Words, size: int, stop_words: StopWords, out: NDArray[np.int64]) -> None:
+    """Counts of the stop words of a list of which a text has one, as written, or in any of its forms."""
+    out[STOP_WORDS] = out[STOP_WORDS_ANY_CASE] = 0
+    for w in range(stop_words.shape[0]):
+        in_any_form = False
+        for form in range(stop_words.shape[1]):
+            is_there = table[_slot_of(table, size, stop_words[w, form])] != 0
+            in_any_form = in_any_form or is_there
+            out[STOP_WORDS] += form == 0 and is_there
+        out[STOP_WORDS_ANY_CASE] += in_any_form
+
+
 @tiny
 def _looked_up(
     data: Bytes, start: int, end: int, remembered: bool, all_traits: np.uint64, tables: WordTables
@@ -227,19 +262,25 @@ def name_words(
     end: int,
     tables: WordTables,
     stop_words: Words,
+    own_stop_words: StopWords,
+    breaks: Breaks,
     buffers: WordBuffers,
     table: Words,
     line_counts: LineCounts,
     line: int,
     out: NDArray[np.int64],
 ) -> tuple[Words, int]:
-    """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on."""
+    """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on.
+
+    ``own_stop_words``, where there are any, are counted in place of ``stop_words``.
+    """
     names, places, starts, ends, _ = buffers  # once: every access counts a reference
     size = _clear(table, end - start)
     n, distinct, place, any_case, at = 0, 0, 0, 0, start
     with_letter, spoken, spoken_chars, sentences = 0, 0, 0, 0
     open_line, closed = False, False
     line -= 1
+    next_break = _next_break(breaks)
     while True:
         gap = at
         left, letters, at = next_chunk(data, gap, end)
@@ -254,7 +295,11 @@ def name_words(
         elif is_token and closed and left > gap:
             sentences, closed = sentences + 1, False
             line_counts[line, 1] += 1
-        parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)
+        if left == next_break:
+            parts, plain, remembered, all_traits = _broken_parts(left, breaks, buffers), np.uint64(0), False, np.uint64(0)
+            next_break = _next_break(breaks)
+        else:
+            parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)
         line_counts[line, 0] += parts
         for k in range(parts):
             first, last = starts[k], ends[k]
@@ -290,4 +335,6 @@ def name_words(
     places[n] = place
     out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
     out[ALPHA_WORDS], out[SENTENCES] = with_letter, sentences
+    if own_stop_words.shape[0]:
+        _count_own_stop_words(table, size, own_stop_words, out)
     return table, line + 1
