@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import yaml
+from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
 from curate.quality.codes import file_key, key_of
 from curate.quality.icu_words import PLAIN
+from curate.quality.rule_sets import Thresholds
 
 RULE_SETS_BY_LANGUAGE = ("gopher_repetition", "fineweb", "gopher_quality")
 """The rule sets that a file has limits for, in the order in which FineWeb-2 applies them."""
@@ -108,7 +111,9 @@ def _value(path: Path, key: str, node: yaml.Node) -> Any:
             raise _wrong(path, node.start_mark.line, "stopwords is a list of words")
         for word in words:
             if word.tag != "tag:yaml.org,2002:str":
-                raise _wrong(path, word.start_mark.line, f"the stop word {word.value!r} needs quotes to be a word in YAML")
+                raise _wrong(
+                    path, word.start_mark.line, f"the stop word {word.value!r} needs quotes to be a word in YAML"
+                )
         return tuple(dict.fromkeys(word.value for word in words))
     if key in _GRAMS:
         return _grams(path, key, node)
@@ -216,9 +221,49 @@ class WordRules:
     folder: str | None = None
 
 
-def language_keys(languages: pa.StringArray, scripts: pa.StringArray) -> list[str]:
+class LimitGroup(NamedTuple):
+    """Documents under the same limits.
+
+    Attributes:
+        rows: int64, ascending; None: all documents.
+        thresholds: limits by rule set and parameter that differ from those of the preset.
+    """
+
+    rows: NDArray[np.int64] | None
+    thresholds: Thresholds
+
+
+def language_keys(languages: pa.Array, scripts: pa.Array) -> list[str]:
     """The key of each of N documents, from the columns ``language`` and ``script`` of its signals."""
-    return [key_of(language, script) for language, script in zip(languages.to_pylist(), scripts.to_pylist(), strict=True)]
+    return [
+        key_of(language, script) for language, script in zip(languages.to_pylist(), scripts.to_pylist(), strict=True)
+    ]
+
+
+def _rules_of(signals: pa.Table, folder: str) -> list[LanguageRules | None]:
+    return [rules_of_language(folder, key) for key in language_keys(signals["language"], signals["script"])]
+
+
+def limits_by_language(signals: pa.Table, folder: str, thresholds: Thresholds) -> list[LimitGroup]:
+    """The limits of every document: its language's, where ``thresholds`` does not name another; together they are all rows."""
+    rules = _rules_of(signals, folder)
+    rows: dict[str | None, list[int]] = {}
+    for row, one in enumerate(rules):
+        rows.setdefault(one.key if one else None, []).append(row)
+    groups = []
+    for of_language in rows.values():
+        one = rules[of_language[0]]
+        limits = one.limits if one else {}
+        names = dict.fromkeys([*limits, *thresholds])
+        merged = {name: {**limits.get(name, {}), **thresholds.get(name, {})} for name in names}
+        groups.append(LimitGroup(np.array(of_language, np.int64), merged))
+    return groups
+
+
+def scores_by_language(signals: pa.Table, folder: str) -> NDArray[np.float64]:
+    """float64[N]: the lowest score that each document's language asks for, NaN where the folder has no file for it."""
+    scores = [one.language_score if one else math.nan for one in _rules_of(signals, folder)]
+    return np.array(scores, np.float64)
 
 
 def stop_words_of(folder: str) -> Callable[[str], tuple[str, ...]]:

@@ -163,7 +163,7 @@ def _bounds(text: Bytes, iterator: Any) -> NDArray[np.int32]:
     """int32: where ICU ends words and signs, in UTF-16 units."""
     import icu
 
-    iterator.setText(icu.UnicodeString(str(text, "utf-8")))
+    iterator.setText(icu.UnicodeString(text.tobytes().decode("utf-8")))
     return np.fromiter(iterator, np.int32)
 
 

@@ -296,7 +296,12 @@ def name_words(
             sentences, closed = sentences + 1, False
             line_counts[line, 1] += 1
         if left == next_break:
-            parts, plain, remembered, all_traits = _broken_parts(left, breaks, buffers), np.uint64(0), False, np.uint64(0)
+            parts, plain, remembered, all_traits = (
+                _broken_parts(left, breaks, buffers),
+                np.uint64(0),
+                False,
+                np.uint64(0),
+            )
             next_break = _next_break(breaks)
         else:
             parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)

@@ -287,7 +287,7 @@ def _paths(data: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     places += [(entry, "path") for entry in decontaminate["sets"].values()] if decontaminate else []
     for quality in (data.get("quality"), *(item.get("quality") for item in data["inputs"])):
         if isinstance(quality, dict):
-            places += [(quality, "language_model"), (quality.get("classifier"), "model")]
+            places += [(quality, "language_model"), (quality, "by_language"), (quality.get("classifier"), "model")]
             places += [(quality.get("block"), name) for name in BLOCK_LISTS]
     return [(place, key) for place, key in places if place and place.get(key) not in (None, "auto", "off", False)]
 
