@@ -101,7 +101,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str, message: str)
 
 
 def test_a_folder_is_refused_when_a_file_could_never_be_found(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no folder with files like deu_Latn.yml"):
+    with pytest.raises(RequestError, match=r"no folder with files like deu_Latn.yml"):
         read_folder(str(tmp_path / "none"))
     write(tmp_path, "de")
     with pytest.raises(RequestError, match=r"de.yml would never be found: rename it to deu_Latn.yml"):
