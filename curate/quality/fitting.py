@@ -15,6 +15,7 @@ Legend: N documents of the reference.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 from numpy.typing import NDArray
 
 from curate.quality.icu_words import PLAIN
 from curate.quality.rule_sets import RULE_SETS, Rule
-from curate.quality.signals import measure
+from curate.quality.signals import measure_with_lines
 from curate.quality.word_list import list_words
 
 METHODS = ("published", "tail", "quantile", "deviation")
@@ -48,15 +50,23 @@ _FITTED = {
 }  # fmt: skip
 """Parameters that are fitted to the values of documents, by rule set."""
 
-_HAS_LETTER, _IS_WORD = r"\p{L}", r"^[\p{L}\p{M}]+$"
+
+def _rule_of(rule_set: str, parameter: str) -> Rule:
+    return next(rule for rule in RULE_SETS[rule_set].rules if rule.parameter == parameter)
+
+
+_COLUMNS = ["gopher_quality_mean_word_length"] + [
+    _rule_of(rule_set, parameter).column for rule_set, parameters in _FITTED.items() for parameter in parameters
+]
 
 
 @dataclass
 class Reference:
-    """What is known of clean texts, gathered a batch at a time by :func:`gather`.
+    """What is known of clean texts, gathered a batch at a time by :func:`add_batch`.
 
     Attributes:
-        statistics: columns of :func:`curate.quality.signals.measure`, a table a batch.
+        words: ``plain``, or ``icu <version>``.
+        statistics: columns that limits are fitted to, a table a batch.
         word_counts: how often each word is there; signs are no words.
         scores: of the language, by a language model, of the texts that it takes for the language.
     """
@@ -103,7 +113,6 @@ class Fitted:
         limits: in the order of the rules.
         stop_words: the most frequent first.
         stop_share: the share of all words above which they are, or 0 where the eight most frequent were taken.
-        without_stop_words: share of the reference with fewer than two of them.
         language_score: the lowest score.
         scored: documents by which it was found.
     """
@@ -111,21 +120,17 @@ class Fitted:
     limits: tuple[Limit, ...]
     stop_words: tuple[str, ...]
     stop_share: float
-    without_stop_words: float
     language_score: float
     scored: int
 
 
 def add_batch(reference: Reference, texts: pa.LargeStringArray) -> None:
     """Measure some texts of the reference."""
-    reference.statistics.append(measure(texts, words=reference.words))
+    statistics, _ = measure_with_lines(texts, tuple(_FITTED), words=reference.words)
+    reference.statistics.append(statistics.select(["n_bytes", *_COLUMNS]))
     _, words = list_words(texts, reference.words)
     for word, count in zip(*(one.to_pylist() for one in pc.value_counts(words).flatten()), strict=True):
         reference.word_counts[word] += count
-
-
-def _rule_of(rule_set: str, parameter: str) -> Rule:
-    return next(rule for rule in RULE_SETS[rule_set].rules if rule.parameter == parameter)
 
 
 def removed_share(rule: Rule, values: NDArray[np.float64], limit: float) -> float:
@@ -173,11 +178,17 @@ def _word_lengths(reference: Reference) -> Iterable[Limit]:
     lengths, counts = lengths[is_word], counts[is_word]
     mean = float(np.average(lengths, weights=counts))
     deviation = float(np.sqrt(np.average((lengths - mean) ** 2, weights=counts)))
-    for parameter, limit in (("min_avg_word_length", mean - deviation), ("max_avg_word_length", mean + deviation)):
+    for parameter, side, limit in (
+        ("min_avg_word_length", "−", mean - deviation),
+        ("max_avg_word_length", "+", mean + deviation),
+    ):
         rule, whole = _rule_of("gopher_quality", parameter), float(max(0, round(limit)))
-        side = "−" if limit < mean else "+"
         yield Limit(
-            "gopher_quality", parameter, whole, f"mean {side} σ", removed_share(rule, reference.values(rule.column), whole)
+            "gopher_quality",
+            parameter,
+            whole,
+            f"mean {side} σ",
+            removed_share(rule, reference.values(rule.column), whole),
         )
 
 
@@ -187,8 +198,6 @@ def _spoken(word: str) -> bool:
 
 def _is_stop_word(word: str) -> bool:
     """Letters and the marks on them only: no sign and no number."""
-    import unicodedata
-
     return all(unicodedata.category(character)[0] in "LM" for character in word) and any(map(str.isalpha, word))
 
 
@@ -217,18 +226,14 @@ def fit(reference: Reference, english: Reference | None = None, method: str = "p
         reference: clean texts of the language, at least one with a word.
         english: clean English texts; without them, ``tail`` is used where another method needs them.
         method: of :data:`METHODS`.
-
-    ``without_stop_words`` is left at NaN: it is counted on the texts again.
     """
     stop_words, share = stop_words_of(reference.word_counts)
     limits = tuple(_limits(reference, english, method))
-    return Fitted(limits, stop_words, share, float("nan"), _language_score(reference.scores), len(reference.scores))
+    return Fitted(limits, stop_words, share, _language_score(reference.scores), len(reference.scores))
 
 
 def as_yaml(fitted: Fitted) -> str:
     """The file of FineWeb-2's form."""
-    import yaml
-
     limits = {limit.parameter: limit.value for limit in fitted.limits}
     content = {
         "dup_line_frac": limits["dup_line_frac"],
@@ -242,4 +247,5 @@ def as_yaml(fitted: Fitted) -> str:
         "stopwords": list(fitted.stop_words),
         "top_n_grams": [[n, limits[f"top_{n}_gram"]] for n in range(2, 5)],
     }
-    return yaml.safe_dump(content, allow_unicode=True)
+    text: str = yaml.safe_dump(content, allow_unicode=True)
+    return text
