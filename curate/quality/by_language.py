@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
 from curate.quality.codes import file_key, key_of
-from curate.quality.icu_words import PLAIN
 from curate.quality.rule_sets import Thresholds
+
+PLAIN = "plain"
+"""Words as English splits them, without ICU."""
 
 RULE_SETS_BY_LANGUAGE = ("gopher_repetition", "fineweb", "gopher_quality")
 """The rule sets that a file has limits for, in the order in which FineWeb-2 applies them."""
@@ -41,6 +43,12 @@ _LIMITS = {
 
 _GRAMS = {"dup_n_grams": ("duplicated_{}_n_grams", range(5, 11)), "top_n_grams": ("top_{}_gram", range(2, 5))}
 """Keys that hold pairs of n and a limit: parameter of ``gopher_repetition``, and the n there are. One that is left out is off."""
+
+LIMITS_BY_LANGUAGE = {
+    *_LIMITS.values(),
+    *(("gopher_repetition", name.format(n)) for name, known in _GRAMS.values() for n in known),
+}
+"""Rule sets and parameters that files give limits for."""
 
 KEYS = (*_LIMITS, *_GRAMS, "language_score", "stopwords")
 

@@ -8,10 +8,28 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from curate.quality.scripts import UNKNOWN_SCRIPT
-
 UNKNOWN = "und"
 """ISO 639's code for undetermined."""
+
+UNKNOWN_SCRIPT = "Zyyy"
+"""ISO 15924's code for undetermined: a text without a letter, or with letters of a rare script only."""
+
+WITHOUT_SPACES = (
+    "Bopo",
+    "Hani",
+    "Hira",
+    "Jpan",
+    "Kana",
+    "Khmr",
+    "Lana",
+    "Laoo",
+    "Mymr",
+    "Tale",
+    "Talu",
+    "Thai",
+    "Tibt",
+)
+"""Scripts that put no spaces between words."""
 
 INDIVIDUAL = {
     "aka": "twi", "ara": "arb", "aym": "ayr", "aze": "azj", "bua": "bxr", "est": "ekk", "grn": "gug", "iku": "ike",

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import yaml
 from numpy.typing import NDArray
 
-from curate.quality.icu_words import PLAIN
+from curate.quality.by_language import PLAIN
 from curate.quality.rule_sets import RULE_SETS, Rule
 from curate.quality.signals import measure_with_lines
 from curate.quality.word_list import list_words

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from curate.base.compiled import inner, kernel
 from curate.base.errors import RequestError
 from curate.base.text import Bytes, Offsets, text_buffers
+from curate.quality.by_language import PLAIN
+from curate.quality.codes import WITHOUT_SPACES
 from curate.quality.lines import decode, next_chunk
 from curate.quality.octets import LIMIT, with_room
-from curate.quality.scripts import NAMES, WITHOUT_SPACES, Table, script_table
-
-PLAIN = "plain"
-"""Words as English splits them, without ICU."""
+from curate.quality.scripts import NAMES, Table, script_table
 
 _FIRST_LEAD = 0xE0
 """Scripts without spaces begin at U+0E01, so their characters have three bytes or more."""

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, kernel
 from curate.base.text import Bytes, Offsets, text_buffers
+from curate.quality.codes import UNKNOWN_SCRIPT
 from curate.quality.lines import decode
 from curate.quality.octets import LETTER, LIMIT, character_flags, group_at, marked, not_ascii, not_letters
-
-UNKNOWN_SCRIPT = "Zyyy"
-"""ISO 15924's code for undetermined: a text without a letter, or with letters of a rare script only."""
 
 _RANGES = (
     "Latn 41-AA BA-2B8 2E0-2E4 1D00-1D25 1D2C-1D5C 1D62-1D65 1D6B-1D77 1D79-1DBE 1E00-1EFF 2071-209F 212A-212B 2132 "
@@ -48,23 +46,6 @@ _RANGES = (
 _SCRIPTS = tuple(item.split()[0] for item in _RANGES.split(";") if item.strip())
 NAMES = (UNKNOWN_SCRIPT, *_SCRIPTS, "Jpan")
 """Scripts by number; Japanese is told from its kana, of which none counts alone."""
-
-WITHOUT_SPACES = (
-    "Bopo",
-    "Hani",
-    "Hira",
-    "Jpan",
-    "Kana",
-    "Khmr",
-    "Lana",
-    "Laoo",
-    "Mymr",
-    "Tale",
-    "Talu",
-    "Thai",
-    "Tibt",
-)
-"""Scripts that put no spaces between words."""
 
 _LATIN, _HAN, _HIRAGANA, _KATAKANA, _BOPOMOFO = (NAMES.index(name) for name in ("Latn", "Hani", "Hira", "Kana", "Bopo"))
 _JAPANESE = len(NAMES) - 1

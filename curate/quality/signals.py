@@ -17,9 +17,9 @@ from curate.base import schemas
 from curate.base.compiled import kernel
 from curate.base.text import Bytes, Offsets, cut_spans, sample_texts, text_buffers
 from curate.quality import grams, lines, naming
-from curate.quality.by_language import WordRules, language_keys, stop_words_of
+from curate.quality.by_language import PLAIN, WordRules, language_keys, stop_words_of
 from curate.quality.c4 import c4_lines, line_parameters
-from curate.quality.icu_words import PLAIN, Breaks, breaks_of, check_words, no_breaks
+from curate.quality.icu_words import Breaks, breaks_of, check_words, no_breaks
 from curate.quality.language import UNKNOWN, language_model
 from curate.quality.naming import LineCounts, WordBuffers, name_words
 from curate.quality.octets import longest_text

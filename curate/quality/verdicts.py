@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from curate.quality.blocklist import REASONS, BlockLists
 from curate.quality.by_language import LimitGroup, limits_by_language, scores_by_language
+from curate.quality.codes import WITHOUT_SPACES
 from curate.quality.expressions import Expression, ExpressionError, first_false
 from curate.quality.pii import KINDS
 from curate.quality.rule_sets import CORRECTED, FINEWEB, RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
-from curate.quality.scripts import WITHOUT_SPACES
 
 FIELDS = ("id", "source", "meta")
 """Columns of the documents table that conditions may look at."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import kernel
 from curate.base.text import Bytes, Offsets, text_buffers, text_column
-from curate.quality.icu_words import PLAIN, Breaks, breaks_of, check_words, no_breaks
+from curate.quality.by_language import PLAIN
+from curate.quality.icu_words import Breaks, breaks_of, check_words, no_breaks
 from curate.quality.lines import next_chunk
 from curate.quality.octets import longest_text, with_room
 from curate.quality.words import WordTables, chunk_words, word_tables

@@ -229,6 +229,7 @@ def _plan_lines(found: dict[str, Any]) -> list[str]:
             scarce = "warning: " if disk["needed_bytes"] > free else ""
             needed = amounts.size(disk["needed_bytes"])
             lines.append(f"{scarce}disk: about {needed} needed, {amounts.size(free)} free")
+    lines += found["notes"]
     return lines + [
         f"warning: {one['exchange']} ({one['stage']}) needs {one['slices']:,} slices; use larger partitions"
         for one in found["exchanges"]

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from curate.base.errors import RequestError
-from curate.quality.by_language import read_rules
-from curate.quality.codes import file_key, key_of
+from curate.quality.by_language import PLAIN, read_rules
+from curate.quality.codes import WITHOUT_SPACES, file_key, key_of
 from curate.quality.fitting import Reference, add_batch, as_yaml, fit
-from curate.quality.icu_words import PLAIN, icu_version
+from curate.quality.icu_words import icu_version
 from curate.quality.language import find_model, language_model
-from curate.quality.scripts import WITHOUT_SPACES, scripts_of
+from curate.quality.scripts import scripts_of
 from curate.quality.signals import measure_with_lines
 from curate.quality.stop_words import stop_lists
 from curate.tools.init import texts_of

@@ -98,8 +98,8 @@ def _open_lines(lines: list[str], draw: random.Random) -> list[str]:
 
 
 def _signs(lines: list[str], draw: random.Random) -> list[str]:
-    sign = draw.choice(("#", "...", "…", "| 12 | 7.5 |", "1998 / 3 / 5", "— — —", "😀 ★"))
-    share, times = draw.random(), draw.randint(1, 20)
+    sign = draw.choice(("#", "#", "# #", "...", "…", "| 12 | 7.5 |", "1998 / 3 / 5", "— — —", "😀 ★"))
+    share, times = draw.random() ** 0.5, draw.randint(1, 30)
     return [f"{line} {' '.join([sign] * times)}" if draw.random() < share else line for line in lines]
 
 

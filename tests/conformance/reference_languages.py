@@ -1,8 +1,8 @@
 """Runs datatrove's filters as FineWeb-2's pipeline does, a rule at a time, on texts whose words are given.
 
 Runs in the environment of requirements.txt, which has no curate: ``python reference_languages.py PAGES OUT RULES``. PAGES
-has one JSON object a line, ``text`` and ``words``; OUT gets one a line, whether each rule drops the text, and ``first``, the
-reason of the whole pipeline. RULES is a file of FineWeb-2's.
+has one JSON object a line, ``text`` and ``words``; OUT gets one a line, whether each rule drops the text (``error``: it
+divides by zero; ``left out``), and ``first``, the reason of the whole pipeline. RULES is a file of FineWeb-2's.
 """
 
 import json
@@ -26,6 +26,9 @@ from datatrove.pipeline.filters import (  # noqa: E402
 words = {}
 for module in (fineweb_quality_filter, gopher_quality_filter, gopher_repetition_filter):
     module.split_into_words = lambda text, language: words[text]
+
+LONG_WORDS = 20_000
+"""On longer pages only the rule about long documents is run: n-grams would take minutes."""
 
 NO_REPETITION = {"dup_line_frac": 0, "dup_para_frac": 0, "dup_line_char_frac": 0, "dup_para_char_frac": 0}
 NO_QUALITY = dict.fromkeys(
@@ -111,6 +114,11 @@ if __name__ == "__main__":
             words.clear()
             words[text] = page["words"]
             found = {}
+            if len(page["words"]) > LONG_WORDS:
+                found = dict.fromkeys([*alone, "first"], "left out")
+                found["gopher_long_doc"] = reason_of(alone["gopher_long_doc"], text) == "gopher_long_doc"
+                out.write(json.dumps(found) + "\n")
+                continue
             for reason, one in alone.items():
                 said = reason_of(one, text)
                 # Hashes and ellipses share a limit; an empty text is another rule's reason.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from curate.quality.codes import INDIVIDUAL, file_key, key_of, matches, parse
-from curate.quality.scripts import NAMES, WITHOUT_SPACES, scripts_of
+from curate.quality.codes import INDIVIDUAL, WITHOUT_SPACES, file_key, key_of, matches, parse
+from curate.quality.scripts import NAMES, scripts_of
 
 
 @pytest.mark.parametrize(
