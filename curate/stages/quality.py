@@ -379,5 +379,5 @@ class VerdictsTask(PartitionTask):
         return quality.model_copy(update=changes)
 
 
-SIGNALS = Stage("quality", 1, ("documents",), ("edits", "signals"), _measured, _signals)
+SIGNALS = Stage("quality", 2, ("documents",), ("edits", "signals"), _measured, _signals)
 VERDICTS = Stage("quality", 1, ("documents", "signals"), ("verdicts",), _decided, _verdicts, takedown=_verdicts)
