@@ -157,11 +157,26 @@ def file_of(folder: str, key: str) -> Path:
     return Path(folder) / f"{key}.yml"
 
 
-@lru_cache(maxsize=8192)
 def rules_of_language(folder: str, key: str) -> LanguageRules | None:
-    """The rules of a language, None where the folder has no file for it; read once a process."""
-    path = file_of(folder, key)
-    return read_rules(path) if path.is_file() else None
+    """The rules of a language, None where the folder has no file for it; read again only when the file has changed.
+
+    Raises:
+        RequestError: the folder is not there.
+    """
+    try:
+        status = file_of(folder, key).stat()
+    except OSError as error:
+        if not Path(folder).is_dir():
+            raise RequestError(
+                f"the folder of rules by language {folder} is not on this machine; put it where every worker finds it"
+            ) from error
+        return None
+    return _rules_in(folder, key, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8192)
+def _rules_in(folder: str, key: str, changed: int, size: int) -> LanguageRules:
+    return read_rules(file_of(folder, key))
 
 
 @dataclass(frozen=True)
@@ -249,7 +264,9 @@ def language_keys(languages: pa.Array, scripts: pa.Array) -> list[str]:
 
 
 def _rules_of(signals: pa.Table, folder: str) -> list[LanguageRules | None]:
-    return [rules_of_language(folder, key) for key in language_keys(signals["language"], signals["script"])]
+    keys = language_keys(signals["language"], signals["script"])
+    rules = {key: rules_of_language(folder, key) for key in set(keys)}
+    return [rules[key] for key in keys]
 
 
 def limits_by_language(signals: pa.Table, folder: str, thresholds: Thresholds) -> list[LimitGroup]:

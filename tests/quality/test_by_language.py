@@ -111,6 +111,13 @@ def test_a_folder_is_refused_when_a_file_could_never_be_found(tmp_path: Path) ->
         read_folder(str(tmp_path))
 
 
+def test_a_folder_that_is_gone_is_not_one_without_files(tmp_path: Path) -> None:
+    write(tmp_path / "rules")
+    assert rules_of_language(str(tmp_path / "rules"), "nld_Latn") is None
+    with pytest.raises(RequestError, match="is not on this machine"):
+        rules_of_language(str(tmp_path / "none"), "nld_Latn")
+
+
 def test_the_stop_words_have_a_checksum_of_their_own(tmp_path: Path) -> None:
     write(tmp_path)
     before = read_folder(str(tmp_path))
@@ -145,7 +152,6 @@ def decided(rows: list[dict[str, Any]], **quality: Any) -> tuple[list[str | None
 
 
 def test_a_documents_language_decides_its_limits(tmp_path: Path) -> None:
-    rules_of_language.cache_clear()
     write(tmp_path)
     write(tmp_path, "nld_Latn", new_line_ratio="0.5", language_score="0.3", line_punct_thr="0.95")
     rows = [
@@ -179,7 +185,6 @@ def test_a_documents_language_decides_its_limits(tmp_path: Path) -> None:
 
 
 def test_a_limit_out_of_reach_is_off(tmp_path: Path) -> None:
-    rules_of_language.cache_clear()
     write(tmp_path, dup_line_frac="1.32", line_punct_thr="-1", min_avg_word_length="0")
     rows = [
         {
