@@ -46,13 +46,13 @@ class Breaks(NamedTuple):
     ends: Offsets
     """int64: where each word ends; the next begins there."""
     at: Offsets
-    """int64[1]: the chunk that comes next, as the text is read."""
+    """int64[2]: the chunk that comes next as the text is read, and where it begins, −1 behind the last."""
 
 
 def no_breaks() -> Breaks:
     """ICU was asked about nothing."""
     nothing = np.zeros(0, np.int64)
-    return Breaks(nothing, np.zeros(1, np.int64), nothing, np.zeros(1, np.int64))
+    return Breaks(nothing, np.zeros(1, np.int64), nothing, np.array([0, -1], np.int64))
 
 
 def icu_version() -> str:
@@ -193,4 +193,6 @@ def breaks_of(texts: pa.Array | pa.ChunkedArray) -> Breaks:
         first = last
     nothing = [np.zeros(0, np.int64)]
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts or nothing))]).astype(np.int64)
-    return Breaks(chunks[:, 0].copy(), bounds, np.concatenate(ends or nothing), np.zeros(1, np.int64))
+    starts = chunks[:, 0].copy()
+    at = np.array([0, starts[0] if len(starts) else -1], np.int64)
+    return Breaks(starts, bounds, np.concatenate(ends or nothing), at)

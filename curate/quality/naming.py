@@ -53,6 +53,11 @@ class WordBuffers(NamedTuple):
     ends: Offsets
     """Of the words of a chunk."""
     known: Known
+    breaks: Breaks
+    stop_words: Words
+    """uint64: hashes of Gopher's."""
+    own_stop_words: StopWords
+    """Counted in place of Gopher's where there are any; of the text at hand."""
 
 
 @tiny
@@ -187,12 +192,6 @@ def _chunk_parts(
 
 
 @inner
-def _next_break(breaks: Breaks) -> int:
-    """Where the next chunk begins whose words ICU has found; −1 when there is none left."""
-    return breaks.starts[breaks.at[0]] if breaks.at[0] < breaks.starts.shape[0] else -1
-
-
-@inner
 def _broken_parts(start: int, breaks: Breaks, buffers: WordBuffers) -> int:
     """How many words ICU found in the chunk at ``start``, which is the next one."""
     c = breaks.at[0]
@@ -201,13 +200,25 @@ def _broken_parts(start: int, breaks: Breaks, buffers: WordBuffers) -> int:
         buffers.starts[k] = start
         start = buffers.ends[k] = breaks.ends[first + k]
     breaks.at[0] = c + 1
+    breaks.at[1] = breaks.starts[c + 1] if c + 1 < breaks.starts.shape[0] else -1
     return parts
+
+
+@tiny
+def _parts(
+    data: Bytes, start: int, letters: int, end: int, tables: WordTables, buffers: WordBuffers
+) -> tuple[int, np.uint64, bool, np.uint64]:
+    """:func:`_chunk_parts` of any chunk, with the words of ICU where it was asked."""
+    if start == buffers.breaks.at[1]:
+        return _broken_parts(start, buffers.breaks, buffers), np.uint64(0), False, np.uint64(0)
+    return _chunk_parts(data, start, letters, end, tables, buffers)
 
 
 @inner
 def _count_own_stop_words(table: Words, size: int, stop_words: StopWords, out: NDArray[np.int64]) -> None:
-    """Counts of the stop words of a list of which a text has one, as written, or in any of its forms."""
-    out[STOP_WORDS] = out[STOP_WORDS_ANY_CASE] = 0
+    """Puts the number of a list's words that a text has, as written and in any form, in place of Gopher's; of no words, nothing."""
+    if stop_words.shape[0]:
+        out[STOP_WORDS] = out[STOP_WORDS_ANY_CASE] = 0
     for w in range(stop_words.shape[0]):
         in_any_form = False
         for form in range(stop_words.shape[1]):
@@ -261,26 +272,19 @@ def name_words(
     start: int,
     end: int,
     tables: WordTables,
-    stop_words: Words,
-    own_stop_words: StopWords,
-    breaks: Breaks,
     buffers: WordBuffers,
     table: Words,
     line_counts: LineCounts,
     line: int,
     out: NDArray[np.int64],
 ) -> tuple[Words, int]:
-    """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on.
-
-    ``own_stop_words``, where there are any, are counted in place of ``stop_words``.
-    """
-    names, places, starts, ends, _ = buffers  # once: every access counts a reference
+    """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on."""
+    names, places, starts, ends, _, _, stop_words, own_stop_words = buffers  # once: every access counts a reference
     size = _clear(table, end - start)
     n, distinct, place, any_case, at = 0, 0, 0, 0, start
     with_letter, spoken, spoken_chars, sentences = 0, 0, 0, 0
     open_line, closed = False, False
     line -= 1
-    next_break = _next_break(breaks)
     while True:
         gap = at
         left, letters, at = next_chunk(data, gap, end)
@@ -295,16 +299,7 @@ def name_words(
         elif is_token and closed and left > gap:
             sentences, closed = sentences + 1, False
             line_counts[line, 1] += 1
-        if left == next_break:
-            parts, plain, remembered, all_traits = (
-                _broken_parts(left, breaks, buffers),
-                np.uint64(0),
-                False,
-                np.uint64(0),
-            )
-            next_break = _next_break(breaks)
-        else:
-            parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)
+        parts, plain, remembered, all_traits = _parts(data, left, letters, at, tables, buffers)
         line_counts[line, 0] += parts
         for k in range(parts):
             first, last = starts[k], ends[k]
@@ -340,6 +335,5 @@ def name_words(
     places[n] = place
     out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
     out[ALPHA_WORDS], out[SENTENCES] = with_letter, sentences
-    if own_stop_words.shape[0]:
-        _count_own_stop_words(table, size, own_stop_words, out)
+    _count_own_stop_words(table, size, own_stop_words, out)
     return table, line + 1

@@ -242,7 +242,7 @@ def _measure(
     # Pages of these that no document needs are never touched, so they take no memory.
     names, places = np.empty(longest + 1, np.uint32), np.empty(longest + 2, np.uint32)
     starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
-    word_buffers = WordBuffers(names, places, starts, ends, np.zeros((naming.KNOWN_SLOTS, 3), np.uint64))
+    known = np.zeros((naming.KNOWN_SLOTS, 3), np.uint64)
     gram_buffers = grams.gram_buffers(longest)
     table, line_keys = np.empty(2 * naming.WORD_SLOTS, np.uint64), np.empty(1 << 8, np.uint64)
     line_counts = np.empty((lines.most_lines(data, offsets[0], offsets[n]) + n if depth else 0, 2), np.int32)
@@ -262,9 +262,8 @@ def _measure(
             lines.measure_split_lines(data, start, end, tables.flags, row)
         counts = row[lines.LINE_COUNTS :]
         own = lists.words[lists.first[lists.of[d]] : lists.first[lists.of[d] + 1]]
-        table, n_lines = name_words(
-            data, start, end, tables, stop_words, own, breaks, word_buffers, table, line_counts, n_lines, counts
-        )
+        word_buffers = WordBuffers(names, places, starts, ends, known, breaks, stop_words, own)
+        table, n_lines = name_words(data, start, end, tables, word_buffers, table, line_counts, n_lines, counts)
         if depth == 2:
             n_words, is_long = counts[naming.N_WORDS], end - start >= grams.LONG_BYTES
             kept = names[: n_words if is_long else 0].copy()
