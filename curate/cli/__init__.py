@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from curate.base.errors import CurateError
 from curate.base.terminal import printable
 from curate.base.versions import __version__
-from curate.cli import keeping, looking, running
+from curate.cli import fitting, keeping, looking, running
 from curate.cli.shared import Command, CommandParser
 
 __all__ = ["main"]
@@ -73,6 +73,6 @@ def make_parser() -> argparse.ArgumentParser:
         added.set_defaults(run=function)
         return added
 
-    for module in (running, looking, keeping):
+    for module in (running, fitting, looking, keeping):
         module.add(command)
     return parser

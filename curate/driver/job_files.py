@@ -86,6 +86,8 @@ def local_files(recipe: Recipe, shared: Sequence[str] = ()) -> list[LocalFile]:
             if not path.is_dir():
                 continue  # a package, or a method
             parts = tuple(model_files(path, kind_of(path)))
+        elif key == "by_language" and path.is_dir():
+            parts = tuple(sorted(path.glob("*.yml")))
         elif path.is_file():
             parts = (path,)
         else:

@@ -14,6 +14,7 @@ from curate.base.errors import RequestError
 from curate.base.hashing import document_hash
 from curate.base.ids import SYNTHETIC_BIT
 from curate.inspect.reader import Answer, RunReader
+from curate.quality.by_language import LIMITS_BY_LANGUAGE
 from curate.quality.rule_sets import RULE_SETS, limits_of
 from curate.reading.records import REASONS
 from curate.recipe import Quality
@@ -148,8 +149,11 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
     rule_set, _, name = reason.partition(".")
     if reason == "language.language":
         return f"{reason}: another language (score {measured}) than {', '.join(quality.languages)}"
+    if reason == "language.no_rules":
+        return f"{reason}: quality.by_language has no file for its language"
     if reason == "language.score":
-        return f"{reason}: score = {measured}, below {quality.language_score:g}"
+        least = "the lowest of its language" if quality.by_language else f"{quality.language_score:g}"
+        return f"{reason}: score = {measured}, below {least}"
     if reason == "where":
         return f"where: the condition `{quality.where[int(float(value or 1)) - 1]}` does not hold"
     if rule_set == "block":
@@ -168,6 +172,9 @@ def _rule(rule_set: str, name: str, measured: str, quality: Quality) -> str:
     if rule.earliest:
         return f"in line {measured}"
     limit = rule.limit(limits_of(rule_set, quality.thresholds, quality.preset, quality.mode, quality.kind))
+    if quality.by_language and rule.parameter not in quality.thresholds.get(rule_set, {}):
+        # The files of the run may be gone or other ones by now: a limit that is not the run's own is not named.
+        limit = None if (rule_set, rule.parameter) in LIMITS_BY_LANGUAGE else limit
     statistic = rule.column.removeprefix(f"{rule_set}_")
     side = "below" if rule.comparison == "<" else "above"
     return f"{statistic} = {measured}" + (f", {side} {number(limit)}" if limit is not None else "")

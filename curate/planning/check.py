@@ -21,6 +21,7 @@ from curate.engine.inputs import Inputs, discover, storage_options
 from curate.engine.progress import Progress
 from curate.engine.stage import Stage, StageRun
 from curate.planning.costs import Costs, Planned, amounts_of, kinds, number_of, scaled, shipped
+from curate.quality.rule_sets import FINEWEB
 from curate.reading import formats
 from curate.recipe import Recipe
 from curate.stages.dedup.duplicates import number_of_targets
@@ -79,6 +80,7 @@ def check(
         "bands": _bands(recipe),
         "estimate": _estimate(recipe, size, todo, cores, costs or shipped()),
         "files": _files(named),
+        "notes": _notes(recipe),
         "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
     }
 
@@ -87,6 +89,22 @@ def _files(recipe: Recipe) -> dict[str, Any]:
     """The local files that the recipe names, which travel with a job, and why they cannot, if so."""
     files = local_files(recipe)
     return {"number": len(files), "bytes": sum(file.bytes for file in files), "too_large": too_large(files)}
+
+
+def _notes(recipe: Recipe) -> list[str]:
+    """What a reader of the recipe may not expect."""
+    qualities = {source: recipe.source_quality(source) for source in recipe.sources}
+    plain = [
+        source
+        for source, quality in qualities.items()
+        if quality and quality.words == "plain" and set(quality.rules) & set(FINEWEB)
+    ]
+    if not plain:
+        return []
+    return [
+        f"words are plain ({', '.join(plain)}): rules that count words do not apply to Thai, Chinese, Japanese and other scripts "
+        "without spaces; quality.words: icu tells their words"
+    ]
 
 
 def _states(

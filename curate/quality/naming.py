@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curate.base.compiled import inner, maker, tiny
 from curate.base.text import Bytes, Offsets
+from curate.quality.icu_words import Breaks
 from curate.quality.lines import Flags, decode, flags_at, next_chunk
 from curate.quality.octets import BREAK, LETTER, LIMIT, PUNCT, SENTENCE, SYMBOL, hash_bytes, hash_of
 from curate.quality.word_rules import EXCEPTION, rule_slot, shape
@@ -22,6 +23,9 @@ Known = NDArray[np.uint64]
 """uint64[KNOWN_SLOTS, 3]: hash of a chunk, and of up to 8 words in 8 bits each the bytes and the traits."""
 Words = NDArray[np.uint64]
 """uint64[2 * slots], open addressing: hash of a word (0 where empty) and its name, side by side."""
+StopWords = NDArray[np.uint64]
+"""uint64[W, FORMS]: hashes of the words of a list, each as written, capitalised and in capitals."""
+FORMS = 3
 LineCounts = NDArray[np.int32]
 """int32[L, 2]: words and sentences of every line of a batch that is not blank."""
 
@@ -49,6 +53,11 @@ class WordBuffers(NamedTuple):
     ends: Offsets
     """Of the words of a chunk."""
     known: Known
+    breaks: Breaks
+    stop_words: Words
+    """uint64: hashes of Gopher's."""
+    own_stop_words: StopWords
+    """Counted in place of Gopher's where there are any; of the text at hand."""
 
 
 @tiny
@@ -182,6 +191,43 @@ def _chunk_parts(
     return parts, np.uint64(0), remembered, all_traits
 
 
+@inner
+def _broken_parts(start: int, breaks: Breaks, buffers: WordBuffers) -> int:
+    """How many words ICU found in the chunk at ``start``, which is the next one."""
+    c = breaks.at[0]
+    first, parts = breaks.first[c], breaks.first[c + 1] - breaks.first[c]
+    for k in range(parts):
+        buffers.starts[k] = start
+        start = buffers.ends[k] = breaks.ends[first + k]
+    breaks.at[0] = c + 1
+    breaks.at[1] = breaks.starts[c + 1] if c + 1 < breaks.starts.shape[0] else -1
+    return parts
+
+
+@tiny
+def _parts(
+    data: Bytes, start: int, letters: int, end: int, tables: WordTables, buffers: WordBuffers
+) -> tuple[int, np.uint64, bool, np.uint64]:
+    """:func:`_chunk_parts` of any chunk, with the words of ICU where it was asked."""
+    if start == buffers.breaks.at[1]:
+        return _broken_parts(start, buffers.breaks, buffers), np.uint64(0), False, np.uint64(0)
+    return _chunk_parts(data, start, letters, end, tables, buffers)
+
+
+@inner
+def _count_own_stop_words(table: Words, size: int, stop_words: StopWords, out: NDArray[np.int64]) -> None:
+    """Puts the number of a list's words that a text has, as written and in any form, in place of Gopher's; of no words, nothing."""
+    if stop_words.shape[0]:
+        out[STOP_WORDS] = out[STOP_WORDS_ANY_CASE] = 0
+    for w in range(stop_words.shape[0]):
+        in_any_form = False
+        for form in range(stop_words.shape[1]):
+            is_there = table[_slot_of(table, size, stop_words[w, form])] != 0
+            in_any_form = in_any_form or is_there
+            out[STOP_WORDS] += form == 0 and is_there
+        out[STOP_WORDS_ANY_CASE] += in_any_form
+
+
 @tiny
 def _looked_up(
     data: Bytes, start: int, end: int, remembered: bool, all_traits: np.uint64, tables: WordTables
@@ -226,7 +272,6 @@ def name_words(
     start: int,
     end: int,
     tables: WordTables,
-    stop_words: Words,
     buffers: WordBuffers,
     table: Words,
     line_counts: LineCounts,
@@ -234,7 +279,7 @@ def name_words(
     out: NDArray[np.int64],
 ) -> tuple[Words, int]:
     """(word table, grown if need be, number of lines); fills ``buffers``, ``out``, and ``line_counts`` from row ``line`` on."""
-    names, places, starts, ends, _ = buffers  # once: every access counts a reference
+    names, places, starts, ends, _, _, stop_words, own_stop_words = buffers  # once: every access counts a reference
     size = _clear(table, end - start)
     n, distinct, place, any_case, at = 0, 0, 0, 0, start
     with_letter, spoken, spoken_chars, sentences = 0, 0, 0, 0
@@ -254,7 +299,7 @@ def name_words(
         elif is_token and closed and left > gap:
             sentences, closed = sentences + 1, False
             line_counts[line, 1] += 1
-        parts, plain, remembered, all_traits = _chunk_parts(data, left, letters, at, tables, buffers)
+        parts, plain, remembered, all_traits = _parts(data, left, letters, at, tables, buffers)
         line_counts[line, 0] += parts
         for k in range(parts):
             first, last = starts[k], ends[k]
@@ -290,4 +335,5 @@ def name_words(
     places[n] = place
     out[N_WORDS], out[NON_SYMBOL_WORDS], out[NON_SYMBOL_CHARS] = n, spoken, spoken_chars
     out[ALPHA_WORDS], out[SENTENCES] = with_letter, sentences
+    _count_own_stop_words(table, size, own_stop_words, out)
     return table, line + 1

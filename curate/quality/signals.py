@@ -6,8 +6,7 @@ Signals hold no threshold; they depend on the text, the models and the parameter
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +17,18 @@ from curate.base import schemas
 from curate.base.compiled import kernel
 from curate.base.text import Bytes, Offsets, cut_spans, sample_texts, text_buffers
 from curate.quality import grams, lines, naming
+from curate.quality.by_language import PLAIN, WordRules, language_keys, stop_words_of
 from curate.quality.c4 import c4_lines, line_parameters
+from curate.quality.icu_words import Breaks, breaks_of, check_words, no_breaks
 from curate.quality.language import UNKNOWN, language_model
 from curate.quality.naming import LineCounts, WordBuffers, name_words
 from curate.quality.octets import longest_text
 from curate.quality.pii import Matches, find, masks, with_masks
 from curate.quality.rule_sets import EDITED, PRESETS, RULE_SETS
 from curate.quality.scorers import open_scorer
-from curate.quality.words import WordTables, word_hash, word_tables
+from curate.quality.scripts import scripts_of
+from curate.quality.stop_words import StopLists, gopher_lists, gopher_stop_words, stop_lists
+from curate.quality.words import WordTables, word_tables
 
 Int64s = NDArray[np.int64]
 LineRules = Mapping[str, float | None]
@@ -66,6 +69,7 @@ def measure_signals(
     rules: Mapping[str, LineRules | None],
     masked: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     rule_sets: Sequence[str] = (),
+    words: Mapping[str, WordRules] | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """(signals, edits) of a batch of documents.
 
@@ -78,6 +82,10 @@ def measure_signals(
         masked: what stands for personal data, by source and kind (:data:`curate.quality.pii.KINDS`); kinds that are not
             named are counted only.
         rule_sets: names of sets that measure columns of their own.
+        words: how words are told, by source; the others have the plain ones, and Gopher's stop words.
+
+    Raises:
+        RequestError: words are to be ICU's, and it is another version than here.
 
     Returns:
         One row of signals for each document in the same order, and schemas.EDITS sorted by (doc_id, start).
@@ -85,7 +93,12 @@ def measure_signals(
     if isinstance(batch, pa.RecordBatch):
         batch = pa.Table.from_batches([batch])
     texts = batch["text"].combine_chunks()
-    measured, edits = _by_line_rules(batch, texts, rules)
+    if language_model_path is None:
+        languages, scores = pa.array([UNKNOWN] * len(texts), pa.string()), np.zeros(len(texts))
+    else:
+        languages, scores = language_model(language_model_path).identify(texts)
+    scripts = scripts_of(texts)
+    measured, edits = _by_line_rules(batch, texts, rules, words or {}, (languages, scripts))
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
     columns |= {name: measured[name] for name in measured.column_names if name != RECURRENCE}
     columns |= {name: pa.array(values) for name, values in grams.long_range(texts).items()}
@@ -94,11 +107,7 @@ def measure_signals(
     columns |= {name: pa.array(counts) for name, counts in matches.counts(len(texts)).items()}
     if masked:
         edits = _with_masks(batch, edits, matches, masked)
-    if language_model_path is None:
-        languages, scores = pa.array([UNKNOWN] * len(texts), pa.string()), np.zeros(len(texts))
-    else:
-        languages, scores = language_model(language_model_path).identify(texts)
-    columns["language"], columns["language_score"] = languages, pa.array(scores)
+    columns["language"], columns["language_score"], columns["script"] = languages, pa.array(scores), scripts
     for name, (path, label) in sorted(classifiers.items()):
         columns[f"classifier_{name}"] = pa.array(open_scorer(path, label).score(texts))
     return _with_rule_sets(pa.table(columns), texts, rule_sets), edits
@@ -116,50 +125,74 @@ def _with_masks(
     return edits
 
 
-def _groups(batch: pa.Table, rules: Mapping[str, LineRules | None]) -> list[tuple[LineRules | None, NDArray[np.int64]]]:
-    """(line rules, rows) of the documents under the same line rules; rows ascending."""
+class _Group(NamedTuple):
+    """Documents under the same rules for lines and words; rows ascending."""
+
+    line_rules: LineRules | None
+    words: WordRules
+    rows: NDArray[np.int64]
+
+
+def _groups(batch: pa.Table, rules: Mapping[str, LineRules | None], words: Mapping[str, WordRules]) -> list[_Group]:
     sources = batch["source"].combine_chunks()
-    groups: dict[str, tuple[LineRules | None, list[NDArray[np.int64]]]] = {}
+    groups: dict[tuple[str, str], list[_Group]] = {}
     for source in pc.unique(sources).to_pylist():
-        parameters = rules.get(source)
-        key = repr(sorted(parameters.items())) if parameters is not None else ""
+        parameters, of_words = rules.get(source), words.get(source, WordRules())
+        key = repr(sorted(parameters.items())) if parameters is not None else "", repr(of_words)
         rows = np.flatnonzero(pc.equal(sources, source).to_numpy(zero_copy_only=False))
-        groups.setdefault(key, (parameters, []))[1].append(rows)
-    return [(parameters, np.sort(np.concatenate(rows))) for _, (parameters, rows) in sorted(groups.items())]
+        groups.setdefault(key, []).append(_Group(parameters, of_words, rows))
+    return [
+        group[0]._replace(rows=np.sort(np.concatenate([one.rows for one in group])))
+        for _, group in sorted(groups.items())
+    ]
 
 
 def _by_line_rules(
-    batch: pa.Table, texts: pa.Array, rules: Mapping[str, LineRules | None]
+    batch: pa.Table,
+    texts: pa.Array,
+    rules: Mapping[str, LineRules | None],
+    words: Mapping[str, WordRules],
+    told: tuple[pa.Array, pa.Array],
 ) -> tuple[pa.Table, pa.Table]:
-    """(columns of the rule sets, edits) of all documents, those under the same line rules together."""
-    groups = _groups(batch, rules) or [(None, np.zeros(0, np.int64))]
+    """(columns of the rule sets, edits) of all documents, those under the same rules together; ``told``: languages, scripts."""
+    groups = _groups(batch, rules, words) or [_Group(None, WordRules(), np.zeros(0, np.int64))]
     doc_ids = batch["doc_id"].to_numpy()
+    parts = []
+    for group in groups:
+        # One group, as most batches have, is the batch itself.
+        rows = pa.array(group.rows) if len(groups) > 1 else None
+        of_group, *of_told = (one if rows is None else one.take(rows) for one in (texts, *told))
+        lists = None
+        if group.words.folder is not None:
+            lists = stop_lists(stop_words_of(group.words.folder), language_keys(*of_told))
+        parts.append(_measured(of_group, doc_ids[group.rows], group.line_rules, group.words.words, lists))
     if len(groups) == 1:
-        return _measured(texts, doc_ids, groups[0][0])
-    parts = [_measured(texts.take(pa.array(rows)), doc_ids[rows], parameters) for parameters, rows in groups]
-    places = np.argsort(np.concatenate([rows for _, rows in groups]))
+        return parts[0]
+    places = np.argsort(np.concatenate([group.rows for group in groups]))
     edits = pa.concat_tables([part[1] for part in parts]).sort_by([("doc_id", "ascending"), ("start", "ascending")])
     return pa.concat_tables([part[0] for part in parts]).take(pa.array(places)).combine_chunks(), edits
 
 
-def _measured(texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRules | None) -> tuple[pa.Table, pa.Table]:
-    """(columns of the rule sets, edits) of documents under the same line rules."""
-    measured, line_counts = measure_with_lines(texts)
+def _measured(
+    texts: pa.Array, doc_ids: NDArray[np.uint64], parameters: LineRules | None, words: str, lists: StopLists | None
+) -> tuple[pa.Table, pa.Table]:
+    """(columns of the rule sets, edits) of documents under the same rules."""
+    measured, line_counts = measure_with_lines(texts, words=words, lists=lists)
     c4 = c4_lines(texts, line_parameters("c4", {}) if parameters is None else parameters, line_counts)
-    again, _ = measure_with_lines(c4.cited_lines, ("c4",))
+    again, _ = measure_with_lines(c4.cited_lines, ("c4",), words=words)
     np.add.at(c4.kept_words, c4.cited_rows, again["n_words"].to_numpy())
     np.add.at(c4.kept_sentences, c4.cited_rows, again["c4_sentences"].to_numpy())
     changed, places = np.unique(c4.rows, return_inverse=True)
-    words, sentences = c4.kept_words[changed], c4.kept_sentences[changed]
+    counts = (c4.kept_words[changed], c4.kept_sentences[changed])
     columns = {name: measured[name] for name in measured.column_names}
     columns |= {name: pa.array(column) for name, column in c4.columns.items()}
-    columns["c4_sentences"] = _with_values(measured["c4_sentences"], changed, sentences)
+    columns["c4_sentences"] = _with_values(measured["c4_sentences"], changed, counts[1])
     of_fineweb = [name for name in measured.column_names if name.startswith("fineweb_")]
     columns |= {EDITED + name: measured[name] for name in of_fineweb}
     if parameters is None:
         return pa.table(columns), schemas.EDITS.empty_table()
     edited = cut_spans(texts.take(pa.array(changed)), places.astype(np.int64), c4.starts, c4.ends)
-    left, _ = measure_with_lines(edited, ("c4", "fineweb"), EDITED, (words, sentences))
+    left, _ = measure_with_lines(edited, ("c4", "fineweb"), EDITED, counts)
     columns |= {EDITED + name: _with_values(measured[name], changed, left[EDITED + name]) for name in of_fineweb}
     nothing = pa.nulls(len(c4.rows), pa.string())
     edits = pa.table([doc_ids[c4.rows], c4.starts, c4.ends, c4.reasons, nothing], schema=schemas.EDITS)
@@ -181,9 +214,6 @@ def compile_kernels() -> None:
     measure_signals(batch, None, {}, {"a": line_parameters("default", {})}, rule_sets=PRESETS["default"])
 
 
-STOP_WORD_LIST = ("the", "be", "to", "of", "and", "that", "have", "with")
-"""Gopher, table A1 and section A.1.1 (arXiv:2112.11446): matched as they are, in small letters."""
-
 MEASURED = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 """Rule sets whose statistics :func:`measure` takes; of C4's, the sentences, which count on the text its lines leave."""
 
@@ -194,7 +224,14 @@ _COUNTS = _RECURRENCE + grams.RECURRENCE_COUNTS
 
 @kernel
 def _measure(
-    data: Bytes, offsets: Offsets, tables: WordTables, stop_words: NDArray[np.uint64], depth: int, out: Int64s
+    data: Bytes,
+    offsets: Offsets,
+    tables: WordTables,
+    stop_words: NDArray[np.uint64],
+    lists: StopLists,
+    breaks: Breaks,
+    depth: int,
+    out: Int64s,
 ) -> LineCounts:
     """Words and sentences by line; fills int64[N, _COUNTS].
 
@@ -205,7 +242,7 @@ def _measure(
     # Pages of these that no document needs are never touched, so they take no memory.
     names, places = np.empty(longest + 1, np.uint32), np.empty(longest + 2, np.uint32)
     starts, ends = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
-    word_buffers = WordBuffers(names, places, starts, ends, np.zeros((naming.KNOWN_SLOTS, 3), np.uint64))
+    known = np.zeros((naming.KNOWN_SLOTS, 3), np.uint64)
     gram_buffers = grams.gram_buffers(longest)
     table, line_keys = np.empty(2 * naming.WORD_SLOTS, np.uint64), np.empty(1 << 8, np.uint64)
     line_counts = np.empty((lines.most_lines(data, offsets[0], offsets[n]) + n if depth else 0, 2), np.int32)
@@ -224,9 +261,9 @@ def _measure(
             lines.measure_paragraphs(data, start, end, keys, row)
             lines.measure_split_lines(data, start, end, tables.flags, row)
         counts = row[lines.LINE_COUNTS :]
-        table, n_lines = name_words(
-            data, start, end, tables, stop_words, word_buffers, table, line_counts, n_lines, counts
-        )
+        own = lists.words[lists.first[lists.of[d]] : lists.first[lists.of[d] + 1]]
+        word_buffers = WordBuffers(names, places, starts, ends, known, breaks, stop_words, own)
+        table, n_lines = name_words(data, start, end, tables, word_buffers, table, line_counts, n_lines, counts)
         if depth == 2:
             n_words, is_long = counts[naming.N_WORDS], end - start >= grams.LONG_BYTES
             kept = names[: n_words if is_long else 0].copy()
@@ -235,12 +272,6 @@ def _measure(
                 copied = grams.copied_words(n_words, gram_buffers.live, n_live, gram_buffers.spare)
                 grams.measure_recurrence(kept, copied, end - start, row[_RECURRENCE:])
     return line_counts[:n_lines]
-
-
-@lru_cache(maxsize=1)
-def _stop_words() -> NDArray[np.uint64]:
-    words = [np.frombuffer(word.encode(), np.uint8) for word in STOP_WORD_LIST]
-    return np.array([word_hash(word) for word in words], np.uint64)
 
 
 def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -271,11 +302,14 @@ def measure_with_lines(
     rule_sets: Sequence[str] = MEASURED,
     prefix: str = "",
     known: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    words: str = PLAIN,
+    lists: StopLists | None = None,
 ) -> tuple[pa.Table, LineCounts]:
     """:func:`measure`, and the words and sentences int32[L, 2] of every line (str.splitlines) that is not blank.
 
     ``known`` are the numbers of words and sentences of every text, each int64[N], where they need not be counted again;
-    then there are no lines, and ``rule_sets`` may be of ``c4`` and ``fineweb`` only.
+    then there are no lines, and ``rule_sets`` may be of ``c4`` and ``fineweb`` only. ``words`` are ``plain`` or those of
+    ``icu <version>`` (:mod:`curate.quality.icu_words`); ``lists`` are stop words in place of Gopher's.
     """
     unknown = sorted(set(rule_sets) - set(MEASURED))
     if unknown:
@@ -283,7 +317,10 @@ def measure_with_lines(
     data, offsets = text_buffers(texts)
     counts = np.zeros((len(offsets) - 1, _COUNTS), np.int64)
     depth = 2 if _needs_grams(rule_sets) else 1 if known is None else 0
-    line_counts = _measure(data, offsets, word_tables(), _stop_words(), depth, counts)
+    check_words(words)
+    breaks = no_breaks() if words == PLAIN or depth == 0 else breaks_of(texts)
+    lists = lists or gopher_lists(len(offsets) - 1)
+    line_counts = _measure(data, offsets, word_tables(), gopher_stop_words(), lists, breaks, depth, counts)
     if known is not None:
         counts[:, lines.LINE_COUNTS + naming.N_WORDS], counts[:, lines.LINE_COUNTS + naming.SENTENCES] = known
     return _columns(counts, np.diff(offsets), rule_sets, prefix), line_counts

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.quality.blocklist import REASONS, BlockLists
+from curate.quality.by_language import LimitGroup, limits_by_language, scores_by_language
+from curate.quality.codes import WITHOUT_SPACES
 from curate.quality.expressions import Expression, ExpressionError, first_false
 from curate.quality.pii import KINDS
-from curate.quality.rule_sets import RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
+from curate.quality.rule_sets import CORRECTED, FINEWEB, RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
 
 FIELDS = ("id", "source", "meta")
 """Columns of the documents table that conditions may look at."""
@@ -62,6 +64,12 @@ class Settings(Protocol):
     @property
     def language_score(self) -> float: ...
     @property
+    def by_language(self) -> str | None: ...
+    @property
+    def other_languages(self) -> str: ...
+    @property
+    def words(self) -> str: ...
+    @property
     def rules(self) -> Sequence[str]: ...
     @property
     def thresholds(self) -> Mapping[str, Mapping[str, float | None]]: ...
@@ -86,7 +94,7 @@ class Verdicts(NamedTuple):
 
 def names_of(classifier: str | None) -> list[str]:
     """Columns that a condition may name besides ``meta``."""
-    names = ["id", "source", "language", "language_score", "n_bytes", "n_chars", "n_words"]
+    names = ["id", "source", "language", "language_score", "script", "n_bytes", "n_chars", "n_words"]
     names += [f"pii_{kind}" for kind in KINDS] + ([f"classifier_{classifier}"] if classifier else [])
     names += ["c4_lines", "c4_kept_lines", "compression_ratio", "long_range_gain", "rare_recurrence"]
     names += [column for rule_set in RULE_SETS.values() for column in rule_set.columns]
@@ -142,12 +150,22 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
         parsed = conditions(quality.where, quality.classifier.name if quality.classifier else None)
         first = _first_false(signals, fields, parsed)
         remove("where", first > 0, first.astype(np.float64))
+    score = _numbers(signals, "language_score") if quality.languages or quality.by_language else nothing
+    least = np.full(n, quality.language_score if quality.languages else 0.0)
+    groups = [LimitGroup(None, quality.thresholds)]
     if quality.languages:
-        score = _numbers(signals, "language_score")
         known = pc.is_in(signals["language"], value_set=pa.array(quality.languages))
         remove("language.language", ~known.to_numpy(zero_copy_only=False), score)
-        remove("language.score", score < quality.language_score, score)
-    rules = _fired(signals, quality.rules, quality.thresholds, quality.preset, quality.mode, quality.kind)
+    if quality.by_language:
+        groups = limits_by_language(signals, quality.by_language, quality.thresholds)
+        own = scores_by_language(signals, quality.by_language)
+        if quality.other_languages == "remove":
+            remove("language.no_rules", np.isnan(own), score)
+        least = np.where(np.isnan(own), least, own)
+    if quality.languages or quality.by_language:
+        remove("language.score", score < least, score)
+    wordless = _without_words(signals) if quality.words == "plain" else np.zeros(n, np.bool_)
+    rules = _fired(signals, quality.rules, groups, quality.preset, quality.mode, quality.kind, wordless)
     reasons, values = _first_fired(n, rules)
     by_rule = _is_null(removed_by) & ~_is_null(reasons)
     removed_by = pc.if_else(pa.array(by_rule), reasons, removed_by)
@@ -203,17 +221,56 @@ class _Fired(NamedTuple):
     fires: NDArray[np.bool_]
 
 
+_WORD_COLUMNS = (
+    "_words",
+    "word_length",
+    "hash_ratio",
+    "ellipsis_ratio",
+    "_gram",
+    "_grams",
+    "list_ratio",
+    "c4_sentences",
+)
+"""Endings of the columns that count words or sentences, but for the corrected ones."""
+
+
+def _without_words(signals: pa.Table) -> NDArray[np.bool_]:
+    """bool[N]: the documents whose script puts no spaces between words, so that plain words are none."""
+    mask: NDArray[np.bool_] = pc.is_in(signals["script"], value_set=pa.array(WITHOUT_SPACES)).to_numpy()
+    return mask
+
+
+def counts_words(rule_set: str, column: str) -> bool:
+    """Whether a rule of a published set looks at words: it does not apply where there are none to be told."""
+    ending = column.removesuffix(CORRECTED)
+    return rule_set in FINEWEB and (ending.endswith(_WORD_COLUMNS) or ending.endswith("alpha_words_ratio"))
+
+
 def _fired(
-    signals: pa.Table, rule_sets: Sequence[str], thresholds: Thresholds, preset: str, mode: str, kind: str
+    signals: pa.Table,
+    rule_sets: Sequence[str],
+    groups: Sequence[LimitGroup],
+    preset: str,
+    mode: str,
+    kind: str,
+    wordless: NDArray[np.bool_],
 ) -> list[_Fired]:
-    """Every rule of the sets, in order."""
-    check_thresholds(thresholds)
+    """Every rule of the sets, in order, under the limits of each group of documents; ``wordless`` documents have no words."""
+    for group in groups:
+        check_thresholds(group.thresholds)
     rules = []
     for name in rule_sets:
-        limits = limits_of(name, thresholds, preset, mode, kind)
+        limits = [limits_of(name, group.thresholds, preset, mode, kind) for group in groups]
         for rule in RULE_SETS[name].rules:
-            values = _numbers(signals, column_of(rule, name, rule_sets, mode))
-            rules.append(_Fired(f"{name}.{rule.reason}", rule.earliest, values, rule.fires(values, limits)))
+            column = column_of(rule, name, rule_sets, mode)
+            values = _numbers(signals, column)
+            if counts_words(name, column):
+                values = np.where(wordless, np.nan, values)
+            fires = np.zeros(len(values), np.bool_)
+            for group, of_group in zip(groups, limits, strict=True):
+                rows = slice(None) if group.rows is None else group.rows
+                fires[rows] = rule.fires(values[rows], of_group)
+            rules.append(_Fired(f"{name}.{rule.reason}", rule.earliest, values, fires))
     return rules
 
 
@@ -250,4 +307,5 @@ def decide(
     Returns:
         null and NaN where no rule fires.
     """
-    return _first_fired(signals.num_rows, _fired(signals, rule_sets, thresholds or {}, preset, mode, kind))
+    groups, wordless = [LimitGroup(None, thresholds or {})], np.zeros(signals.num_rows, np.bool_)
+    return _first_fired(signals.num_rows, _fired(signals, rule_sets, groups, preset, mode, kind, wordless))

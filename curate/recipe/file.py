@@ -300,7 +300,7 @@ def named_files(data: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
     own = [(item.get("quality"), f"inputs.{i}.quality") for i, item in enumerate(data["inputs"])]
     for quality, at in ((data.get("quality"), "quality"), *own):
         if isinstance(quality, dict):
-            places.append((quality, "language_model", f"{at}.language_model"))
+            places += [(quality, name, f"{at}.{name}") for name in ("language_model", "by_language")]
             places.append((quality.get("classifier"), "model", f"{at}.classifier.model"))
             places += [(quality.get("block"), name, f"{at}.block.{name}") for name in BLOCK_LISTS]
     return [(place, key, name) for place, key, name in places if place and _names_a_file(place.get(key))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from curate.quality.rule_sets import PRESETS, RULE_SETS, Kind, check_thresholds
 from curate.recipe.section import NameIn, Section, switch
@@ -75,10 +75,10 @@ class Pii(Section):
 class Quality(Section):
     """Which documents are worth training on."""
 
-    preset: Literal["default", "gopher", "c4", "fineweb"] = Field(
+    preset: Literal["default", "gopher", "c4", "fineweb", "fineweb2"] = Field(
         "default",
         description="which rules, with which limits: default removes junk from text of any kind and language; gopher, c4 and "
-        "fineweb are the published rules, made for English web pages",
+        "fineweb are the published rules, made for English web pages; fineweb2 those for other languages (with by_language)",
     )
     kind: Kind = Field("any", description="what sort of text this is, where the input does not say: limits follow it")
     mode: Literal["reference", "corrected"] = Field(
@@ -89,6 +89,20 @@ class Quality(Section):
     language_score: float = Field(0.65, ge=0, le=1, description="lowest score of the language that is kept")
     language_model: Annotated[str, BeforeValidator(switch)] = Field(
         "auto", description="fastText language model: a path, auto (the one of an installed package), or off"
+    )
+    by_language: str | None = Field(
+        None,
+        description="folder of limits and stop words by language, files like deu_Latn.yml as FineWeb-2 has them (docs/languages.md)",
+    )
+    other_languages: Literal["remove", "keep"] = Field(
+        "remove",
+        description="documents of a language without a file in by_language: remove (reason language.no_rules), or keep: the "
+        "preset's limits decide",
+    )
+    words: Literal["plain", "icu"] = Field(
+        "plain",
+        description="how words are told: plain, with word rules off for scripts without spaces; icu: those by ICU's dictionaries "
+        "(the extra `icu`)",
     )
     rules: tuple[Annotated[str, NameIn(RULE_SETS)], ...] = Field(
         default_factory=lambda data: PRESETS[data.get("preset", "default")],
@@ -123,8 +137,23 @@ class Quality(Section):
 
     @field_validator("rules")
     @classmethod
-    def _in_order(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
-        return RULE_SETS.in_order(rules)
+    def _in_order(cls, rules: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Those of the preset in its order, then the others in that of the registry."""
+        first = [name for name in PRESETS[info.data.get("preset", "default")] if name in rules]
+        return (*first, *(name for name in RULE_SETS.in_order(rules) if name not in first))
+
+    @model_validator(mode="after")
+    def _languages(self) -> Quality:
+        if self.preset == "fineweb2" and self.by_language is None:
+            raise ValueError(
+                "preset fineweb2 has its limits by language: name the folder of FineWeb-2's configuration files in by_language"
+            )
+        if self.by_language is not None and not set(self.rules) & set(PRESETS["fineweb2"]):
+            raise ValueError(
+                f"by_language has limits for {', '.join(PRESETS['fineweb2'])}, none of which is in `rules`; write "
+                "`preset: fineweb2`"
+            )
+        return self
 
     @field_validator("thresholds")
     @classmethod

@@ -155,6 +155,34 @@ def trained(found: dict[str, Any]) -> list[Section]:
     ]
 
 
+def fitted_rules(found: dict[str, Any]) -> list[Section]:
+    """Sections of ``curate fit-rules``."""
+    limits: list[Row] = [
+        (f"{rule_set}.{parameter}", f"{value:g}", method, f"{removes:.1%}")
+        for rule_set, parameter, value, method, removes in found["limits"]
+    ]
+    limits.append(("gopher_quality.min_stop_words", "2", "of the stop words", f"{found['few_stop_words']:.1%}"))
+    share = found["stop_share"]
+    above = f"more than {100 * share:g} % of all words each" if share else "the most frequent ones"
+    scored = (
+        f"from {_counted(found['scored'], 'document')}" if found["scored"] else "no language model knew one of them"
+    )
+    size = f"{_counted(found['documents'], 'document')}, {found['bytes'] / 1e6:.1f} MB, words: {found['words']}"
+    small = "; few: limits from less than a thousand documents are rough" if found["is_small"] else ""
+    english = (
+        ""
+        if found["english"]
+        else "\nwithout --english, limits are set by tail where another method needs English text"
+    )
+    return [
+        f"{size}{small}{english}",
+        Table("Limits", ("limit", "value", "method", "removes of the reference"), limits),
+        f"{len(found['stop_words'])} stop words, {above}: {' '.join(found['stop_words'])}",
+        f"lowest score of the language: {found['language_score']:g} ({scored})",
+        f"wrote {found['file']}",
+    ]
+
+
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
@@ -204,6 +232,7 @@ def _plan_lines(found: dict[str, Any]) -> list[str]:
             lines.append(f"{scarce}disk: about {needed} needed, {amounts.size(free)} free")
     if found["files"]["too_large"]:
         lines.append(f"note: `curate submit` would refuse this recipe: {found['files']['too_large']}")
+    lines += found["notes"]
     return lines + [
         f"warning: {one['exchange']} ({one['stage']}) needs {one['slices']:,} slices; use larger partitions"
         for one in found["exchanges"]

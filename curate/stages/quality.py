@@ -44,6 +44,16 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceWords:
+    """How the words of a source are told: plain, or by a version of ICU; and a folder with stop words by language, or ''."""
+
+    words: str
+    folder: str = field(default="", metadata=PLACE)
+    stop_words: str = ""
+    """Checksum of the stop words in the folder."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measures:
     """What signals and edits depend on, never a threshold.
 
@@ -52,6 +62,7 @@ class Measures:
         classifiers: by name.
         line_rules: by source; None: its texts stay whole.
         masks: what stands for personal data, by source and kind.
+        words: by source.
         rule_sets: those that measure columns of their own, with their versions.
     """
 
@@ -59,6 +70,7 @@ class Measures:
     classifiers: dict[str, ModelFile]
     line_rules: dict[str, LineRules | None]
     masks: dict[str, dict[str, list[str]]]
+    words: dict[str, SourceWords]
     rule_sets: dict[str, int]
 
 
@@ -81,7 +93,7 @@ def language_model_path(recipe: Recipe) -> Path | None:
     try:
         return find_model(next((name for name in sorted(wanted) if name != "auto"), None))
     except RequestError:
-        if wanted != {"auto"} or any(quality.languages for quality in qualities):
+        if wanted != {"auto"} or any(quality.languages or quality.by_language for quality in qualities):
             raise
         return None
 
@@ -106,6 +118,7 @@ def _measures(recipe: Recipe) -> Measures:
 
     model, qualities = language_model_path(recipe), _qualities(recipe)
     _check_languages(recipe, model)
+    _check_rules_by_language(recipe, model)
     classifiers = {}
     for quality in qualities.values():
         if quality and quality.classifier:
@@ -117,8 +130,45 @@ def _measures(recipe: Recipe) -> Measures:
         classifiers,
         {source: line_rules(quality) for source, quality in qualities.items()},
         {source: quality.pii.replacements for source, quality in qualities.items() if quality},
+        {source: source_words(quality) for source, quality in qualities.items() if quality},
         {name: RULE_SETS[name].version for name in measured_rule_sets(recipe)},
     )
+
+
+def source_words(quality: Quality) -> SourceWords:
+    """How words are told under a quality section.
+
+    Raises:
+        RequestError: ICU is asked for and not installed, or a file of rules by language is wrong.
+    """
+    from curate.quality.by_language import read_folder
+    from curate.quality.icu_words import icu_version
+
+    words = icu_version() if quality.words == "icu" else "plain"
+    if quality.by_language is None:
+        return SourceWords(words)
+    return SourceWords(words, quality.by_language, read_folder(quality.by_language).stop_words_checksum)
+
+
+def _check_rules_by_language(recipe: Recipe, model: Path | None) -> None:
+    """Raise RequestError when rules by language are asked for, and every document of a source, or of a language, would go."""
+    from curate.quality.by_language import read_folder
+    from curate.quality.codes import matches
+
+    for quality in _qualities(recipe).values():
+        if quality is None or quality.by_language is None:
+            continue
+        keys = read_folder(quality.by_language).keys
+        if model is None:
+            raise RequestError(
+                "quality.by_language needs a language model, but quality.language_model is off; leave one of the two out"
+            )
+        for code in quality.languages if quality.other_languages == "remove" else ():
+            if not any(matches(code, key) for key in keys):
+                raise RequestError(
+                    f"quality.languages names {code!r}, for which {quality.by_language} has no file: all its documents would be "
+                    "removed; make one with `curate fit-rules`, or set quality.other_languages to keep"
+                )
 
 
 def measured_rule_sets(recipe: Recipe) -> list[str]:
@@ -197,17 +247,19 @@ class SignalsTask(PartitionTask):
     measures: Measures
 
     def work(self, context: TaskContext) -> None:
+        from curate.quality.by_language import WordRules
         from curate.quality.signals import empty_signals, measure_signals
 
         given = self.measures
         language_model = given.language_model.path if given.language_model else None
         classifiers = {name: (model.path, model.label) for name, model in given.classifiers.items()}
         rule_sets = list(given.rule_sets)
+        words = {source: WordRules(one.words, one.folder or None) for source, one in given.words.items()}
         schema = empty_signals(sorted(classifiers), rule_sets).schema
         with context.writer("signals", schema) as signals, context.writer("edits", schemas.EDITS) as edits:
             for batch in context.batches(self.documents, ["doc_id", "source", "text"]):
                 measured, cuts = measure_signals(
-                    batch, language_model, classifiers, given.line_rules, given.masks, rule_sets
+                    batch, language_model, classifiers, given.line_rules, given.masks, rule_sets, words
                 )
                 signals.write(measured)
                 edits.write(cuts)
@@ -232,6 +284,8 @@ def _block_lists(quality: Quality | None) -> dict[str, str]:
 
 def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
     """What verdicts depend on, by source: a block list by its checksum, models and masks as the signals that they gave."""
+    from curate.quality.by_language import read_folder
+
     sections = _qualities(recipe)
     for source, quality in sections.items():
         if quality is None:
@@ -242,17 +296,23 @@ def _deciding(recipe: Recipe) -> dict[str, Quality | None]:
         if quality.block:
             checksums = {name: file_checksum(Path(path)) for name, path in _block_lists(quality).items()}
             changes["block"] = quality.block.model_copy(update=checksums)
+        if quality.by_language:
+            changes["by_language"] = read_folder(quality.by_language).checksum
         sections[source] = quality.model_copy(update=changes)
     return sections
 
 
 def _verdicts(run: StageRun, takedown: Takedown | None = None) -> None:
     """Commit the verdicts, of a takedown as of a run: each follows from its document's own columns."""
+    from curate.quality.by_language import read_folder
+
     paths = {path for quality in _qualities(run.recipe).values() for path in _block_lists(quality).values()}
-    lists = {file_checksum(Path(path)): path for path in sorted(paths)}
+    places = {file_checksum(Path(path)): path for path in sorted(paths)}
+    folders = {quality.by_language for quality in _qualities(run.recipe).values() if quality and quality.by_language}
+    places |= {read_folder(folder).checksum: folder for folder in sorted(folders)}
     qualities, with_languages = _deciding(run.recipe), language_model_path(run.recipe) is not None
     tasks = [
-        VerdictsTask(**part.fields, qualities=qualities, lists=lists, with_languages=with_languages)
+        VerdictsTask(**part.fields, qualities=qualities, places=places, with_languages=with_languages)
         for part in run.partitions("signals")
     ]
     run.write("verdicts", tasks)
@@ -263,21 +323,22 @@ class VerdictsTask(PartitionTask):
     """Verdicts of one partition from its signals and metadata; the text is not read.
 
     Attributes:
-        qualities: what decides, by source, with the checksums of block lists in place of their paths; None: all are kept.
-        lists: paths of the block lists, by checksum.
+        qualities: what decides, by source, with the checksums of block lists and of the folder of rules by language in place
+            of their paths; None: all are kept.
+        places: their paths, by checksum.
         with_languages: count the documents of each language.
     """
 
     grows_with = "documents"
 
     qualities: dict[str, Quality | None]
-    lists: dict[str, str] = field(metadata=PLACE)
+    places: dict[str, str] = field(metadata=PLACE)
     with_languages: bool
 
     def work(self, context: TaskContext) -> None:
         from curate.quality.verdicts import FIELDS, verdicts
 
-        sections = {source: self._with_lists(one) for source, one in self.qualities.items() if one is not None}
+        sections = {source: self._with_paths(one) for source, one in self.qualities.items() if one is not None}
         looks = any(one.where or one.block for one in sections.values())
         measured = context.read(self.files["signals"])
         fields = context.read(self.documents, list(FIELDS) if looks else ["source"])
@@ -309,13 +370,16 @@ class VerdictsTask(PartitionTask):
         context.count("kept_bytes", int(column(measured, "n_bytes")[kept].sum()))
         context.count_values("removed.", removed_by)
 
-    def _with_lists(self, quality: Quality) -> Quality:
-        """The section with the paths of its block lists."""
-        if quality.block is None:
-            return quality
-        paths = {name: self.lists[checksum] for name, checksum in _block_lists(quality).items()}
-        return quality.model_copy(update={"block": quality.block.model_copy(update=paths)})
+    def _with_paths(self, quality: Quality) -> Quality:
+        """The section with the paths of its block lists and of its folder of rules."""
+        changes: dict[str, Any] = {}
+        if quality.block is not None:
+            paths = {name: self.places[checksum] for name, checksum in _block_lists(quality).items()}
+            changes["block"] = quality.block.model_copy(update=paths)
+        if quality.by_language is not None:
+            changes["by_language"] = self.places[quality.by_language]
+        return quality.model_copy(update=changes)
 
 
-SIGNALS = Stage("quality", 1, ("documents",), ("edits", "signals"), _measured, _signals)
+SIGNALS = Stage("quality", 2, ("documents",), ("edits", "signals"), _measured, _signals)
 VERDICTS = Stage("quality", 1, ("documents", "signals"), ("verdicts",), _decided, _verdicts, takedown=_verdicts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from curate.quality.signals import STOP_WORD_LIST
+from curate.quality.stop_words import STOP_WORD_LIST
 from curate.quality.words import split_words
 
 SYMBOLS = set("!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»") | {

@@ -23,6 +23,7 @@ def table(*rows: dict) -> pa.Table:
         "n_words": 200,
         "language": "en",
         "language_score": 0.9,
+        "script": "Latn",
         "gopher_quality_words": 180,
         "gopher_quality_mean_word_length": 4.5,
         "gopher_quality_alpha_words_ratio": 0.95,

@@ -13,12 +13,13 @@ import pytest
 
 import curate
 from curate.base import schemas
+from curate.base.errors import RequestError
 from curate.driver.execute import run_recipe
 from curate.finished_run import Run
 from curate.quality.verdicts import verdicts
 from curate.recipe import Quality
 from curate.recipe.file import from_dict
-from curate.stages.quality import Measures, SignalsTask, SizesTask, VerdictsTask, line_rules
+from curate.stages.quality import Measures, SignalsTask, SizesTask, SourceWords, VerdictsTask, line_rules
 from tests.corpus import documents
 from tests.stages.alone import PART, Workspace
 
@@ -47,7 +48,7 @@ def test_signals_and_edits_of_a_partition(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     text = "This line is a sentence of some words.\nMenu\nWrite to ann.lee@mail.example.org now, it says."
     section = Quality.model_validate({"preset": "fineweb"})
-    measures = Measures(None, {}, {"web": line_rules(section)}, {"web": {"email": ["X"]}}, {})
+    measures = Measures(None, {}, {"web": line_rules(section)}, {"web": {"email": ["X"]}}, {}, {})
     task = SignalsTask(name=PART, documents=workspace.write("documents", small_documents(text, "")), measures=measures)
     record = workspace.drive(task)
     signals, edits = workspace.written(record, "signals"), workspace.written(record, "edits")
@@ -209,3 +210,64 @@ def test_a_text_with_nothing_to_edit_is_the_text() -> None:
     empty = np.zeros(0, np.int64)
     texts = pa.array(["a", "", "é"], pa.large_string())
     assert apply_edits(texts, empty, empty, empty, pa.array([], pa.string())).to_pylist() == ["a", "", "é"]
+
+
+RULES = """\
+dup_line_frac: 1
+dup_n_grams: []
+language_score: 0.3
+line_punct_thr: {punctuated}
+max_avg_word_length: 15
+max_non_alpha_words_ratio: 0.5
+min_avg_word_length: 0
+new_line_ratio: 1
+stopwords: [{words}]
+top_n_grams: []
+"""
+
+
+def test_rules_by_language(tmp_path: Path) -> None:
+    """Every document has the limits and stop words of its language; changed limits read no text, changed words do."""
+    german = (
+        "Die Katze schläft auf dem Dach und der Hund wacht im Garten, während die Kinder aus der Schule kommen. " * 6
+    )
+    dutch = "De kat slaapt op het dak en de hond waakt in de tuin, terwijl de kinderen uit school komen. " * 6
+    english = "The cat sleeps on the roof and the dog is awake in the garden while the children come from school. " * 6
+    rows = [{"id": name, "text": text} for name, text in (("de", german), ("nl", dutch), ("en", english))]
+    (tmp_path / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "deu_Latn.yml").write_text(RULES.format(punctuated=0, words="und, der"))
+    (folder / "nld_Latn.yml").write_text(RULES.format(punctuated=0, words="und, der"))
+    quality = {"preset": "fineweb2", "by_language": "rules"}
+    recipe = {
+        "inputs": [{"source": "web", "path": "web.jsonl"}],
+        "quality": quality,
+        "engine": "inline",
+        "workspace": "run",
+    }
+
+    def run() -> dict[str, str | None]:
+        run_recipe(from_dict(recipe, tmp_path), until="verdicts")
+        found = curate.open(str(tmp_path / "run"))
+        ids = found.table("documents").select("doc_id", "id")
+        table = ids.join(found.table("verdicts"), on="doc_id").collect()
+        return dict(zip(table["id"], table["removed_by"], strict=True))
+
+    stop_words = "gopher_quality.gopher_enough_stop_words"
+    assert run() == {"de": None, "nl": stop_words, "en": "language.no_rules"}
+    signals = curate.open(str(tmp_path / "run")).snapshots["signals"].id
+    (folder / "deu_Latn.yml").write_text(RULES.format(punctuated=2, words="und, der"))
+    assert run()["de"] == "fineweb.line_punct_ratio"
+    assert curate.open(str(tmp_path / "run")).snapshots["signals"].id == signals
+    (folder / "nld_Latn.yml").write_text(RULES.format(punctuated=0, words="de, het, een"))
+    assert run() == {"de": "fineweb.line_punct_ratio", "nl": None, "en": "language.no_rules"}
+    assert curate.open(str(tmp_path / "run")).snapshots["signals"].id != signals
+
+
+def test_a_worker_with_another_icu_is_refused(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    measures = Measures(None, {}, {"web": None}, {}, {"web": SourceWords("icu 1.0")}, {})
+    task = SignalsTask(name=PART, documents=workspace.write("documents", small_documents("a")), measures=measures)
+    with pytest.raises(RequestError, match=r"PyICU is not installed|the run was planned with icu 1\.0"):
+        workspace.drive(task)

@@ -113,9 +113,11 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     "gopher": ("gopher_repetition", "gopher_quality"),
     "c4": ("c4",),
     "fineweb": FINEWEB,
+    "fineweb2": ("gopher_repetition", "fineweb", "gopher_quality"),
 }
-"""Rule sets by preset. Under ``default`` no document is too long for Gopher's rules, where they are asked for; the others
-have the published limits, and FineWeb keeps unpunctuated lines."""
+"""Rule sets by preset, in the order in which they apply. Under ``default`` no document is too long for Gopher's rules, where
+they are asked for; the others have the published limits, FineWeb keeps unpunctuated lines, and ``fineweb2`` has its limits
+by language."""
 
 Kind = Literal["any", "web", "book", "documentation", "code", "dialogue"]
 """What sort of text a source holds."""

@@ -16,4 +16,6 @@ _RULES = rules_of(
     corrected=["line_punct_ratio"],
 )
 
-ENTRY = RuleSet("fineweb", _RULES, sees_edits=True)
+_FINEWEB2 = {"short_line_thr": None, "char_duplicates_ratio": 0.1}
+
+ENTRY = RuleSet("fineweb", _RULES, presets={"fineweb2": _FINEWEB2}, sees_edits=True)

@@ -18,4 +18,7 @@ def _above(limits: Mapping[str, float], zero_is_off: bool = False) -> tuple[Rule
 
 
 _EMPTY = Rule("empty", "n_chars", "<", "min_chars", 1)
-ENTRY = RuleSet("gopher_repetition", (_EMPTY, *_above(_REPETITION, zero_is_off=True), *_above(_TOP | _DUPLICATED)))
+_RULES = (_EMPTY, *_above(_REPETITION, zero_is_off=True), *_above(_TOP | _DUPLICATED))
+_FINEWEB2 = dict.fromkeys(("dup_para_frac", "dup_para_char_frac", "dup_line_char_frac"))
+
+ENTRY = RuleSet("gopher_repetition", _RULES, presets={"fineweb2": _FINEWEB2})
