@@ -72,14 +72,24 @@ def best(function: Callable[[], object], times: int = 5) -> float:
 def measured(case: Case, folder: Path, megabytes: float) -> tuple[float, float, float]:
     """(MB/s of the library, here, largest difference)."""
     generator = np.random.default_rng(1)
-    lines = [f"__label__{label} {text}\n" for label, text in made_up(generator, case.train_texts, case.words_of_text, case.labels)]
+    lines = [
+        f"__label__{label} {text}\n"
+        for label, text in made_up(generator, case.train_texts, case.words_of_text, case.labels)
+    ]
     (folder / "lines.txt").write_text("".join(lines))
     # Twelve threads, so that all of the matrix is initialised.
-    trained = fasttext.train_supervised(str(folder / "lines.txt"), epoch=1, thread=12, verbose=0, lr=0.5, **case.options)
+    trained = fasttext.train_supervised(
+        str(folder / "lines.txt"), epoch=1, thread=12, verbose=0, lr=0.5, **case.options
+    )
     if case.quantise:
         trained.quantize(qnorm=True)
     trained.save_model(str(folder / "model"))
-    texts = [text for _, text in made_up(generator, max(10, int(megabytes * 1e6 / 6.5 / case.words_of_text)), case.words_of_text, case.labels)]
+    texts = [
+        text
+        for _, text in made_up(
+            generator, max(10, int(megabytes * 1e6 / 6.5 / case.words_of_text)), case.words_of_text, case.labels
+        )
+    ]
     model, predict = read_model(folder / "model"), fasttext.load_model(str(folder / "model")).f.predict
     data, offsets = text_buffers(pa.array(texts, pa.large_string()))
     label, score, _ = model.predict(data, offsets, offsets[1:])  # compiles, and fetches the pages of the file

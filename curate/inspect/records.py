@@ -148,7 +148,9 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
     rule_set, _, name = reason.partition(".")
     if reason == "language.language":
         return f"{reason}: another language (score {measured}) than {', '.join(quality.languages)}"
-    if reason == "language.score":
+    if reason == "language.undetermined":
+        return f"{reason}: its language cannot be told (the model's first guess has a score of {measured})"
+    if reason == "language.score" and quality.language_score is not None:
         return f"{reason}: score = {measured}, below {quality.language_score:g}"
     if reason == "where":
         return f"where: the condition `{quality.where[int(float(value or 1)) - 1]}` does not hold"

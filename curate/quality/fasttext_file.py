@@ -1,12 +1,13 @@
 """Reading fastText's model files (``.bin``, ``.ftz``), versions 11 and 12 (``src/fasttext.cc``, ``FastText::loadModel``).
 
-Nothing in a file is believed: compiled code goes by these numbers, and the library ends its process on some of them. The
-file is mapped, not read: processes share the pages of a large matrix, and only rows that texts need are fetched.
+Nothing in a file is believed: compiled code goes by these numbers, and the library ends its process on some of them. A
+large file is mapped, not read: processes share its pages, and only rows that texts need are fetched.
 """
 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,16 +18,8 @@ from curate.base.columns import read_only
 from curate.base.compiled import inner, kernel
 from curate.base.errors import RequestError
 from curate.base.text import Bytes
-from curate.quality.fasttext_kernel import (
-    CODES,
-    HIERARCHICAL,
-    ONE_VS_ALL,
-    SIGMOID_CELLS,
-    SIGMOID_END,
-    FastTextModel,
-    ModelTables,
-    Rows,
-)
+from curate.quality.fasttext_kernel import HIERARCHICAL, ONE_VS_ALL, SIGMOID_CELLS, SIGMOID_END, FastTextModel
+from curate.quality.fasttext_rows import CODES, ModelTables, Rows
 from curate.quality.octets import find_byte, hash_bytes
 
 LABEL_PREFIX = "__label__"
@@ -42,17 +35,19 @@ _ENTRY_BYTES = 10
 
 _MOST_CHARACTERS, _MOST_WORDS, _MOST_DIMENSIONS, _MOST_BUCKETS = 255, 255, 65_536, 1 << 30
 """A model with more is taken for damaged; predicting would take longer than in proportion to the text."""
-_EXPANDED_BYTES = 64 << 20
-"""A quantised matrix is multiplied out once where it is at most this large: a row is then added in a fifth of the time."""
+SMALL_BYTES = 64 << 20
+"""A quantised matrix is multiplied out once where it is at most this large, as a row is then added much faster; a file is
+read where it is at most this large, else mapped."""
 _UNJOINED = 10**15
 """Weight of a node of the tree that has no children yet: more than all labels together."""
 
 
 class _File:
-    """A mapped file, read from the beginning on."""
+    """A file, read from the beginning on."""
 
     def __init__(self, path: Path) -> None:
-        self.data: Bytes = read_only(np.memmap(path, np.uint8, "r"))
+        is_small = path.stat().st_size <= SMALL_BYTES
+        self.data: Bytes = read_only(np.fromfile(path, np.uint8) if is_small else np.memmap(path, np.uint8, "r"))
         self.at = 0
 
     def take(self, dtype: str, count: int) -> NDArray[Any]:
@@ -142,12 +137,18 @@ def check_model(path: Path) -> None:
 
 
 def read_model(path: Path) -> FastTextModel:
-    """The model at ``path``: any loss, full precision or quantised, pruned or not.
+    """The model at ``path``: any loss, full precision or quantised, pruned or not; read once a process while the file stays.
 
     Raises:
         RequestError: it is missing, no supervised fastText model, or damaged.
     """
     check_model(path)
+    status = path.stat()
+    return _opened(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, changed: int, size: int) -> FastTextModel:
     try:
         return _read(_File(path))
     except (ValueError, OSError, MemoryError) as error:
@@ -169,15 +170,7 @@ def _read(file: _File) -> FastTextModel:
     found = min(head.pruned, 1)
     options = [head.least, head.most, head.buckets, head.word_ngrams, head.words, end, head.loss, found]
     tables = ModelTables(
-        np.array([*options, head.dimensions], np.int64),
-        words,
-        kept,
-        rows_of,
-        rows,
-        *coded,
-        outputs,
-        tree,
-        _sigmoids(),
+        np.array([*options, head.dimensions], np.int64), words, kept, rows_of, rows, *coded, outputs, tree, _sigmoids()
     )
     return FastTextModel(labels, tables)
 
@@ -231,7 +224,7 @@ def _dictionary(file: _File, head: _Head) -> tuple[list[str], list[int], NDArray
     if min(counts) < 0 or sum(counts) >= _UNJOINED:
         raise ValueError("a label has no count")
     mark = b"</s>"
-    found = [i for i in np.flatnonzero(ends[: head.words] - starts[: head.words] == len(mark)).tolist()]
+    found = np.flatnonzero(ends[: head.words] - starts[: head.words] == len(mark)).tolist()
     end = next((i for i in found if file.data[starts[i] : ends[i]].tobytes() == mark), -1)
     return labels, counts, table, end
 
@@ -250,7 +243,9 @@ def _check_shape(shape: tuple[int, int], head: _Head) -> None:
     """Raise ValueError where a matrix cannot be the input of the model."""
     needed = head.words + (head.buckets if head.pruned < 0 and head.has_ngrams else 0)
     if shape[1] != head.dimensions or shape[0] < needed:
-        raise ValueError(f"its input matrix is {shape[0]} × {shape[1]}, and it has {needed} × {head.dimensions} weights")
+        raise ValueError(
+            f"its input matrix is {shape[0]} × {shape[1]}, and it has {needed} × {head.dimensions} weights"
+        )
 
 
 def _plain(file: _File, head: _Head) -> tuple[int, Bytes]:
@@ -275,7 +270,9 @@ class _Quantised(NamedTuple):
             size = of_last if part == n_parts - 1 else of_part
             first = part * CODES * of_part
             table = centroids[first : first + CODES * size].reshape(CODES, size)
-            rows[:, part * of_part : part * of_part + size] = norms[:, None] * table[codes.reshape(-1, n_parts)[:, part]]
+            rows[:, part * of_part : part * of_part + size] = (
+                norms[:, None] * table[codes.reshape(-1, n_parts)[:, part]]
+            )
         return rows
 
 
@@ -308,12 +305,14 @@ def _quantised(file: _File, head: _Head) -> tuple[int, Bytes, _Coded]:
     """(F, the input matrix multiplied out where it is small, else nothing; its codes where it is large)."""
     matrix = _quantised_matrix(file, head.dimensions)
     _check_shape(matrix.shape, head)
-    if 4 * matrix.shape[0] * matrix.shape[1] > _EXPANDED_BYTES:
+    if 4 * matrix.shape[0] * matrix.shape[1] > SMALL_BYTES:
         return matrix.shape[0], _NOT_CODED[0], matrix.coded
     return matrix.shape[0], read_only(matrix.expanded().view(np.uint8).ravel()), _NOT_CODED
 
 
-def _rows_of_buckets(pruned: NDArray[np.int32], head: _Head, n_rows: int) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+def _rows_of_buckets(
+    pruned: NDArray[np.int32], head: _Head, n_rows: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """(bitmap of the buckets that have a row, their rows) where n-grams were pruned; empty where not."""
     if head.pruned <= 0:
         return np.zeros(0, np.uint64), np.zeros(0, np.int32)

@@ -19,12 +19,13 @@ from curate.base.compiled import kernel
 from curate.base.text import Bytes, Offsets, cut_spans, sample_texts, text_buffers
 from curate.quality import grams, lines, naming
 from curate.quality.c4 import c4_lines, line_parameters
-from curate.quality.language import UNKNOWN, language_model
+from curate.quality.language import Identified, language_model
 from curate.quality.naming import LineCounts, WordBuffers, name_words
 from curate.quality.octets import longest_text
 from curate.quality.pii import Matches, find, masks, with_masks
 from curate.quality.rule_sets import EDITED, PRESETS, RULE_SETS
 from curate.quality.scorers import open_scorer
+from curate.quality.scripts import scripts_of
 from curate.quality.words import WordTables, word_hash, word_tables
 
 Int64s = NDArray[np.int64]
@@ -94,11 +95,13 @@ def measure_signals(
     columns |= {name: pa.array(counts) for name, counts in matches.counts(len(texts)).items()}
     if masked:
         edits = _with_masks(batch, edits, matches, masked)
+    scripts = scripts_of(texts)
     if language_model_path is None:
-        languages, scores = pa.array([UNKNOWN] * len(texts), pa.string()), np.zeros(len(texts))
+        told = Identified.nothing(len(texts))
     else:
-        languages, scores = language_model(language_model_path).identify(texts)
-    columns["language"], columns["language_score"] = languages, pa.array(scores)
+        told = language_model(language_model_path).identify(texts, scripts)
+    columns["language"], columns["language_score"] = told.languages, pa.array(told.scores)
+    columns["language_guess"], columns["script"] = told.guesses, scripts
     for name, (path, label) in sorted(classifiers.items()):
         columns[f"classifier_{name}"] = pa.array(open_scorer(path, label).score(texts))
     return _with_rule_sets(pa.table(columns), texts, rule_sets), edits

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.quality.blocklist import REASONS, BlockLists
+from curate.quality.codes import UNKNOWN
 from curate.quality.expressions import Expression, ExpressionError, first_false
+from curate.quality.language import is_wanted
 from curate.quality.pii import KINDS
 from curate.quality.rule_sets import RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
 
@@ -60,7 +62,7 @@ class Settings(Protocol):
     @property
     def languages(self) -> Sequence[str]: ...
     @property
-    def language_score(self) -> float: ...
+    def language_score(self) -> float | None: ...
     @property
     def rules(self) -> Sequence[str]: ...
     @property
@@ -86,7 +88,7 @@ class Verdicts(NamedTuple):
 
 def names_of(classifier: str | None) -> list[str]:
     """Columns that a condition may name besides ``meta``."""
-    names = ["id", "source", "language", "language_score", "n_bytes", "n_chars", "n_words"]
+    names = ["id", "source", "language", "language_score", "language_guess", "script", "n_bytes", "n_chars", "n_words"]
     names += [f"pii_{kind}" for kind in KINDS] + ([f"classifier_{classifier}"] if classifier else [])
     names += ["c4_lines", "c4_kept_lines", "compression_ratio", "long_range_gain", "rare_recurrence"]
     names += [column for rule_set in RULE_SETS.values() for column in rule_set.columns]
@@ -144,9 +146,13 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
         remove("where", first > 0, first.astype(np.float64))
     if quality.languages:
         score = _numbers(signals, "language_score")
-        known = pc.is_in(signals["language"], value_set=pa.array(quality.languages))
-        remove("language.language", ~known.to_numpy(zero_copy_only=False), score)
-        remove("language.score", score < quality.language_score, score)
+        if quality.language_score is None:
+            is_told = pc.not_equal(signals["language"], UNKNOWN).to_numpy()
+            remove("language.undetermined", ~is_told, score)
+            remove("language.language", is_told & ~_in_languages(signals, "language", quality.languages), score)
+        else:
+            remove("language.language", ~_in_languages(signals, "language_guess", quality.languages), score)
+            remove("language.score", score < quality.language_score, score)
     rules = _fired(signals, quality.rules, quality.thresholds, quality.preset, quality.mode, quality.kind)
     reasons, values = _first_fired(n, rules)
     by_rule = _is_null(removed_by) & ~_is_null(reasons)
@@ -167,6 +173,12 @@ def _is_null(column: pa.Array) -> NDArray[np.bool_]:
 
 def _numbers(signals: pa.Table, name: str) -> NDArray[np.float64]:
     return np.asarray(signals[name].to_numpy(), np.float64)
+
+
+def _in_languages(signals: pa.Table, name: str, languages: Sequence[str]) -> NDArray[np.bool_]:
+    """bool[N]: whether the column ``name`` has a label that one of the languages names."""
+    pairs = zip(signals[name].to_pylist(), signals["script"].to_pylist(), strict=True)
+    return np.array([any(is_wanted(code, label, script) for code in languages) for label, script in pairs], np.bool_)
 
 
 def _urls(fields: pa.Table, name: str) -> list[str | None]:
