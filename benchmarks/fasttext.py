@@ -92,7 +92,8 @@ def measured(case: Case, folder: Path, megabytes: float) -> tuple[float, float, 
     ]
     model, predict = read_model(folder / "model"), fasttext.load_model(str(folder / "model")).f.predict
     data, offsets = text_buffers(pa.array(texts, pa.large_string()))
-    label, score, _ = model.predict(data, offsets, offsets[1:])  # compiles, and fetches the pages of the file
+    # Compiles, and fetches the pages of the file.
+    label, score, *_ = model.predict(data, offsets, offsets[1:])
     theirs = [predict(text + "\n", 1, 0.0, "strict")[0] for text in texts]
     wrong = sum(model.labels[k] != name for k, (_, name) in zip(label.tolist(), theirs, strict=True))
     if wrong:

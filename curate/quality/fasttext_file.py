@@ -270,9 +270,9 @@ class _Quantised(NamedTuple):
             size = of_last if part == n_parts - 1 else of_part
             first = part * CODES * of_part
             table = centroids[first : first + CODES * size].reshape(CODES, size)
-            rows[:, part * of_part : part * of_part + size] = (
-                norms[:, None] * table[codes.reshape(-1, n_parts)[:, part]]
-            )
+            of_rows = table[codes.reshape(-1, n_parts)[:, part]]
+            with np.errstate(all="ignore"):  # weights that are no numbers are found by what they predict
+                rows[:, part * of_part : part * of_part + size] = norms[:, None] * of_rows
         return rows
 
 
