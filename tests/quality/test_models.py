@@ -159,5 +159,5 @@ def test_a_language_model_with_impossible_numbers_is_refused(what: str, tmp_path
     }[what]
     struct.pack_into(form, data, place, number)
     (tmp_path / "model.ftz").write_bytes(data)
-    with pytest.raises(RequestError, match="an n-gram has no row|a label has no count"):
+    with pytest.raises(RequestError, match=r"an n-gram has no row|a label has no count"):
         LanguageModel(tmp_path / "model.ftz")
