@@ -18,13 +18,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import fasttext
 import pyarrow as pa
 import zstandard
 
 from curate.quality.c4 import c4_lines, line_parameters
-from curate.quality.language import PREFIX_BYTES, find_model, language_model, lines_of, load_model
+from curate.quality.language import PREFIX_BYTES, find_model, language_model
 from curate.quality.rule_sets import FINEWEB
 from curate.quality.signals import measure, measure_signals
+from curate.quality.training import lines_of
 from curate.quality.verdicts import decide
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "quality"))
@@ -83,7 +85,7 @@ def main() -> None:
         if options.language:
             model = str(find_model(None))
             speeds.append(megabytes / best(partial(language_model(model).identify, column)))
-            predict, lines = load_model(model).f.predict, list(lines_of(column, PREFIX_BYTES))
+            predict, lines = fasttext.load_model(model).f.predict, list(lines_of(column, PREFIX_BYTES))
             speeds.append(
                 megabytes / best(lambda p=predict, texts=lines: [p(text, 1, 0.0, "strict") for text in texts])
             )  # type: ignore[misc]

@@ -175,6 +175,15 @@ def _place(row: dict[str, Any]) -> tuple[int, int, int]:
     return row["set"], row["shard"], row["window"]
 
 
+def _language(signals: dict[str, Any]) -> str:
+    """``en (score 0.98)``; ``und: the model's guess is fr (score 0.31)``."""
+    score = f"score {signals.get('language_score', 0):.2f}"
+    guess = signals.get("language_guess") or signals["language"]
+    if guess == signals["language"]:
+        return f"{guess} ({score})"
+    return f"{signals['language']}: the model's guess is {guess} ({score})"
+
+
 def _lines(record: Explanation) -> Iterator[tuple[str, str]]:
     if record.because:
         yield "why", record.because
@@ -183,7 +192,7 @@ def _lines(record: Explanation) -> Iterator[tuple[str, str]]:
         sizes = [name for name in ("n_words", "n_chars", "n_bytes") if name in signals]
         yield "text", ", ".join(f"{number(signals[name])} {name.removeprefix('n_')}" for name in sizes)
     if "language" in signals:
-        yield "language", f"{signals['language']} (score {signals.get('language_score', 0):.2f})"
+        yield "language", _language(signals)
     for name, score in signals.items():
         if name.startswith("classifier_"):
             yield "score", f"{name.removeprefix('classifier_')} {score:.4g}"

@@ -149,6 +149,8 @@ def quality_reason(reason: str, value: str | None, quality: Quality) -> str:
     rule_set, _, name = reason.partition(".")
     if reason == "language.language":
         return f"{reason}: another language (score {measured}) than {', '.join(quality.languages)}"
+    if reason == "language.undetermined":
+        return f"{reason}: its language cannot be told (the model's first guess has a score of {measured})"
     if reason == "language.no_rules":
         return f"{reason}: quality.by_language has no file for its language"
     if reason == "language.score":

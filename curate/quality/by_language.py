@@ -257,14 +257,14 @@ class LimitGroup(NamedTuple):
 
 
 def language_keys(languages: pa.Array, scripts: pa.Array) -> list[str]:
-    """The key of each of N documents, from the columns ``language`` and ``script`` of its signals."""
+    """The key of each of N documents, from the columns ``language_guess`` and ``script`` of its signals."""
     return [
         key_of(language, script) for language, script in zip(languages.to_pylist(), scripts.to_pylist(), strict=True)
     ]
 
 
 def _rules_of(signals: pa.Table, folder: str) -> list[LanguageRules | None]:
-    keys = language_keys(signals["language"], signals["script"])
+    keys = language_keys(signals["language_guess"], signals["script"])
     rules = {key: rules_of_language(folder, key) for key in set(keys)}
     return [rules[key] for key in keys]
 

@@ -20,7 +20,7 @@ from curate.quality import grams, lines, naming
 from curate.quality.by_language import PLAIN, WordRules, language_keys, stop_words_of
 from curate.quality.c4 import c4_lines, line_parameters
 from curate.quality.icu_words import Breaks, breaks_of, check_words, no_breaks
-from curate.quality.language import UNKNOWN, language_model
+from curate.quality.language import Identified, language_model
 from curate.quality.naming import LineCounts, WordBuffers, name_words
 from curate.quality.octets import longest_text
 from curate.quality.pii import Matches, find, masks, with_masks
@@ -93,12 +93,12 @@ def measure_signals(
     if isinstance(batch, pa.RecordBatch):
         batch = pa.Table.from_batches([batch])
     texts = batch["text"].combine_chunks()
-    if language_model_path is None:
-        languages, scores = pa.array([UNKNOWN] * len(texts), pa.string()), np.zeros(len(texts))
-    else:
-        languages, scores = language_model(language_model_path).identify(texts)
     scripts = scripts_of(texts)
-    measured, edits = _by_line_rules(batch, texts, rules, words or {}, (languages, scripts))
+    if language_model_path is None:
+        told = Identified.nothing(len(texts))
+    else:
+        told = language_model(language_model_path).identify(texts, scripts)
+    measured, edits = _by_line_rules(batch, texts, rules, words or {}, (told.guesses, scripts))
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"doc_id": batch["doc_id"]}
     columns |= {name: measured[name] for name in measured.column_names if name != RECURRENCE}
     columns |= {name: pa.array(values) for name, values in grams.long_range(texts).items()}
@@ -107,7 +107,8 @@ def measure_signals(
     columns |= {name: pa.array(counts) for name, counts in matches.counts(len(texts)).items()}
     if masked:
         edits = _with_masks(batch, edits, matches, masked)
-    columns["language"], columns["language_score"], columns["script"] = languages, pa.array(scores), scripts
+    columns["language"], columns["language_score"] = told.languages, pa.array(told.scores)
+    columns["language_guess"], columns["script"] = told.guesses, scripts
     for name, (path, label) in sorted(classifiers.items()):
         columns[f"classifier_{name}"] = pa.array(open_scorer(path, label).score(texts))
     return _with_rule_sets(pa.table(columns), texts, rule_sets), edits

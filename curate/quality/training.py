@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
-from curate.quality.language import LABEL_PREFIX, lines_of, load_model, predictions
+from curate.base.text import text_buffers
+from curate.quality.fasttext_file import LABEL_PREFIX, read_model
+from curate.quality.language import prefix_ends
 from curate.quality.scorers.fasttext import PREFIX_BYTES
 
 BINS = 10
@@ -92,6 +94,18 @@ def split(texts: Mapping[str, Sequence[str]], options: TrainingOptions) -> Split
     return Split(train, held_out)
 
 
+_TOKENS = bytes.maketrans(b"\n\r\x00", b"   ")
+"""fastText ends a text at a newline."""
+
+
+def lines_of(texts: pa.Array | pa.ChunkedArray, most_bytes: int) -> Iterator[str]:
+    """Every text as fastText takes it: its first ``most_bytes`` bytes (whole characters), newlines as spaces, at the end one newline."""
+    data, offsets = text_buffers(texts)
+    ends = prefix_ends(data, offsets, most_bytes)
+    for start, end in zip(offsets[:-1].tolist(), ends.tolist(), strict=True):
+        yield data[start:end].tobytes().translate(_TOKENS).decode("utf-8") + "\n"
+
+
 def training_lines(texts: Mapping[str, Sequence[str]]) -> list[str]:
     """A line a text, as fastText reads them, labels mixed by the hash of the line."""
     lines = []
@@ -117,7 +131,10 @@ def train(texts: Mapping[str, Sequence[str]], model: Path, options: TrainingOpti
             raise RequestError(f"fastText could not train: {done.stderr.strip().splitlines()[-1:]}")
         try:
             model.parent.mkdir(parents=True, exist_ok=True)
-            model.write_bytes(trained.read_bytes())
+            # In one step: a process that has a large file mapped must not see it become shorter.
+            written = model.with_name(f".{model.name}.{os.getpid()}")
+            written.write_bytes(trained.read_bytes())
+            written.replace(model)
         except OSError as error:
             raise RequestError(f"cannot write the model {model}: {error.strerror}") from None
 
@@ -158,14 +175,12 @@ class Report(NamedTuple):
 
 def scores_of(model: Path, texts: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
     """(labels, float64[N, labels]) of the probabilities of every label, labels sorted, without prefix."""
-    loaded = load_model(str(model))
-    labels = sorted(label.removeprefix(LABEL_PREFIX) for label in loaded.get_labels())
-    place = {LABEL_PREFIX + label: k for k, label in enumerate(labels)}
-    scores = np.zeros((len(texts), len(labels)))
-    for i, ranked in enumerate(predictions(loaded, pa.array(texts, pa.large_string()), PREFIX_BYTES, len(labels))):
-        for score, label in ranked:
-            scores[i, place[label]] = min(score, 1.0)
-    return labels, scores
+    loaded = read_model(model)
+    labels = sorted(label.removeprefix(LABEL_PREFIX) for label in loaded.labels)
+    places = [loaded.labels.index(LABEL_PREFIX + label) for label in labels]
+    data, offsets = text_buffers(pa.array(texts, pa.large_string()))
+    found = loaded.predict(data, offsets, prefix_ends(data, offsets, PREFIX_BYTES), places)
+    return labels, np.minimum(found.scores, 1.0)
 
 
 def evaluate(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from curate.quality.blocklist import REASONS, BlockLists
 from curate.quality.by_language import LimitGroup, limits_by_language, scores_by_language
-from curate.quality.codes import WITHOUT_SPACES
+from curate.quality.codes import UNKNOWN, WITHOUT_SPACES
 from curate.quality.expressions import Expression, ExpressionError, first_false
+from curate.quality.language import is_wanted
 from curate.quality.pii import KINDS
 from curate.quality.rule_sets import CORRECTED, FINEWEB, RULE_SETS, Thresholds, check_thresholds, column_of, limits_of
 
@@ -62,7 +63,7 @@ class Settings(Protocol):
     @property
     def languages(self) -> Sequence[str]: ...
     @property
-    def language_score(self) -> float: ...
+    def language_score(self) -> float | None: ...
     @property
     def by_language(self) -> str | None: ...
     @property
@@ -94,7 +95,7 @@ class Verdicts(NamedTuple):
 
 def names_of(classifier: str | None) -> list[str]:
     """Columns that a condition may name besides ``meta``."""
-    names = ["id", "source", "language", "language_score", "script", "n_bytes", "n_chars", "n_words"]
+    names = ["id", "source", "language", "language_score", "language_guess", "script", "n_bytes", "n_chars", "n_words"]
     names += [f"pii_{kind}" for kind in KINDS] + ([f"classifier_{classifier}"] if classifier else [])
     names += ["c4_lines", "c4_kept_lines", "compression_ratio", "long_range_gain", "rare_recurrence"]
     names += [column for rule_set in RULE_SETS.values() for column in rule_set.columns]
@@ -151,18 +152,22 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
         first = _first_false(signals, fields, parsed)
         remove("where", first > 0, first.astype(np.float64))
     score = _numbers(signals, "language_score") if quality.languages or quality.by_language else nothing
-    least = np.full(n, quality.language_score if quality.languages else 0.0)
+    least = np.full(n, (quality.language_score or 0.0) if quality.languages else 0.0)
     groups = [LimitGroup(None, quality.thresholds)]
     if quality.languages:
-        known = pc.is_in(signals["language"], value_set=pa.array(quality.languages))
-        remove("language.language", ~known.to_numpy(zero_copy_only=False), score)
+        if quality.language_score is None:
+            is_told = pc.not_equal(signals["language"], UNKNOWN).to_numpy()
+            remove("language.undetermined", ~is_told, score)
+            remove("language.language", is_told & ~_in_languages(signals, "language", quality.languages), score)
+        else:
+            remove("language.language", ~_in_languages(signals, "language_guess", quality.languages), score)
     if quality.by_language:
         groups = limits_by_language(signals, quality.by_language, quality.thresholds)
         own = scores_by_language(signals, quality.by_language)
         if quality.other_languages == "remove":
             remove("language.no_rules", np.isnan(own), score)
         least = np.where(np.isnan(own), least, own)
-    if quality.languages or quality.by_language:
+    if quality.by_language or (quality.languages and quality.language_score is not None):
         remove("language.score", score < least, score)
     wordless = _without_words(signals) if quality.words == "plain" else np.zeros(n, np.bool_)
     rules = _fired(signals, quality.rules, groups, quality.preset, quality.mode, quality.kind, wordless)
@@ -185,6 +190,12 @@ def _is_null(column: pa.Array) -> NDArray[np.bool_]:
 
 def _numbers(signals: pa.Table, name: str) -> NDArray[np.float64]:
     return np.asarray(signals[name].to_numpy(), np.float64)
+
+
+def _in_languages(signals: pa.Table, name: str, languages: Sequence[str]) -> NDArray[np.bool_]:
+    """bool[N]: whether the column ``name`` has a label that one of the languages names."""
+    pairs = zip(signals[name].to_pylist(), signals["script"].to_pylist(), strict=True)
+    return np.array([any(is_wanted(code, label, script) for code in languages) for label, script in pairs], np.bool_)
 
 
 def _urls(fields: pa.Table, name: str) -> list[str | None]:

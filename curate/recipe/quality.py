@@ -72,6 +72,10 @@ class Pii(Section):
         return {kind: list(self.replace.get(kind, REPLACEMENTS[kind])) for kind in self.mask}
 
 
+LANGUAGE_SCORES = {"fineweb": 0.65}
+"""Published limits of the score of a language."""
+
+
 class Quality(Section):
     """Which documents are worth training on."""
 
@@ -85,8 +89,18 @@ class Quality(Section):
         "reference",
         description="reference: verdicts as datatrove's filters; corrected: its known slips mended (docs/quality.md)",
     )
-    languages: tuple[str, ...] = Field((), description="ISO 639 codes that are kept; empty: any language")
-    language_score: float = Field(0.65, ge=0, le=1, description="lowest score of the language that is kept")
+    languages: tuple[str, ...] = Field(
+        (),
+        description="languages that are kept, by their ISO 639 codes or the labels of the model (de, deu, sr-Latn); empty: any, and "
+        "what cannot be told",
+    )
+    language_score: float | None = Field(
+        default_factory=lambda data: LANGUAGE_SCORES.get(data.get("preset", "default")),
+        ge=0,
+        le=1,
+        description="lowest score of the model's first label that is kept, as published for a preset; null: texts whose "
+        "language cannot be told are undetermined, whatever their score",
+    )
     language_model: Annotated[str, BeforeValidator(switch)] = Field(
         "auto", description="fastText language model: a path, auto (the one of an installed package), or off"
     )

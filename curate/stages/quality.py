@@ -187,7 +187,7 @@ def measured_rule_sets(recipe: Recipe) -> list[str]:
 
 def _check_languages(recipe: Recipe, model: Path | None) -> None:
     """Raise RequestError when languages are asked for that nothing could find: every document would be removed."""
-    from curate.quality.language import language_model
+    from curate.quality.language import check_languages, language_model
 
     wanted = sorted({code for quality in _qualities(recipe).values() if quality for code in quality.languages})
     if not wanted:
@@ -196,11 +196,7 @@ def _check_languages(recipe: Recipe, model: Path | None) -> None:
         raise RequestError(
             "quality.languages needs a language model, but quality.language_model is off; leave one of the two out"
         )
-    unknown = sorted(set(wanted) - set(language_model(str(model)).languages))
-    if unknown:
-        raise RequestError(
-            f"quality.languages: the model knows no language {unknown[0]!r}; codes are like en, de, zh (ISO 639-1)"
-        )
+    check_languages(wanted, language_model(str(model)))
 
 
 def line_rules(quality: Quality | None) -> LineRules | None:
@@ -382,4 +378,4 @@ class VerdictsTask(PartitionTask):
 
 
 SIGNALS = Stage("quality", 2, ("documents",), ("edits", "signals"), _measured, _signals)
-VERDICTS = Stage("quality", 1, ("documents", "signals"), ("verdicts",), _decided, _verdicts, takedown=_verdicts)
+VERDICTS = Stage("quality", 2, ("documents", "signals"), ("verdicts",), _decided, _verdicts, takedown=_verdicts)

@@ -28,6 +28,7 @@ QUALITY = Quality.model_validate(
         ("c4.too_few_sentences", "4", "sentences = 4, below 5"),
         ("language.language", "0.93", "another language (score 0.93) than en, de"),
         ("language.score", "0.5", "score = 0.5, below 0.7"),
+        ("language.undetermined", "0.5", "its language cannot be told (the model's first guess has a score of 0.5)"),
         ("classifier.quality", "0.1", "score = 0.1, below 0.4"),
         ("later.rule", "7", "7"),
     ],

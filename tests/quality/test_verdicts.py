@@ -23,6 +23,7 @@ def table(*rows: dict) -> pa.Table:
         "n_words": 200,
         "language": "en",
         "language_score": 0.9,
+        "language_guess": "en",
         "script": "Latn",
         "gopher_quality_words": 180,
         "gopher_quality_mean_word_length": 4.5,
@@ -51,9 +52,10 @@ def test_names_are_columns() -> None:
 
 
 def test_the_first_check_is_the_reason() -> None:
-    rows = [{}, {"gopher_quality_words": 3}, {"language": "de"}, {"language_score": 0.3}, {"classifier_quality": 0.1}]
+    other = {"language": "de", "language_guess": "de"}
+    rows = [{}, {"gopher_quality_words": 3}, other, {"language_score": 0.3}, {"classifier_quality": 0.1}]
     classifier = {"model": "m.bin", "min_score": 0.5}
-    found = decided(rows, languages=["en"], where=["n_words > 10"], classifier=classifier)
+    found = decided(rows, languages=["en"], language_score=0.65, where=["n_words > 10"], classifier=classifier)
     assert found.removed_by.to_pylist() == [
         None,
         "gopher_quality.gopher_short_doc",
@@ -63,6 +65,40 @@ def test_the_first_check_is_the_reason() -> None:
     ]
     assert found.value.tolist()[1:] == [3, 0.9, 0.3, 0.1]
     assert math.isnan(found.value[0])
+
+
+UNTOLD = {"language": "und", "language_score": 0.6}
+
+
+def test_a_low_score_alone_removes_nothing() -> None:
+    rows = [{"language_score": 0.4}, UNTOLD, {"language": "de", "language_guess": "de"}]
+    assert decided(rows).removed_by.to_pylist() == [None] * 3
+    assert decided(rows, languages=["en"]).removed_by.to_pylist() == [
+        None,
+        "language.undetermined",
+        "language.language",
+    ]
+
+
+def test_undetermined_texts_are_counted_apart() -> None:
+    found = decided([UNTOLD, {"language": "de"}, {}], languages=["en"])
+    assert (found.alone["language.undetermined"], found.alone["language.language"]) == ((1, 1), (1, 1))
+    assert found.value[0] == 0.6
+    assert "language.score" not in found.alone
+
+
+def test_a_published_preset_goes_by_the_first_label_and_its_score() -> None:
+    rows = [UNTOLD, UNTOLD | {"language_score": 0.66}, UNTOLD | {"language_guess": "de"}]
+    for section in ({"preset": "fineweb", "rules": []}, {"language_score": 0.65}):
+        found = decided(rows, languages=["en"], **section)
+        assert found.removed_by.to_pylist() == ["language.score", None, "language.language"]
+
+
+def test_languages_are_named_by_any_code() -> None:
+    rows = [{"language": "eng_Latn"}, {"language": "en"}, {"language": "sr", "script": "Latn"}, {"language": "sr"}]
+    rows[3]["script"] = "Cyrl"
+    found = decided(rows, languages=["eng", "sr-Latn"])
+    assert found.removed_by.to_pylist() == [None, None, None, "language.language"]
 
 
 def test_conditions_over_metadata() -> None:

@@ -9,7 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
-from curate.quality.language import LABEL_PREFIX, load_model, predictions
+from curate.base.text import text_buffers
+from curate.quality.fasttext_file import LABEL_PREFIX, read_model
+from curate.quality.language import prefix_ends
 from curate.quality.scorers import ScorerKind
 
 PREFIX_BYTES = 1_000_000
@@ -24,21 +26,19 @@ class Classifier:
     """
 
     def __init__(self, path: Path | str, label: str) -> None:
-        self._model = load_model(str(path))
-        labels = self._model.get_labels()
+        self._model = read_model(Path(path))
+        labels = self._model.labels
         self.label = label if label in labels else LABEL_PREFIX + label
         if self.label not in labels:
             shown = ", ".join(sorted(labels)[:20]) + (", …" if len(labels) > 20 else "")
             raise RequestError(f"the classifier {path} has no label `{label}`; its labels are: {shown}")
-        self._labels = len(labels)
+        self._place = labels.index(self.label)
 
     def score(self, texts: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
         """float64[N] rounded to 1e-4: the label's probability for every text, newlines as spaces; 0 without a word."""
-        scores = [
-            next((score for score, label in ranked if label == self.label), 0.0)
-            for ranked in predictions(self._model, texts, PREFIX_BYTES, self._labels)
-        ]
-        return np.array([round(min(score, 1.0), 4) for score in scores], np.float64)
+        data, offsets = text_buffers(texts)
+        found = self._model.predict(data, offsets, prefix_ends(data, offsets, PREFIX_BYTES), [self._place])
+        return np.array([round(min(score, 1.0), 4) for score in found.scores[:, 0].tolist()], np.float64)
 
 
 class FastTextKind(ScorerKind):
