@@ -73,6 +73,7 @@ def check(
         "stages": planned,
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
+        "alarms": recipe.alarms.model_dump(mode="json"),
         "estimate": _estimate(recipe, size, todo, cores, costs or shipped()),
         "disk": {"needed_bytes": room.needed_bytes(recipe, size["text_bytes"]), "free_bytes": room.free_bytes(storage)},
     }

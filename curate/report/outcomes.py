@@ -6,9 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from curate.base import amounts
+from curate.driver.alarms import about, accepting
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect, shard_places
 from curate.planning.check import MAX_SLICES, node_of
+from curate.recipe import Alarms
+from curate.report.alarms import few_kept, warnings
 from curate.report.statistics import Row, Section, Table, funnel, upsampling
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ def summary_of(run: RunReader, outcome: Outcome, partial: str | None = None) -> 
         "unchanged": all(stage["skipped"] for stage in outcome.stages),
         "until": partial,
         "funnel": stats["funnel"],
+        "alarms": stats["alarms"],
+        "accept": accepting(outcome.alarms, run.recipe.alarms),
         "documents": stats.get("lengths", {}).get("all", {}).get("documents"),
         "tokens": windows.get("tokens"),
         "windows": windows.get("windows"),
@@ -59,7 +64,8 @@ def summary(found: dict[str, Any]) -> list[Section]:
     commands += [] if found["until"] else [f"verify {place}"]
     lines += ["", "look: " + "\n      ".join(f"curate {command}" for command in commands)]
     mixture = [] if found["mixture"] is None else [upsampling(found["mixture"])]
-    return [funnel(found["funnel"]), *mixture, "\n".join(lines)]
+    last = warnings(found["alarms"], found["accept"], None if found["until"] else place)
+    return [*few_kept(found["funnel"]), funnel(found["funnel"]), *mixture, "\n".join(lines), *last]
 
 
 def exported(found: dict[str, Any]) -> list[Section]:
@@ -201,7 +207,7 @@ def _plan_lines(found: dict[str, Any]) -> list[str]:
             scarce = "warning: " if disk["needed_bytes"] > free else ""
             needed = amounts.size(disk["needed_bytes"])
             lines.append(f"{scarce}disk: about {needed} needed, {amounts.size(free)} free")
-    return lines + [
+    return [*lines, *about(Alarms.model_validate(found["alarms"]))] + [
         f"warning: {one['exchange']} ({one['stage']}) needs {one['slices']:,} slices; use larger partitions"
         for one in found["exchanges"]
         if one["too_many"]

@@ -18,6 +18,7 @@ from curate.base.hashing import document_hash
 from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
 from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
+from curate.engine.losses import by_counters, losses_of
 from curate.engine.removed import Refusal, Refused, Takedown
 from curate.engine.sample import is_drawn
 from curate.engine.stage import Stage, StageRun
@@ -163,7 +164,8 @@ def _ingest(run: StageRun) -> None:
         entries.append(unit_entry(unit, read))
     run.commit("rejects", step.files("rejects"), step.counters)
     details = {"units": entries, **about_vectors(run.recipe.embed.field, step.counters)}
-    run.commit("documents", step.files("documents"), step.counters, details)
+    losses = losses_of(run, "ingest", by_counters(step, "documents", "rejects.", but=[REMOVED_ON_REQUEST]))
+    run.commit("documents", step.files("documents"), step.counters, details, losses=losses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,7 +350,7 @@ def _leave(run: StageRun, takedown: Takedown) -> None:
     counters = lessened(documents.counters, lost, gained)
     run.commit("rejects", refused, counters)
     details = {**documents.details, **about_vectors(run.recipe.embed.field, counters)}
-    run.commit("documents", files, counters, details)
+    run.commit("documents", files, counters, details, losses=documents.losses)
 
 
 @dataclass(frozen=True, kw_only=True)
