@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -199,14 +199,27 @@ def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.Na
     return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
 
 
-def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequence[str] = ()) -> Iterator[InputFile]:
+def find(
+    entry: Input,
+    number: int,
+    options: StorageOptions,
+    own_folders: Sequence[str] = (),
+    passed_over: Callable[[str], None] = lambda path: None,
+) -> Iterator[InputFile]:
     """The files that an input's path names: a file, a folder or a pattern, local or in an object store.
+
+    Args:
+        entry: of the recipe.
+        number: its place there, for messages.
+        options: of an object store.
+        own_folders: folders that are left out.
+        passed_over: is told the paths of files below a folder that are of no known type; hidden ones are not mentioned.
 
     Raises:
         InputError: the folder does not exist, or a file cannot be read.
     """
     if entry.path.startswith("s3://"):
-        yield from _find_objects(entry, number, options)
+        yield from _find_objects(entry, number, options, passed_over)
         return
     path = Path(entry.path)
     if path.is_file():
@@ -231,6 +244,8 @@ def find(entry: Input, number: int, options: StorageOptions, own_folders: Sequen
                 below = place.relative_to(root).as_posix()
                 if formats.is_known(below):
                     yield _local(entry, place, below)
+                elif not formats.is_hidden(below):
+                    passed_over(below)
             elif matches(entry.path, place.as_posix()):
                 yield _local(entry, place, relative_path(entry.path, place.as_posix()))
 
@@ -250,17 +265,21 @@ def _local(entry: Input, path: Path, relative: str) -> InputFile:
     return InputFile(entry.source, relative, os.path.realpath(path), status.st_size, f"mtime:{status.st_mtime_ns}")
 
 
-def _find_objects(entry: Input, number: int, options: StorageOptions) -> Iterator[InputFile]:
+def _find_objects(
+    entry: Input, number: int, options: StorageOptions, passed_over: Callable[[str], None]
+) -> Iterator[InputFile]:
     bucket, _, pattern = entry.path.removeprefix("s3://").partition("/")
     has_wildcard = any(sign in pattern for sign in "*?[")
     storage = open_storage(f"s3://{bucket}", options)
     try:
         for info in storage.list(pattern_prefix(pattern) if has_wildcard else pattern):
-            if matches(pattern, info.path) and (
-                has_wildcard or info.path == pattern or formats.is_known(relative_path(pattern, info.path))
-            ):
-                url = f"s3://{bucket}/{info.path}"
-                yield InputFile(entry.source, relative_path(pattern, info.path), url, info.size, info.etag)
+            if not matches(pattern, info.path):
+                continue
+            below = relative_path(pattern, info.path)
+            if has_wildcard or info.path == pattern or formats.is_known(below):
+                yield InputFile(entry.source, below, f"s3://{bucket}/{info.path}", info.size, info.etag)
+            elif not formats.is_hidden(below):
+                passed_over(below)
     except WorkspaceError as error:
         raise InputError(f"inputs.{number}: {error}") from None
 
@@ -318,6 +337,6 @@ def _look(entry: Input, number: int, files: list[InputFile], options: StorageOpt
 
 def field_names(file: InputFile, options: StorageOptions) -> set[str]:
     """Names of the fields of a file's first records."""
-    with open_url(file.url, options) as source:
+    with open_url(file.url, options, seekable=True) as source:
         form = formats.format_of(file.url)
         return formats.READERS.get(form.kind).field_names(source, form.compression)

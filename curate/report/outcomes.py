@@ -12,6 +12,7 @@ from curate.inspect.stats import collect, shard_places
 from curate.planning.check import MAX_SLICES, node_of
 from curate.recipe import Alarms
 from curate.report.alarms import few_kept, warnings
+from curate.report.preview import preview
 from curate.report.statistics import Row, Section, Table, funnel, upsampling
 
 if TYPE_CHECKING:
@@ -188,7 +189,8 @@ def plan(found: dict[str, Any]) -> list[Section]:
         title = f"Near duplicates: {bands['bands']} bands of {bands['rows']} rows, threshold {bands['threshold']:g}"
         curve = [("found with probability", *bands["found"].values())]
         sections.append(Table(title, ("Jaccard similarity", *bands["found"]), curve))
-    return [*sections, "\n".join(_plan_lines(found))]
+    seen = preview(found["preview"]) if "preview" in found else []
+    return [*sections, "\n".join(_plan_lines(found)), *seen]
 
 
 def _plan_lines(found: dict[str, Any]) -> list[str]:

@@ -251,8 +251,8 @@ class IngestTask(Task):
             options["max_document_bytes"] = self.max_document_bytes
             for batch in formats.read(opened, file.url, fields, **options):
                 last = max([last, *batch.positions[-1:].tolist(), *(one.position for one in batch.rejects[-1:])])
-                documents = _documents(batch, self.ordinal, base, self.source, file.path, self.vectors)
-                refused = _rejects(batch, self.ordinal, base, self.source, file.path)
+                documents = documents_of(batch, self.ordinal, base, self.source, file.path, self.vectors)
+                refused = rejects_of(batch, self.ordinal, base, self.source, file.path)
                 if self.sample is not None:
                     before = documents.num_rows + refused.num_rows
                     documents, refused = self.sample.of(documents), self.sample.of(refused)
@@ -269,7 +269,7 @@ class IngestTask(Task):
         return last + 1
 
 
-def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
+def documents_of(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
     metas, given = batch.metas, batch.vectors
     if vectors and given is None:
         metas, given = take_from_meta(metas, vectors)
@@ -280,7 +280,7 @@ def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, ve
     return pa.table([*columns, *([given] if vectors else [])], schema=schema)
 
 
-def _rejects(batch: Batch, ordinal: int, base: int, source: str, path: str) -> pa.Table:
+def rejects_of(batch: Batch, ordinal: int, base: int, source: str, path: str) -> pa.Table:
     positions = np.array([reject.position for reject in batch.rejects], np.int64)
     sources, paths = [source] * len(positions), [path] * len(positions)
     reasons, snippets = [reject.reason for reject in batch.rejects], [reject.snippet for reject in batch.rejects]

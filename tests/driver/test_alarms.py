@@ -182,7 +182,7 @@ def test_a_generation_is_judged_by_itself(corpus: Path) -> None:
         ("copied", 0, 38, 40, True),
         ("other", 1, 30, 30, False),
     ]
-    with pytest.raises(RemovalAlarm, match="other, generation 1 by itself: dedup.duplicates removed 30 of 30"):
+    with pytest.raises(RemovalAlarm, match=r"other, generation 1 by itself: dedup\.duplicates removed 30 of 30"):
         run(corpus, action="stop", accept={"copied": {"dedup.duplicates": 0.95}})
 
 

@@ -141,9 +141,14 @@ def reader_of(path: str) -> Reader:
     return READERS.get(format_of(path).kind)
 
 
+def is_hidden(path: str) -> bool:
+    """Whether a file or one of its folders has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.split("/"))
+
+
 def is_known(path: str) -> bool:
     """Whether a file found in a folder is an input: of a known type, and neither hidden nor in a hidden folder."""
-    if any(part.startswith(".") for part in path.split("/")):
+    if is_hidden(path):
         return False
     try:
         format_of(path)
