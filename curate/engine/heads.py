@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from curate.engine.inputs import open_url
+from curate.engine.opening import open_url
 from curate.reading import formats
 from curate.reading.formats import Options
 from curate.reading.records import TOO_LARGE, Batch, Fields, Stream
@@ -82,10 +82,11 @@ def read_heads(
         limit: records of a file that are read at most.
     """
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(partial(_read_head, fields=fields, options=options, limit=limit), files))
+        return list(pool.map(partial(read_head, fields=fields, options=options, limit=limit), files))
 
 
-def _read_head(file: InputFile, fields: Fields, options: StorageOptions, limit: int | None) -> Head:
+def read_head(file: InputFile, fields: Fields, options: StorageOptions, limit: int | None = None) -> Head:
+    """The head of a file; arguments as for :func:`read_heads`."""
     form = formats.format_of(file.url)
     reader = formats.READERS.get(form.kind)
     settings = Options(form.compression, _BATCH_BYTES, limit, MOST_DOCUMENT_BYTES)

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from curate.base.catalog import MARKS
 from curate.base.errors import InputError, WorkspaceError
 from curate.base.hashing import digest
 from curate.base.schemas import REMOVED
+from curate.engine.heads import MOST_FILES, read_head
+from curate.engine.opening import open_url
 from curate.engine.removed import Removed
 from curate.reading import formats
 from curate.reading.records import MISSING_TEXT, Fields
@@ -24,14 +24,10 @@ from curate.recipe import Input, Recipe
 from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
 from curate.storage.open import open_storage
-from curate.storage.usage import counted
 from curate.tables.snapshot import Snapshot
 
 LOOK_RECORDS = 1_000
 """Records of each input that are looked at for the text field before anything starts."""
-
-READ_AHEAD_BYTES = 8 << 20
-"""Bytes of one request to an object that is read from its beginning to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +179,6 @@ def discover(recipe: Recipe) -> Inputs:
     return Inputs(files, entries)
 
 
-def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.NativeFile:
-    """An input, open at its beginning; ``seekable`` for reading a part of it.
-
-    Raises:
-        FileNotFoundError: it does not exist.
-    """
-    if url.startswith("s3://"):
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        opened = open_storage(f"s3://{bucket}", options).open(key)
-    else:
-        opened = counted(pa.OSFile(url, "rb"))
-    if seekable or formats.reader_of(url).is_seekable:
-        return opened
-    return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
-
-
 def find(
     entry: Input,
     number: int,
@@ -318,14 +298,13 @@ def _look(entry: Input, number: int, files: list[InputFile], options: StorageOpt
     """
     fields = Fields(entry.text_field, entry.id_field)
     seen = 0
-    for file in files:
+    for file in files[:MOST_FILES]:
         if seen >= LOOK_RECORDS:
             break
-        with open_url(file.url, options) as source:
-            for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=LOOK_RECORDS - seen):
-                if len(batch.texts) or any(reject.reason != MISSING_TEXT for reject in batch.rejects):
-                    return
-                seen += len(batch.rejects)
+        for batch in read_head(file, fields, options, LOOK_RECORDS - seen).batches:
+            if len(batch.texts) or any(reject.reason != MISSING_TEXT for reject in batch.rejects):
+                return
+            seen += len(batch.rejects)
     if seen:
         names = sorted(field_names(files[0], options))
         hint = f"; fields there: {', '.join(names[:12])}" if names else ""

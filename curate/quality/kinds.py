@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from curate.quality.rule_sets import Kind
+
 MOST_TEXTS = 400
 """Texts that are looked at."""
 
@@ -42,9 +44,9 @@ class Origin(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """A kind of ``curate.quality.rule_sets.KINDS``, and the reason for it in words."""
+    """A kind, and the reason for it in words."""
 
-    kind: str
+    kind: Kind
     why: str
 
 
@@ -109,7 +111,7 @@ _MARKUP = [
         r"^\s*>>> ",
         r"^\s*(?:Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?)\s*:?\s*$",
         r"^(?:NAME|SYNOPSIS|SYNTAX|DESCRIPTION|OPTIONS|USAGE|EXAMPLES?|PARAMETERS|SEE ALSO)\s*$",
-        r"^\s{0,3}-{1,2}[a-zA-Z][\w-]*(?:[ =,]|$)",
+        r"^\s*-{1,2}[a-zA-Z][\w-]*(?:[ =,]|$)",
     )
 ]
 _TURN = re.compile(r"\s*(?:[^\W\d_][\w .'’-]{0,24}[:：]\s?\S|[-–—]\s?[^\W\d_]|[“\"«„「『])")

@@ -17,8 +17,9 @@ from curate.base.columns import column
 from curate.base.hashing import document_hash
 from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
-from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
+from curate.engine.inputs import KnownUnit, ReadOptions, unit_entry
 from curate.engine.losses import by_counters, losses_of
+from curate.engine.opening import open_url
 from curate.engine.removed import Refusal, Refused, Takedown
 from curate.engine.sample import is_drawn
 from curate.engine.stage import Stage, StageRun

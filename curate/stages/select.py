@@ -17,8 +17,8 @@ from curate.base import schemas
 from curate.base.columns import binary_column, column, vector_matrix
 from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
-from curate.engine.inputs import open_url
 from curate.engine.losses import by_counters, losses_of
+from curate.engine.opening import open_url
 from curate.engine.stage import Stage, StageRun, partitions
 from curate.engine.task import PLACE, PartitionTask, Task
 from curate.reading.formats import format_of

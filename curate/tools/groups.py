@@ -148,6 +148,7 @@ def _paths(root: str, place: str, stem: str, own: Sequence[InputFile], others: S
     is_deep = place or any("/" in file.path for file in own)
     for patterns in (
         (folder,),
+        *([(f"{root}/{own[0].path}",)] if len(own) == 1 else []),
         *([tuple(f"{folder}/{stem}*{one}" for one in endings)] if stem else []),
         tuple(f"{folder}/{'**/' if is_deep else ''}*{one}" for one in endings),
     ):

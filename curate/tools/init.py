@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.base.errors import InputError, RequestError
 from curate.engine.heads import files_each
-from curate.engine.inputs import find, open_url
+from curate.engine.inputs import find
+from curate.engine.opening import open_url
 from curate.reading import formats
 from curate.reading.records import Fields
 from curate.recipe import Input
@@ -35,23 +36,32 @@ def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[
     options = StorageOptions.from_environment()
     found = find_groups(inputs, options)
     most = files_each(len(found.groups))
-    looked = [one for group in found.groups for one in look(group, most, options)]
+    looked, left_out = [], []
+    for group in found.groups:
+        try:
+            looked += look(group, most, options)
+        except InputError as error:
+            left_out.append(str(error))
+    if not looked:
+        raise InputError("\n".join(left_out))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("x", encoding="utf-8") as file:
-            file.write(recipe_text(Path(folder).resolve().name, looked, place.parent.resolve()))
+            file.write(recipe_text(Path(folder).resolve().name, looked, left_out, place.parent.resolve()))
     except OSError as error:
         raise RequestError(f"{place} cannot be written: {error.strerror or error}") from None
     notes = [line for one in looked for line in (f"{one.group.source}: {one.files}", *(f"  {n}" for n in one.notes))]
+    notes += [f"left out: {why}" for why in left_out]
     if found.passed_over:
         number = sum(found.passed_over.values())
         notes.append(f"passed over, of no known type: {number:,} files ({in_words(found.passed_over)})")
     return place, notes
 
 
-def recipe_text(name: str, looked: Sequence[Looked], base: Path) -> str:
+def recipe_text(name: str, looked: Sequence[Looked], left_out: Sequence[str], base: Path) -> str:
     """The recipe as YAML with comments; paths below ``base`` are relative to it."""
-    listed = "\n".join(line for one in looked for line in _input_lines(one, base))
+    lines = [line for one in looked for line in _input_lines(one, base)]
+    listed = "\n".join([*lines, *(f"  # left out: {' '.join(why.split())}" for why in left_out)])
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "corpus"
     return f"""\
 # A recipe for curate. Only `inputs` is required; `curate schema` prints every field with its default.
@@ -90,7 +100,7 @@ def _input_lines(one: Looked, base: Path) -> Iterator[str]:
                 keys[field] = str(value)
         if one.guess.kind != "any":
             keys["kind"] = one.guess.kind
-        yield f"  - {yaml_text(keys)}"
+        yield "  - {" + ", ".join(f"{key}: {yaml_text(value)}" for key, value in keys.items()) + "}"
 
 
 def _proposals(one: Looked) -> Iterator[str]:
@@ -99,8 +109,8 @@ def _proposals(one: Looked) -> Iterator[str]:
     yield "rules: the default ones" + (f", with the limits for {kind}" if kind != "any" else "")
     if kind == "web" and one.languages.get("en", 0) > 0.9:
         yield "for English web pages, `quality: {preset: fineweb}` here would remove more, as FineWeb does"
-    if len(one.languages) > 1:
-        first = next(iter(one.languages))
+    first, part = next(iter(one.languages.items()), ("", 0.0))
+    if 0.5 <= part < 1:
         yield f"to keep one language, add `quality: {{languages: [{first}]}}` here"
 
 

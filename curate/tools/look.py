@@ -85,18 +85,18 @@ class Looked(NamedTuple):
         fields = f", text in `{self.text_field}`" if self.text_field else ""
         fields += f", id in `{self.id_field}`" if self.id_field else ""
         amount = size(sum(file.size for file in own))
-        return f"{len(own):,} {kinds} file{'s' if len(own) != 1 else ''}, {amount}{fields}"
+        return f"{len(own):,} {kinds} file{'' if len(own) == 1 else 's'}, {amount}{fields}"
 
     @property
     def notes(self) -> list[str]:
         """What was seen, in lines."""
         if not self.documents:
-            return [f"no document was found at the beginning of {self.looked:,} files"]
+            return [f"no document was found at the beginning of {_files(self.looked)}"]
         few, half, most = self.chars
         languages = ", ".join(f"{code} {part:.0%}" for code, part in [*self.languages.items()][:LANGUAGES])
         rest = len(self.languages) - LANGUAGES
         lines = [
-            f"seen: {self.documents:,} documents of {self.looked:,} files; characters: {half:,} in the middle, "
+            f"seen: {self.documents:,} documents of {_files(self.looked)}; characters: {half:,} in the middle, "
             f"{few:,} to {most:,} for nine of ten"
             + (f"; languages: {languages}" + (f", {rest} more" if rest > 0 else "") if languages else "")
         ]
@@ -109,6 +109,10 @@ class Looked(NamedTuple):
             lines.append(f"{self.without_text:,} of {self.looked:,} files have no field `{self.text_field}`")
         lines.append(f"kind {self.guess.kind}: {self.guess.why}")
         return lines
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file{'' if number == 1 else 's'}"
 
 
 def look(group: Group, most_files: int, options: StorageOptions) -> list[Looked]:
@@ -126,9 +130,11 @@ def look(group: Group, most_files: int, options: StorageOptions) -> list[Looked]
     text_fields = [_pick(one, TEXT_FIELDS) if one else None for one in names]
     counted = Counter(one for one in text_fields if one is not None)
     if not counted:
+        if not any(names):
+            raise InputError(f"{group.paths[0]}: no whole record is at the beginning of {files[0].path}")
         raise InputError(
             f"{group.paths[0]}: no field of {files[0].path} is called {', '.join(TEXT_FIELDS[:4])} or the like; fields there: "
-            f"{', '.join(sorted(names[0])[:20]) or 'none'}. Write a recipe with `text_field:` naming the one that holds the text"
+            f"{', '.join(sorted(names[0])[:20])}. Write a recipe with `text_field:` naming the one that holds the text"
         )
     ranked = sorted(counted, key=lambda name: (-counted[name], _rank(name)))
     if len(ranked) > 1 and len(files) == len(group.files) <= MOST_LISTED:

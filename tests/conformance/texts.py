@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from curate.engine.inputs import open_url
+from curate.engine.opening import open_url
 from curate.reading import formats
 from curate.storage.interface import NO_OPTIONS
 

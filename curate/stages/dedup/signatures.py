@@ -18,8 +18,8 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.dedup.contamination import Matches, NgramIndex, check_index, find_matches, ngram_index
 from curate.dedup.minhash import MinHashParams, params_of, sign
 from curate.engine.context import TaskContext
-from curate.engine.inputs import open_url
 from curate.engine.losses import by_counters, losses_of
+from curate.engine.opening import open_url
 from curate.engine.reuse import Files, PreviousFiles, Rows, read_edits, reusable, rows_key, rows_of_partition
 from curate.engine.stage import Fit, Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
