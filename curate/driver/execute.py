@@ -110,8 +110,7 @@ def run_recipe(
 
     Raises:
         RequestError: the request is wrong; nothing was started.
-        RunError: something failed; what is committed stays.
-        RemovalAlarm: a source lost more than the recipe allows, which asks to stop; what is committed stays.
+        RunError: something failed, or an alarm stops the run; what is committed stays.
     """
     progress = progress or Progress()
     began, before = time.perf_counter(), tally()
