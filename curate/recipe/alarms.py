@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -29,7 +29,7 @@ class Alarms(Section):
     min_documents: int = Field(
         20, ge=1, description="where fewer came to a step, only the loss of all of them is said, and it never stops"
     )
-    accept: dict[str, dict[str, Annotated[float, Field(gt=0, le=1)]]] = Field(
+    accept: dict[str, dict[str, float]] = Field(
         default_factory=dict,
         description="losses that are right: {source: {step or rule: largest share}}, as {docs: {quality: 0.8}}",
     )
@@ -38,7 +38,9 @@ class Alarms(Section):
     @classmethod
     def _known(cls, accept: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         for source, shares in accept.items():
-            for name in shares:
+            for name, share in shares.items():
+                if not 0 < share <= 1:
+                    raise ValueError(f"{source}: {name} is {share:g}; a share is above 0 and at most 1")
                 if not _is_known(name):
                     names = [*REMOVING_STEPS, *_DUPLICATES, *(f"quality.{rules}" for rules in RULE_SETS.names())]
                     near = difflib.get_close_matches(name, names, n=1)

@@ -39,7 +39,7 @@ def _share(counts: Mapping[str, Any]) -> str:
     return amounts.share(counts["kept"], counts["input"])
 
 
-def warnings(alarms: Sequence[Mapping[str, Any]], accept: str, look: str | None) -> list[Section]:
+def warnings(alarms: Sequence[Mapping[str, Any]], accept: str | None, look: str | None) -> list[Section]:
     """The last lines of a summary: losses that nobody has accepted.
 
     Args:

@@ -40,7 +40,7 @@ def summary_of(run: RunReader, outcome: Outcome, partial: str | None = None) -> 
         "until": partial,
         "funnel": stats["funnel"],
         "alarms": stats["alarms"],
-        "accept": accepting(outcome.alarms, run.recipe.alarms),
+        "accept": accepting(outcome.alarms, run.recipe.alarms) if outcome.alarms else None,
         "documents": stats.get("lengths", {}).get("all", {}).get("documents"),
         "tokens": windows.get("tokens"),
         "windows": windows.get("windows"),

@@ -95,7 +95,7 @@ def test_few_documents_never_stop_a_run() -> None:
         ({"books": {"quality": 0.6}}, "alarms.accept names 'books', which is no source; sources: web, docs"),
         ({"web": {"qualty": 0.6}}, "did you mean quality?"),
         ({"web": {"quality.gopher_qualiti": 0.6}}, "did you mean quality.gopher_quality?"),
-        ({"web": {"quality": 60}}, "less than or equal to 1"),
+        ({"web": {"quality": 60}}, "web: quality is 60; a share is above 0 and at most 1"),
     ],
 )
 def test_what_cannot_be_accepted_is_refused(accept: object, message: str) -> None:
