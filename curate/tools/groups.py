@@ -68,7 +68,7 @@ def find_groups(paths: Sequence[str], options: StorageOptions) -> Found:
         found.passed_over += passed
         taken = {group.source for group in found.groups}
         for name, paths_of_group, own in _split(place, files):
-            source = _unique(name, taken)
+            source = unique_name(name, taken)
             taken.add(source)
             found.groups.append(Group(source, paths_of_group, own))
     return found
@@ -192,7 +192,8 @@ def _name(path: str) -> str:
     return name[: len(name) - len(_full_ending(name))]
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
+    """A valid name of a source that none of ``taken`` has."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "corpus"
     names = (safe if number == 1 else f"{safe}-{number}" for number in count(1))
     return next(one for one in names if one not in taken)

@@ -36,10 +36,10 @@ def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[
     options = StorageOptions.from_environment()
     found = find_groups(inputs, options)
     most = files_each(len(found.groups))
-    looked, left_out = [], []
+    looked, left_out, taken = [], [], {group.source for group in found.groups}
     for group in found.groups:
         try:
-            looked += look(group, most, options)
+            looked += look(group, most, options, taken)
         except InputError as error:
             left_out.append(str(error))
     if not looked:

@@ -24,7 +24,7 @@ from curate.reading import formats
 from curate.reading.records import MISSING_TEXT, Batch, Fields
 from curate.reading.units import InputFile
 from curate.storage.interface import StorageOptions
-from curate.tools.groups import MOST_LISTED, Group, ending
+from curate.tools.groups import MOST_LISTED, Group, ending, unique_name
 
 TEXT_FIELDS = "text content body raw_content article document markdown story transcript abstract".split()
 """Names under which corpora keep their text, most usual first."""
@@ -115,9 +115,9 @@ def _files(number: int) -> str:
     return f"{number:,} file{'' if number == 1 else 's'}"
 
 
-def look(group: Group, most_files: int, options: StorageOptions) -> list[Looked]:
+def look(group: Group, most_files: int, options: StorageOptions, taken: set[str]) -> list[Looked]:
     """What the heads of at most ``most_files`` files of a group tell; a few files that keep their text in several fields
-    are several sources.
+    are several sources. ``taken`` are the names that other sources have.
 
     Raises:
         InputError: one of these files has no field that looks like text.
@@ -139,16 +139,18 @@ def look(group: Group, most_files: int, options: StorageOptions) -> list[Looked]
     ranked = sorted(counted, key=lambda name: (-counted[name], _rank(name)))
     if len(ranked) > 1 and len(files) == len(group.files) <= MOST_LISTED:
         parts = {name: [f for f, own in zip(files, text_fields, strict=True) if own == name] for name in ranked}
-        return [
-            _looked(_part(group, name, own), name, _id_field(names), 0, own, options) for name, own in parts.items()
-        ]
+        groups = [_part(group, name, own, taken) for name, own in parts.items()]
+        ids = _id_field(names)
+        return [_looked(one, name, ids, 0, one.files, options) for one, name in zip(groups, parts, strict=True)]
     without = sum(one != ranked[0] for one in text_fields)
     return [_looked(group, ranked[0], _id_field(names), without, files, options)]
 
 
-def _part(group: Group, text_field: str, files: list[InputFile]) -> Group:
-    """The files of a group that have their text in a field."""
-    return Group(f"{group.source}-{text_field}", tuple(file.url for file in files), files)
+def _part(group: Group, text_field: str, files: list[InputFile], taken: set[str]) -> Group:
+    """The files of a group that have their text in a field, as a source of its own."""
+    name = unique_name(f"{group.source}-{text_field}", taken)
+    taken.add(name)
+    return Group(name, tuple(file.url for file in files), files)
 
 
 def _pick(fields: Iterable[str], wanted: Sequence[str]) -> str | None:
