@@ -48,10 +48,10 @@ class Outcome:
     engine: str
     tables: dict[str, Snapshot]
     stages: list[dict[str, Any]] = field(default_factory=list)
-    alarms: list[Alarm] = field(default_factory=list)
     seconds: float = 0.0
     options: StorageOptions = NO_OPTIONS
     """Of the workspace's storage."""
+    alarms: list[Alarm] = field(default_factory=list)
 
     @property
     def tasks_run(self) -> int:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from curate.api import as_recipe
+from curate.base.catalog import REMOVING_STEPS
 from curate.base.errors import RecipeError, RemovalAlarm
 from curate.driver.alarms import accepting, judge
 from curate.driver.execute import Outcome, run_recipe
@@ -16,7 +18,7 @@ from curate.recipe import Alarms, Recipe
 from curate.report.outcomes import summary, summary_of
 from curate.report.statistics import show
 from curate.tables.losses import Loss
-from tests.corpus import documents
+from tests.corpus import documents, recipe_of, write_corpus
 
 
 def recipe_with(**alarms: object) -> Recipe:
@@ -195,3 +197,32 @@ def test_a_run_that_keeps_next_to_nothing_says_so_first(corpus: Path, capsys) ->
         ("ingest", "other", 100),
         ("dedup.duplicates", "copied", 38),
     ]
+
+
+def test_every_step_that_removes_can_stop_a_run_with_examples(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path / "text", count=80)
+    for name in "ab":
+        said = "Whoever sails past the island greets the keeper of the lighthouse and waits for an answer."
+        (folder / "notes" / f"{name}.md").write_text(f"{said}\n\n{documents(9)[8 - ord(name) % 2]['text']}")
+    examples, question = tmp_path / "queries.jsonl", tmp_path / "quiz.jsonl"
+    examples.write_text('{"text": "the ship sails into the harbour before the storm"}\n')
+    question.write_text(json.dumps({"text": documents(80)[3]["text"][:300]}) + "\n")
+    recipe = recipe_of(folder, tmp_path / "ws", select={"queries": str(examples), "keep": 0.8})
+    recipe["quality"]["drop_clusters"] = [0]
+    recipe["dedup"] |= {"paragraphs": "on", "decontaminate": {"sets": {"quiz": str(question)}}}
+    recipe["alarms"] = {"action": "stop", "removed_share": 0.001, "min_documents": 1}
+    accept: dict[str, dict[str, float]] = {}
+    stopped = []
+    for _ in range(2 * len(REMOVING_STEPS)):
+        recipe["alarms"]["accept"] = accept
+        try:
+            outcome = run_recipe(as_recipe(recipe), stop_after="order")
+            break
+        except RemovalAlarm as error:
+            _, *lines = str(error).splitlines()
+            stopped += [line.split(": ")[1].split(" ")[0] for line in lines if " removed " in line]
+            assert any(line.startswith("  ") and len(line) > 40 for line in lines[1:4])
+            accept = yaml.safe_load(lines[-2])["alarms"]["accept"]
+    assert {*stopped} == {*REMOVING_STEPS}
+    assert {one.step for one in outcome.alarms} == {*REMOVING_STEPS}
+    assert all(one.accepted for one in outcome.alarms)
