@@ -33,6 +33,18 @@ STAGES = (
 )
 """Names of the stages in the order in which they run. One name may stand for several entries of the plan."""
 
+REMOVING_STEPS: dict[str, str] = {
+    "ingest": "records that could not be read",
+    "quality": "documents that a quality rule removed",
+    "dedup.decontaminate": "documents that overlap with an evaluation set",
+    "dedup.duplicates": "exact and near duplicates",
+    "dedup.paragraphs": "paragraphs that an earlier document has too",
+    "select": "documents that are not near enough to the examples",
+    "order.dropped_cluster": "documents of clusters that the recipe drops",
+    "dedup.semantic": "semantic duplicates",
+}
+"""Steps that remove something, in the order in which they run: what each counts."""
+
 Files = Literal["partition", "unit", "region", "shard", "workspace"]
 """What there is one file of a table for.
 

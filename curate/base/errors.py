@@ -9,7 +9,7 @@ CurateError
 │   └── LeaseHeld         another live run holds the workspace
 └── RunError          something failed while running: exit code 1
     ├── StageFailed       partitions of a stage failed after their retries
-    └── RemovalAlarm      a source would lose more documents than the recipe allows
+    └── RemovalAlarm      a source lost more than the recipe allows, and the recipe asks to stop
 """
 
 from __future__ import annotations
@@ -69,4 +69,4 @@ class StageFailed(RunError):
 
 
 class RemovalAlarm(RunError):
-    """A source would lose more documents than the recipe allows; nothing was removed."""
+    """A source lost more than the recipe allows at one step, and the recipe asks to stop; nothing later was computed."""

@@ -1,7 +1,7 @@
 """The command line: each command is a few lines over one function of the library, imported when it is used.
 
-The docstring of a command's function is its help. Exit codes: 0 done; 1 failed while running, or ``verify`` found a fault;
-2 the request was wrong; 130 Ctrl-C.
+The docstring of a command's function is its help. Exit codes: 0 done; 1 failed while running, stopped by an
+alarm, or ``verify`` found a fault; 2 the request was wrong; 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -55,6 +55,8 @@ def _add_check(parser: CommandParser) -> None:
     parser.value("--node", "TYPE", "their type, or CORESxGIB (m7i.8xlarge)", default="m7i.8xlarge")
     sample = "as of a sample of the corpus, instead of those measured for the release"
     parser.value("--like", "WORKSPACE", f"plan with the costs of the run there, {sample}")
+    seen = "from the beginnings of at most 64 files an input, by source and language, with examples"
+    parser.flag("--preview", f"also show what the rules would remove, {seen}")
     parser.flag("--json", "print the plan as JSON")
 
 
@@ -102,14 +104,21 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def init(options: argparse.Namespace) -> int:
-    """Look at your files and write a commented recipe for them.
+    """Look at your files, write a commented recipe for them, and show what its rules would remove.
 
-    An existing recipe is never overwritten.
+    Each folder and sort of file becomes a source; some files of each are looked at. An existing recipe is never
+    overwritten.
     """
+    from curate.planning.preview import preview
+    from curate.recipe.file import load
+    from curate.report.preview import preview as sections
+    from curate.report.statistics import show
     from curate.tools.init import write_recipe
 
     path, notes = write_recipe(options.dir, options.input)
-    print(printable("\n".join([*notes, f"wrote {path}\nnext: curate check {path}, then curate run {path}"])))
+    print(printable("\n".join([*notes, f"wrote {path}\n"])), flush=True)
+    show(sections(preview(load(path))))
+    print(printable(f"\nnext: curate check {path}, then curate run {path}"))
     return 0
 
 
@@ -121,15 +130,22 @@ def check(options: argparse.Namespace) -> int:
     from curate.api import as_recipe
     from curate.planning.check import check as plan_of
     from curate.planning.costs import costs_of
+    from curate.planning.preview import preview as preview_of
     from curate.report.outcomes import plan
 
     source, changes = _recipe_and_changes(options)
     like = costs_of(options.like) if options.like else None
     if options.documents is not None:
+        if options.preview:
+            raise RequestError("--preview looks at the inputs, --documents plans without them; give one of the two")
         return _check_on_paper(options, source, changes, like)
     if source is None:
         raise RequestError("name a recipe: `curate check RECIPE`")
-    return output(plan_of(as_recipe(source, changes), options.until, costs=like), plan, options.json)
+    recipe = as_recipe(source, changes)
+    found = plan_of(recipe, options.until, costs=like)
+    if options.preview:
+        found["preview"] = preview_of(recipe)
+    return output(found, plan, options.json)
 
 
 def _check_on_paper(options: argparse.Namespace, source: str | None, changes: list[str], like: Costs | None) -> int:

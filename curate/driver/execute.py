@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from curate.base.catalog import OF_WORKSPACE, SHARD_FOLDER
-from curate.base.errors import RequestError, WorkspaceError
+from curate.base.errors import RemovalAlarm, RequestError, WorkspaceError
 from curate.base.versions import versions
 from curate.driver import room
+from curate.driver.alarm_examples import examples_of
+from curate.driver.alarms import Alarm, describe, judge, stop_message
 from curate.driver.plan import Pass, add_to_driver, run_stage, stage_keys, stages, take_committed, until
 from curate.engine.carried import Carried, with_copies
 from curate.engine.engines import Engine, InlineEngine, RayEngine
 from curate.engine.inputs import discover, storage_options
 from curate.engine.progress import Progress
 from curate.engine.removed import Removed
+from curate.engine.stage import Stage
 from curate.reading.units import Assignment
 from curate.recipe import Recipe
 from curate.recipe.file import relative_recipe
@@ -50,6 +53,7 @@ class Outcome:
     seconds: float = 0.0
     options: StorageOptions = NO_OPTIONS
     """Of the workspace's storage."""
+    alarms: list[Alarm] = field(default_factory=list)
 
     @property
     def tasks_run(self) -> int:
@@ -136,7 +140,7 @@ def run_recipe(
 
     Raises:
         RequestError: the request is wrong; nothing was started.
-        RunError: something failed; what is committed stays.
+        RunError: something failed, or an alarm stops the run; what is committed stays.
     """
     progress, began, before = progress or Progress(), time.perf_counter(), tally()
     recipe = recipe if sample is None else with_sample(recipe, sample)
@@ -164,7 +168,7 @@ def run_recipe(
         outcome.tables = walk.tables
         looked = tally() - before
         try:
-            outcome.stages = _run_stages(walk, len(plan))
+            outcome.stages = _run_stages(walk, len(plan), outcome.alarms)
             add_to_driver(outcome.stages[0], looked)
             outcome.tables.update({name: previous[name] for name in OF_WORKSPACE if name in previous})
             before = tally()
@@ -198,8 +202,14 @@ def _say_what_is_new(walk: Pass, assigned: Assignment) -> None:
         )
 
 
-def _run_stages(walk: Pass, planned: int) -> list[dict[str, Any]]:
-    """Run the first ``planned`` stages, and reuse what later ones have committed; returns the entries for ``run.json``."""
+def _run_stages(walk: Pass, planned: int, alarms: list[Alarm]) -> list[dict[str, Any]]:
+    """Run the first ``planned`` stages, and reuse what later ones have committed; returns the entries for ``run.json``.
+
+    The alarms are added to ``alarms``.
+
+    Raises:
+        RemovalAlarm: one stops the run.
+    """
     entries = []
     for number, stage in enumerate(stages(), 1):
         runs = walk.runs(stage)
@@ -209,7 +219,22 @@ def _run_stages(walk: Pass, planned: int) -> list[dict[str, Any]]:
         elif not set(stage.reads) <= walk.tables.keys() or not take_committed(runs):
             continue  # what a later stage has made of the same tables stays part of the run; it has made nothing
         walk.share(stage, runs)
+        found = _judge(walk, stage)
+        alarms += found
+        if number <= planned:
+            if not entries[-1]["skipped"]:
+                for alarm in found:
+                    walk.progress.say(f"{'' if alarm.accepted else 'warning: '}{describe(alarm.as_dict())}")
+            if stopping := [(one, examples_of(walk, stage, one)) for one in found if one.stops]:
+                raise RemovalAlarm(stop_message(stopping, walk.recipe))
     return entries
+
+
+def _judge(walk: Pass, stage: Stage) -> list[Alarm]:
+    """The alarms of a stage whose tables are there."""
+    parts = [one.tables for one in walk.generations] if stage.by_generation else [walk.tables]
+    losses = [loss for tables in parts for table in stage.writes for loss in tables[table].losses]
+    return judge(losses, walk.recipe, len(walk.generations))
 
 
 def update_mirror(storage: Storage, recipe: Recipe, tables: dict[str, Snapshot]) -> None:
@@ -220,7 +245,8 @@ def update_mirror(storage: Storage, recipe: Recipe, tables: dict[str, Snapshot])
 
 def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunState | None) -> None:
     tables = {table: snapshot.path for table, snapshot in outcome.tables.items()}
-    if state is not None and state.tables == tables and outcome.tasks_run == 0:
+    alarms = [alarm.as_dict() for alarm in outcome.alarms]
+    if state is not None and (state.tables, state.alarms) == (tables, alarms) and outcome.tasks_run == 0:
         return
     # A skipped stage keeps the time that it took when it ran.
     before = {tuple(entry["writes"]): entry for entry in (state.stages if state else ())}
@@ -228,7 +254,9 @@ def _commit_run(storage: Storage, recipe: Recipe, outcome: Outcome, state: RunSt
     known = {tuple(entry["writes"]) for entry in entries}
     entries += [entry for key, entry in before.items() if key not in known and set(key) <= tables.keys()]
     written = relative_recipe(recipe)
-    write_run(storage, RunState(recipe.name, written, tables, entries, outcome.engine, versions=versions()))
+    write_run(
+        storage, RunState(recipe.name, written, tables, entries, outcome.engine, versions=versions(), alarms=alarms)
+    )
 
 
 def with_sample(recipe: Recipe, share: float) -> Recipe:

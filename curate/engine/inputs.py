@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from curate.base.catalog import MARKS
 from curate.base.errors import InputError
 from curate.base.hashing import digest
 from curate.base.schemas import REMOVED
 from curate.base.terminal import printable
-from curate.engine.finding import PassedOver
-from curate.engine.finding import find as find
+from curate.engine.finding import PassedOver, find
+from curate.engine.heads import MOST_FILES, read_head
+from curate.engine.opening import open_url
 from curate.engine.removed import Removed
 from curate.reading import formats
 from curate.reading.records import (
@@ -34,8 +33,6 @@ from curate.reading.units import Assignment, InputFile, Unit, assign_ordinals
 from curate.recipe import Input, Recipe
 from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import file_checksum
-from curate.storage.open import open_storage
-from curate.storage.usage import counted
 from curate.tables.snapshot import Snapshot
 
 LOOK_RECORDS = 1_000
@@ -47,9 +44,6 @@ LEAST_RECORDS = 10
 _OF_FIELD = {MISSING_TEXT, TEXT_NOT_A_STRING}
 _OF_ALL = _OF_FIELD | {INVALID_JSON, NOT_AN_OBJECT, INVALID_UTF8}
 """Reasons that all records of a file share where the recipe, or the type of the file, is wrong."""
-
-READ_AHEAD_BYTES = 8 << 20
-"""Bytes of one request to an object that is read from its beginning to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,22 +200,6 @@ def discover(recipe: Recipe) -> Inputs:
     return Inputs(files, entries, passed=passed)
 
 
-def open_url(url: str, options: StorageOptions, seekable: bool = False) -> pa.NativeFile:
-    """An input, open at its beginning; ``seekable`` for reading a part of it.
-
-    Raises:
-        FileNotFoundError: it does not exist.
-    """
-    if url.startswith("s3://"):
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        opened = open_storage(f"s3://{bucket}", options).open(key)
-    else:
-        opened = counted(pa.OSFile(url, "rb"))
-    if seekable or formats.reader_of(url).is_seekable:
-        return opened
-    return pa.BufferedInputStream(opened, READ_AHEAD_BYTES)  # one request for many small reads
-
-
 def _with_checksums(files: list[InputFile], storage: Storage, may_read: bool) -> list[InputFile]:
     """Local files with the checksum of their content as etag: a copied or touched corpus is the same corpus."""
     try:
@@ -264,15 +242,13 @@ def _look(entry: Input, number: int, files: list[InputFile], options: StorageOpt
 def _look_at(entry: Input, number: int, files: list[InputFile], options: StorageOptions) -> None:
     fields = Fields(entry.text_field, entry.id_field)
     rejects: list[Reject] = []
-    for file in files:
+    for file in files[:MOST_FILES]:
         if len(rejects) >= LOOK_RECORDS:
             break
-        with open_url(file.url, options) as source:
-            left = LOOK_RECORDS - len(rejects)
-            for batch in formats.read(source, file.url, fields, batch_bytes=1_000_000, limit=left):
-                if len(batch.texts) or any(reject.reason not in _OF_ALL for reject in batch.rejects):
-                    return
-                rejects += batch.rejects
+        for batch in read_head(file, fields, options, LOOK_RECORDS - len(rejects)).batches:
+            if len(batch.texts) or any(reject.reason not in _OF_ALL for reject in batch.rejects):
+                return
+            rejects += batch.rejects
     reasons = {reject.reason for reject in rejects}
     first = f"none of the first {len(rejects):,} records of {printable(files[0].url)}"
     if reasons and reasons <= _OF_FIELD:
@@ -292,6 +268,6 @@ def _look_at(entry: Input, number: int, files: list[InputFile], options: Storage
 
 def field_names(file: InputFile, options: StorageOptions) -> set[str]:
     """Names of the fields of a file's first records."""
-    with open_url(file.url, options) as source:
+    with open_url(file.url, options, seekable=True) as source:
         form = formats.format_of(file.url)
         return formats.READERS.get(form.kind).field_names(source, form.compression)

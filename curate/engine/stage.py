@@ -27,6 +27,7 @@ from curate.recipe import Recipe
 from curate.storage.interface import Storage
 from curate.storage.local import LocalStorage
 from curate.storage.usage import Usage
+from curate.tables.losses import Loss
 from curate.tables.snapshot import Snapshot, TableFile, decode, encode, read_snapshot, write_snapshot
 from curate.tables.workspace import RunState
 
@@ -344,6 +345,7 @@ class StageRun:
         counters: Mapping[str, int] | None = None,
         details: dict[str, Any] | None = None,
         rows_key: str = "",
+        losses: tuple[Loss, ...] = (),
     ) -> Snapshot:
         """Commit a table of this stage; later stages read it from here."""
         if table not in self.stage.writes:
@@ -360,6 +362,7 @@ class StageRun:
             round(time.perf_counter() - self.began, 2),
             rows_key,
             {name: used.to_dict() for name, used in sorted(self.usage.items())},
+            losses,
         )
         write_snapshot(self.storage, snapshot)
         self.tables[table] = snapshot

@@ -66,7 +66,7 @@ def leave_rows(
     for table in run.stage.writes:
         before = takedown.tables[table]
         now = {**before.details, **(details or {})} if table == run.stage.writes[0] else before.details
-        run.commit(table, files[table], lessened(before.counters, lost), now, before.rows_key)
+        run.commit(table, files[table], lessened(before.counters, lost), now, before.rows_key, before.losses)
 
 
 def files_without(run: StageRun, takedown: Takedown, table: str) -> tuple[list[TableFile], dict[str, int]]:

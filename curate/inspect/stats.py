@@ -31,7 +31,7 @@ def collect(run: RunReader, label: str | None = None) -> dict[str, Any]:
     With ``label``, a field of the records' metadata (``meta.topic``), the measures of packing include how often the
     documents of a window share it, on a sample of windows.
 
-    Keys: name, workspace, engine, run, funnel, sources, lengths, rules, languages, duplicates, upsampling, synthetic (where
+    Keys: name, workspace, engine, run, alarms, funnel, sources, lengths, rules, languages, duplicates, upsampling, synthetic (where
     examples were made), order, packing, shards, tables, seconds.
 
     Raises:
@@ -43,6 +43,7 @@ def collect(run: RunReader, label: str | None = None) -> dict[str, Any]:
         "workspace": run.url,
         "engine": run.state.engine,
         "run": run.state.number,
+        "alarms": run.state.alarms,
     }
     snapshots = run.snapshots
     if run.has("ledger"):

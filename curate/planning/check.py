@@ -78,6 +78,7 @@ def check(
         "stages": planned,
         "exchanges": exchanges_of(recipe, size, {stage.name for stage in todo}),
         "bands": _bands(recipe),
+        "alarms": recipe.alarms.model_dump(mode="json"),
         "estimate": _estimate(recipe, size, todo, cores, costs or shipped()),
         "files": _files(named),
         "notes": _notes(recipe),

@@ -6,6 +6,7 @@ rule sets come from the registries; :mod:`curate.recipe.file` reads recipe files
 
 from __future__ import annotations
 
+from curate.recipe.alarms import Alarms
 from curate.recipe.dedup import Decontaminate, Dedup, Near, Paragraphs
 from curate.recipe.quality import Quality
 from curate.recipe.recipe import Input, ObjectStorage, Recipe, cuts_paragraphs, preferred_signals
@@ -13,6 +14,7 @@ from curate.recipe.relate import Order
 from curate.recipe.shards import Pack
 
 __all__ = [
+    "Alarms",
     "Decontaminate",
     "Dedup",
     "Input",

@@ -98,10 +98,6 @@ class Dedup(Section):
         "off", description="duplicate paragraphs: on, off, or a section"
     )
     decontaminate: Decontaminate | None = Field(None, description="evaluation sets to keep out")
-    max_removed_share: float | None = Field(
-        None, gt=0, le=1, description="a source that would lose a larger share of its documents stops the run"
-    )
-    accept_removal: tuple[str, ...] = Field((), description="sources that may lose more than max_removed_share")
     prefer: tuple[Literal["quality_score", "n_chars", "n_words", "language_score"], ...] = Field(
         ("quality_score", "n_chars"),
         description="which document of a group is kept: larger first, then the smaller doc_id",

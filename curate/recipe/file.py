@@ -345,7 +345,9 @@ def relative_recipe(recipe: Recipe) -> dict[str, Any]:
 
 def essential_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe for ``index.json``: only what the shards depend on, the same wherever the run took place."""
-    data: dict[str, Any] = recipe.model_dump(mode="json", exclude={"workspace", "engine", "ingest", "storage"})
+    data: dict[str, Any] = recipe.model_dump(
+        mode="json", exclude={"workspace", "engine", "ingest", "storage", "alarms"}
+    )
     del data["shards"]["path"]
     for item in data["inputs"]:
         item["path"] = item["path"][len(pattern_prefix(item["path"])) :]

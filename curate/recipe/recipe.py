@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from curate.quality.rule_sets import PRESETS, Kind
+from curate.recipe.alarms import Alarms
 from curate.recipe.dedup import Dedup, DedupOrOff
 from curate.recipe.quality import Quality, QualityOrOff
 from curate.recipe.relate import Cluster, Embed, Order, Select
@@ -74,6 +75,7 @@ class Recipe(Section):
         default_factory=ObjectStorage, description="how S3 is used: who pays for reading, how objects are encrypted"
     )
     inputs: tuple[Input, ...] = Field(min_length=1, description="the sources of raw text")
+    alarms: Alarms = Field(default_factory=Alarms, description="when the loss of a source is said, or stops the run")
     ingest: Ingest = Field(default_factory=Ingest, description="how raw files are cut into partitions")
     quality: QualityOrOff = Field(default_factory=Quality, description="which documents are worth training on")
     dedup: DedupOrOff = Field(default_factory=Dedup, description="exact and near duplicates")
@@ -150,11 +152,10 @@ class Recipe(Section):
         window = self.pack.schedule[-1].window if self.pack.schedule else self.pack.window
         if self.synthetic.share and window < 256:
             raise ValueError(f"synthetic examples need a window of at least 256 tokens, not {window}")
-        if self.upsample.weights:
-            unknown = sorted(set(self.upsample.weights) - set(self.sources))
-            if unknown:
+        for field, named in (("upsample.weights", self.upsample.weights), ("alarms.accept", self.alarms.accept)):
+            if unknown := sorted(set(named or ()) - set(self.sources)):
                 raise ValueError(
-                    f"upsample.weights names {unknown[0]!r}, which is no source; sources: {', '.join(self.sources)}"
+                    f"{field} names {unknown[0]!r}, which is no source; sources: {', '.join(self.sources)}"
                 )
         return self
 

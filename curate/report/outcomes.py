@@ -6,9 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from curate.base import amounts
+from curate.driver.alarms import about, accepting
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect, shard_places
 from curate.planning.check import MAX_SLICES, node_of
+from curate.recipe import Alarms
+from curate.report.alarms import few_kept, warnings
+from curate.report.preview import preview
 from curate.report.statistics import Row, Section, Table, funnel, upsampling
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ def summary_of(run: RunReader, outcome: Outcome, partial: str | None = None) -> 
         "unchanged": all(stage["skipped"] for stage in outcome.stages),
         "until": partial,
         "funnel": stats["funnel"],
+        "alarms": stats["alarms"],
+        "accept": accepting(outcome.alarms, run.recipe.alarms) if outcome.alarms else None,
         "documents": stats.get("lengths", {}).get("all", {}).get("documents"),
         "tokens": windows.get("tokens"),
         "windows": windows.get("windows"),
@@ -59,7 +65,8 @@ def summary(found: dict[str, Any]) -> list[Section]:
     commands += [] if found["until"] else [f"verify {place}"]
     lines += ["", "look: " + "\n      ".join(f"curate {command}" for command in commands)]
     mixture = [] if found["mixture"] is None else [upsampling(found["mixture"])]
-    return [funnel(found["funnel"]), *mixture, "\n".join(lines)]
+    last = warnings(found["alarms"], found["accept"], None if found["until"] else place)
+    return [*few_kept(found["funnel"]), funnel(found["funnel"]), *mixture, "\n".join(lines), *last]
 
 
 def exported(found: dict[str, Any]) -> list[Section]:
@@ -210,7 +217,8 @@ def plan(found: dict[str, Any]) -> list[Section]:
         title = f"Near duplicates: {bands['bands']} bands of {bands['rows']} rows, threshold {bands['threshold']:g}"
         curve = [("found with probability", *bands["found"].values())]
         sections.append(Table(title, ("Jaccard similarity", *bands["found"]), curve))
-    return [*sections, "\n".join(_plan_lines(found))]
+    seen = preview(found["preview"]) if "preview" in found else []
+    return [*sections, "\n".join(_plan_lines(found)), *seen]
 
 
 def _plan_lines(found: dict[str, Any]) -> list[str]:
@@ -233,7 +241,7 @@ def _plan_lines(found: dict[str, Any]) -> list[str]:
     if found["files"]["too_large"]:
         lines.append(f"note: `curate submit` would refuse this recipe: {found['files']['too_large']}")
     lines += found["notes"]
-    return lines + [
+    return [*lines, *about(Alarms.model_validate(found["alarms"]))] + [
         f"warning: {one['exchange']} ({one['stage']}) needs {one['slices']:,} slices; use larger partitions"
         for one in found["exchanges"]
         if one["too_many"]

@@ -16,6 +16,7 @@ from curate.base import amounts
 from curate.base.errors import RequestError
 from curate.base.markup import Markup, element, join
 from curate.base.markup import text as escaped
+from curate.driver.alarms import describe
 from curate.inspect.reader import RunReader
 from curate.inspect.stats import collect
 from curate.report.page_sections import sections_of
@@ -191,6 +192,8 @@ def _processing(run: RunReader) -> Iterator[str]:
 def _limits(run: RunReader, stats: dict[str, Any]) -> Iterator[str]:
     """What follows from the recipe, and what the maker has to add."""
     yield "## Known limits\n"
+    for alarm in stats["alarms"]:
+        yield f"- {plain(describe(alarm))}."
     sections = [quality for quality in map(run.recipe.source_quality, run.recipe.sources) if quality is not None]
     if masked := ", ".join(sorted({kind for quality in sections for kind in quality.pii.mask})):
         yield f"- Personal data is masked by patterns ({masked}); names and other kinds stay."

@@ -18,9 +18,11 @@ from curate.report.map import corpus_map
 from curate.report.measures import TITLES, rows_of
 from curate.report.plots import Plot
 from curate.report.statistics import (
+    ALARMS,
     COSTS,
     RULES,
     Row,
+    alarm_rows,
     copies_of,
     cost_rows,
     language_rows,
@@ -48,6 +50,8 @@ Section = tuple[str, str, Markup]
 def sections_of(run: RunReader, stats: dict[str, Any]) -> Iterator[Section]:
     """The sections that the run has the tables for, in the order of the stages."""
     yield "funnel", "What became of every record", _funnel(stats)
+    if stats["alarms"]:
+        yield "alarms", "Alarms", _alarms(stats)
     if "sources" in stats:
         yield "sources", "Sources", _sources(stats)
     if stats.get("languages"):
@@ -113,6 +117,14 @@ def _funnel(stats: dict[str, Any]) -> Markup:
     head, rows = ("stage", "reason", "records", "share"), removal_rows(stats["funnel"])
     removals = table("Removed and rejected records by stage and reason", head, rows, 2)
     return join([paragraph(text), figure(plots.funnel(stats)), removals])
+
+
+def _alarms(stats: dict[str, Any]) -> Markup:
+    text = (
+        "Steps that removed more of a source than the recipe takes for granted (alarms.removed_share). Look at examples "
+        "before you train on the rest; what is right can be accepted in the recipe (alarms.accept)."
+    )
+    return join([paragraph(text), table("Large losses", ALARMS, alarm_rows(stats["alarms"]), 7)])
 
 
 def _sources(stats: dict[str, Any]) -> Markup:

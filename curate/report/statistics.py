@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 RULES = ("rule", "removed by it", "would remove alone", "only it would")
 COSTS = ("stage", "seconds", "processor seconds", "read", "written", "requests", "memory of a task")
-"""Columns of :func:`rule_rows` and :func:`cost_rows`."""
+ALARMS = ("source", "step", "came", "removed", "share", "most of them by", "")
+"""Columns of :func:`rule_rows`, :func:`cost_rows` and :func:`alarm_rows`."""
 
 
 def statistics(stats: dict[str, Any]) -> list[Section]:
     """Sections of ``curate stats``."""
     sections: list[Section] = [funnel(stats["funnel"])]
+    if stats["alarms"]:
+        sections.append(Table("Alarms", ALARMS, alarm_rows(stats["alarms"]), 7))
     if "sources" in stats:
         names = ("input", "rejected", "removed", "kept", "tokens", "tokens_with_copies")
         sections.append(Table("Sources", ("source", *names[:-1], "with copies", "share"), source_rows(stats, *names)))
@@ -51,6 +54,18 @@ def funnel(counts: dict[str, Any]) -> Table:
     steps = [(f"− {stage}", *rest) for stage, *rest in removal_rows(counts)]
     kept = ("kept", "", counts["kept"], share(counts["kept"], whole))
     return Table("Funnel", ("", "reason", "records", "share"), [("input records", "", whole, ""), *steps, kept], 2)
+
+
+def alarm_rows(alarms: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The alarms of a run (:data:`ALARMS`)."""
+    rows: list[Row] = []
+    for one in alarms:
+        reason = next(iter(one["reasons"])) if len(one["reasons"]) > 1 else ""
+        own = "" if one["generation"] is None else f"generation {one['generation']} by itself"
+        remarks = ", ".join(filter(None, [own, "accepted by the recipe" if one["accepted"] else ""]))
+        part = share(one["removed"], one["of"])
+        rows.append((one["source"], one["step"], f"{one['of']:,}", f"{one['removed']:,}", part, reason, remarks))
+    return rows
 
 
 def _lengths(lengths: dict[str, Any]) -> Table:

@@ -17,7 +17,9 @@ from curate.base.columns import column
 from curate.base.hashing import document_hash
 from curate.base.ids import MAX_POSITION, default_id, doc_ids, ordinal_of
 from curate.engine.context import TaskContext
-from curate.engine.inputs import KnownUnit, ReadOptions, open_url, unit_entry
+from curate.engine.inputs import KnownUnit, ReadOptions, unit_entry
+from curate.engine.losses import by_counters, losses_of
+from curate.engine.opening import open_url
 from curate.engine.removed import Refusal, Refused, Takedown
 from curate.engine.sample import is_drawn
 from curate.engine.stage import Stage, StageRun
@@ -164,7 +166,8 @@ def _ingest(run: StageRun) -> None:
         entries.append(unit_entry(unit, read))
     run.commit("rejects", step.files("rejects"), step.counters)
     details = {"units": entries, **about_vectors(run.recipe.embed.field, step.counters)}
-    run.commit("documents", step.files("documents"), step.counters, details)
+    losses = losses_of(run, "ingest", by_counters(step, "documents", "rejects.", but=[REMOVED_ON_REQUEST]))
+    run.commit("documents", step.files("documents"), step.counters, details, losses=losses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,8 +253,8 @@ class IngestTask(Task):
             options["max_document_bytes"] = self.max_document_bytes
             for batch in formats.read(opened, file.url, fields, **options):
                 last = max([last, *batch.positions[-1:].tolist(), *(one.position for one in batch.rejects[-1:])])
-                documents = _documents(batch, self.ordinal, base, self.source, file.path, self.vectors)
-                refused = _rejects(batch, self.ordinal, base, self.source, file.path)
+                documents = documents_of(batch, self.ordinal, base, self.source, file.path, self.vectors)
+                refused = rejects_of(batch, self.ordinal, base, self.source, file.path)
                 if self.sample is not None:
                     before = documents.num_rows + refused.num_rows
                     documents, refused = self.sample.of(documents), self.sample.of(refused)
@@ -268,7 +271,7 @@ class IngestTask(Task):
         return last + 1
 
 
-def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
+def documents_of(batch: Batch, ordinal: int, base: int, source: str, path: str, vectors: str | None) -> pa.Table:
     metas, given = batch.metas, batch.vectors
     if vectors and given is None:
         metas, given = take_from_meta(metas, vectors)
@@ -280,7 +283,7 @@ def _documents(batch: Batch, ordinal: int, base: int, source: str, path: str, ve
     return pa.table([*columns, *([given] if vectors else [])], schema=schema)
 
 
-def _rejects(batch: Batch, ordinal: int, base: int, source: str, path: str) -> pa.Table:
+def rejects_of(batch: Batch, ordinal: int, base: int, source: str, path: str) -> pa.Table:
     positions = np.array([reject.position for reject in batch.rejects], np.int64)
     sources, paths = [source] * len(positions), [path] * len(positions)
     reasons, snippets = [reject.reason for reject in batch.rejects], [reject.snippet for reject in batch.rejects]
@@ -350,7 +353,7 @@ def _leave(run: StageRun, takedown: Takedown) -> None:
     counters = lessened(documents.counters, lost, gained)
     run.commit("rejects", refused, counters)
     details = {**documents.details, **about_vectors(run.recipe.embed.field, counters)}
-    run.commit("documents", files, counters, details)
+    run.commit("documents", files, counters, details, losses=documents.losses)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from curate.base.columns import IDs, binary_column, column, int32_matrix, is_in,
 from curate.base.hashing import mix64
 from curate.engine.context import TaskContext
 from curate.engine.exchange import TargetTask, each_target, read_slices, send, send_to_partitions
+from curate.engine.losses import by_counters, losses_of, rows_of_files
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, leave_rows, replaced
@@ -29,6 +30,7 @@ from curate.relate.measures import neighbor_recall, path_counts, similarity_to_p
 from curate.relate.neighbors import Neighbors, among, neighbors, renumbered, semantic_duplicates
 from curate.relate.orders import Region, find_path
 from curate.relate.regions import expand, group_names, units
+from curate.tables.losses import Loss
 from curate.tables.parquet import reraise_as_damaged
 from curate.tables.remaining import left_after, preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef, parts_of
@@ -131,7 +133,8 @@ def _order(run: StageRun) -> None:
         RegionMapTask(**part.fields, regions=regions, content=content, drop=dropped_clusters(run.recipe))
         for part in run.partitions(*_PER_DOCUMENT)
     ]
-    maps = run.publish(VECTORS, run.step("tmp/regions.map", routing))
+    routed = run.step("tmp/regions.map", routing)
+    maps = run.publish(VECTORS, routed)
     tasks = [
         PathTask(**fields, content=content, section=section, semantic=semantic, seed=run.recipe.seed)
         for fields in each_target(maps, regions, "region-{:07d}")
@@ -141,9 +144,17 @@ def _order(run: StageRun) -> None:
     recalls = paths.values("recall")
     recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
     measures = {**summarise(paths.values("measures")), "neighbor_recall": round(recall, 4)}
-    run.commit("semantic", step.files("semantic"), step.counters, semantic.details())
+    run.commit("semantic", step.files("semantic"), step.counters, semantic.details(), losses=_losses(run, routed, step))
     run.commit("neighbors", paths.files("neighbors"), {}, {"neighbors": section.neighbors})
     run.commit("order", step.files("order"), {}, {"method": section.method, "measures": measures})
+
+
+def _losses(run: StageRun, routed: Step, ordered: Step) -> tuple[Loss, ...]:
+    """What left with its cluster, and what was removed as a semantic duplicate after that."""
+    path, semantic = ordered.files("order"), ordered.files("semantic")
+    alike = [*rows_of_files((*path, *semantic)), *rows_of_files(semantic, "semantic")]
+    dropped = losses_of(run, "order.dropped_cluster", by_counters(routed, "not_dropped", "dropped_cluster"))
+    return (*dropped, *losses_of(run, "dedup.semantic", alike))
 
 
 def _to_partitions(run: StageRun, paths: Step) -> Step:
@@ -190,7 +201,10 @@ class RegionMapTask(PartitionTask):
             rows = rows.append_column("group", groups)
         for name, values in preferences(context, files["signals"], ids, list(content.prefer)).items():
             rows = rows.append_column(name, values)
-        stays = ~is_dropped(named["source"], column(placed, "cluster"), self.drop)
+        dropped = is_dropped(named["source"], column(placed, "cluster"), self.drop)
+        context.count("not_dropped", int((~dropped).sum()))
+        context.count("dropped_cluster", int(dropped.sum()))
+        stays = ~dropped
         stays &= is_in(ids, left_after("select", context, files))
         region = column(placed, "region")[stays]
         send(context, VECTORS, content.schema, self.regions, rows.filter(pa.array(stays)), region)

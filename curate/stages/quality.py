@@ -15,6 +15,7 @@ from curate.base import schemas
 from curate.base.columns import column
 from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
+from curate.engine.losses import by_counters, losses_of
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import PLACE, PartitionTask, Task, key_form
@@ -311,7 +312,9 @@ def _verdicts(run: StageRun, takedown: Takedown | None = None) -> None:
         VerdictsTask(**part.fields, qualities=qualities, places=places, with_languages=with_languages)
         for part in run.partitions("signals")
     ]
-    run.write("verdicts", tasks)
+    step = run.step("verdicts", tasks)
+    losses = losses_of(run, "quality", by_counters(step, "kept"))
+    run.commit("verdicts", step.files("verdicts"), step.counters, losses=losses)
 
 
 @dataclass(frozen=True, kw_only=True)

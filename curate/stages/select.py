@@ -17,7 +17,8 @@ from curate.base import schemas
 from curate.base.columns import binary_column, column, vector_matrix
 from curate.base.errors import RequestError
 from curate.engine.context import TaskContext
-from curate.engine.inputs import open_url
+from curate.engine.losses import by_counters, losses_of
+from curate.engine.opening import open_url
 from curate.engine.stage import Stage, StageRun, partitions
 from curate.engine.task import PLACE, PartitionTask, Task
 from curate.reading.formats import format_of
@@ -79,7 +80,9 @@ def _select(run: StageRun) -> None:
         for part in partitions(run.tables["documents"], scores=scored)
     ]
     details = {"examples": counted, "cutoff": [int(score)], "nearest_kept": round(int(score) / 2**SCALE_BITS, 4)}
-    run.write("selection", tasks, details)
+    chosen = run.step("selection", tasks)
+    losses = losses_of(run, "select", by_counters(chosen, "near", "not_near"))
+    run.commit("selection", chosen.files("selection"), chosen.counters, details, losses=losses)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from curate.base.schemas import SCHEMA_VERSION
 from curate.storage.interface import Storage, StorageOptions
 from curate.storage.local import LocalStorage
 from curate.storage.open import open_storage
+from curate.tables.losses import Loss
 from curate.tables.parquet import reraise_as_damaged
 
 ESSENTIAL = ("documents", *OF_WORKSPACE)
@@ -72,6 +73,8 @@ class Snapshot:
     """What the rows were made by, besides the texts, where a later run may take them over (``curate.engine.reuse``)."""
     usage: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the stage's tasks had used when the table was committed, by function (``curate.storage.usage``)."""
+    losses: tuple[Loss, ...] = ()
+    """What was removed of each source when the table was decided."""
 
     @property
     def rows(self) -> int:
@@ -145,6 +148,7 @@ def read_snapshot(storage: Storage, path: str) -> Snapshot:
         data.pop("rows")
         data.pop("bytes")
         data["files"] = tuple(TableFile(**file) for file in data["files"])
+        data["losses"] = tuple(Loss(**loss) for loss in data.get("losses", ()))
         snapshot = Snapshot(**data)
         if snapshot.path != path:
             raise ValueError(f"it is the manifest of {snapshot.path}")
@@ -222,6 +226,7 @@ def merge(parts: Sequence[Snapshot]) -> Snapshot:
         details,
         max(part.seconds for part in parts),
         first.rows_key if len({part.rows_key for part in parts}) == 1 else "",
+        losses=tuple(loss for part in parts for loss in part.losses),
     )
 
 

@@ -21,8 +21,8 @@ Broken = Callable[[str, WorkspaceError], None]
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What ``run.json`` holds: the recipe as written, the path of the manifest of every table, how the last run went, and
-    with which versions."""
+    """What ``run.json`` holds: the recipe as written, the path of the manifest of every table, how the last run went, with
+    which versions, and which losses were too large (``curate.driver.alarms``)."""
 
     name: str
     recipe: dict[str, Any]
@@ -31,6 +31,7 @@ class RunState:
     engine: str = ""
     number: int = 1
     versions: dict[str, str] = field(default_factory=dict)
+    alarms: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_run(storage: Storage) -> RunState:

@@ -4,51 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from curate.base.amounts import size
 from curate.base.errors import InputError, RequestError
-from curate.engine.inputs import field_names, find, open_url
+from curate.engine.finding import find
+from curate.engine.heads import files_each
+from curate.engine.opening import open_url
 from curate.reading import formats
 from curate.reading.records import Fields
-from curate.reading.units import InputFile, pattern_prefix
 from curate.recipe import Input
 from curate.recipe.file import yaml_text
 from curate.storage.interface import StorageOptions
+from curate.tools.groups import absolute, find_groups, in_words
+from curate.tools.look import Looked, look
 
 if TYPE_CHECKING:
     from curate.quality.training import TrainingOptions
 
-TEXT_FIELDS = "text content body raw_content article document markdown story transcript abstract".split()
-"""Names under which corpora keep their text, most usual first."""
-
-ID_FIELDS = ("id", "doc_id", "document_id", "uuid", "url", "uri", "key", "isbn", "path")
-"""Names under which they keep an identity."""
-
-
-class Looked(NamedTuple):
-    """One input after a look at it."""
-
-    source: str
-    path: str
-    text_field: str | None
-    id_field: str | None
-    files: list[InputFile]
-
-    @property
-    def note(self) -> str:
-        """What was seen: number, formats and size of the files, and the fields that are read."""
-        kinds = "/".join(sorted({formats.format_of(file.url).kind for file in self.files}))
-        fields = f", text in `{self.text_field}`" if self.text_field else ""
-        fields += f", id in `{self.id_field}`" if self.id_field else ""
-        amount = size(sum(file.size for file in self.files))
-        return f"{len(self.files):,} {kinds} file{'s' if len(self.files) != 1 else ''}, {amount}{fields}"
-
 
 def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[str]]:
-    """Write ``folder``/recipe.yaml for the inputs; returns its path and what was seen, a line an input.
+    """Write ``folder``/recipe.yaml for the inputs; returns its path and what was seen, line by line.
 
     Raises:
         RequestError: there is a recipe already, or the folder cannot be written.
@@ -57,81 +33,35 @@ def write_recipe(folder: str | Path, inputs: Sequence[str]) -> tuple[Path, list[
     place = Path(folder) / "recipe.yaml"
     if place.exists():
         raise RequestError(f"{place} exists already and is not overwritten; edit it, move it, or name another folder")
-    looked = look(inputs)
+    options = StorageOptions.from_environment()
+    found = find_groups(inputs, options)
+    most = files_each(len(found.groups))
+    looked, left_out, taken = [], [], {group.source for group in found.groups}
+    for group in found.groups:
+        try:
+            looked += look(group, most, options, taken)
+        except InputError as error:
+            left_out.append(str(error))
+    if not looked:
+        raise InputError("\n".join(left_out))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("x", encoding="utf-8") as file:
-            file.write(recipe_text(Path(folder).resolve().name, looked, place.parent.resolve()))
+            file.write(recipe_text(Path(folder).resolve().name, looked, left_out, place.parent.resolve()))
     except OSError as error:
         raise RequestError(f"{place} cannot be written: {error.strerror or error}") from None
-    return place, [f"{one.source}: {one.note}" for one in looked]
+    notes = [line for one in looked for line in (f"{one.group.source}: {one.files}", *(f"  {n}" for n in one.notes))]
+    notes += [f"left out: {why}" for why in left_out]
+    if found.passed_over:
+        number = sum(found.passed_over.values())
+        notes.append(f"passed over, of no known type: {number:,} files ({in_words(found.passed_over)})")
+    return place, notes
 
 
-def look(inputs: Sequence[str]) -> list[Looked]:
-    """What is behind each path: its files, and the fields that hold the text and the id."""
-    looked: list[Looked] = []
-    for path in inputs:
-        absolute = _absolute(path)
-        source = _source_name(absolute, {one.source for one in looked})
-        files = _files(source, absolute)
-        if not files:
-            known = ", ".join(formats.extensions())
-            raise InputError(f"{absolute}: no file there is of a known type ({known}, also .gz and .zst)")
-        fields = sorted(field_names(files[0], StorageOptions.from_environment()))
-        text_field = id_field = None
-        if formats.reader_of(files[0].url).has_fields:
-            text_field = _pick(fields, TEXT_FIELDS)
-            if text_field is None:
-                raise InputError(
-                    f"{path}: no field of {files[0].path} is called {', '.join(TEXT_FIELDS[:4])} or the like; fields there: "
-                    f"{', '.join(fields[:20]) or 'none'}. Write a recipe with `text_field:` naming the one that holds the text"
-                )
-            id_field = _pick(fields, ID_FIELDS)
-        looked.append(Looked(source, absolute, text_field, id_field, files))
-    return looked
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().absolute())
-
-
-def _files(source: str, path: str) -> list[InputFile]:
-    """The files behind an absolute path, sorted."""
-    files = find(Input(source=source, path=path), 0, StorageOptions.from_environment())
-    return sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape"))
-
-
-def _pick(fields: Sequence[str], wanted: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in reversed(fields)}
-    return next((lower[name] for name in wanted if name in lower), None)
-
-
-def _source_name(path: str, taken: set[str]) -> str:
-    """A name for the source: of the file without its extensions, or of the folder."""
-    bare = path.rstrip("/")
-    name = bare.rsplit("/", 1)[-1]
-    if any(sign in name for sign in "*?["):
-        name = pattern_prefix(bare).rstrip("/").rsplit("/", 1)[-1]
-    else:
-        endings = "|".join(re.escape(ending) for ending in (*formats.extensions(), *formats.COMPRESSIONS))
-        name = re.sub(f"({endings})+$", "", name)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "corpus"
-    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
-    return next(unique for unique in names if unique not in taken)
-
-
-def recipe_text(name: str, looked: Sequence[Looked], base: Path) -> str:
+def recipe_text(name: str, looked: Sequence[Looked], left_out: Sequence[str], base: Path) -> str:
     """The recipe as YAML with comments; paths below ``base`` are relative to it."""
-    inputs = []
-    for one in looked:
-        place = Path(one.path)
-        path = place.relative_to(base).as_posix() if place.is_relative_to(base) else one.path
-        keys = {"source": one.source, "path": path}
-        for field, value in (("text_field", one.text_field), ("id_field", one.id_field)):
-            if value not in (None, field.removesuffix("_field")):
-                keys[field] = str(value)
-        inputs.append(f"  - {yaml_text(keys)}   # {one.note}")
-    listed = "\n".join(inputs)
+    lines = [line for one in looked for line in _input_lines(one, base)]
+    listed = "\n".join([*lines, *(f"  # left out: {' '.join(why.split())}" for why in left_out)])
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name) or "corpus"
     return f"""\
 # A recipe for curate. Only `inputs` is required; `curate schema` prints every field with its default.
@@ -146,6 +76,7 @@ inputs:
 quality:
   # languages: [en]                              # keep these languages only; empty: any
   preset: default                                # removes junk of any kind; gopher, c4, fineweb: rules for English web pages
+# alarms: {{action: stop}}                         # stop where a step removes most of a source; by default it is said
 dedup:
   near: {{threshold: 0.8}}                         # true Jaccard similarity of word 5-grams; `near: off` keeps near duplicates
 tokenizer:
@@ -154,6 +85,33 @@ order: {{method: related}}                         # related documents follow ea
 pack: {{window: 8192, method: related}}            # tokens of a context window
 shards: {{formats: [parquet]}}                     # also mds, megatron, numpy, webdataset
 """
+
+
+def _input_lines(one: Looked, base: Path) -> Iterator[str]:
+    """The lines of a recipe for one group: what was seen, as comments, and an input for each of its paths."""
+    for note in (one.files, *one.notes, *_proposals(one)):
+        yield f"  # {note}"
+    for named in one.group.paths:
+        place = Path(named)
+        path = place.relative_to(base).as_posix() if place.is_relative_to(base) else named
+        keys = {"source": one.group.source, "path": path}
+        for field, value in (("text_field", one.text_field), ("id_field", one.id_field)):
+            if value not in (None, field.removesuffix("_field")):
+                keys[field] = str(value)
+        if one.guess.kind != "any":
+            keys["kind"] = one.guess.kind
+        yield "  - {" + ", ".join(f"{key}: {yaml_text(value)}" for key, value in keys.items()) + "}"
+
+
+def _proposals(one: Looked) -> Iterator[str]:
+    """What the recipe proposes for a group, and why."""
+    kind = one.guess.kind
+    yield "rules: the default ones" + (f", with the limits for {kind}" if kind != "any" else "")
+    if kind == "web" and one.languages.get("en", 0) > 0.9:
+        yield "for English web pages, `quality: {preset: fineweb}` here would remove more, as FineWeb does"
+    first, part = next(iter(one.languages.items()), ("", 0.0))
+    if 0.5 <= part < 1:
+        yield f"to keep one language, add `quality: {{languages: [{first}]}}` here"
 
 
 VOCAB_SIZE = 8_192
@@ -225,9 +183,10 @@ def texts_of(path: str, text_field: str = "text") -> Iterator[str]:
     Raises:
         InputError: nothing is found.
     """
-    empty = True
-    for file in _files("texts", _absolute(path)):
-        with open_url(file.url, StorageOptions.from_environment()) as opened:
+    empty, options = True, StorageOptions.from_environment()
+    files = find(Input(source="texts", path=absolute(path)), 0, options)
+    for file in sorted(files, key=lambda file: file.path.encode("utf-8", "surrogateescape")):
+        with open_url(file.url, options) as opened:
             for batch in formats.read(opened, file.url, Fields(text_field)):
                 empty = empty and not len(batch.texts)
                 yield from batch.texts.to_pylist()

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from curate.engine.inputs import open_url
+from curate.engine.opening import open_url
 from curate.reading import formats
+from curate.reading.folders import is_hidden
 from curate.storage.interface import NO_OPTIONS
 
 PASSAGE_BYTES = 4_000
@@ -19,7 +20,8 @@ def read(places: Iterable[Path]) -> Iterator[str]:
     for place in places:
         files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
         for path in files:
-            if place.is_dir() and not formats.is_known(path.relative_to(place).as_posix()):
+            below = path.relative_to(place).as_posix()
+            if place.is_dir() and (is_hidden(below) or not formats.has_known_type(below)):
                 continue
             with open_url(str(path), NO_OPTIONS) as file:
                 for batch in formats.read(file, str(path)):

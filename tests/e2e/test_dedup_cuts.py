@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.base.errors import RemovalAlarm, RequestError
+from curate.base.errors import RequestError
 from curate.driver.execute import run_recipe
 from curate.recipe.file import from_dict
 from curate.verify.verify import verify
@@ -116,23 +116,6 @@ def test_later_inputs_meet_the_paragraphs_of_earlier_ones(corpus, tmp_path):
     ids = dict(found.table("documents").select("doc_id", "id").collect().iter_rows())
     late = [row for row in found.table("paragraphs").collect().to_dicts() if ids[row["doc_id"]] == "late"]
     assert [ids[row["first_seen"]] for row in late] == [corpus[1][3]["id"]]
-
-
-def test_an_alarm_stops_before_anything_is_removed(corpus, tmp_path):
-    _, rows = corpus
-    copies = tmp_path / "copies.jsonl"
-    copies.write_text(
-        "".join(json.dumps({"id": f"{i}-{k}", "text": rows[i]["text"]}) + "\n" for i in range(8) for k in range(5))
-    )
-    made = recipe(corpus, tmp_path / "run", max_removed_share=0.5)
-    made["inputs"] = [{"source": "copied", "path": str(copies)}, *made["inputs"]]
-    with pytest.raises(RemovalAlarm, match=r"source copied would lose 32 of 40 documents \(80%\)") as alarm:
-        run_recipe(from_dict(made, tmp_path))
-    assert "accept_removal: [copied]" in str(alarm.value)
-    assert "exact duplicate of doc_id" in str(alarm.value)
-    made["dedup"]["accept_removal"] = ["copied"]
-    outcome = run_recipe(from_dict(made, tmp_path))
-    assert outcome.tables["duplicates"].rows >= 32
 
 
 def test_a_missing_evaluation_set_is_named_before_any_work(corpus, tmp_path):

@@ -13,7 +13,8 @@ import pytest
 
 from curate.base.errors import InputError, WorkspaceError
 from curate.engine.finding import PassedOver, find
-from curate.engine.inputs import discover, open_url
+from curate.engine.inputs import discover
+from curate.engine.opening import open_url
 from curate.recipe import Input, Recipe
 from curate.storage.interface import StorageOptions
 from curate.storage.open import open_storage

@@ -100,7 +100,7 @@ def example(hint: Any) -> Any:
     raise TypeError(f"{hint} cannot be a parameter of a task: say its type, or give an example here")
 
 
-def model(kind: type[BaseModel], **changed: Any) -> BaseModel:
+def model(kind: type[BaseModel], /, **changed: Any) -> BaseModel:
     given = {name: example(one.annotation) for name, one in kind.model_fields.items()}
     return kind.model_construct(**given | changed)
 

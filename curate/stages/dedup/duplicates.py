@@ -17,7 +17,6 @@ along, are never removed, and their texts are read only where a bucket holds one
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,25 +26,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.base import schemas
-from curate.base.columns import binary_column, bytes_matrix, column, is_in, rows_of, rows_without, signature_matrix
-from curate.base.errors import RemovalAlarm
+from curate.base.columns import binary_column, bytes_matrix, column, is_in, rows_without, signature_matrix
 from curate.base.hashing import mix64
-from curate.base.ids import ordinal_of
 from curate.dedup.minhash import band_keys
 from curate.engine.context import TaskContext
 from curate.engine.exchange import TargetTask, each_target, hash_targets, read_slices, send, send_to_partitions
+from curate.engine.losses import losses_of, rows_of_files
 from curate.engine.reuse import REUSE_COUNTERS
 from curate.engine.stage import Partition, Stage, StageRun, Step, partitions
-from curate.engine.task import Exchange, PartitionTask, Task
+from curate.engine.task import Exchange, Task
 from curate.recipe import Recipe, preferred_signals
 from curate.stages.dedup.labels import BAND, BANDS
 from curate.stages.dedup.shingles import NEAR_ROWS, DedupSettings, duplicate_rows, find_near
 from curate.stages.dedup.signatures import check_signatures, commit_empty, dedup_section, minhash_params, removes_near
 from curate.tables.remaining import preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef
-
-EXAMPLES = 3
-"""Removed documents of a partition that an alarm can name."""
 
 TARGET_ROWS = 2_000_000
 """Documents of one exchange target, about."""
@@ -101,11 +96,12 @@ def _duplicates(run: StageRun) -> None:
         near, counted = find_near(run, parts, documents, run.publish(BANDS, exact), settings, section.near)
         counters |= counted
     step = _settle(run, documents, copies, near, settings.targets)
-    if section.max_removed_share is not None:
-        check_removals(run, step, section.max_removed_share, section.accept_removal)
     counters |= step.counters
     counters = {k: v for k, v in counters.items() if not k.startswith("exchange.") and k not in REUSE_COUNTERS}
-    run.commit("duplicates", step.files("duplicates"), counters)
+    kinds = ("exact", "near")
+    removed = [(one.name, 0, {kind: one.counters.get(f"removed.{kind}", 0) for kind in kinds}) for one in step.records]
+    losses = losses_of(run, "dedup.duplicates", [*rows_of_files(run.tables["signatures"].files), *removed])
+    run.commit("duplicates", step.files("duplicates"), counters, losses=losses)
 
 
 def _find_exact(run: StageRun, parts: Sequence[Partition], documents: Snapshot, settings: DedupSettings) -> Step:
@@ -143,7 +139,7 @@ def _settle(run: StageRun, documents: Snapshot, copies: Snapshot, near: Snapshot
     own = run.tables["documents"].files
     first = len(documents.files) - len(own)
     tasks = [
-        DuplicatesTask(name=file.name, documents=file, settled=settled.ref, near=near_ref, target=first + index)
+        DuplicatesTask(name=file.name, settled=settled.ref, near=near_ref, target=first + index)
         for index, file in enumerate(own)
     ]
     return run.step("duplicates", tasks)
@@ -152,35 +148,6 @@ def _settle(run: StageRun, documents: Snapshot, copies: Snapshot, near: Snapshot
 def number_of_targets(documents: int) -> int:
     """Parts into which the documents are routed; a function of their number alone."""
     return max(min(FEW_TARGETS, -(-documents // FEW_ROWS)), -(-documents // TARGET_ROWS), 1)
-
-
-def check_removals(run: StageRun, step: Step, limit: float, accepted: Sequence[str]) -> None:
-    """Stop before anything is committed when a source would lose too much.
-
-    Raises:
-        RemovalAlarm: more than the share ``limit`` of a source that is not ``accepted``, with examples.
-    """
-    source_of = {unit["ordinal"]: unit["source"] for unit in run.tables["documents"].details["units"]}
-    kept, removed = Counter[str](), Counter[str]()
-    examples: dict[str, list[Any]] = {}
-    for file in run.tables["signatures"].files:
-        kept[source_of[ordinal_of(file.name)]] += file.rows
-    for record in step.records:
-        source = source_of[ordinal_of(record.name)]
-        removed[source] += sum(file.rows for file in record.files["duplicates"])
-        examples.setdefault(source, []).extend(record.values["examples"])
-    for source in sorted(removed, key=lambda name: (-removed[name] / max(kept[name], 1), name)):
-        share = removed[source] / max(kept[source], 1)
-        if share > limit and source not in accepted:
-            shown = "\n".join(
-                f"  {name} (doc_id {doc_id}): {kind} duplicate of doc_id {keeper}, similarity {similarity:.3g}"
-                for name, doc_id, kind, keeper, _, similarity, *_ in examples[source][:EXAMPLES]
-            )
-            raise RemovalAlarm(
-                f"source {source} would lose {removed[source]:,} of {kept[source]:,} documents ({share:.0%}) as duplicates, "
-                f"more than dedup.max_removed_share = {limit:g}; nothing was removed. For example\n{shown}\n"
-                f"If that is right, write `dedup: {{accept_removal: [{source}]}}`, or a larger share"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +261,7 @@ def _exact_rows(copies: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DuplicatesTask(PartitionTask):
+class DuplicatesTask(Task):
     """The duplicates of one partition, sorted by doc_id."""
 
     grows_with = "documents"
@@ -309,21 +276,11 @@ class DuplicatesTask(PartitionTask):
         parts = [read_slices(context, table, self.target, schemas.DUPLICATES) for table in maps]
         table = pa.concat_tables(parts).sort_by("doc_id")
         context.write_parts("duplicates", table.schema, [table])
-        few = table.slice(0, EXAMPLES)
-        named = context.read(self.documents, ["doc_id", "id"])
-        names = named["id"].take(pa.array(rows_of(column(few, "doc_id"), column(named, "doc_id")))).to_pylist()
-        context.value("examples", [[name, *row.values()] for name, row in zip(names, few.to_pylist(), strict=True)])
 
 
 def _duplicate_settings(recipe: Recipe) -> Any:
     decides = dedup_section(recipe).model_dump(mode="json", include={"exact", "near"})
     return {**decides, "prefer": preferred_signals(recipe)}
-
-
-def _alarm(run: StageRun) -> Any:
-    """Part of the snapshot id but of no task: another limit is checked again, and nothing else is done."""
-    section = dedup_section(run.recipe)
-    return [section.max_removed_share, sorted(section.accept_removal)]
 
 
 _READS = ("documents", "edits", "signals", "signatures")
@@ -334,7 +291,6 @@ DUPLICATES = Stage(
     ("shingles", "duplicates"),
     _duplicate_settings,
     _duplicates,
-    _alarm,
     by_generation=True,
     looks_back=(*_READS, "duplicates"),
 )

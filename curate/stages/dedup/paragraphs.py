@@ -22,6 +22,7 @@ from curate.base.hashing import mix64
 from curate.dedup.contamination import paragraphs
 from curate.engine.context import TaskContext
 from curate.engine.exchange import TargetTask, each_target, hash_targets, send, send_to_partitions
+from curate.engine.losses import losses_of, rows_of_files
 from curate.engine.reuse import PreviousFiles, Rows, read_edits, rows_key
 from curate.engine.stage import Stage, StageRun
 from curate.engine.task import Exchange, Task
@@ -67,7 +68,9 @@ def _paragraphs(run: StageRun) -> None:
     first = len(documents.files) - len(own)
     tasks = [ParagraphsTask(name=file.name, maps=repeated.ref, target=first + i) for i, file in enumerate(own)]
     step = run.step("paragraphs", tasks)
-    run.commit("paragraphs", step.files("paragraphs"), {"paragraphs": hashed.rows, **step.counters})
+    parts = [*rows_of_files(hashed.files), *rows_of_files(step.files("paragraphs"), "paragraphs")]
+    losses = losses_of(run, "dedup.paragraphs", parts)
+    run.commit("paragraphs", step.files("paragraphs"), {"paragraphs": hashed.rows, **step.counters}, losses=losses)
 
 
 def _hash_paragraphs(run: StageRun, section: Paragraphs) -> Snapshot:

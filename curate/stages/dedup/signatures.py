@@ -18,7 +18,8 @@ from curate.base.errors import RequestError, WorkspaceError
 from curate.dedup.contamination import Matches, NgramIndex, check_index, find_matches, ngram_index
 from curate.dedup.minhash import MinHashParams, params_of, sign
 from curate.engine.context import TaskContext
-from curate.engine.inputs import open_url
+from curate.engine.losses import by_counters, losses_of
+from curate.engine.opening import open_url
 from curate.engine.reuse import Files, PreviousFiles, Rows, read_edits, reusable, rows_key, rows_of_partition
 from curate.engine.stage import Fit, Stage, StageRun
 from curate.engine.task import PLACE, PREVIOUS, PartitionTask, Task
@@ -27,6 +28,7 @@ from curate.reading.formats import read as read_records
 from curate.reading.records import Fields
 from curate.recipe import Decontaminate, Dedup, Near, Recipe
 from curate.storage.local import file_checksum
+from curate.tables.losses import Loss
 from curate.tables.parquet import damaged, reraise_as_damaged
 from curate.tables.remaining import edited_texts, left_after
 from curate.tables.snapshot import Snapshot, TableFile, artefact_path, read_artefact
@@ -125,7 +127,11 @@ def _signatures(run: StageRun) -> None:
             loaded = load_evaluation(artefact_path(run.storage, run.model))
         overlaps |= {"evaluation.items": len(loaded.sets), "evaluation.items_too_short": loaded.too_short}
     key = rows_key(run)
-    run.commit("contamination", step.files("contamination"), overlaps, rows_key=key)
+    losses: tuple[Loss, ...] = ()
+    if section is not None and section.action == "remove":
+        parts = by_counters(step, "documents", "contaminated.documents")
+        losses = losses_of(run, "dedup.decontaminate", parts)
+    run.commit("contamination", step.files("contamination"), overlaps, rows_key=key, losses=losses)
     run.commit("signatures", step.files("signatures"), counters, details, key)
 
 
