@@ -32,7 +32,7 @@ from curate.dedup.minhash import MinHashParams, band_keys, group, sign
 from curate.dedup.resolve import resolve
 from curate.dedup.shingles import shingle_sets
 from curate.recipe.dedup import Near, Semantic
-from curate.relate.duplicates import CONFIRMED, choose_keepers, claims, judge
+from curate.relate.duplicates import CONFIRMED, choose_keepers, claims, compile_kernels, judge
 from curate.relate.embedders import lexical
 from curate.relate.neighbors import neighbors
 from curate.relate.similarity import Vectors, cosine
@@ -162,6 +162,7 @@ def by_vectors_alone(vectors: Vectors, lengths: NDArray[np.float64]) -> NDArray[
 
 def verified(found: Mixed, vectors: Vectors, lengths: NDArray[np.float64]) -> NDArray[np.int64]:
     """int64[n]: the keeper of each document as the stage `order` finds it in one region; -1 for those that stay."""
+    compile_kernels()
     section = Semantic()
     claimed = claims(vectors, neighbors(vectors, 20, 0.95), section.threshold)
     suspects = np.unique(np.concatenate([claimed.a, claimed.b]))

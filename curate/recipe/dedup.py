@@ -81,7 +81,7 @@ class Decontaminate(Section):
 class Semantic(Section):
     """Semantic duplicates: found among the vectors of a region (SemDeDup), verified by the texts."""
 
-    threshold: float = Field(0.9, gt=0, le=1, description="cosine of two vectors from which on the texts are compared")
+    threshold: float = Field(0.85, gt=0, le=1, description="cosine of two vectors from which on the texts are compared")
     overlap: float = Field(
         0.45, gt=0, le=1, description="Jaccard similarity of the sets of words that duplicates have at least"
     )

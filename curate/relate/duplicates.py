@@ -30,7 +30,7 @@ PAIRS_SHARE = 0.5
 """Of the overlap that words need, the share that pairs of consecutive words need: a sentence keeps its order, a vocabulary
 has none. Where 30 % of the words are changed, half of the pairs are."""
 
-FAMILY = 4
+FAMILY = 3
 """A document like so many others is one of a family, as pages of one template are."""
 
 OWN_SHARE = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -75,7 +76,7 @@ def test_similarities_are_those_of_the_sets(documents):
     found = made(*texts)
     a, b = (side.astype(np.int64) for side in np.triu_indices(len(texts), 1))
     sets = [set(words) for words in documents]
-    pairs = [set(zip(words, words[1:], strict=False)) for words in documents]
+    pairs = [set(itertools.pairwise(words)) for words in documents]
     for kind, expected in ((found.words, sets), (found.pairs, pairs)):
         wanted = [
             len(expected[i] & expected[j]) / max(len(expected[i] | expected[j]), 1) for i, j in zip(a, b, strict=True)
