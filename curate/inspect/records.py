@@ -75,7 +75,7 @@ def keeper_of(run: RunReader, doc_id: int) -> dict[str, Any] | None:
         duplicate |= {"kind": "semantic", "shared_bands": 0, "component": duplicate["keeper"]}
     if not duplicate:
         return None
-    keeper, containment, overlap = (duplicate.get(name) for name in ("keeper", "containment", "overlap"))
+    keeper, containment, overlap = duplicate["keeper"], duplicate.get("containment"), duplicate.get("overlap")
     return {
         "kind": duplicate["kind"],
         **named(run, [keeper]).get(keeper, {"doc_id": keeper, "id": "", "source": ""}),
