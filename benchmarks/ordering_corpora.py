@@ -24,13 +24,16 @@ import scipy.sparse as sp
 import zstandard
 from numpy.typing import NDArray
 
+from curate.recipe.dedup import Semantic
 from curate.relate.cells import quantise
+from curate.relate.duplicates import CONFIRMED, choose_keepers, claims, judge
 from curate.relate.embedders import lexical
 from curate.relate.embedders.lexical import right_subspace
 from curate.relate.embedders.model import ModelEmbedder, find_model
 from curate.relate.encoders.quantised import mean_direction, quantise_directions
-from curate.relate.neighbors import Neighbors, among, neighbors, semantic_duplicates
+from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.similarity import Vectors
+from curate.relate.sketches import sketch
 
 PASSAGE = 4000
 JUDGED = 600
@@ -46,7 +49,7 @@ KNOWN: dict[str, dict[str, str]] = {
 
 @dataclass
 class Corpus:
-    """Documents left after semantic duplicates at .95 have gone, as the default recipe does.
+    """Documents left after semantic duplicates have gone, as the default recipe does.
 
     Attributes:
         texts, labels: of the n documents.
@@ -112,7 +115,7 @@ def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> C
     model = lexical.fit(column)
     vectors, _ = model.transform(column)
     found = neighbors(vectors, 20, MAX_SIMILARITY)
-    keeper, _ = semantic_duplicates(vectors, found, MAX_SIMILARITY)
+    keeper = semantic_duplicates(vectors, found, column)
     kept = np.flatnonzero(keeper < 0)
     lengths = np.array([max(1, len(text.encode()) // 4) for text in texts], np.int64)
     texts, labels = [texts[i] for i in kept], [labels[i] for i in kept]
@@ -128,6 +131,14 @@ def prepare(path: Path, limit: int | None = None, judge: str | None = None) -> C
         among(found, vectors, kept, MAX_SIMILARITY),
         int((keeper >= 0).sum()),
     )
+
+
+def semantic_duplicates(vectors: Vectors, found: Neighbors, texts: pa.Array) -> NDArray[np.int64]:
+    """int64[n]: the document kept in place of each, -1 for those that stay, with the recipe's defaults."""
+    section = Semantic()
+    claimed = claims(vectors, found, section.threshold)
+    confirmed = judge(claimed.a, claimed.b, sketch(texts), section.overlap).verdict == CONFIRMED
+    return choose_keepers(claimed.a[confirmed], claimed.b[confirmed], len(vectors))
 
 
 def model_vectors(texts: list[str], name: str) -> Vectors:

@@ -10,6 +10,7 @@ from curate.inspect.reader import RunReader
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
 
+    from curate.inspect.audit import Claim
     from curate.inspect.explain import Explanation
     from curate.inspect.lookup import Match
     from curate.inspect.pairs import Nearest, Pair
@@ -57,6 +58,16 @@ class Run(RunReader):
         from curate.inspect.records import sample
 
         return sample(self, removed_by=removed_by, source=source, n=n)
+
+    def semantic_sample(self, n: int = 5) -> list[Claim]:
+        """``n`` documents removed as semantic duplicates and ``n`` claims of vectors that the texts refused.
+
+        Raises:
+            RequestError: the run did not look for semantic duplicates, or none was sampled.
+        """
+        from curate.inspect.audit import semantic_sample
+
+        return semantic_sample(self, n)
 
     def lookup(self, text: str) -> list[Match]:
         """Kept documents that are like ``text``, with true similarity and containment; the most similar first.

@@ -37,6 +37,14 @@ def text(rng: random.Random, topic: str, sentences: int) -> str:
     return "\n\n".join(" ".join(lines[i : i + 5]) for i in range(0, len(lines), 5))
 
 
+def edited(rng: random.Random, body: str, share: float) -> str:
+    """A copy of a text in which a share of the words are others: no near duplicate of it, but the same text to a reader."""
+    words = body.split(" ")
+    for i in rng.sample(range(len(words)), round(share * len(words))):
+        words[i] = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 8)))
+    return " ".join(words)
+
+
 def documents(count: int = 240, seed: int = 0) -> list[dict[str, str]]:
     """Documents of four topics: every tenth is long, every eighth an exact and every ninth a near copy of another."""
     rng = random.Random(seed)

@@ -109,6 +109,7 @@ def test_sample(workspace: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", workspace, "--removed-by", "dedup", "--json"]) == 0
     assert {one["id"] for one in json.loads(capsys.readouterr().out)} == {"d", "f"}
     assert "nothing was removed by 'c4'" in refused(capsys, "sample", workspace, "--removed-by", "c4")
+    assert "leave out --removed-by" in refused(capsys, "sample", workspace, "--semantic", "--removed-by", "c4")
 
 
 def test_verify_exits_1_on_a_fault(builder: hand.Builder, capsys: pytest.CaptureFixture[str]) -> None:

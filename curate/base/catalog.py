@@ -169,6 +169,14 @@ _TABLES = (
     Table("order", "order", "document on the path", documents="path", every=True),
     Table("neighbors", "order", "document on the path (20 neighbours)", files="region", documents="path"),
     Table("semantic", "order", "removed semantic duplicate", documents="left"),
+    Table(
+        "semantic_audit",
+        "order",
+        "sampled claim of vectors that two documents are duplicates: `removed`, or `refused` by the texts",
+        files="region",
+        documents="left",
+        order=("doc_id", "other"),
+    ),
     Table("copies", "upsample", "document on the path", documents="path", every=True),
     Table("synthetic", "synthetic", "synthetic example", documents="path"),
     Table(

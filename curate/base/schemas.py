@@ -61,7 +61,14 @@ CUT = pa.struct(_columns(f"{_SPAN}, replacement string"))
 KEPT = _per_document("", ("cuts", pa.list_(CUT)))
 """Documents left after deduplication; the byte spans of each text that are cut (replacement null) or replaced, sorted,
 without overlaps."""
-SEMANTIC = _per_document("keeper uint64, similarity float32")
+SEMANTIC = _per_document("keeper uint64, similarity float32, overlap float32")
+"""The cosine that the vectors claim, and the Jaccard similarity of the sets of words."""
+SEMANTIC_AUDIT = _per_document(
+    "other uint64, outcome string, answer string, similarity float32, overlap float32",
+    ("text", pa.large_string()),
+    ("other_text", pa.large_string()),
+)
+"""``other``: the keeper, or what a document that stays was compared with; the beginnings of both texts."""
 SELECTION = _per_document("similarity float32, example uint32, kept bool")
 """Where `select` names examples: the cosine to the nearest one, its number, and whether that is near enough."""
 CLUSTERS = _per_document("cluster int32, region int32, distance float32")
@@ -142,6 +149,7 @@ _FIXED = {
     "paragraphs": PARAGRAPHS,
     "kept": KEPT,
     "semantic": SEMANTIC,
+    "semantic_audit": SEMANTIC_AUDIT,
     "selection": SELECTION,
     "clusters": CLUSTERS,
     "order": ORDER,

@@ -26,6 +26,7 @@ def add(command: AddCommand) -> None:
     removed_by = "only documents removed by this reason (gopher_quality.gopher_short_doc), rule set, stage, or `any`"
     parser.value("--removed-by", "R", removed_by)
     parser.value("--source", "S", "only documents of this source")
+    parser.flag("--semantic", "removed semantic duplicates beside their keepers, and pairs that the texts say are none")
     parser.value("--n", "N", "documents to show (default: 5)", type=positive, default=5)
     parser.flag("--json", "print them as JSON")
 
@@ -93,6 +94,10 @@ def sample(options: argparse.Namespace) -> int:
 
     The same documents every time, chosen by hash.
     """
+    if options.semantic:
+        if options.removed_by or options.source:
+            raise RequestError("--semantic shows pairs of all sources; leave out --removed-by and --source")
+        return _answer(_opened(options).semantic_sample(options.n), "claims", options)
     return _answer(_opened(options).sample(options.removed_by, options.source, options.n), "samples", options)
 
 

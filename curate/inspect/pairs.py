@@ -50,7 +50,7 @@ class Pair(Answer):
     Attributes:
         removed, keeper: doc_id, id and source.
         kind: exact, near or semantic.
-        similarity: true Jaccard of the shingle sets; of semantic duplicates, the cosine.
+        similarity: true Jaccard of the shingle sets; of semantic duplicates, the cosine of the vectors.
         differences: from the keeper's text to the removed one's, both as edited.
     """
 

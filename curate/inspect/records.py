@@ -68,20 +68,21 @@ def first_row(run: RunReader, table: str, doc_id: int) -> dict[str, Any]:
 def keeper_of(run: RunReader, doc_id: int) -> dict[str, Any] | None:
     """The document kept instead of a duplicate; None where ``doc_id`` is no duplicate.
 
-    Keys: kind, doc_id, id, source, similarity, containment, shared_bands, component, taken_down (since; only semantic
-    duplicates stay removed then).
+    Keys: kind, doc_id, id, source, similarity, containment, overlap (of words; semantic duplicates), shared_bands, component,
+    taken_down (since; only semantic duplicates stay removed then).
     """
     duplicate = first_row(run, "duplicates", doc_id)
     if not duplicate and (duplicate := first_row(run, "semantic", doc_id)):
         duplicate |= {"kind": "semantic", "shared_bands": 0, "component": duplicate["keeper"]}
     if not duplicate:
         return None
-    keeper, containment = duplicate["keeper"], duplicate.get("containment")
+    keeper, containment, overlap = duplicate["keeper"], duplicate.get("containment"), duplicate.get("overlap")
     return {
         "kind": duplicate["kind"],
         **named(run, [keeper]).get(keeper, {"doc_id": keeper, "id": "", "source": ""}),
         "similarity": round(duplicate["similarity"], 4),
         "containment": None if containment is None else round(containment, 4),
+        "overlap": None if overlap is None else round(overlap, 4),
         "shared_bands": duplicate["shared_bands"],
         "component": duplicate["component"],
         "taken_down": run.has("removed") and run.rows("removed", [keeper], ["doc_id"]).num_rows > 0,
@@ -191,7 +192,8 @@ def _duplicate(run: RunReader, row: dict[str, Any]) -> str:
         return f"exact: its normalised text is that of {name}, which is kept"
     if keeper["kind"] == "semantic":
         kept = "was kept, and taken down since" if keeper["taken_down"] else "is kept"
-        return f"semantic: its vector is almost that of {name}, which {kept}: cosine {keeper['similarity']:g}"
+        words = "" if keeper["overlap"] is None else f"; the texts share {keeper['overlap']:.0%} of their words"
+        return f"semantic: its vector is almost that of {name}, which {kept}: cosine {keeper['similarity']:g}{words}"
     near = run.recipe.dedup.near if run.recipe.dedup != "off" else "off"
     limit = f", at least {near.threshold:g}" if near != "off" else ""
     inside = "" if keeper["containment"] is None else f"; {keeper['containment']:.0%} of the shorter lies in the other"

@@ -79,9 +79,15 @@ class Decontaminate(Section):
 
 
 class Semantic(Section):
-    """Semantic duplicates (SemDeDup), found among the vectors of a region."""
+    """Semantic duplicates: found among the vectors of a region (SemDeDup), verified by the texts."""
 
-    threshold: float = Field(0.95, gt=0, le=1, description="cosine at which a document is a duplicate")
+    threshold: float = Field(0.85, gt=0, le=1, description="cosine of two vectors from which on the texts are compared")
+    overlap: float = Field(
+        0.45, gt=0, le=1, description="Jaccard similarity of the sets of words that duplicates have at least"
+    )
+    audit: int = Field(
+        20, ge=0, le=1_000, description="pairs in the table `semantic_audit`, of each outcome and band of overlap"
+    )
 
 
 class Dedup(Section):
@@ -92,7 +98,8 @@ class Dedup(Section):
         default_factory=Near, description="near duplicates by MinHash, or off"
     )
     semantic: Annotated[Semantic | Literal["off"], BeforeValidator(switch)] = Field(
-        default_factory=Semantic, description="documents whose vectors are almost the same, or off"
+        default_factory=Semantic,
+        description="documents whose vectors are almost the same and whose texts agree, or off",
     )
     paragraphs: Annotated[Paragraphs | Literal["off"], BeforeValidator(section_or_off)] = Field(
         "off", description="duplicate paragraphs: on, off, or a section"

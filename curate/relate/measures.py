@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from curate.base.hashing import document_hash
 from curate.relate.graph import jumps
 from curate.relate.neighbors import neighbors as nearest
-from curate.relate.neighbors import semantic_duplicates
 from curate.relate.orders import Region, find_path
 from curate.relate.similarity import IDENTICAL, Vectors, cosine, inverse_norms, pair_cosine
 
@@ -169,7 +168,6 @@ def compile_kernels() -> None:
     vectors = (np.outer(ids, np.arange(8)) % 97 - 40).astype(np.int8)
     found = nearest(vectors, 5, 0.95)
     nearest(vectors, 5, 0.95, brute_force_limit=10, cell_size=20)
-    semantic_duplicates(vectors, found, 0.95)
     for method in ("related", "icp"):
         path = find_path(method, Region(vectors, found, ids, max_similarity=0.95))
         similarity_to_previous(vectors, path, found.ids)

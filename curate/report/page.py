@@ -178,7 +178,13 @@ def _processing(run: RunReader) -> Iterator[str]:
         near, semantic = recipe.dedup.near, recipe.dedup.semantic
         parts = ["exact duplicates removed"] if recipe.dedup.exact else []
         parts += [f"near duplicates removed from a Jaccard similarity of {near.threshold:g}"] if near != "off" else []
-        parts += [f"semantic duplicates removed from a cosine of {semantic.threshold:g}"] if semantic != "off" else []
+        parts += (
+            [
+                f"semantic duplicates removed from a cosine of {semantic.threshold:g} and a word overlap of {semantic.overlap:g}"
+            ]
+            if semantic != "off"
+            else []
+        )
         if recipe.dedup.decontaminate:
             parts.append(f"kept apart from the evaluation sets {', '.join(recipe.dedup.decontaminate.sets)}")
         yield f"- Duplicates: {plain('; '.join(parts) or 'kept')}."

@@ -9,6 +9,7 @@ import yaml
 
 from curate.base import amounts
 from curate.base.markup import Child, Markup, element, join
+from curate.inspect.audit import Claim, audit, claims_of
 from curate.inspect.clusters import clusters_of
 from curate.inspect.pairs import Pair, as_markup, borderline, pairs
 from curate.inspect.reader import RunReader
@@ -38,6 +39,8 @@ REASONS = 4
 EXAMPLES = 2
 EXAMPLE_CHARS = 400
 PAIR_CHARS = 1_500
+CLAIMS = 6
+"""Sampled claims of each outcome."""
 CLUSTERS = 20
 INPUT_FILES = 200
 """Input files that are listed with their checksums."""
@@ -172,13 +175,29 @@ def _duplicates(run: RunReader, counts: dict[str, Any]) -> Markup:
         parts.append(element("h3", "Near duplicates least like the document kept in their place"))
         parts += [paragraph(threshold, *marks), *map(_pair, shown)]
     if run.has("semantic") and run.snapshots["semantic"].rows:
-        least = run.table("semantic").sort("similarity", "doc_id").head(EXAMPLES).collect()["doc_id"].to_list()
+        least = run.table("semantic").sort("overlap", "doc_id").head(EXAMPLES).collect()["doc_id"].to_list()
         parts.append(element("h3", "Semantic duplicates least like the document kept in their place"))
         parts += map(_pair, pairs(run, least))
+    if run.has("semantic_audit"):
+        parts += _claims(run)
     return join(parts)
 
 
-def _pair(pair: Pair) -> Markup:
+def _claims(run: RunReader) -> Iterator[Child]:
+    """Claims of vectors by what the texts say of them, and examples of both ends."""
+    if counted := claims_of(run):
+        rows = [(answer, number) for answer, number in counted.items()]
+        yield table("Pairs of documents with almost the same vector, by what their texts say", ("", "pairs"), rows)
+    for outcome, heading in (
+        ("removed", "Semantic duplicates by overlap"),
+        ("refused", "Almost the same vector, other texts"),
+    ):
+        if found := audit(run, outcome, CLAIMS):
+            yield element("h3", heading)
+            yield from map(_pair, found)
+
+
+def _pair(pair: Pair | Claim) -> Markup:
     return join([paragraph(pair.title), as_markup(pair.differences, PAIR_CHARS)])
 
 

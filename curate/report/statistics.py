@@ -9,8 +9,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from curate.base.amounts import number, share, size
 from curate.base.terminal import printable
+from curate.inspect.audit import Claim
 from curate.inspect.explain import MAX_ANSWERS, Explanation
 from curate.inspect.lookup import MAX_CANDIDATES, Match
+from curate.inspect.pairs import as_text
 from curate.inspect.records import Sample
 from curate.report.measures import TITLES, meaning_of, rows_of
 
@@ -146,6 +148,9 @@ def _cost(used: Mapping[str, Any]) -> tuple[str, ...]:
 SAMPLE_CHARS = 400
 """Characters of a sample's text that are shown."""
 
+PAIR_CHARS = 800
+"""Characters of a pair's differences that are shown."""
+
 SHOWN_CHANGES = 30
 """Changes between two runs that are shown; ``--json`` has all."""
 
@@ -182,6 +187,17 @@ def samples(found: Sequence[Sample]) -> list[Section]:
         head = ((one.id, "bold"), (f"  (doc_id {one.doc_id}, source {one.source})\n", ""))
         sections.append(Styled((*head, (status, colour), (f"{one.because}\n{text}", ""))))
     return sections or ["nothing to show: no record matches"]
+
+
+def claims(found: Sequence[Claim]) -> list[Section]:
+    """Sections of ``curate sample --semantic``."""
+    sections: list[Section] = []
+    for one in found:
+        colour = "yellow" if one.outcome == "removed" else "green"
+        shown = as_text(one.differences)
+        text = shown[:PAIR_CHARS] + (" …" if len(shown) > PAIR_CHARS else "")
+        sections.append(Styled(((one.title, colour), (f"\n  {text}", ""))))
+    return sections or ["nothing to show: no vector claimed that two documents are the same"]
 
 
 def matches(found: Sequence[Match]) -> list[Section]:

@@ -23,7 +23,7 @@ from curate.engine.takedown import files_without, lessened, replaced
 from curate.engine.task import Exchange, PartitionTask, Task
 from curate.reading.records import REMOVED_ON_REQUEST
 from curate.recipe import Recipe
-from curate.stages.order import dropped_clusters, is_dropped
+from curate.stages.order.regions import dropped_clusters, is_dropped
 from curate.tables.remaining import left_after
 from curate.tables.snapshot import TableFile, TableRef
 

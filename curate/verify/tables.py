@@ -24,6 +24,9 @@ from curate.tables.snapshot import TableFile
 from curate.tables.workspace import history
 from curate.verify.findings import NAMED, Report
 
+ROUNDED = 1e-4
+"""Stored similarities are rounded by less than this."""
+
 KEEPERS_AT_ONCE = 16_000_000
 """Keepers that are looked up in one pass over the partitions (128 MB)."""
 
@@ -125,7 +128,7 @@ def _check_edits(report: Report, where: str, cuts: pa.Table) -> None:
 
 def _in_dropped_clusters(part: _Partition) -> IDs | None:
     """Documents whose cluster the recipe leaves out; None without clusters."""
-    from curate.stages.order import dropped_clusters, is_dropped
+    from curate.stages.order.regions import dropped_clusters, is_dropped
 
     placed, documents = part.table("clusters", ["doc_id", "cluster"]), part.table("documents", ["doc_id", "source"])
     if placed is None or documents is None:
@@ -256,12 +259,41 @@ def _look_up(run: RunReader, report: Report, table: pa.Table) -> None:
     report.count("keepers", len(keepers))
 
 
+def check_semantic(run: RunReader, report: Report) -> None:
+    """The keeper of every semantic duplicate is on the path or was taken down, and both values reach their limits."""
+    section = run.recipe.dedup.semantic if run.recipe.dedup != "off" else "off"
+    limits = {} if section == "off" else {"similarity": section.threshold, "overlap": section.overlap}
+    keepers = [np.zeros(0, np.uint64)]
+    for file in run.snapshots["semantic"].files:
+        table = run.read(file, ["doc_id", "keeper", "similarity", "overlap"])
+        report.count("duplicates", table.num_rows)
+        keepers.append(table["keeper"].to_numpy())
+        for name, limit in limits.items():
+            for row in np.flatnonzero(table[name].to_numpy() < limit - ROUNDED)[:NAMED]:
+                report.fault(
+                    file.path, f"document {table['doc_id'][row]}: {name} {table[name][row]} is below {limit:g}"
+                )
+    wanted = np.unique(np.concatenate(keepers))
+    if run.has("removed"):
+        removed = Removed.of(run.storage, run.snapshots)
+        wanted = wanted[~is_in(wanted, np.sort(removed.gone(Inputs([], {}).know(run.snapshots["documents"]))))]
+    if not len(wanted):
+        return
+    documents, order = run.snapshots["documents"], run.snapshots["order"].named()
+    targets = partition_targets(wanted, documents)
+    for target in np.unique(targets):
+        ids = wanted[targets == target]
+        path = run.read(order[documents.files[target].name], ["doc_id"])["doc_id"].to_numpy()
+        for keeper in ids[~is_in(ids, path)][:NAMED]:
+            report.fault("semantic", f"keeper {keeper} is not on the path")
+
+
 def check_order(run: RunReader, report: Report) -> None:
     """Positions are 0 … N−1, each once: the sum of their hashes is that of 0 … N−1, and none lies outside.
 
     Those that takedowns left empty count by what the table says of them.
     """
-    from curate.stages.order import position_hash, removed_positions
+    from curate.stages.order.stage import position_hash, removed_positions
 
     snapshot = run.snapshots["order"]
     empty, total = removed_positions(snapshot)
@@ -319,7 +351,7 @@ def _rows_left(run: RunReader, table: str, file: TableFile, gone: IDs) -> IDs:
         names = parquet.schema_arrow.names
         if "doc_id" not in names:
             return np.zeros(0, np.uint64)
-        wanted = [name for name in ("doc_id", "kind", "status", "snippet", "source_id") if name in names]
+        wanted = [name for name in ("doc_id", "kind", "status", "snippet", "source_id", "other") if name in names]
         rows = validate(parquet.read(columns=wanted), run.place(file))
     ids = source_id(rows["doc_id"].to_numpy())
     is_left = is_in(ids, gone)
@@ -329,4 +361,7 @@ def _rows_left(run: RunReader, table: str, file: TableFile, gone: IDs) -> IDs:
         is_left &= pc.not_equal(rows["status"], "rejected").to_numpy()
     elif table == "rejects":
         is_left &= pc.fill_null(pc.not_equal(rows["snippet"], ""), False).to_numpy()
+    elif table == "semantic_audit":  # holds the text of both
+        other = rows["other"].to_numpy()
+        return np.unique(np.concatenate([ids[is_left], other[is_in(other, gone)]]))
     return np.unique(ids[is_left])

@@ -18,7 +18,14 @@ from curate.tables.snapshot import manifest_remedy
 from curate.verify.files import check_files, check_mirror, check_state
 from curate.verify.findings import Report
 from curate.verify.shards import check_shards
-from curate.verify.tables import check_counters, check_keepers, check_order, check_partitions, check_removed
+from curate.verify.tables import (
+    check_counters,
+    check_keepers,
+    check_order,
+    check_partitions,
+    check_removed,
+    check_semantic,
+)
 from curate.verify.windows import check_similar, check_synthetic, check_windows
 
 
@@ -59,6 +66,11 @@ CHECKS = (
         partly=True,
     ),
     Check("the document kept in a duplicate's place is kept", check_keepers, ("documents", "verdicts", "duplicates")),
+    Check(
+        "the document kept in a semantic duplicate's place is on the path",
+        check_semantic,
+        ("documents", "semantic", "order"),
+    ),
     Check("positions 0 … N−1, each once", check_order, ("order",)),
     Check("lengths, pieces, copies", check_windows, ("windows", "copies")),
     Check("pairs in one window at or above the limit", check_similar, ("windows", "embeddings")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from curate.recipe.file import from_dict
 from curate.stages.shards import stage as shards_stage
 from curate.stages.shards.files import widths
 from curate.verify.verify import verify
-from tests.corpus import documents, recipe_of
+from tests.corpus import documents, edited, recipe_of
 from tests.e2e.pipeline import curate as command
 from tests.e2e.pipeline import shard_bytes
 
@@ -42,7 +43,13 @@ def marked(rows, prefix=""):
     ]
 
 
-FIRST, SECOND = marked(documents(70, seed=3)), marked(documents(40, seed=4), "new-")
+def with_copies(rows, originals=(1, 2, 5, 6, 9, 10)):
+    """With edited copies of some of them: semantic duplicates."""
+    rng = random.Random(0)
+    return rows + [{"id": f"copy-{i}", "text": edited(rng, rows[i]["text"], 0.12), "topic": ""} for i in originals]
+
+
+FIRST, SECOND = marked(with_copies(documents(70, seed=3))), marked(documents(40, seed=4), "new-")
 
 
 def write(folder, name, rows):
@@ -54,6 +61,7 @@ def recipe(home):
     made = recipe_of(
         home / "text",
         home / "run",
+        dedup={"semantic": {"threshold": 0.9}},
         synthetic={"share": 0.1, "min_tokens": 256},
         shards={"formats": FORMATS, "path": str(home / "out"), "windows_per_shard": 8, "validation": {"share": 0.05}},
     )
@@ -256,9 +264,14 @@ def test_semantic_duplicates_of_it_stay_removed_and_say_so(home):
     opened = curate.open(home / "run")
     alike = opened.table("semantic").collect()
     keeper = alike["keeper"].mode()[0]
+    shown = opened.table("semantic_audit").filter((pl.col("doc_id") == keeper) | (pl.col("other") == keeper))
+    assert shown.collect().height > 0
     done = without_ids(home, [str(keeper)], apply=True)
     left = set(alike.filter(pl.col("keeper") == keeper)["doc_id"]) - {row["doc_id"] for row in done.documents}
     opened = curate.open(home / "run")
+    shown = opened.table("semantic_audit").collect()
+    assert shown.height > 0
+    assert keeper not in {*shown["doc_id"], *shown["other"]}
     for doc_id in left:
         [one] = opened.explain(doc_id)
         assert (one.status, one.reason) == ("removed", "semantic")

@@ -77,7 +77,8 @@ def test_duplicates_name_their_keepers(workspace: str) -> None:
         == "near: Jaccard similarity 0.9, at least 0.8, to e (doc_id 4, web), which is kept; 95% of the shorter lies in the other"
     )
     assert near["keeper"] == {
-        "kind": "near", "doc_id": hand.E, "id": "e", "source": "web", "similarity": 0.9, "containment": 0.95, "shared_bands": 11, "component": hand.E,
+        "kind": "near", "doc_id": hand.E, "id": "e", "source": "web", "similarity": 0.9, "containment": 0.95, "overlap": None, "shared_bands": 11,
+        "component": hand.E,
         "taken_down": False,
     }  # fmt: skip
     assert exact["because"] == "exact: its normalised text is that of a (doc_id 0, web), which is kept"

@@ -196,6 +196,33 @@ def word_rows(data: Bytes, offsets: Offsets, threads: int = 1) -> WordRows:
     )
 
 
+@njit(nogil=True, cache=True)
+def _sequence(data, offsets, characters):  # type: ignore[no-untyped-def]
+    """(hashes of the words of all documents, int64[N+1] offsets)."""
+    n = offsets.shape[0] - 1
+    bounds = np.zeros(n + 1, np.int64)
+    hashes = np.empty(1024, np.uint64)
+    filled = 0
+    for d in range(n):
+        at, end, previous = offsets[d], offsets[d + 1], np.uint32(0)
+        while at < end:
+            h, at, previous = _next_word(data, at, end, characters, previous)
+            if h == np.uint64(0):
+                continue
+            if filled == hashes.shape[0]:
+                hashes = _grown(hashes, filled)
+            hashes[filled] = h
+            filled += 1
+        bounds[d + 1] = filled
+    return hashes[:filled], bounds
+
+
+def word_sequence(data: Bytes, offsets: Offsets) -> tuple[NDArray[np.uint64], Offsets]:
+    """(hashes uint64[W] of the words of every document in their order, offsets int64[N+1])."""
+    hashes, bounds = _sequence(data, offsets, character_table())
+    return hashes, bounds
+
+
 class Vocabulary:
     """Terms by word hash: an open-addressing table that the kernels read.
 

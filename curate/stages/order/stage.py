@@ -1,12 +1,14 @@
-"""The order stage: one exchange brings each region's documents together, one task a region finds their path.
+"""The order stage: one exchange brings each region's documents together, a task finds their neighbours and what vectors claim
+of duplicates, another exchange brings the texts that decide it, and one task a region finds the path of those that stay.
 
 Regions follow each other on the path; nothing crosses a region, so regions run in parallel and the result is a
-function of the set of (doc_id, vector) alone. After a takedown positions stay and leave gaps, and nothing that leaves
+function of the set of (doc_id, vector, text) alone. After a takedown positions stay and leave gaps, and nothing that leaves
 is anybody's neighbour.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,33 +21,46 @@ from curate.base import schemas
 from curate.base.columns import IDs, binary_column, column, int32_matrix, is_in, rows_of, vector_matrix
 from curate.base.hashing import mix64
 from curate.engine.context import TaskContext
-from curate.engine.exchange import TargetTask, each_target, read_slices, send, send_to_partitions
+from curate.engine.exchange import TargetFields, TargetTask, each_target, read_slices, send_to_partitions
 from curate.engine.losses import by_counters, losses_of, rows_of_files
 from curate.engine.removed import Takedown
 from curate.engine.stage import Stage, StageRun, Step
 from curate.engine.takedown import TakedownTask, leave_rows, replaced
-from curate.engine.task import Exchange, PartitionTask, Task
-from curate.recipe import Order, Recipe, preferred_signals
+from curate.engine.task import Exchange, Task
+from curate.recipe import Order, Recipe
 from curate.relate.measures import neighbor_recall, path_counts, similarity_to_previous, summarise
-from curate.relate.neighbors import Neighbors, among, neighbors, renumbered, semantic_duplicates
+from curate.relate.neighbors import Neighbors, among, neighbors, renumbered
 from curate.relate.orders import Region, find_path
-from curate.relate.regions import expand, group_names, units
+from curate.relate.regions import expand, units
+from curate.stages.order.regions import (
+    VECTORS,
+    NeighborsTask,
+    RegionContent,
+    RegionMapTask,
+    dropped_clusters,
+    read_near,
+)
+from curate.stages.order.semantic import (
+    SKETCH,
+    SKETCHES,
+    SUSPECTS,
+    LeaveAuditTask,
+    Semantic,
+    SketchTask,
+    audit_quota,
+    audit_rows,
+    decide,
+    finds_semantic,
+)
 from curate.tables.losses import Loss
 from curate.tables.parquet import reraise_as_damaged
-from curate.tables.remaining import left_after, preferences
 from curate.tables.snapshot import Snapshot, TableFile, TableRef, parts_of
 
 RECALL_SAMPLE = 200
 """Documents of a region whose neighbours are compared with an exhaustive search."""
 
-VECTORS = Exchange("regions", "vectors to regions", to="region")
 POSITIONS = Exchange("positions", "positions to partitions", to="partition")
-REMOVALS = Exchange(
-    "removals",
-    "semantic duplicates to partitions",
-    to="partition",
-    applies=lambda recipe: Semantic.of(recipe).threshold is not None,
-)
+REMOVALS = Exchange("removals", "semantic duplicates to partitions", to="partition", applies=finds_semantic)
 
 _PER_DOCUMENT = ("signals", "embeddings", "clusters", "kept", "selection")
 
@@ -54,73 +69,9 @@ _PATH = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RegionContent:
-    """What travels to a region of each document.
-
-    Attributes:
-        dim: bytes of a vector.
-        keywords: how many; 0: none.
-        prefer: signals by which one of several semantic duplicates is kept.
-        group_by: field of the metadata whose value names the document's group; None: there are no groups.
-    """
-
-    dim: int
-    keywords: int
-    prefer: tuple[str, ...]
-    group_by: str | None
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of the exchange."""
-        fields: list[Any] = [("doc_id", pa.uint64()), ("vector", pa.binary(self.dim))]
-        fields += [("cluster", pa.int32()), ("source", pa.string())]
-        fields += [(f"prefer_{i}", pa.float64()) for i in range(len(self.prefer))]
-        fields += [("group", pa.string())] if self.group_by else []
-        return pa.schema([*fields, ("keywords", pa.binary(4 * self.keywords))] if self.keywords else fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Semantic:
-    """How semantic duplicates are removed.
-
-    Attributes:
-        threshold: cosine from which on; None: they stay.
-        prefer: signals by which one of them is kept.
-    """
-
-    threshold: float | None
-    prefer: tuple[str, ...]
-
-    @staticmethod
-    def of(recipe: Recipe) -> Semantic:
-        """As the recipe asks."""
-        if recipe.dedup == "off" or recipe.dedup.semantic == "off":
-            return Semantic(None, ())
-        return Semantic(recipe.dedup.semantic.threshold, tuple(preferred_signals(recipe)))
-
-    def details(self) -> dict[str, Any]:
-        """As JSON-like values."""
-        return {"threshold": self.threshold, "prefer": list(self.prefer)}
-
-
 def _settings(recipe: Recipe) -> Any:
     semantic = Semantic.of(recipe).details()
     return {**recipe.order.model_dump(), "seed": recipe.seed, **semantic, "drop": dropped_clusters(recipe)}
-
-
-def dropped_clusters(recipe: Recipe) -> dict[str, list[int]]:
-    """Clusters whose documents are left out, by source; sources that keep all are not named."""
-    sections = {source: recipe.source_quality(source) for source in recipe.sources}
-    return {name: sorted(set(one.drop_clusters)) for name, one in sections.items() if one and one.drop_clusters}
-
-
-def is_dropped(sources: Any, clusters: Any, drop: dict[str, list[int]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """bool[n]: documents whose source and cluster are named in ``drop``."""
-    found = np.zeros(len(clusters), np.bool_)
-    for source, named in drop.items():
-        found |= (np.asarray(sources.to_pylist(), object) == source) & np.isin(clusters, named)
-    return found
 
 
 def _order(run: StageRun) -> None:
@@ -135,16 +86,34 @@ def _order(run: StageRun) -> None:
     ]
     routed = run.step("tmp/regions.map", routing)
     maps = run.publish(VECTORS, routed)
+    targets = each_target(maps, regions, "region-{:07d}")
+    found = _neighbors(run, targets, content, semantic)
+    sketches = _sketches(run, found, regions, semantic)
     tasks = [
-        PathTask(**fields, content=content, section=section, semantic=semantic, seed=run.recipe.seed)
-        for fields in each_target(maps, regions, "region-{:07d}")
+        PathTask(
+            **fields,
+            content=content,
+            section=section,
+            semantic=semantic,
+            seed=run.recipe.seed,
+            near=near,
+            claims=claims,
+            sketches=sketches,
+            audit=audit_quota(semantic.audit, fields["target"], regions),
+        )
+        for fields, near, claims in zip(targets, found.files("tmp/near"), found.files("tmp/claims"), strict=True)
     ]
     paths = run.step("tmp/paths", tasks)
     step = _to_partitions(run, paths)
     recalls = paths.values("recall")
     recall = sum(share * rows for share, rows in recalls) / max(sum(rows for _, rows in recalls), 1)
     measures = {**summarise(paths.values("measures")), "neighbor_recall": round(recall, 4)}
-    run.commit("semantic", step.files("semantic"), step.counters, semantic.details(), losses=_losses(run, routed, step))
+    answers: Counter[str] = Counter()
+    for counted in paths.values("claims"):
+        answers.update(counted)
+    details = {**semantic.details(), "claims": dict(sorted(answers.items()))}
+    run.commit("semantic", step.files("semantic"), step.counters, details, losses=_losses(run, routed, step))
+    run.commit("semantic_audit", paths.files("semantic_audit"))
     run.commit("neighbors", paths.files("neighbors"), {}, {"neighbors": section.neighbors})
     run.commit("order", step.files("order"), {}, {"method": section.method, "measures": measures})
 
@@ -155,6 +124,42 @@ def _losses(run: StageRun, routed: Step, ordered: Step) -> tuple[Loss, ...]:
     alike = [*rows_of_files((*path, *semantic)), *rows_of_files(semantic, "semantic")]
     dropped = losses_of(run, "order.dropped_cluster", by_counters(routed, "not_dropped", "dropped_cluster"))
     return (*dropped, *losses_of(run, "dedup.semantic", alike))
+
+
+def _neighbors(run: StageRun, targets: list[TargetFields], content: RegionContent, semantic: Semantic) -> Step:
+    """The neighbours of all regions, and the documents whose vectors claim that they are duplicates."""
+    section = run.recipe.order
+    tasks = [
+        NeighborsTask(
+            **fields,
+            content=content,
+            neighbors=section.neighbors,
+            max_similarity=section.max_similarity,
+            threshold=semantic.threshold,
+            documents=run.tables["documents"].ref,
+        )
+        for fields in targets
+    ]
+    return run.step("tmp/near", tasks)
+
+
+def _sketches(run: StageRun, found: Step, regions: int, semantic: Semantic) -> TableRef | None:
+    """The exchange with the sketches of the documents of claims; None where nothing is claimed."""
+    if semantic.threshold is None or not any(file.rows for file in found.files("tmp/claims")):
+        return None
+    suspects = run.publish(SUSPECTS, found).ref
+    tasks = [
+        SketchTask(
+            **part.fields,
+            suspects=suspects,
+            target=part.index,
+            regions=regions,
+            with_texts=semantic.audit > 0,
+            memory=part.memory(6),
+        )
+        for part in run.partitions("kept")
+    ]
+    return run.publish(SKETCHES, run.step("tmp/sketches", tasks)).ref
 
 
 def _to_partitions(run: StageRun, paths: Step) -> Step:
@@ -177,69 +182,31 @@ def _to_partitions(run: StageRun, paths: Step) -> Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionMapTask(PartitionTask):
-    """Route the vectors of a partition to their regions, without those of clusters that are dropped and those that are not
-    selected."""
-
-    grows_with = "kept"
-    sends = (VECTORS,)
-
-    regions: int
-    content: RegionContent
-    drop: dict[str, list[int]]
-
-    def work(self, context: TaskContext) -> None:
-        content, files = self.content, self.files
-        table = context.read(files["embeddings"], ["doc_id", "vector", *(["keywords"] if content.keywords else [])])
-        ids = column(table, "doc_id")
-        placed = context.read(files["clusters"], ["cluster", "region"])
-        named = context.read(self.documents, ["doc_id", "source", *(["meta"] if content.group_by else [])])
-        named = named.take(pa.array(rows_of(ids, column(named, "doc_id"))))
-        rows = table.append_column("cluster", placed["cluster"]).append_column("source", named["source"])
-        if content.group_by:
-            groups = pa.array(group_names(named["meta"], content.group_by), pa.string())
-            rows = rows.append_column("group", groups)
-        for name, values in preferences(context, files["signals"], ids, list(content.prefer)).items():
-            rows = rows.append_column(name, values)
-        dropped = is_dropped(named["source"], column(placed, "cluster"), self.drop)
-        context.count("not_dropped", int((~dropped).sum()))
-        context.count("dropped_cluster", int(dropped.sum()))
-        stays = ~dropped
-        stays &= is_in(ids, left_after("select", context, files))
-        region = column(placed, "region")[stays]
-        send(context, VECTORS, content.schema, self.regions, rows.filter(pa.array(stays)), region)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PathTask(TargetTask):
     """The semantic duplicates of one region and the path through the others, with its measures."""
 
     per = "region"
     grows_with = "kept"
-    receives = ((VECTORS, "partition"),)
+    receives = ((VECTORS, "partition"), (SKETCHES, "partition"))
     threads = True
-    kernels = ("curate.relate.measures:compile_kernels",)
+    kernels = ("curate.relate.measures:compile_kernels", "curate.relate.duplicates:compile_kernels")
 
     content: RegionContent
     section: Order
     semantic: Semantic
     seed: int
+    near: TableFile
+    claims: TableFile
+    sketches: TableRef | None
+    audit: int
 
     def work(self, context: TaskContext) -> None:
-        section, prefer = self.section, self.semantic.prefer
+        limit = self.section.max_similarity
         rows = self.rows(context, self.content.schema).sort_by("doc_id")
+        near = read_near(context.read(self.near))
+        kept = self._kept(context, rows)
         ids, vectors = column(rows, "doc_id"), vector_matrix(rows["vector"])
-        limit = section.max_similarity
-        near = neighbors(vectors, section.neighbors, limit, threads=context.threads)
-        keeper, cosines = np.full(len(ids), -1, np.int64), np.zeros(len(ids))
-        if self.semantic.threshold is not None:
-            preference = np.stack([column(rows, f"prefer_{i}") for i in range(len(prefer))], axis=1) if prefer else None
-            keeper, cosines = semantic_duplicates(vectors, near, self.semantic.threshold, preference)
-        gone, kept = np.flatnonzero(keeper >= 0), np.flatnonzero(keeper < 0)
-        columns = {"doc_id": ids[gone], "keeper": ids[keeper[gone]], "similarity": cosines[gone].astype(np.float32)}
-        removed = pa.table({name: pa.array(values) for name, values in columns.items()})
-        context.write("tmp/removed", removed.cast(schemas.SEMANTIC))
-        if len(gone):
+        if len(kept) < len(ids):
             near = among(near, vectors, kept, limit, context.threads)
             rows, ids, vectors = rows.take(pa.array(kept)), ids[kept], vectors[kept]
         path = self._path(rows, ids, vectors, near)
@@ -249,6 +216,21 @@ class PathTask(TargetTask):
         context.value("measures", path_counts(path, vectors, near.ids, near.similarity, limit))
         context.value("recall", [recall, len(path)])
         context.count("neighbors_missing", int((near.ids < 0).sum()))
+
+    def _kept(self, context: TaskContext, rows: pa.Table) -> NDArray[np.int64]:
+        """int64[N]: rows of the documents that are no semantic duplicates; writes those that are, and the audit."""
+        removed, audit = schemas.SEMANTIC.empty_table(), schemas.SEMANTIC_AUDIT.empty_table()
+        counts: dict[str, int] = {}
+        if self.sketches is not None:
+            sketched = read_slices(context, self.sketches, self.target, SKETCH).sort_by("doc_id")
+            preferred = rows.take(pa.array(rows_of(column(sketched, "doc_id"), column(rows, "doc_id"))))
+            preference = {name: column(preferred, name) for name in rows.column_names if name.startswith("prefer_")}
+            found = decide(context.read(self.claims), sketched, preference, self.semantic.overlap)
+            removed, audit, counts = found.rows(), audit_rows(found, self.audit, self.seed), found.counts()
+        context.write("tmp/removed", removed)
+        context.write("semantic_audit", audit)
+        context.value("claims", counts)
+        return np.flatnonzero(~is_in(column(rows, "doc_id"), column(removed, "doc_id")))
 
     def _path(self, rows: pa.Table, ids: IDs, vectors: NDArray[np.int8], near: Neighbors) -> NDArray[np.int64]:
         """int64[N]: the path through a region's documents in order of doc_id; groups are units of it."""
@@ -372,7 +354,10 @@ def _takedown(run: StageRun, takedown: Takedown) -> None:
     before, hashed = removed_positions(order)
     hashed += sum(int(value) for value in emptied.values("hash"))
     removed = {"positions": before + sum(emptied.values("positions")), "hash": str(hashed % (1 << 64))}
-    leave_rows(run, takedown, {"neighbors": near}, {"removed": removed})
+    shown = takedown.tables["semantic_audit"]
+    pairs = [LeaveAuditTask(name=file.name, file=file, leaving=leaving) for file in shown.files if file.rows]
+    audit = replaced(shown, run.step("semantic_audit", pairs))
+    leave_rows(run, takedown, {"neighbors": near, "semantic_audit": audit}, {"removed": removed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,5 +387,5 @@ class LeaveNeighborsTask(TakedownTask):
         context.write("neighbors", table.set_column(at, table.schema.field(at), binary_column(near.astype("<i4"))))
 
 
-_READS, _WRITES = ("documents", *_PER_DOCUMENT), ("order", "neighbors", "semantic")
-ORDER = Stage("order", 1, _READS, _WRITES, _settings, _order, _first_position, by_generation=True, takedown=_takedown)
+_READS, _WRITES = ("documents", *_PER_DOCUMENT), ("order", "neighbors", "semantic", "semantic_audit")
+ORDER = Stage("order", 2, _READS, _WRITES, _settings, _order, _first_position, by_generation=True, takedown=_takedown)
