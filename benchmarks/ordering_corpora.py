@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from curate.relate.cells import quantise
 from curate.relate.embedders import lexical
-from curate.relate.embedders.lexical import right_subspace
 from curate.relate.embedders.model import ModelEmbedder, find_model
 from curate.relate.encoders.quantised import mean_direction, quantise_directions
+from curate.relate.encoders.subspace import right_subspace
 from curate.relate.neighbors import Neighbors, among, neighbors, semantic_duplicates
 from curate.relate.similarity import Vectors
 

@@ -27,14 +27,15 @@ from curate.tables.workspace import RunState
 @lru_cache(maxsize=1)
 def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
-    from curate.stages import cluster, embed, ingest, ledger, order, quality, select, synthetic, tokenize, upsample
+    from curate.stages import cluster, ingest, ledger, order, quality, select, synthetic, tokenize, upsample
     from curate.stages.dedup import duplicates, paragraphs, signatures
+    from curate.stages.embed.stage import EMBED
     from curate.stages.pack.stage import PACK
     from curate.stages.shards.stage import SHARDS
 
     read = ingest.INGEST, quality.SIGNALS, quality.VERDICTS
     dedup = signatures.SIGNATURES, duplicates.DUPLICATES, paragraphs.PARAGRAPHS, paragraphs.KEPT
-    path = tokenize.TOKENIZE, embed.EMBED, cluster.CLUSTER, select.SELECT, order.ORDER
+    path = tokenize.TOKENIZE, EMBED, cluster.CLUSTER, select.SELECT, order.ORDER
     return (*read, *dedup, *path, upsample.UPSAMPLE, synthetic.SYNTHETIC, PACK, SHARDS, ledger.LEDGER)
 
 

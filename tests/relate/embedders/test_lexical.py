@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from curate.base.errors import WorkspaceError
-from curate.relate.embedders.lexical import LexicalModel, fit, right_subspace
+from curate.relate.embedders.lexical import LexicalModel, fit
+from curate.relate.encoders.subspace import right_subspace
 from curate.relate.similarity import cosine, inverse_norms
 
 TOPICS = (
