@@ -36,6 +36,9 @@ from curate.relate.similarity import MAX_DIM
 MAX_TERMS = 40_000
 """Most terms in the vocabulary: the projection is 61 MB at 384 dimensions."""
 
+MAX_COMMON = 2_000
+"""Most words that are known to be too common to tell anything."""
+
 DIM = 384
 """Dimensions unless others are asked for."""
 
@@ -92,6 +95,8 @@ def _project(pointers, terms, weights, projection, mean, share):  # type: ignore
         for q in range(dim):
             row[q] = np.float32(0.0)
         for e in range(pointers[d], pointers[d + 1]):
+            if weights[e] == 0.0:
+                continue
             weight, term = np.float32(weights[e]), projection[terms[e]]
             for q in range(dim):
                 row[q] += weight * term[q]
@@ -106,12 +111,14 @@ def _project(pointers, terms, weights, projection, mean, share):  # type: ignore
 
 @njit(nogil=True, cache=True)
 def _heaviest(pointers, terms, weights, k):  # type: ignore[no-untyped-def]
-    """int32[N, k]: terms of the largest weights in each row, ties to the larger term."""
+    """int32[N, k]: terms of the largest weights above 0 in each row, ties to the larger term."""
     out, kept = np.full((pointers.shape[0] - 1, k), -1, np.int32), np.zeros(k)
     for d in range(pointers.shape[0] - 1):
         filled = 0
         for e in range(pointers[d], pointers[d + 1]):
             w, term = weights[e], terms[e]
+            if w == 0.0:
+                continue
             at = filled
             while at > 0 and (kept[at - 1] < w or (kept[at - 1] == w and out[d, at - 1] < term)):
                 if at < k:
@@ -128,8 +135,9 @@ class LexicalModel:
     """A fitted lexical embedder. Attributes are the artefact.
 
     Attributes:
-        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.encoders.words`), by falling document frequency.
-        idf: float64[V], ln((1 + n) / (1 + df)) + 1.
+        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.encoders.words`), by falling document frequency;
+            the words that are too common to be terms come last.
+        idf: float64[V], ln((1 + n) / (1 + df)) + 1; 0 for those.
         projection: float32[V, D], orthonormal columns; zero columns where the sample's rank was smaller.
         mean: float64[D], removed from unit vectors (see :mod:`curate.relate.encoders.quantised`).
         unknown: weight of a word that is no term: the idf of what no document of the sample has.
@@ -257,12 +265,15 @@ def fit(
     frequency = np.bincount(  # float64, summed in the order of the texts
         np.searchsorted(hashes, words.hashes), np.repeat(share, np.diff(words.pointers)), len(hashes)
     )
-    kept = np.flatnonzero((count >= (min_df if n >= 4 else 1)) & (frequency <= max_df * total))
-    if len(kept) == 0:
-        kept = np.arange(len(hashes))
-    kept = kept[np.lexsort((hashes[kept], -frequency[kept]))][:max_terms]
-    hashes, frequency = hashes[kept], frequency[kept]
-    idf = np.array([math.log((1 + total) / (1 + df)) + 1.0 for df in frequency.tolist()])
+    ranked = np.lexsort((hashes, -frequency))
+    ranked = ranked[count[ranked] >= (min_df if n >= 4 else 1)]
+    is_term = frequency[ranked] <= max_df * total
+    if not is_term.any():
+        ranked = np.lexsort((hashes, -frequency))
+        is_term = np.ones(len(ranked), np.bool_)
+    kept, common = ranked[is_term][:max_terms], ranked[~is_term][:MAX_COMMON]
+    idf = np.array([math.log((1 + total) / (1 + df)) + 1.0 for df in frequency[kept].tolist()] + [0.0] * len(common))
+    hashes = hashes[np.concatenate([kept, common])]
     pointers, terms, counts = Vocabulary(hashes).known(words)
     weights, _ = _weights(pointers, terms, counts, idf, _LOG_COUNTS)
     weighed = weights * np.repeat(np.sqrt(share), np.diff(pointers))

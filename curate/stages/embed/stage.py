@@ -26,7 +26,7 @@ from curate.stages.embed.embedder import RunEmbedder, given_rows
 from curate.stages.embed.fit import fit_of
 from curate.tables.snapshot import read_artefact
 
-HELD_WARNING = 0.1
+HELD_WARNING = 0.05
 """A source is named of whose documents `lexical` holds less, on average: the share of their squared TF-IDF length."""
 
 _HELD_UNITS = 10_000
