@@ -28,9 +28,9 @@ from curate.recipe.dedup import Semantic
 from curate.relate.cells import quantise
 from curate.relate.duplicates import CONFIRMED, choose_keepers, claims, judge
 from curate.relate.embedders import lexical
-from curate.relate.embedders.lexical import right_subspace
 from curate.relate.embedders.model import ModelEmbedder, find_model
 from curate.relate.encoders.quantised import mean_direction, quantise_directions
+from curate.relate.encoders.subspace import right_subspace
 from curate.relate.neighbors import Neighbors, among, neighbors
 from curate.relate.similarity import Vectors
 from curate.relate.sketches import sketch

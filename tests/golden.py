@@ -88,7 +88,7 @@ def recipe(folder: Path, workspace: Path) -> dict[str, Any]:
     return {**made, "inputs": [*made["inputs"], more]}
 
 
-def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0, threads: int = 1) -> LexicalModel:
+def hashed_model(texts: pa.Array, dim: int = 32, **_: Any) -> LexicalModel:
     """A lexical model whose projection is made of the words' hashes: the same numbers on every machine."""
     hashes, frequency = word_rows(*text_buffers(texts)).frequencies()
     hashes = hashes[np.lexsort((hashes, -frequency))]
@@ -99,7 +99,7 @@ def hashed_model(texts: pa.Array, dim: int = 32, seed: int = 0, threads: int = 1
 
 def measure() -> Pins:
     """What every stage makes now."""
-    with tempfile.TemporaryDirectory() as place, patch("curate.stages.embed.fit", hashed_model):
+    with tempfile.TemporaryDirectory() as place, patch("curate.stages.embed.fit.fit", hashed_model):
         folder = Path(place)
         made = recipe(write_inputs(folder / "text"), folder / "run")
         outcome = run_recipe(from_dict(made, folder))

@@ -158,7 +158,7 @@ _TABLES = (
         documents="left",
         every=True,
     ),
-    Table("embeddings", "embed", "document left after deduplication (256 dimensions)", documents="left", every=True),
+    Table("embeddings", "embed", "document left after deduplication (384 dimensions)", documents="left", every=True),
     Table("clusters", "cluster", "document left after deduplication", documents="left", every=True),
     Table(
         "selection",

@@ -132,9 +132,11 @@ def neighbors_schema(k: int) -> pa.Schema:
 
 
 def embeddings_schema(dim: int, keywords: int = 0) -> pa.Schema:
-    """int8[dim] vectors with the scale that turns them back into floats; little-endian int32[keywords] terms, if any."""
+    """int8[dim] vectors with the scale that turns them back into floats; ``held``: the share of the document's squared TF-IDF
+    length that `lexical` holds, null for other embedders; little-endian int32[keywords] terms, if any.
+    """
     terms = [("keywords", pa.binary(4 * keywords))] if keywords else []
-    return _per_document("", ("vector", pa.binary(dim)), ("scale", pa.float32()), *terms)
+    return _per_document("", ("vector", pa.binary(dim)), ("scale", pa.float32()), ("held", pa.float32()), *terms)
 
 
 _FIXED = {

@@ -27,15 +27,16 @@ from curate.tables.workspace import RunState
 @lru_cache(maxsize=1)
 def stages() -> tuple[Stage, ...]:
     """Every stage in the order in which it runs; a stage name may stand for several entries."""
-    from curate.stages import cluster, embed, ingest, ledger, quality, select, synthetic, tokenize, upsample
+    from curate.stages import cluster, ingest, ledger, quality, select, synthetic, tokenize, upsample
     from curate.stages.dedup import duplicates, paragraphs, signatures
+    from curate.stages.embed.stage import EMBED
     from curate.stages.order.stage import ORDER
     from curate.stages.pack.stage import PACK
     from curate.stages.shards.stage import SHARDS
 
     read = ingest.INGEST, quality.SIGNALS, quality.VERDICTS
     dedup = signatures.SIGNATURES, duplicates.DUPLICATES, paragraphs.PARAGRAPHS, paragraphs.KEPT
-    path = tokenize.TOKENIZE, embed.EMBED, cluster.CLUSTER, select.SELECT, ORDER
+    path = tokenize.TOKENIZE, EMBED, cluster.CLUSTER, select.SELECT, ORDER
     return (*read, *dedup, *path, upsample.UPSAMPLE, synthetic.SYNTHETIC, PACK, SHARDS, ledger.LEDGER)
 
 

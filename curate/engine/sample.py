@@ -1,4 +1,4 @@
-"""A bounded sample of the kept texts, by hash of doc_id: what artefacts are fitted on."""
+"""A bounded sample of the kept texts, by hash of doc_id: what a tokenizer is trained on. See also strata.py."""
 
 from __future__ import annotations
 
@@ -64,11 +64,12 @@ class SampleTask(PartitionTask):
             return document_hash(self.seed, f"sample:{self.purpose}", ids)
 
         drawn = kept_texts(context, self.documents, self.files["kept"], lambda ids: is_drawn(self.share, hashes(ids)))
-        rows = (pa.table([ids, hashes(ids), _beginnings(texts)], schema=_SAMPLE) for ids, texts in drawn)
+        rows = (pa.table([ids, hashes(ids), beginnings(texts)], schema=_SAMPLE) for ids, texts in drawn)
         context.write_parts("tmp/sample", _SAMPLE, rows)
 
 
-def _beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+def beginnings(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The texts, those longer than :data:`DOCUMENT_BYTES` cut."""
     _, offsets = text_buffers(texts)
     if len(texts) == 0 or int(np.diff(offsets).max()) <= DOCUMENT_BYTES:
         return texts

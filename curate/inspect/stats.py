@@ -66,6 +66,8 @@ def collect(run: RunReader, label: str | None = None) -> dict[str, Any]:
         stats["upsampling"] = {**copies.counters, **_details(copies), "lengths": _lengths(copies)}
     chosen = run.has("selection") and snapshots["selection"].counters
     off = {"synthetic": not run.recipe.synthetic.share, "selection": not chosen}
+    if run.has("embeddings") and (measured := _measures(snapshots["embeddings"])):
+        stats["vectors"] = measured
     for name, table in _SECTIONS.items():
         if run.has(table) and not off.get(name):
             stats[name] = {"counters": snapshots[table].counters, **_details(snapshots[table])}
@@ -261,6 +263,12 @@ def _details(snapshot: Snapshot) -> dict[str, Any]:
         own = {name: part[name] for name in ("measures", "report") if name in part and name not in details}
         details |= {f"generation_{number}": own} if own else {}
     return details
+
+
+def _measures(snapshot: Snapshot) -> dict[str, Any]:
+    """The measures among the details of a table, and those of its generations."""
+    details = _details(snapshot)
+    return {name: value for name, value in details.items() if name == "measures" or name.startswith("generation_")}
 
 
 def _move_measures(shards: dict[str, Any], packing: dict[str, Any]) -> None:

@@ -20,8 +20,12 @@ class Embed(Section):
         "records; else the folder of an embedding model, or an installed package that carries one",
     )
     field: str | None = Field(None, description="field of the record that holds its vector, for `column`")
-    dim: int = Field(256, ge=8, le=1_024, description="dimensions of `lexical`; models and columns have their own")
-    sample_bytes: int = Field(64_000_000, ge=1, description="text that `lexical` is fitted on, in bytes")
+    dim: int = Field(384, ge=8, le=1_024, description="dimensions of `lexical`; models and columns have their own")
+    sample_bytes: int = Field(
+        64_000_000,
+        ge=1,
+        description="text that `lexical` is fitted on, in bytes: of every source and language as much, or all there is",
+    )
     long_documents: Literal["first", "mean", "spread"] = Field(
         "spread",
         description="what a model reads of a text longer than it takes: its beginning; all of it; four slices at even "

@@ -80,6 +80,7 @@ NAMES: dict[str, dict[str, str]] = {
         "report.tokens.possible": "tokens that could be made",
         "report.tokens.made": "tokens made",
     },
+    "vectors": {"measures.held.*": "share of what the documents of this source say that the vectors hold"},
     "clusters": {
         "cells": "clusters",
         "regions": "parts of the corpus that are ordered on their own",
@@ -175,6 +176,7 @@ TITLES = {
     "upsampling": "Upsampling",
     "synthetic": "Synthetic examples",
     "clusters": "Clusters",
+    "vectors": "Vectors",
     "selection": "Selection",
     "order": "Order",
     "packing": "Context windows",

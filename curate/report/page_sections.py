@@ -63,7 +63,7 @@ def sections_of(run: RunReader, stats: dict[str, Any]) -> Iterator[Section]:
         yield "quality", "Quality rules", _quality(run, stats)
     if run.has("duplicates"):
         yield "duplicates", "Duplicates", _duplicates(run, stats["duplicates"])
-    for name in ("paragraphs", "contamination", "selection"):
+    for name in ("paragraphs", "contamination", "vectors", "selection"):
         if name in stats:
             yield name, TITLES[name], _measures(name, stats)
     if run.has("clusters", "order"):

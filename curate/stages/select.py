@@ -29,7 +29,7 @@ from curate.recipe import Recipe
 from curate.relate.embedders import open_embedder
 from curate.relate.encoders.quantised import load_mean, quantise_directions
 from curate.relate.similarity import SCALE_BITS, Scored, Vectors, cutoff, is_selected, scores
-from curate.stages.embed import RunEmbedder
+from curate.stages.embed.embedder import RunEmbedder
 from curate.storage.local import file_checksum
 from curate.tables.snapshot import TableFile, TableRef, read_artefact
 

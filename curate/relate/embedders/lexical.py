@@ -25,20 +25,28 @@ from numba import njit
 from numpy.typing import NDArray
 
 from curate.base.errors import WorkspaceError
-from curate.base.hashing import mix64, salt
 from curate.base.text import Bytes, Offsets, sample_texts, text_buffers
-from curate.base.threads import over_ranges
 from curate.relate.embedders import EmbedderKind, How, LocalPath, Settings
 from curate.relate.encoders import Texts
 from curate.relate.encoders.quantised import MEAN_PRIOR, quantise_directions, quantise_row
+from curate.relate.encoders.subspace import right_subspace
 from curate.relate.encoders.words import UNICODE_VERSION, Vocabulary, word_rows
 from curate.relate.similarity import MAX_DIM
 
 MAX_TERMS = 40_000
-"""Most terms in the vocabulary: the projection is 40 MB at 256 dimensions."""
+"""Most terms in the vocabulary: the projection is 61 MB at 384 dimensions."""
 
-_HEADER = struct.Struct("<16sqq")
-"""Of a saved model: version of Unicode, V, D."""
+MAX_COMMON = 2_000
+"""Most words that are known to be too common to tell anything."""
+
+DIM = 384
+"""Dimensions unless others are asked for."""
+
+STRATUM_DOCUMENTS = 1_000
+"""All documents of a stratum of the sample weigh at most as many as these; of a larger one each weighs less than 1."""
+
+_HEADER = struct.Struct("<16sqqd")
+"""Of a saved model: version of Unicode, V, D, weight of an unknown word."""
 _MAX_COUNT = 1 << 16
 _LOG_COUNTS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _MAX_COUNT + 1))])
 """Sublinear term frequency, 1 + ln(count); counts above 65,536 weigh as that."""
@@ -46,8 +54,8 @@ _LOG_COUNTS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _MAX_
 
 @njit(nogil=True, cache=True)
 def _weights(pointers, terms, counts, idf, log_counts):  # type: ignore[no-untyped-def]
-    """float64[E]: l2-normalised TF-IDF weights of CSR rows."""
-    out = np.empty(terms.shape[0])
+    """(float64[E], float64[N]): l2-normalised TF-IDF weights of CSR rows; the squared lengths that they had."""
+    out, squares = np.empty(terms.shape[0]), np.zeros(pointers.shape[0] - 1)
     for d in range(pointers.shape[0] - 1):
         square = 0.0
         for e in range(pointers[d], pointers[d + 1]):
@@ -57,37 +65,60 @@ def _weights(pointers, terms, counts, idf, log_counts):  # type: ignore[no-untyp
             inverse = 1.0 / np.sqrt(square)
             for e in range(pointers[d], pointers[d + 1]):
                 out[e] *= inverse
+        squares[d] = square
+    return out, squares
+
+
+@njit(nogil=True, cache=True)
+def _log_squares(pointers, counts, log_counts):  # type: ignore[no-untyped-def]
+    """float64[N]: the sum of (1 + ln count)² of each row."""
+    out = np.zeros(pointers.shape[0] - 1)
+    for d in range(out.shape[0]):
+        for e in range(pointers[d], pointers[d + 1]):
+            weight = log_counts[min(counts[e], log_counts.shape[0] - 1)]
+            out[d] += weight * weight
     return out
 
 
 @njit(nogil=True, cache=True)
-def _project(pointers, terms, weights, projection, mean):  # type: ignore[no-untyped-def]
-    """(int8[N, D], scale float32[N], float64[D]): quantised vectors, and the sum of the unit vectors before the mean is removed."""
+def _project(pointers, terms, weights, projection, mean, share):  # type: ignore[no-untyped-def]
+    """(int8[N, D], scale float32[N], squared length float64[N], float64[D]): quantised vectors, what they are made of, and
+    the sum of the unit vectors before the mean is removed, of each row its ``share``.
+    """
     n, dim = pointers.shape[0] - 1, projection.shape[1]
     vectors = np.zeros((n, dim), np.int8)
-    scales = np.zeros(n, np.float32)
-    total = np.zeros(dim)
+    scales, squares = np.zeros(n, np.float32), np.zeros(n)
+    total, own = np.zeros(dim), np.zeros(dim)
     row = np.empty(dim, np.float32)
     unit = np.empty(dim)
     for d in range(n):
         for q in range(dim):
             row[q] = np.float32(0.0)
         for e in range(pointers[d], pointers[d + 1]):
+            if weights[e] == 0.0:
+                continue
             weight, term = np.float32(weights[e]), projection[terms[e]]
             for q in range(dim):
                 row[q] += weight * term[q]
-        scales[d] = quantise_row(row, mean, unit, total, vectors[d])
-    return vectors, scales, total
+        for q in range(dim):
+            squares[d] += np.float64(row[q]) * np.float64(row[q])
+            own[q] = 0.0
+        scales[d] = quantise_row(row, mean, unit, own, vectors[d])
+        for q in range(dim):
+            total[q] += share[d] * own[q]
+    return vectors, scales, squares, total
 
 
 @njit(nogil=True, cache=True)
 def _heaviest(pointers, terms, weights, k):  # type: ignore[no-untyped-def]
-    """int32[N, k]: terms of the largest weights in each row, ties to the larger term."""
+    """int32[N, k]: terms of the largest weights above 0 in each row, ties to the larger term."""
     out, kept = np.full((pointers.shape[0] - 1, k), -1, np.int32), np.zeros(k)
     for d in range(pointers.shape[0] - 1):
         filled = 0
         for e in range(pointers[d], pointers[d + 1]):
             w, term = weights[e], terms[e]
+            if w == 0.0:
+                continue
             at = filled
             while at > 0 and (kept[at - 1] < w or (kept[at - 1] == w and out[d, at - 1] < term)):
                 if at < k:
@@ -104,16 +135,19 @@ class LexicalModel:
     """A fitted lexical embedder. Attributes are the artefact.
 
     Attributes:
-        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.encoders.words`), by falling document frequency.
-        idf: float64[V], ln((1 + n) / (1 + df)) + 1.
+        hashes: uint64[V], the terms' word hashes (see :mod:`curate.relate.encoders.words`), by falling document frequency;
+            the words that are too common to be terms come last.
+        idf: float64[V], ln((1 + n) / (1 + df)) + 1; 0 for those.
         projection: float32[V, D], orthonormal columns; zero columns where the sample's rank was smaller.
         mean: float64[D], removed from unit vectors (see :mod:`curate.relate.encoders.quantised`).
+        unknown: weight of a word that is no term: the idf of what no document of the sample has.
     """
 
     hashes: NDArray[np.uint64]
     idf: NDArray[np.float64]
     projection: NDArray[np.float32]
     mean: NDArray[np.float64]
+    unknown: float = 1.0
     _vocabulary: Vocabulary = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -124,22 +158,35 @@ class LexicalModel:
         """Dimensions of a vector."""
         return self.projection.shape[1]
 
-    def _weighted(self, texts: Texts) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
-        """(pointers int64[N+1], terms int32[E], weights float64[E]): TF-IDF of the texts as CSR rows."""
-        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
-        return pointers, terms, _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)
-
     def transform(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """(vectors int8[N, D], scale float32[N]): ``vectors * scale`` has length 1 up to rounding.
 
         A text without a known word gets the zero vector and scale 0.
         """
-        vectors, scales, _ = _project(*self._weighted(texts), self.projection, self.mean)
+        vectors, scales, _ = self.transform_held(texts)
         return vectors, scales
+
+    def transform_held(self, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
+        """(vectors, scale, held float32[N]): of :meth:`transform`, and the share of each text's squared TF-IDF length that
+        the model holds.
+
+        ``held`` is the squared length of the projected row, in which all words count. Before the mean is removed, the
+        cosine of two projections times the root of both shares is the part of their TF-IDF cosine that the model sees.
+        """
+        words = word_rows(*_buffers(texts))
+        pointers, terms, counts = self._vocabulary.known(words)
+        weights, known = _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)
+        other = _log_squares(words.pointers, words.counts, _LOG_COUNTS) - _log_squares(pointers, counts, _LOG_COUNTS)
+        everything = known + self.unknown * self.unknown * np.maximum(other, 0.0)
+        ones = np.ones(len(known))
+        vectors, scales, squares, _ = _project(pointers, terms, weights, self.projection, self.mean, ones)
+        held = squares * np.divide(known, everything, out=np.zeros(len(known)), where=everything > 0)
+        return vectors, scales, np.minimum(held, 1.0).astype(np.float32)
 
     def keywords(self, texts: Texts, k: int = 8) -> NDArray[np.int32]:
         """int32[N, k]: the terms of highest TF-IDF weight in each text, highest first, ties to the rarer; -1 padded."""
-        return _heaviest(*self._weighted(texts), k)
+        pointers, terms, counts = self._vocabulary.counts(*_buffers(texts))
+        return _heaviest(pointers, terms, _weights(pointers, terms, counts, self.idf, _LOG_COUNTS)[0], k)
 
     def save(self, path: str | Path) -> None:
         """Write the model: a header, the four arrays little-endian, and a 16-byte BLAKE2b checksum.
@@ -147,7 +194,7 @@ class LexicalModel:
         Equal models give equal bytes.
         """
         arrays = (self.hashes, self.idf, self.projection, self.mean)
-        body = _HEADER.pack(UNICODE_VERSION.encode(), *self.projection.shape) + b"".join(
+        body = _HEADER.pack(UNICODE_VERSION.encode(), *self.projection.shape, self.unknown) + b"".join(
             np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes() for array in arrays
         )
         Path(path).write_bytes(body + hashlib.blake2b(body, digest_size=16).digest())
@@ -163,7 +210,7 @@ class LexicalModel:
         body, remedy = saved[:-16], "remove it and run with --refit"
         if len(body) < _HEADER.size or hashlib.blake2b(body, digest_size=16).digest() != saved[-16:]:
             raise WorkspaceError(f"{path}: the lexical model is damaged (its checksum does not match); {remedy}")
-        unicode, v, dim = _HEADER.unpack_from(body)
+        unicode, v, dim, unknown = _HEADER.unpack_from(body)
         unicode = unicode.rstrip(b"\0").decode()
         if unicode != UNICODE_VERSION:
             raise WorkspaceError(f"{path}: fitted with Unicode {unicode}, this Python has {UNICODE_VERSION}; {remedy}")
@@ -176,14 +223,16 @@ class LexicalModel:
         for shape, kind in (((v,), "<u8"), ((v,), "<f8"), ((v, dim), "<f4"), ((dim,), "<f8")):
             arrays.append(np.frombuffer(body, kind, math.prod(shape), at).reshape(shape))
             at += arrays[-1].nbytes
-        return LexicalModel(*arrays)
+        hashes, idf, projection, mean = arrays
+        return LexicalModel(hashes, idf, projection, mean, unknown)
 
 
 def fit(
     texts: Texts,
-    dim: int = 256,
+    dim: int = DIM,
     seed: int = 0,
     *,
+    strata: NDArray[np.int64] | None = None,
     max_terms: int = MAX_TERMS,
     min_df: int = 2,
     max_df: float = 0.5,
@@ -196,9 +245,12 @@ def fit(
         texts: the sample, in doc_id order; of bounded size, since its whole term matrix is held.
         dim: dimensions, up to 1040; those beyond the sample's rank are zero.
         seed: of the test matrix of the projection.
-        max_terms: terms kept, those of the largest document frequency.
+        strata: int64[N], numbers of the texts' strata, which weigh at most :data:`STRATUM_DOCUMENTS` each in frequencies,
+            projection and mean. Default: every text weighs 1.
+        max_terms: terms kept, those of the largest weighted document frequency.
         min_df: fewest documents a term occurs in; 1 in samples of fewer than 4 documents.
-        max_df: largest share of the documents a term occurs in; terms above it are taken only if there are no others.
+        max_df: largest share of the weight that the documents with a term have; terms above it are taken only if there are
+            no others.
         rounds: of orthogonal iteration.
         threads: at the same time; the model does not depend on it.
     """
@@ -207,19 +259,35 @@ def fit(
     data, offsets = _buffers(texts)
     n = len(offsets) - 1
     words = word_rows(data, offsets, threads)
-    hashes, frequency = words.frequencies()
-    kept = np.flatnonzero((frequency >= (min_df if n >= 4 else 1)) & (frequency <= max_df * n))
-    if len(kept) == 0:
-        kept = np.arange(len(hashes))
-    kept = kept[np.lexsort((hashes[kept], -frequency[kept]))][:max_terms]
-    hashes, frequency = hashes[kept], frequency[kept]
-    idf = np.array([math.log((1 + n) / (1 + df)) + 1.0 for df in frequency.tolist()])
+    share = _shares(np.zeros(n, np.int64) if strata is None else strata, n if strata is None else STRATUM_DOCUMENTS)
+    total = float(np.cumsum(share)[-1]) if n else 0.0
+    hashes, count = words.frequencies()
+    frequency = np.bincount(  # float64, summed in the order of the texts
+        np.searchsorted(hashes, words.hashes), np.repeat(share, np.diff(words.pointers)), len(hashes)
+    )
+    ranked = np.lexsort((hashes, -frequency))
+    ranked = ranked[count[ranked] >= (min_df if n >= 4 else 1)]
+    is_term = frequency[ranked] <= max_df * total
+    if not is_term.any():
+        ranked = np.lexsort((hashes, -frequency))
+        is_term = np.ones(len(ranked), np.bool_)
+    kept, common = ranked[is_term][:max_terms], ranked[~is_term][:MAX_COMMON]
+    idf = np.array([math.log((1 + total) / (1 + df)) + 1.0 for df in frequency[kept].tolist()] + [0.0] * len(common))
+    hashes = hashes[np.concatenate([kept, common])]
     pointers, terms, counts = Vocabulary(hashes).known(words)
-    weights = _weights(pointers, terms, counts, idf, _LOG_COUNTS)
-    matrix = sp.csr_array((weights, terms, pointers), shape=(n, len(hashes)))
-    projection = right_subspace(matrix, dim, seed, rounds, threads)
-    _, _, total = _project(pointers, terms, weights, projection, np.zeros(dim))
-    return LexicalModel(hashes, idf, projection, total / (n + MEAN_PRIOR))
+    weights, _ = _weights(pointers, terms, counts, idf, _LOG_COUNTS)
+    weighed = weights * np.repeat(np.sqrt(share), np.diff(pointers))
+    projection = right_subspace(
+        sp.csr_array((weighed, terms, pointers), shape=(n, len(hashes))), dim, seed, rounds, threads
+    )
+    *_, mean = _project(pointers, terms, weights, projection, np.zeros(dim), share)
+    return LexicalModel(hashes, idf, projection, mean / (total + MEAN_PRIOR), math.log(1 + total) + 1.0)
+
+
+def _shares(strata: NDArray[np.int64], most: int) -> NDArray[np.float64]:
+    """float64[N]: what each text weighs, so that those of a stratum weigh at most ``most``."""
+    _, number, size = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.minimum(1.0, most / size)[number]
 
 
 def _buffers(texts: Texts) -> tuple[Bytes, Offsets]:
@@ -256,155 +324,3 @@ class LexicalKind(EmbedderKind):
 
 
 ENTRY = LexicalKind()
-
-
-_DROPPED_PIVOT = 1e-11
-"""A column whose remaining squared norm falls below this share of the original depends on those before it."""
-
-_BLOCK, _TOGETHER = 64, 8
-"""Rows that stay in cache while all others pass by, of the second and of the first level."""
-
-Dense = NDArray[np.float32] | NDArray[np.float64]
-
-
-@njit(nogil=True, cache=True)
-def _sparse_product(pointers, columns, values, dense, out, first, last):  # type: ignore[no-untyped-def]
-    """Rows first … last of (CSR @ dense) into ``out``."""
-    row = np.empty(dense.shape[1])
-    for i in range(first, last):
-        row[:] = 0.0
-        for e in range(pointers[i], pointers[i + 1]):
-            value, other = values[e], dense[columns[e]]
-            for q in range(row.shape[0]):
-                row[q] += value * np.float64(other[q])
-        for q in range(row.shape[0]):
-            out[i, q] = row[q]
-
-
-@njit(nogil=True, cache=True)
-def _add_four(row, f, a, g, b, h, c, k, d):  # type: ignore[no-untyped-def]
-    """row += f·a + g·b + h·c + k·d, one after the other, for the length of the row, which is loaded and stored once."""
-    for j in range(row.shape[0]):  # from 0: a loop that could begin below 0 is not vectorised
-        row[j] = row[j] + f * a[j] + g * b[j] + h * c[j] + k * d[j]
-
-
-@njit(nogil=True, cache=True)
-def _gram(columns, out, first, last):  # type: ignore[no-untyped-def]
-    """Rows first … last of the lower triangle of (columns.T @ columns) into ``out``."""
-    m, dim = columns.shape
-    rows = np.zeros((_BLOCK, dim))
-    for begin in range(0, m, _BLOCK):
-        for k in range(_BLOCK):
-            for j in range(dim):
-                rows[k, j] = np.float64(columns[begin + k, j]) if begin + k < m else 0.0
-        for i in range(first, last):
-            for k in range(0, _BLOCK, 4):
-                a, b, c, d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-                _add_four(out[i, : i + 1], a[i], a, b[i], b, c[i], c, d[i], d)
-
-
-@njit(nogil=True, cache=True)
-def _triangular_product(left, upper, out, first, last):  # type: ignore[no-untyped-def]
-    """Rows first … last of (left @ upper) into ``out``; ``upper`` is 0 below its diagonal; its rows are a multiple of four."""
-    dim = upper.shape[1]
-    rows, factors = np.empty((_TOGETHER, dim)), np.zeros((_TOGETHER, upper.shape[0]))
-    for begin in range(first, last, _TOGETHER):
-        end = min(begin + _TOGETHER, last)
-        rows[:] = 0.0
-        for i in range(begin, end):
-            for q in range(dim):
-                factors[i - begin, q] = np.float64(left[i, q])
-        for q in range(0, upper.shape[0], 4):
-            for i in range(end - begin):
-                f, g, h, k = factors[i, q], factors[i, q + 1], factors[i, q + 2], factors[i, q + 3]
-                a, b, c, d = upper[q, q:], upper[q + 1, q:], upper[q + 2, q:], upper[q + 3, q:]
-                _add_four(rows[i, q:], f, a, g, b, h, c, k, d)
-        for i in range(begin, end):
-            for j in range(dim):
-                out[i, j] = rows[i - begin, j]
-
-
-@njit(nogil=True, cache=True)
-def _inverse_cholesky(gram, dropped):  # type: ignore[no-untyped-def]
-    """Inverse of the upper Cholesky factor, of which the lower triangle of ``gram`` is read; columns that depend on earlier ones become zero."""
-    n = gram.shape[0]
-    lower = np.zeros((n, n))
-    for j in range(n):
-        pivot = gram[j, j]
-        for q in range(j):
-            pivot -= lower[j, q] * lower[j, q]
-        if pivot <= dropped * gram[j, j] or gram[j, j] <= 0.0:
-            continue
-        root = np.sqrt(pivot)
-        lower[j, j] = root
-        for i in range(j + 1, n):
-            s = gram[i, j]
-            for q in range(j):
-                s -= lower[i, q] * lower[j, q]
-            lower[i, j] = s / root
-    inverse = np.zeros((n, n))  # of the transposed factor: column j solves upper @ x = e_j
-    for j in range(n):
-        if lower[j, j] == 0.0:
-            continue
-        inverse[j, j] = 1.0 / lower[j, j]
-        for i in range(j - 1, -1, -1):
-            if lower[i, i] == 0.0:
-                continue
-            s = 0.0
-            for q in range(i + 1, j + 1):
-                s -= lower[q, i] * inverse[q, j]
-            inverse[i, j] = s / lower[i, i]
-    return inverse
-
-
-def orthonormal(columns: Dense, threads: int = 1) -> NDArray[np.float32]:
-    """float32[M, D]: an orthonormal basis of the span of ``columns`` [M, D] by Cholesky QR; dependent columns are zero."""
-    m, dim = columns.shape
-    gram, out = np.zeros((dim, dim)), np.empty((m, dim), np.float32)
-    over_ranges(lambda first, last: _gram(columns, gram, first, last), dim, threads)
-    inverse = _inverse_cholesky(gram, _DROPPED_PIVOT)
-    inverse = np.pad(inverse, ((0, -dim % 4), (0, 0)))
-    over_ranges(lambda first, last: _triangular_product(columns, inverse, out, first, last), m, threads)
-    return out
-
-
-def product(matrix: sp.csr_array, dense: NDArray[np.float32], threads: int = 1) -> NDArray[np.float32]:
-    """float32[M, D]: ``matrix`` [M, K] times ``dense`` [K, D], each element summed in float64 in the order of the row's entries."""
-    out = np.empty((matrix.shape[0], dense.shape[1]), np.float32)
-    entries = (matrix.indptr, matrix.indices, matrix.data)
-    over_ranges(lambda first, last: _sparse_product(*entries, dense, out, first, last), len(out), threads)
-    return out
-
-
-def right_subspace(
-    matrix: sp.csr_array, dim: int, seed: int = 0, rounds: int = 4, threads: int = 1
-) -> NDArray[np.float32]:
-    """float32[V, dim]: orthonormal columns that span the leading right singular vectors of ``matrix`` [N, V].
-
-    Orthogonal iteration (Halko, Martinsson, Tropp 2011, Algorithm 4.4) from a test matrix of hashed signs. Columns
-    beyond the rank are zero.
-
-    Args:
-        matrix: float64 CSR.
-        dim: number of columns.
-        seed: of the test matrix.
-        rounds: passes over the matrix and its transpose.
-        threads: at the same time; the result does not depend on it.
-    """
-    n, v = matrix.shape
-    if n == 0 or v == 0:
-        return np.zeros((v, dim), np.float32)
-    transposed = matrix.T.tocsr()
-    basis = product(matrix, _signs(v, dim, seed), threads)
-    for _ in range(rounds):
-        there = product(transposed, orthonormal(basis, threads), threads)
-        basis = product(matrix, there, threads)
-    return orthonormal(product(transposed, orthonormal(basis, threads), threads), threads)
-
-
-def _signs(v: int, dim: int, seed: int) -> NDArray[np.float32]:
-    """float32[v, dim] of 1 and -1: the bits of hashes, 64 to each."""
-    words = -(-dim // 64)
-    hashes = mix64(np.arange(v * words, dtype=np.uint64) ^ np.uint64(salt(seed, "subspace"))).astype("<u8")
-    bits = np.unpackbits(hashes.view(np.uint8).reshape(v, 8 * words), axis=1, count=dim, bitorder="little")
-    return bits.astype(np.float32) * np.float32(2.0) - np.float32(1.0)

@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from curate.base.errors import WorkspaceError
-from curate.relate.embedders.lexical import LexicalModel, fit, right_subspace
+from curate.relate.embedders.lexical import LexicalModel, fit
+from curate.relate.encoders.subspace import right_subspace
 from curate.relate.similarity import cosine, inverse_norms
 
 TOPICS = (
@@ -98,9 +99,9 @@ def test_fit_is_a_function_of_its_arguments() -> None:
 
 def test_vocabulary_is_pruned() -> None:
     documents = [f"always often{i % 2} rare{i} some{i % 5}" for i in range(20)]
-    assert len(fit(documents, dim=8).hashes) == 7  # often0, often1, some0 … some4
-    assert len(fit(documents, dim=8, max_terms=2).hashes) == 2
-    assert len(fit(documents, dim=8, max_df=0.4).hashes) == 5
+    assert (fit(documents, dim=8).idf > 0).sum() == 7  # often0, often1, some0 … some4
+    assert (fit(documents, dim=8, max_terms=2).idf > 0).sum() == 2
+    assert (fit(documents, dim=8, max_df=0.4).idf > 0).sum() == 5
 
 
 def test_save_and_load(model: LexicalModel, tmp_path: Path) -> None:
@@ -153,3 +154,55 @@ def test_subspace_beyond_the_rank_is_zero() -> None:
     basis = right_subspace(sp.csr_array(np.outer(np.arange(1.0, 5.0), np.ones(7))), 3)
     assert (np.linalg.norm(basis, axis=0) > 0.5).sum() == 1
     assert (basis == 0).all(axis=0).sum() == 2
+
+
+def test_held_is_the_share_of_the_squared_length() -> None:
+    documents = texts()[0]
+    whole = fit(documents, dim=64)  # more than the rank
+    assert whole.transform_held(documents)[2] == pytest.approx(1, abs=1e-5)
+    held = fit(documents, dim=3).transform_held(documents)[2]
+    assert 0 < held.min() < held.max() < 0.9
+    alone, beside_unknown, unknown = whole.transform_held(["boat river", "boat river zzz qqq", "zzz qqq"])[2]
+    assert alone > 0.9
+    assert 0.1 < beside_unknown < 0.6 * alone
+    assert unknown == 0
+
+
+def test_common_words_change_neither_vector_nor_held_nor_keywords(model: LexicalModel) -> None:
+    documents = [f"the {text}" for text in texts()[0]]
+    model = fit(documents, dim=16)
+    with_the, without = model.transform_held(["the river boat"]), model.transform_held(["river boat"])
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(with_the, without, strict=True))
+    assert model.keywords(["the river"], 2).tolist()[0][1] == -1
+
+
+def two_sources() -> tuple[list[str], np.ndarray]:
+    """Thirty documents of two topics of one source, a thousand pages of fifty kinds of another."""
+    rng = np.random.default_rng(4)
+    small = [" ".join(rng.choice(TOPICS[i % 2].split(), 6)) + f" word{rng.integers(60)}" for i in range(30)]
+    kinds = [[f"page{k}x{w}" for w in range(12)] for k in range(50)]
+    pages = [" ".join(rng.choice(kinds[i % 50], 8, replace=False)) for i in range(1000)]
+    return small + pages, np.array([0] * 30 + [1] * 1000)
+
+
+def test_a_small_source_keeps_its_share_of_the_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.relate.embedders.lexical.STRATUM_DOCUMENTS", 30)
+    documents, strata = two_sources()
+
+    def known(model: LexicalModel) -> tuple[float, float]:
+        vectors, _, held = model.transform_held(documents[:30])
+        likeness = cosine(vectors, vectors)
+        np.fill_diagonal(likeness, -2)
+        return float(held.mean()), float(np.mean(likeness.argmax(axis=1) % 2 == np.arange(30) % 2))
+
+    held, same_topic = known(fit(documents, dim=24, strata=strata))
+    assert held > 0.4
+    assert same_topic > 0.95
+    assert known(fit(documents, dim=24))[0] < 0.1  # in a plain sample the pages take all dimensions
+
+
+def test_strata_weigh_as_many_documents_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.relate.embedders.lexical.STRATUM_DOCUMENTS", 30)
+    documents, strata = two_sources()
+    assert is_same(fit(documents, dim=8, strata=strata), fit(documents, dim=8, strata=7 - strata, threads=2))
+    assert is_same(fit(documents, dim=8), fit(documents, dim=8, strata=np.zeros(len(documents), np.int64) + 3)) is False
