@@ -40,6 +40,23 @@ def test_verdicts_are_those_of_datatrove() -> None:
         assert different == [], name
 
 
+@pytest.mark.slow
+@needs_reference
+def test_verdicts_by_language_are_those_of_datatrove_on_the_same_words(tmp_path: Path) -> None:
+    pytest.importorskip("icu", reason="the extra `icu` is not installed")
+    from tests.conformance import languages
+    from tests.conformance.pages import pages
+    from tests.quality.test_by_language import write
+
+    for seed, (key, text) in enumerate(languages.texts_of(None).items()):
+        words, made = languages.words_of(key), pages(text, 120, seed)
+        theirs = languages.reference(made, words, write(tmp_path, key, line_punct_thr="0.3", min_avg_word_length="2"))
+        found = languages.compared(theirs, languages.ours(made, key, str(tmp_path), words))
+        for name, (_, _, _, different) in found.items():
+            told = {i: str(theirs[i][name] or "") if name == "first" else name for i in different}
+            assert [i for i in different if not languages.is_explained(made[i], words, told[i])] == [], (key, name)
+
+
 def test_an_agreement_is_counted_by_reason() -> None:
     names = ("gopher_repetition", "gopher_quality", "c4", "c4_fineweb", "fineweb", "chain", "text", "pii")
     rows = [dict.fromkeys(names, value) for value in ("a", "a", None, "b")]
