@@ -19,7 +19,7 @@ from curate.engine.context import TaskContext
 from curate.engine.stage import Stage
 from curate.engine.task import Task
 from curate.reading.records import snippet
-from curate.stages.order import dropped_clusters
+from curate.stages.order.regions import dropped_clusters
 from curate.tables.snapshot import TableFile
 
 EXAMPLES = 3
