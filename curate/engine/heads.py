@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from curate.engine.opening import open_url
 from curate.reading import formats
 from curate.reading.formats import Options
-from curate.reading.records import TOO_LARGE, Batch, Fields, Stream
+from curate.reading.records import TOO_LARGE, Batch, Fields
+from curate.reading.streams import Stream
 from curate.reading.units import InputFile
 from curate.storage.interface import StorageOptions
 

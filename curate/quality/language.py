@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from curate.base.errors import RequestError
 from curate.base.text import sample_texts, text_buffers
-from curate.quality.codes import UNKNOWN, WIKIPEDIA, parse
+from curate.quality.codes import UNKNOWN, UNKNOWN_SCRIPT, WIKIPEDIA, parse
 from curate.quality.fasttext_file import LABEL_PREFIX, check_model, read_model
-from curate.quality.scripts import UNKNOWN_SCRIPT, scripts_of
+from curate.quality.scripts import scripts_of
 
 PREFIX_BYTES = 20_000
 """A language is told from this much of a text. Measured against whole texts: every language equal, and 998 of 999 on the

@@ -114,8 +114,8 @@ def _gathered(places: Sequence[str], text_field: str, words: str, key: str | Non
         add_batch(reference, texts)
         size += int(reference.statistics[-1]["n_bytes"].to_numpy().sum())
         if model:
-            languages, scores = model.identify(texts)
-            labels = zip(languages.to_pylist(), scripts_of(texts).to_pylist(), scores.tolist(), strict=True)
+            told = model.identify(texts)
+            labels = zip(told.guesses.to_pylist(), scripts_of(texts).to_pylist(), told.scores.tolist(), strict=True)
             reference.scores += [score for label, script, score in labels if key_of(label, script) == key]
     return reference, size
 

@@ -212,8 +212,8 @@ def _languages(texts: pa.LargeStringArray) -> dict[str, float]:
         model = language_model(str(find_model(None)))
     except RequestError:
         return {}
-    codes, _ = model.identify(texts)
-    return {code: number / len(texts) for code, number in Counter(codes.to_pylist()).most_common()}
+    codes = model.identify(texts).languages.to_pylist()
+    return {code: number / len(texts) for code, number in Counter(codes).most_common()}
 
 
 def _origin(kind: str, batches: Sequence[Batch]) -> Origin:
