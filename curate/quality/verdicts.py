@@ -169,7 +169,8 @@ def verdicts(signals: pa.Table, fields: pa.Table, quality: Settings) -> Verdicts
         least = np.where(np.isnan(own), least, own)
     if quality.by_language or (quality.languages and quality.language_score is not None):
         remove("language.score", score < least, score)
-    wordless = _without_words(signals) if quality.words == "plain" else np.zeros(n, np.bool_)
+    counts = quality.words == "plain" and not set(quality.rules).isdisjoint(FINEWEB)
+    wordless = _without_words(signals) if counts else np.zeros(n, np.bool_)
     rules = _fired(signals, quality.rules, groups, quality.preset, quality.mode, quality.kind, wordless)
     reasons, values = _first_fired(n, rules)
     by_rule = _is_null(removed_by) & ~_is_null(reasons)
