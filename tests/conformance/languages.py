@@ -1,4 +1,4 @@
-"""How far verdicts under FineWeb-2's files agree with datatrove's on the same words: ``make conformance-languages``.
+"""How far verdicts under FineWeb-2's files agree with datatrove's on the same words: ``python -m tests.conformance.languages``.
 
 ``python -m tests.conformance.languages --rules FOLDER [--texts FILE.jsonl]``: FOLDER has FineWeb-2's files, FILE.jsonl
 records with ``key`` and ``text``, of which the pages are made; without it, a few sentences of each language
