@@ -43,7 +43,7 @@ def write(folder, text: str):
         (INPUTS + "quality: {preset: gofer}\n", "did you mean gopher?"),
         (
             INPUTS + "quality: {thresholds: {gopher_quality: {min_doc_words: 3}}}\n",
-            "the preset that has them (gopher, fineweb)",
+            "the preset that has them (gopher, fineweb, fineweb2)",
         ),
         ("inputs:\n  - {source: web, path: web.jsonl, kind: books}\n", "did you mean book?"),
         (

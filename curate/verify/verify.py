@@ -69,7 +69,9 @@ CHECKS = (
     Check(
         "the document kept in a semantic duplicate's place is on the path",
         check_semantic,
-        ("documents", "semantic", "order"),
+        ("documents", "semantic", "order", "removed"),
+        partly=True,
+        applies=lambda run: run.has("semantic"),
     ),
     Check("positions 0 … N−1, each once", check_order, ("order",)),
     Check("lengths, pieces, copies", check_windows, ("windows", "copies")),

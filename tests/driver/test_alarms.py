@@ -189,10 +189,12 @@ def test_a_generation_is_judged_by_itself(corpus: Path) -> None:
 
 
 def test_a_run_that_keeps_next_to_nothing_says_so_first(corpus: Path, capsys) -> None:
-    (corpus / "other.jsonl").write_text("not JSON\n" * 100)
+    with (corpus / "other.jsonl").open() as file:
+        one_text = file.readline()
+    (corpus / "other.jsonl").write_text(one_text + "not JSON\n" * 100)
     outcome = run(corpus)
     first, *_ = printed(outcome, capsys, "dedup").splitlines()
-    assert first == "only 2 of 140 input records are kept (1.4 %); ingest removed 100"
+    assert first == "only 3 of 141 input records are kept (2.1 %); ingest removed 100"
     assert [(one.step, one.source, one.removed) for one in outcome.alarms] == [
         ("ingest", "other", 100),
         ("dedup.duplicates", "copied", 38),
@@ -204,12 +206,19 @@ def test_every_step_that_removes_can_stop_a_run_with_examples(tmp_path: Path) ->
     for name in "ab":
         said = "Whoever sails past the island greets the keeper of the lighthouse and waits for an answer."
         (folder / "notes" / f"{name}.md").write_text(f"{said}\n\n{documents(9)[8 - ord(name) % 2]['text']}")
+    edited = documents(80)[11]["text"].split()
+    edited[2::5] = [f"{word}{i}" for i, word in enumerate(edited[2::5])]  # too far for a near duplicate
+    (folder / "notes" / "edited.md").write_text(" ".join(edited))
     examples, question = tmp_path / "queries.jsonl", tmp_path / "quiz.jsonl"
     examples.write_text('{"text": "the ship sails into the harbour before the storm"}\n')
     question.write_text(json.dumps({"text": documents(80)[3]["text"][:300]}) + "\n")
     recipe = recipe_of(folder, tmp_path / "ws", select={"queries": str(examples), "keep": 0.8})
     recipe["quality"]["drop_clusters"] = [0]
-    recipe["dedup"] |= {"paragraphs": "on", "decontaminate": {"sets": {"quiz": str(question)}}}
+    recipe["dedup"] |= {
+        "semantic": {"threshold": 0.5, "overlap": 0.3},
+        "paragraphs": "on",
+        "decontaminate": {"sets": {"quiz": str(question)}},
+    }
     recipe["alarms"] = {"action": "stop", "removed_share": 0.001, "min_documents": 1}
     accept: dict[str, dict[str, float]] = {}
     stopped = []

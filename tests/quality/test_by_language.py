@@ -141,7 +141,8 @@ def signals(rows: list[dict[str, Any]]) -> pa.Table:
         "fineweb_line_punct_ratio": 0.9,
     }
     good |= {"gopher_quality_stop_words": 5, "language": "de", "language_score": 0.99, "script": "Latn"}
-    return pa.Table.from_pylist([good | row for row in rows])
+    rows = [good | row for row in rows]
+    return pa.Table.from_pylist([row | {"language_guess": row["language"]} for row in rows])
 
 
 def decided(rows: list[dict[str, Any]], **quality: Any) -> tuple[list[str | None], list[float]]:
