@@ -12,7 +12,7 @@ from typing import NamedTuple
 from curate.base.errors import InputError, WorkspaceError
 from curate.base.terminal import printable
 from curate.reading import formats
-from curate.reading.folders import belongs_to_folder, describes_data, is_hidden
+from curate.reading.folders import above, belongs_to_folder, describes_data, is_hidden
 from curate.reading.units import InputFile, matches, pattern_prefix
 from curate.recipe import Input
 from curate.storage.interface import StorageOptions
@@ -91,13 +91,16 @@ def _of_known_types(places: list[_Place], path: str, passed: PassedOver) -> list
         formats.format_of(places[0].file.url)
         return [places[0].file]
     found = [place for place in places if formats.has_known_type(place.file.path)]
-    has_data = any(formats.is_data(place.file.path) and not describes_data(place.file.path) for place in found)
+    data = (place.file.path for place in found)
+    described = {
+        folder for path in data if formats.is_data(path) and not describes_data(path) for folder in above(path)
+    }
     files: list[InputFile] = []
     for place in places:
         path_below = place.file.path
         if not formats.has_known_type(path_below):
             passed.add(UNKNOWN, path_below)
-        elif has_data and describes_data(path_below):
+        elif describes_data(path_below) and above(path_below)[0] in described:
             passed.add(DESCRIPTION, path_below)
         elif not place.is_asked_for and belongs_to_folder(path_below) and formats.is_data(path_below):
             passed.add(MARK, path_below)

@@ -89,7 +89,7 @@ def strata_of(context: TaskContext, task: PartitionTask) -> tuple[IDs, pa.String
 
 @dataclass(frozen=True, kw_only=True)
 class StrataTask(PartitionTask):
-    """Documents and bytes of every stratum of one partition."""
+    """Documents and bytes of every stratum of one partition; a subclass belongs to the stage that counts."""
 
     grows_with = "kept"
 
@@ -101,9 +101,9 @@ class StrataTask(PartitionTask):
         context.value("strata", [list(row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)])
 
 
-def count_strata(run: StageRun) -> dict[str, Size]:
-    """The sizes of all strata, by name."""
-    step = run.step("tmp/strata", [StrataTask(**part.fields) for part in run.partitions("kept", "signals")])
+def count_strata(run: StageRun, kind: type[StrataTask]) -> dict[str, Size]:
+    """The sizes of all strata, by name, as tasks of a kind count them."""
+    step = run.step("tmp/strata", [kind(**part.fields) for part in run.partitions("kept", "signals")])
     found: dict[str, Size] = {}
     for name, documents, n_bytes in (row for rows in step.values("strata") for row in rows):
         before = found.get(name, Size(0, 0))
@@ -208,9 +208,11 @@ class EvenSampleTask(PartitionTask):
         context.write_parts("tmp/sample", _SAMPLE, rows)
 
 
-def even_sample(run: StageRun, sample_bytes: int, kind: type[EvenSampleTask]) -> tuple[Snapshot, int]:
+def even_sample(
+    run: StageRun, sample_bytes: int, kind: type[EvenSampleTask], counting: type[StrataTask]
+) -> tuple[Snapshot, int]:
     """(a snapshot of more kept text than needed, level): :func:`read_even_sample` cuts it exactly."""
-    sizes = {name: size.bytes for name, size in count_strata(run).items()}
+    sizes = {name: size.bytes for name, size in count_strata(run, counting).items()}
     level = water_level(list(sizes.values()), sample_bytes)
     given = shares(sizes, level)
     tasks = [

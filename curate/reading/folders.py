@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,6 +25,11 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 def is_hidden(path: str) -> bool:
     """Whether a file, or a folder above it, has a name that begins with a dot."""
     return any(part.startswith(".") for part in path.split("/"))
+
+
+def above(path: str) -> list[str]:
+    """The folders above a file, the nearest first, down to ``.``."""
+    return [folder.as_posix() for folder in PurePosixPath(path).parents]
 
 
 def describes_data(path: str) -> bool:

@@ -24,6 +24,7 @@ from curate.engine.sample import sample_size
 from curate.engine.stage import Fit, StageRun
 from curate.engine.strata import (
     EvenSampleTask,
+    StrataTask,
     count_strata,
     cut_evenly,
     draw,
@@ -52,7 +53,7 @@ def fit_of(run: StageRun) -> Fit:
     if kind.fits_corpus:
 
         def lexical() -> Task:
-            sample, level = even_sample(run, section.sample_bytes, EmbedSampleTask)
+            sample, level = even_sample(run, section.sample_bytes, EmbedSampleTask, EmbedStrataTask)
             return FitLexicalTask(
                 name="lexical",
                 sample=sample.ref,
@@ -78,6 +79,11 @@ def fit_of(run: StageRun) -> Fit:
         return _mean_task(run, RunEmbedder.of(run, model), 0)
 
     return Fit("model", settings, packed, size, "documents")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedStrataTask(StrataTask):
+    """Documents and bytes of every stratum of one partition, as a model's sample is evened out over them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +157,7 @@ def _column_dim(run: StageRun) -> int:
 
 def _mean_task(run: StageRun, embedder: RunEmbedder, dim: int) -> Task:
     """The task that fits the mean on a sample of the vectors, evened out over strata."""
-    sizes = {name: size.documents for name, size in count_strata(run).items()}
+    sizes = {name: size.documents for name, size in count_strata(run, EmbedStrataTask).items()}
     level = water_level(list(sizes.values()), MEAN_DOCUMENTS)
     given, share = shares(sizes, level), min(1.0, len(sizes) * level / max(sum(sizes.values()), 1))
     tasks = [

@@ -149,6 +149,7 @@ class ColumnTask(EmbeddingsTask):
         given = given_rows(context, self, self.embedder, self.dim)
         rows = (pa.table(_vector_columns(ids, *quantise_directions(vectors, mean))) for ids, vectors in given)
         context.write_parts("embeddings", schemas.embeddings_schema(self.dim), rows)
+        context.value("held", {})
 
 
 def _vector_columns(

@@ -105,5 +105,6 @@ def test_keywords_are_the_heaviest_terms() -> None:
     for row in range(5):
         here = slice(pointers[row], pointers[row + 1])
         weight = (1 + np.log(counts[here])) * model.idf[terms[here]]
-        expected = terms[here][np.lexsort((-terms[here], -weight))][:2].tolist()
+        ranked = np.lexsort((-terms[here], -weight))
+        expected = terms[here][ranked[weight[ranked] > 0]][:2].tolist()  # too common terms weigh nothing
         assert found[row].tolist() == expected + [-1] * (2 - len(expected))
