@@ -56,6 +56,9 @@ def write_inputs(folder: Path) -> Path:
         ]
         rows.append({"id": f"more-{i}", "text": body + extra, "url": f"https://site{i % 3}.org/{i}", "score": i})
     rows.append({"id": "more-de", "text": "Alle Menschen sind frei und gleich an Würde und Rechten geboren. " * 9})
+    edited = rows[15]["text"].split(" ")
+    edited[3::9] = [f"{word}{i}" for i, word in enumerate(edited[3::9])]  # too far for a near duplicate
+    rows.append({"id": "more-edited", "text": " ".join(edited)})
     (folder / "more").mkdir()
     (folder / "more" / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "eval").mkdir()
@@ -78,7 +81,7 @@ def recipe(folder: Path, workspace: Path) -> dict[str, Any]:
     dedup = {
         "paragraphs": {"min_words": 10},
         "decontaminate": {"sets": {"mine": {"path": str(folder / "eval" / "questions.jsonl")}}, "action": "cut"},
-        "semantic": {"threshold": 0.995},
+        "semantic": {"threshold": 0.7},
     }
     synthetic = {"share": 0.1, "min_tokens": 128}
     select = {"queries": str(folder / "notes" / "0.txt"), "keep": 0.9}

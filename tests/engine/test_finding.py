@@ -18,6 +18,7 @@ from curate.engine.opening import open_url
 from curate.recipe import Input, Recipe
 from curate.storage.interface import StorageOptions
 from curate.storage.open import open_storage
+from curate.storage.s3_clients import forget_clients
 from tests.s3_server import s3_server
 
 OPTIONS = StorageOptions.from_environment()
@@ -148,6 +149,7 @@ def bucket() -> Iterator[StorageOptions]:
     with s3_server() as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
+        forget_clients()
         client = server.client()
         client.create_bucket(Bucket="corpus")
         for key in (
@@ -160,6 +162,7 @@ def bucket() -> Iterator[StorageOptions]:
         ):
             client.put_object(Bucket="corpus", Key=key, Body=LINE)
         yield StorageOptions.from_environment()
+        forget_clients()
 
 
 @pytest.mark.parametrize(
